@@ -1,0 +1,1 @@
+//! Everything on the model's side: wire, signing, credentials, catalogue, prices.

@@ -1,0 +1,1 @@
+//! Pure codecs between callers' dialects and the canonical form.

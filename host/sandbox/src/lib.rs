@@ -1,0 +1,1 @@
+//! Policies in wasmtime and Rhai behind one set of traits.

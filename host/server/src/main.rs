@@ -1,0 +1,2 @@
+//! The process: HTTP, command line, telemetry.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Bedrock Runtime that runs here, for people without an AWS account.

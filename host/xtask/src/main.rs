@@ -1,0 +1,2 @@
+//! Development tasks: demo, test, prove.
+fn main() {}
