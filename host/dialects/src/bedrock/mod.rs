@@ -1,0 +1,13 @@
+//! Bedrock Runtime's JSON, from both sides: what callers send, and what the service answers.
+//!
+//! Shapes are those of the service model of `bedrock-runtime` (botocore 1.44.5). Only what routing,
+//! pricing and the other dialects need is read; unknown fields are left alone.
+
+pub mod error;
+pub mod invoke;
+mod request;
+mod response;
+
+pub use request::outline;
+pub(crate) use request::short;
+pub use response::{parse_answer, parse_event};

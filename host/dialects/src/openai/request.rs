@@ -1,0 +1,776 @@
+//! Reads a chat completion request into the canonical form.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Number, Value};
+
+use crate::bedrock::short;
+use crate::canonical::{
+    Block, Inference, InputSchema, JsonSchema, Message, OutputConfig, Request, Role, Structure, SystemBlock,
+    TextFormat, Tool, ToolChoice, ToolConfig, ToolResult, ToolResultBlock, ToolSpec, ToolUse,
+};
+use crate::invalid::{Invalid, InvalidKind};
+use crate::outline::ServiceTier;
+
+/// A chat completion request, understood.
+#[derive(Debug)]
+pub struct ChatRequest<'a> {
+    /// The model as the caller wrote it.
+    pub model: Cow<'a, str>,
+    /// What to ask.
+    pub canonical: Request<'a>,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether the stream ends with a chunk of usage.
+    pub include_usage: bool,
+    /// What was adapted, for the caller to know.
+    pub warnings: Vec<String>,
+}
+
+/// Parameters of OpenAI's API that have no counterpart in Bedrock, or that are not carried out yet.
+const UNSUPPORTED: [&str; 20] = [
+    "audio",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "modalities",
+    "moderation",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "safety_identifier",
+    "seed",
+    "store",
+    "top_logprobs",
+    "verbosity",
+    "web_search_options",
+    "frequency_penalty",
+    "presence_penalty",
+];
+
+#[derive(Deserialize)]
+#[serde(expecting = "a chat completion request")]
+struct Body<'a> {
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    #[serde(borrow)]
+    messages: Vec<MessageIn<'a>>,
+    temperature: Option<Number>,
+    top_p: Option<Number>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    #[serde(borrow)]
+    stop: Option<TextOrList<'a>>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    #[serde(borrow)]
+    tools: Option<Vec<ToolIn<'a>>>,
+    #[serde(borrow)]
+    tool_choice: Option<ToolChoiceIn<'a>>,
+    parallel_tool_calls: Option<bool>,
+    n: Option<u32>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    metadata: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    #[serde(borrow)]
+    service_tier: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "stream options")]
+struct StreamOptions {
+    include_usage: Option<bool>,
+    include_obfuscation: Option<bool>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a message")]
+struct MessageIn<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: Option<Content<'a>>,
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<ToolCallIn<'a>>>,
+    #[serde(borrow)]
+    tool_call_id: Option<Cow<'a, str>>,
+    annotations: Option<Vec<Value>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a content part")]
+struct Part<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    refusal: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a tool call")]
+struct ToolCallIn<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    function: Option<FunctionCall<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a function call")]
+struct FunctionCall<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    arguments: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a tool")]
+struct ToolIn<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a function")]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    parameters: Option<&'a RawValue>,
+    strict: Option<bool>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a response format")]
+struct ResponseFormat<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    json_schema: Option<JsonSchemaIn<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a JSON schema with a name")]
+struct JsonSchemaIn<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    schema: &'a RawValue,
+    #[serde(rename = "strict")]
+    _strict: Option<bool>,
+}
+
+/// A message's content: text, or parts.
+enum Content<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Part<'a>>),
+}
+
+/// One text, or several.
+enum TextOrList<'a> {
+    Text(Cow<'a, str>),
+    List(Vec<Cow<'a, str>>),
+}
+
+/// A mode, or a named function.
+enum ToolChoiceIn<'a> {
+    Mode(Cow<'a, str>),
+    Named(NamedChoice<'a>),
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a tool choice")]
+struct NamedChoice<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    function: Option<FunctionName<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a function's name")]
+struct FunctionName<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+/// Deserialises an enum that is a string or something else, without buffering, so that errors keep
+/// their paths.
+macro_rules! string_or {
+    ($name:ident, $expecting:literal, $text:ident, $visit:ident, $access:ident, $body:expr) => {
+        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Either;
+                impl<'de> Visitor<'de> for Either {
+                    type Value = $name<'de>;
+
+                    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        formatter.write_str($expecting)
+                    }
+
+                    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                        Ok($name::$text(Cow::Borrowed(text)))
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                        Ok($name::$text(Cow::Owned(text.to_owned())))
+                    }
+
+                    fn $visit<A: $access<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+                        ($body)(access)
+                    }
+                }
+                deserializer.deserialize_any(Either)
+            }
+        }
+    };
+}
+
+fn collect<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(mut list: A) -> Result<Vec<T>, A::Error> {
+    let mut items = Vec::new();
+    while let Some(item) = list.next_element()? {
+        items.push(item);
+    }
+    Ok(items)
+}
+
+string_or!(Content, "a string or a list of content parts", Text, visit_seq, SeqAccess, |list| {
+    collect(list).map(Content::Parts)
+});
+string_or!(TextOrList, "a string or a list of strings", Text, visit_seq, SeqAccess, |list| {
+    collect(list).map(TextOrList::List)
+});
+string_or!(ToolChoiceIn, "a string or an object", Mode, visit_map, MapAccess, |map| {
+    NamedChoice::deserialize(MapAccessDeserializer::new(map)).map(ToolChoiceIn::Named)
+});
+
+/// Reads a chat completion request. `body` is the HTTP body.
+pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
+    let body: Body<'_> = Invalid::parse(body)?;
+    refuse_rest("", &body.rest)?;
+    if body.model.is_empty() {
+        return Err(Invalid::value("model", "a model's name, or \"auto\", is needed"));
+    }
+    if body.n.is_some_and(|n| n != 1) {
+        return Err(Invalid::unsupported("n", "only 1 answer a request is carried out"));
+    }
+    if body.parallel_tool_calls == Some(false) {
+        return Err(Invalid::unsupported("parallel_tool_calls", "Bedrock cannot hold a model to one tool call; leave it out"));
+    }
+    let mut reader = Reader::default();
+    for (index, message) in body.messages.into_iter().enumerate() {
+        reader.message(index, message)?;
+    }
+    reader.finish()?;
+    let mut canonical = Request {
+        inference_config: inference(body.temperature, body.top_p, body.max_tokens, body.max_completion_tokens, body.stop)?,
+        tool_config: tools(body.tools, body.tool_choice, &reader.tools_used, &mut reader.warnings)?,
+        request_metadata: metadata(body.user, body.metadata)?,
+        service_tier: service_tier(body.service_tier.as_deref())?.map(Into::into),
+        output_config: body.response_format.map(output_config).transpose()?.flatten(),
+        ..Request::default()
+    };
+    canonical.messages = reader.messages;
+    canonical.system = reader.system;
+    let options = body.stream_options;
+    if let Some(options) = &options {
+        refuse_rest("stream_options.", &options.rest)?;
+        if body.stream != Some(true) {
+            return Err(Invalid::value("stream_options", "only a streamed answer has options; set \"stream\": true"));
+        }
+        if options.include_obfuscation == Some(true) {
+            return Err(Invalid::unsupported("stream_options.include_obfuscation", "obfuscation is not carried out"));
+        }
+    }
+    Ok(ChatRequest {
+        model: body.model,
+        canonical,
+        stream: body.stream.unwrap_or(false),
+        include_usage: options.and_then(|options| options.include_usage).unwrap_or(false),
+        warnings: reader.warnings,
+    })
+}
+
+/// Refuses what is left over. A value of null asks for nothing; neither do the values by which
+/// OpenAI's API says "off".
+fn refuse_rest(prefix: &str, rest: &Map<String, Value>) -> Result<(), Invalid> {
+    for (name, value) in rest {
+        let off = match name.as_str() {
+            _ if value.is_null() => true,
+            "logprobs" | "store" => *value == Value::Bool(false),
+            "frequency_penalty" | "presence_penalty" | "top_logprobs" => value.as_f64() == Some(0.0),
+            "logit_bias" => value.as_object().is_some_and(Map::is_empty),
+            "modalities" => *value == serde_json::json!(["text"]),
+            _ => false,
+        };
+        if off && (value.is_null() || prefix.is_empty()) {
+            continue;
+        }
+        let path = format!("{prefix}{}", short(name));
+        if prefix.is_empty() && UNSUPPORTED.contains(&name.as_str()) {
+            return Err(Invalid::unsupported(path, "this parameter is not carried out; leave it out"));
+        }
+        return Err(Invalid {
+            kind: InvalidKind::UnknownParameter,
+            path: Some(path),
+            message: "no such parameter; leave it out".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Collects messages: system prompts apart, neighbours of one role joined, as Converse wants them.
+#[derive(Default)]
+struct Reader<'a> {
+    messages: Vec<Message<'a>>,
+    system: Vec<SystemBlock<'a>>,
+    tools_used: BTreeSet<String>,
+    warnings: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn message(&mut self, index: usize, message: MessageIn<'a>) -> Result<(), Invalid> {
+        let path = format!("messages[{index}]");
+        refuse_rest(&format!("{path}."), &message.rest)?;
+        if message.annotations.as_ref().is_some_and(|list| !list.is_empty()) {
+            return Err(Invalid::unsupported(format!("{path}.annotations"), "annotations are not carried out; leave them out"));
+        }
+        let role = &*message.role;
+        for (name, present, fits) in [
+            ("tool_calls", message.tool_calls.is_some(), role == "assistant"),
+            ("tool_call_id", message.tool_call_id.is_some(), role == "tool"),
+            ("refusal", message.refusal.is_some(), role == "assistant"),
+        ] {
+            if present && !fits {
+                return Err(Invalid::value(format!("{path}.{name}"), format!("a message of role {:?} has none", short(role))));
+            }
+        }
+        let texts = message.content.map_or(Ok(Vec::new()), |content| texts(&path, content))?;
+        match role {
+            "system" | "developer" => self.system_message(&path, texts),
+            "user" => {
+                if texts.is_empty() {
+                    return Err(Invalid::value(format!("{path}.content"), "text is needed"));
+                }
+                self.push(Role::User, texts.into_iter().map(Block::Text));
+                Ok(())
+            }
+            "assistant" => {
+                let refusal = message.refusal.filter(|text| !text.is_empty());
+                self.assistant_message(&path, texts, refusal, message.tool_calls.unwrap_or_default())
+            }
+            "tool" => {
+                let id = message.tool_call_id.filter(|id| !id.is_empty());
+                let id = id.ok_or_else(|| Invalid::value(format!("{path}.tool_call_id"), "the id of the call is needed"))?;
+                // Bedrock wants at least one block; a tool may well have nothing to say.
+                let mut content: Vec<_> = texts.into_iter().map(ToolResultBlock::Text).collect();
+                if content.is_empty() {
+                    content.push(ToolResultBlock::Text(Cow::Borrowed("")));
+                }
+                self.push(Role::User, [Block::ToolResult(ToolResult { tool_use_id: id, content })]);
+                Ok(())
+            }
+            "function" => Err(Invalid::unsupported(format!("{path}.role"), "messages of role \"function\" are not carried out; use \"tool\"")),
+            other => Err(Invalid::value(
+                format!("{path}.role"),
+                format!("{:?} is not a role; there are system, developer, user, assistant and tool", short(other)),
+            )),
+        }
+    }
+
+    fn system_message(&mut self, path: &str, texts: Vec<Cow<'a, str>>) -> Result<(), Invalid> {
+        if texts.is_empty() {
+            return Err(Invalid::value(format!("{path}.content"), "text is needed"));
+        }
+        if !self.messages.is_empty() {
+            self.warnings.push(format!("{path}: a system message within the conversation was moved to its start"));
+        }
+        self.system.extend(texts.into_iter().map(SystemBlock::Text));
+        Ok(())
+    }
+
+    fn assistant_message(
+        &mut self,
+        path: &str,
+        texts: Vec<Cow<'a, str>>,
+        refusal: Option<Cow<'a, str>>,
+        calls: Vec<ToolCallIn<'a>>,
+    ) -> Result<(), Invalid> {
+        let mut blocks: Vec<_> = texts.into_iter().chain(refusal).map(Block::Text).collect();
+        for (index, call) in calls.into_iter().enumerate() {
+            let path = format!("{path}.tool_calls[{index}]");
+            if call.kind.as_deref().is_some_and(|kind| kind != "function") {
+                return Err(Invalid::unsupported(format!("{path}.type"), "only calls of functions are carried out"));
+            }
+            let Some(function) = call.function else {
+                return Err(Invalid::value(format!("{path}.function"), "the function that was called is needed"));
+            };
+            let arguments = if function.arguments.trim().is_empty() { "{}" } else { &*function.arguments };
+            let input = serde_json::from_str::<Map<String, Value>>(arguments)
+                .ok()
+                .and_then(|_| RawValue::from_string(arguments.to_owned()).ok())
+                .ok_or_else(|| Invalid::value(format!("{path}.function.arguments"), "a JSON object, as text, is needed"))?;
+            self.tools_used.insert(function.name.to_string());
+            blocks.push(Block::ToolUse(ToolUse { tool_use_id: call.id, name: function.name, input }));
+        }
+        if blocks.is_empty() {
+            return Err(Invalid::value(format!("{path}.content"), "text or tool calls are needed"));
+        }
+        self.push(Role::Assistant, blocks);
+        Ok(())
+    }
+
+    fn push(&mut self, role: Role, blocks: impl IntoIterator<Item = Block<'a>>) {
+        match self.messages.last_mut() {
+            Some(last) if last.role == role => last.content.extend(blocks),
+            _ => self.messages.push(Message { role, content: blocks.into_iter().collect() }),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Invalid> {
+        match self.messages.first().map(|message| message.role) {
+            None => Err(Invalid::value("messages", "at least one message of the user is needed")),
+            Some(Role::Assistant) => Err(Invalid::value("messages[0].role", "a conversation starts with the user")),
+            Some(Role::User) => Ok(()),
+        }
+    }
+}
+
+/// The texts of a message's content. Empty ones are left out: Bedrock refuses them.
+fn texts<'a>(path: &str, content: Content<'a>) -> Result<Vec<Cow<'a, str>>, Invalid> {
+    let parts = match content {
+        Content::Text(text) => return Ok(if text.is_empty() { Vec::new() } else { vec![text] }),
+        Content::Parts(parts) => parts,
+    };
+    let mut texts = Vec::with_capacity(parts.len());
+    for (index, part) in parts.into_iter().enumerate() {
+        let path = format!("{path}.content[{index}]");
+        let text = match &*part.kind {
+            "text" => part.text,
+            "refusal" => part.refusal,
+            other => {
+                return Err(Invalid::unsupported(
+                    format!("{path}.type"),
+                    format!("parts of type {:?} are not carried out; text is", short(other)),
+                ));
+            }
+        };
+        refuse_rest(&format!("{path}."), &part.rest)?;
+        let text = text.ok_or_else(|| Invalid::value(format!("{path}.{}", part.kind), "text is needed"))?;
+        if !text.is_empty() {
+            texts.push(text);
+        }
+    }
+    Ok(texts)
+}
+
+fn inference<'a>(
+    temperature: Option<Number>,
+    top_p: Option<Number>,
+    max_tokens: Option<u32>,
+    max_completion_tokens: Option<u32>,
+    stop: Option<TextOrList<'a>>,
+) -> Result<Inference<'a>, Invalid> {
+    for (name, value) in [("temperature", &temperature), ("top_p", &top_p)] {
+        if value.as_ref().and_then(Number::as_f64).is_some_and(|value| !(0.0..=1.0).contains(&value)) {
+            return Err(Invalid::value(name, "Bedrock takes a number from 0 to 1"));
+        }
+    }
+    if max_tokens.is_some() && max_completion_tokens.is_some() {
+        return Err(Invalid::value("max_tokens", "give this or max_completion_tokens, not both"));
+    }
+    let (limit_name, limit) =
+        if max_tokens.is_some() { ("max_tokens", max_tokens) } else { ("max_completion_tokens", max_completion_tokens) };
+    if limit == Some(0) {
+        return Err(Invalid::value(limit_name, "at least 1 is needed"));
+    }
+    let stop_sequences = match stop {
+        None => Vec::new(),
+        Some(TextOrList::Text(text)) => vec![text],
+        Some(TextOrList::List(list)) => list,
+    };
+    if let Some(index) = stop_sequences.iter().position(|text| text.is_empty()) {
+        return Err(Invalid::value(format!("stop[{index}]"), "an empty text cannot end an answer"));
+    }
+    if stop_sequences.len() > 4 {
+        return Err(Invalid::value("stop", "at most 4 are allowed"));
+    }
+    Ok(Inference { max_tokens: limit, temperature, top_p, stop_sequences })
+}
+
+fn tools<'a>(
+    tools: Option<Vec<ToolIn<'a>>>,
+    choice: Option<ToolChoiceIn<'a>>,
+    used: &BTreeSet<String>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<ToolConfig<'a>>, Invalid> {
+    let mut specs = Vec::new();
+    for (index, tool) in tools.unwrap_or_default().into_iter().enumerate() {
+        specs.push(Tool::ToolSpec(tool_spec(&format!("tools[{index}]"), tool)?));
+    }
+    let given = !specs.is_empty();
+    if !given && !used.is_empty() {
+        // Converse refuses a history of tool calls without the tools.
+        warnings.push("tools: the tools that the conversation called were added, as Bedrock requires".to_owned());
+        for name in used {
+            let name = Cow::Owned(name.clone());
+            specs.push(Tool::ToolSpec(ToolSpec { name, description: None, input_schema: any_object()?, strict: false }));
+        }
+    }
+    let tool_choice = match choice {
+        None => None,
+        Some(ToolChoiceIn::Mode(mode)) => match &*mode {
+            "auto" => given.then_some(ToolChoice::Auto {}),
+            "none" if !given => None,
+            "none" if used.is_empty() => return Ok(None),
+            "none" => {
+                return Err(Invalid::unsupported(
+                    "tool_choice",
+                    "Bedrock cannot forbid tools in a conversation that has called some; leave out tool_choice",
+                ));
+            }
+            "required" if given => Some(ToolChoice::Any {}),
+            "required" => return Err(Invalid::value("tool_choice", "\"required\" needs tools")),
+            other => {
+                return Err(Invalid::value(
+                    "tool_choice",
+                    format!("{:?} is not a choice; there are none, auto, required, or a named function", short(other)),
+                ));
+            }
+        },
+        Some(ToolChoiceIn::Named(named)) => Some(named_choice(named, &specs)?),
+    };
+    Ok((!specs.is_empty()).then_some(ToolConfig { tools: specs, tool_choice }))
+}
+
+fn named_choice<'a>(choice: NamedChoice<'a>, specs: &[Tool<'a>]) -> Result<ToolChoice<'a>, Invalid> {
+    let function = match (&*choice.kind, choice.function) {
+        ("function", Some(function)) => function,
+        ("function", None) => return Err(Invalid::value("tool_choice.function", "the function's name is needed")),
+        _ => return Err(Invalid::unsupported("tool_choice.type", "only \"function\" is carried out")),
+    };
+    if !specs.iter().any(|Tool::ToolSpec(spec)| spec.name == function.name) {
+        return Err(Invalid::value("tool_choice.function.name", "no tool of this name is in tools"));
+    }
+    Ok(ToolChoice::Tool { name: function.name })
+}
+
+fn tool_spec<'a>(path: &str, tool: ToolIn<'a>) -> Result<ToolSpec<'a>, Invalid> {
+    if tool.kind != "function" {
+        return Err(Invalid::unsupported(format!("{path}.type"), "only functions are carried out"));
+    }
+    refuse_rest(&format!("{path}."), &tool.rest)?;
+    let function = tool.function.ok_or_else(|| Invalid::value(format!("{path}.function"), "the function is needed"))?;
+    refuse_rest(&format!("{path}.function."), &function.rest)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if function.name.is_empty() || function.name.len() > 64 || !function.name.bytes().all(fits) {
+        return Err(Invalid::value(format!("{path}.function.name"), "1 to 64 characters a–z, A–Z, 0–9, _ or - are needed"));
+    }
+    let input_schema = match function.parameters {
+        None => any_object()?,
+        Some(schema) if schema.get().starts_with('{') => InputSchema { json: Cow::Borrowed(schema) },
+        Some(_) => return Err(Invalid::value(format!("{path}.function.parameters"), "a JSON schema, an object, is needed")),
+    };
+    Ok(ToolSpec {
+        name: function.name,
+        description: function.description.filter(|text| !text.is_empty()),
+        input_schema,
+        strict: function.strict.unwrap_or(false),
+    })
+}
+
+/// The schema of a function without parameters.
+fn any_object<'a>() -> Result<InputSchema<'a>, Invalid> {
+    let schema = to_raw_value(&serde_json::json!({"type": "object", "properties": {}}));
+    let schema = schema.map_err(|error| Invalid::value("tools", error.to_string()))?;
+    Ok(InputSchema { json: Cow::Owned(schema) })
+}
+
+/// `user` and `metadata` become labels in Bedrock's invocation logs.
+fn metadata<'a>(
+    user: Option<Cow<'a, str>>,
+    metadata: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+) -> Result<BTreeMap<Cow<'a, str>, Cow<'a, str>>, Invalid> {
+    let fits = |text: &str| text.len() <= 256 && text.chars().all(|c| c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c));
+    let mut labels = metadata.unwrap_or_default();
+    for (name, value) in &labels {
+        if name.is_empty() || !fits(name) || !fits(value) {
+            return Err(Invalid::value(
+                format!("metadata.{}", short(name)),
+                "Bedrock takes at most 256 characters, letters, digits, spaces and :_@$#=/+,-.",
+            ));
+        }
+    }
+    if let Some(user) = user.filter(|user| !user.is_empty()) {
+        if !fits(&user) {
+            return Err(Invalid::value("user", "Bedrock takes at most 256 characters, letters, digits, spaces and :_@$#=/+,-."));
+        }
+        labels.insert(Cow::Borrowed("user"), user);
+    }
+    if labels.len() > 16 {
+        return Err(Invalid::value("metadata", "Bedrock takes at most 16 labels, user included"));
+    }
+    Ok(labels)
+}
+
+fn service_tier(name: Option<&str>) -> Result<Option<ServiceTier>, Invalid> {
+    match name {
+        None | Some("auto" | "default") => Ok(None),
+        Some(name @ ("flex" | "priority")) => Ok(ServiceTier::from_bedrock(name)),
+        Some(other) => Err(Invalid::unsupported(
+            "service_tier",
+            format!("{:?} is not carried out; there are auto, default, flex and priority", short(other)),
+        )),
+    }
+}
+
+fn output_config(format: ResponseFormat<'_>) -> Result<Option<OutputConfig<'_>>, Invalid> {
+    match (&*format.kind, format.json_schema) {
+        ("text", _) => Ok(None),
+        ("json_schema", Some(schema)) => Ok(Some(OutputConfig {
+            text_format: TextFormat {
+                kind: "json_schema",
+                structure: Structure {
+                    json_schema: JsonSchema {
+                        schema: Cow::Borrowed(schema.schema.get()),
+                        name: Some(schema.name),
+                        description: schema.description,
+                    },
+                },
+            },
+        })),
+        ("json_schema", None) => Err(Invalid::value("response_format.json_schema", "the schema is needed")),
+        ("json_object", _) => Err(Invalid::unsupported(
+            "response_format.type",
+            "Bedrock has no \"json_object\"; use \"json_schema\" with a schema",
+        )),
+        (other, _) => Err(Invalid::value(
+            "response_format.type",
+            format!("{:?} is not a format; there are text and json_schema", short(other)),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn converse(body: &str) -> String {
+        serde_json::to_string(&parse(body.as_bytes()).unwrap().canonical).unwrap()
+    }
+
+    fn refusal(body: &str) -> (InvalidKind, String) {
+        match parse(body.as_bytes()) {
+            Ok(request) => panic!("accepted as {request:?}"),
+            Err(invalid) => (invalid.kind, invalid.text()),
+        }
+    }
+
+    #[test]
+    fn a_plain_conversation() {
+        let body = r#"{"model":"auto","messages":[{"role":"system","content":"be terse"},{"role":"developer","content":[{"type":"text","text":"be kind"}]},
+            {"role":"user","content":"hi"},{"role":"user","content":[{"type":"text","text":"again"}]},
+            {"role":"assistant","content":"hello","refusal":null,"annotations":[],"audio":null,"function_call":null,"tool_calls":null},{"role":"user","content":"tell me"}],
+            "temperature":0.7,"top_p":1,"max_completion_tokens":64,"stop":["END"],"user":"u-1","metadata":{"team":"a b"},"service_tier":"flex",
+            "n":1,"logprobs":false,"seed":null,"frequency_penalty":0,"store":false}"#;
+        insta::assert_snapshot!(converse(body), @r#"{"messages":[{"role":"user","content":[{"text":"hi"},{"text":"again"}]},{"role":"assistant","content":[{"text":"hello"}]},{"role":"user","content":[{"text":"tell me"}]}],"system":[{"text":"be terse"},{"text":"be kind"}],"inferenceConfig":{"maxTokens":64,"temperature":0.7,"topP":1,"stopSequences":["END"]},"requestMetadata":{"team":"a b","user":"u-1"},"serviceTier":{"type":"flex"}}"#);
+    }
+
+    #[test]
+    fn tools_both_ways() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"weather?"},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"get_weather","arguments":"{\"city\": \"Oslo\", \"n\": 1.50}"}},{"id":"c2","type":"function","function":{"name":"now","arguments":""}}]},
+            {"role":"tool","tool_call_id":"c1","content":"cold"},{"role":"tool","tool_call_id":"c2","content":""},{"role":"user","content":"and?"}],
+            "tools":[{"type":"function","function":{"name":"get_weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}}},"strict":true}},{"type":"function","function":{"name":"now"}}],
+            "tool_choice":{"type":"function","function":{"name":"get_weather"}},"parallel_tool_calls":true}"#;
+        insta::assert_snapshot!(converse(body), @r#"{"messages":[{"role":"user","content":[{"text":"weather?"}]},{"role":"assistant","content":[{"toolUse":{"toolUseId":"c1","name":"get_weather","input":{"city": "Oslo", "n": 1.50}}},{"toolUse":{"toolUseId":"c2","name":"now","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"c1","content":[{"text":"cold"}]}},{"toolResult":{"toolUseId":"c2","content":[{"text":""}]}},{"text":"and?"}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"get_weather","description":"d","inputSchema":{"json":{"type":"object","properties":{"city":{"type":"string"}}}},"strict":true}},{"toolSpec":{"name":"now","inputSchema":{"json":{"type":"object","properties":{}}}}}],"toolChoice":{"tool":{"name":"get_weather"}}}}"#);
+        for (choice, expected) in [("\"auto\"", r#""toolChoice":{"auto":{}}"#), ("\"required\"", r#""toolChoice":{"any":{}}"#)] {
+            let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f"}}}}],"tool_choice":{choice}}}"#);
+            assert!(converse(&body).contains(expected), "{choice}");
+        }
+        let none = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none"}"#;
+        assert!(!converse(none).contains("toolConfig"));
+    }
+
+    #[test]
+    fn a_history_of_tools_brings_its_tools_along() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"y"}]}"#;
+        let request = parse(body.as_bytes()).unwrap();
+        assert_eq!(request.warnings, ["tools: the tools that the conversation called were added, as Bedrock requires"]);
+        assert!(converse(body).contains(r#""toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema""#));
+    }
+
+    #[test]
+    fn a_json_schema_reaches_the_model() {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"name":"o","schema":{"type":"object"},"strict":true}}}"#;
+        assert!(converse(body).contains(r#""outputConfig":{"textFormat":{"type":"json_schema","structure":{"jsonSchema":{"schema":"{\"type\":\"object\"}","name":"o"}}}}"#));
+    }
+
+    #[test]
+    fn what_is_not_carried_out_is_refused_by_name() {
+        let with = |extra: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{extra}}}"#);
+        let cases: &[(String, InvalidKind, &str)] = &[
+            (with(r#""seed":7"#), InvalidKind::Unsupported, "seed: this parameter is not carried out; leave it out"),
+            (with(r#""frequency_penalty":0.5"#), InvalidKind::Unsupported, "frequency_penalty: this parameter is not carried out; leave it out"),
+            (with(r#""logprobs":true"#), InvalidKind::Unsupported, "logprobs: this parameter is not carried out; leave it out"),
+            (with(r#""n":2"#), InvalidKind::Unsupported, "n: only 1 answer a request is carried out"),
+            (with(r#""reasoning_effort":"high""#), InvalidKind::Unsupported, "reasoning_effort: this parameter is not carried out; leave it out"),
+            (with(r#""foo":1"#), InvalidKind::UnknownParameter, "foo: no such parameter; leave it out"),
+            (with(r#""response_format":{"type":"json_object"}"#), InvalidKind::Unsupported, "response_format.type: Bedrock has no \"json_object\"; use \"json_schema\" with a schema"),
+            (with(r#""parallel_tool_calls":false"#), InvalidKind::Unsupported, "parallel_tool_calls: Bedrock cannot hold a model to one tool call; leave it out"),
+            (with(r#""temperature":1.5"#), InvalidKind::Value, "temperature: Bedrock takes a number from 0 to 1"),
+            (with(r#""max_tokens":0"#), InvalidKind::Value, "max_tokens: at least 1 is needed"),
+            (with(r#""max_tokens":"5""#), InvalidKind::Value, "max_tokens: invalid type: string, expected u32 at line 1 column 72"),
+            (with(r#""stream_options":{"include_usage":true}"#), InvalidKind::Value, "stream_options: only a streamed answer has options; set \"stream\": true"),
+            (with(r#""tool_choice":"required""#), InvalidKind::Value, "tool_choice: \"required\" needs tools"),
+            (with(r#""tools":[{"type":"function","function":{"name":"a b"}}]"#), InvalidKind::Value, "tools[0].function.name: 1 to 64 characters a–z, A–Z, 0–9, _ or - are needed"),
+            (r#"{"model":"m","messages":[]}"#.into(), InvalidKind::Value, "messages: at least one message of the user is needed"),
+            (r#"{"model":"m","messages":[{"role":"user","content":""}]}"#.into(), InvalidKind::Value, "messages[0].content: text is needed"),
+            (r#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]}"#.into(), InvalidKind::Unsupported, "messages[0].content[0].type: parts of type \"image_url\" are not carried out; text is"),
+            (r#"{"model":"m","messages":[{"role":"user","content":"x","name":"bob"}]}"#.into(), InvalidKind::UnknownParameter, "messages[0].name: no such parameter; leave it out"),
+            (r#"{"model":"m","messages":[{"role":"assistant","content":"x"}]}"#.into(), InvalidKind::Value, "messages[0].role: a conversation starts with the user"),
+            (r#"{"model":"m","messages":[{"role":"robot","content":"x"}]}"#.into(), InvalidKind::Value, "messages[0].role: \"robot\" is not a role; there are system, developer, user, assistant and tool"),
+            (r#"{"messages":[{"role":"user","content":"x"}]}"#.into(), InvalidKind::Value, "missing field `model` at line 1 column 44"),
+            (r#"{"model":"m","messages":{"a":1}}"#.into(), InvalidKind::Value, "messages: invalid type: map, expected a sequence at line 1 column 24"),
+        ];
+        for (body, kind, expected) in cases {
+            assert_eq!(refusal(body), (*kind, (*expected).to_owned()), "{body}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! A conversation as a model sees it, whichever dialect it was written in.
+//!
+//! Everything a reply and its price depend on is here, and nothing else: two requests that mean the
+//! same have the same [`Measure`]. It must not know HTTP, JSON shapes of requests, or prices.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::tokens;
+
+/// How long a cached prefix is kept after its last use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    FiveMinutes,
+    OneHour,
+}
+
+/// Who says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    User,
+    Assistant,
+    System,
+}
+
+/// What an attachment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaKind {
+    Image,
+    Document,
+    Video,
+    Audio,
+    /// Thoughts the model encrypted.
+    Redacted,
+}
+
+/// An attachment, reduced to what matters here.
+#[derive(Debug)]
+pub(crate) struct Media {
+    pub(crate) kind: MediaKind,
+    pub(crate) tokens: u32,
+    pub(crate) digest: [u8; 32],
+}
+
+impl Media {
+    pub(crate) fn new(kind: MediaKind, tokens: u32, content: &[u8]) -> Self {
+        Self { kind, tokens, digest: Sha256::digest(content).into() }
+    }
+}
+
+/// A piece of a message.
+#[derive(Debug)]
+pub(crate) enum Block<'a> {
+    Text(Cow<'a, str>),
+    /// Text marked for the guardrail.
+    Guarded(Cow<'a, str>),
+    Media(Media),
+    ToolUse {
+        id: Cow<'a, str>,
+        name: Cow<'a, str>,
+        input: Value,
+    },
+    ToolResult {
+        id: Cow<'a, str>,
+        parts: Vec<Block<'a>>,
+        failed: bool,
+    },
+    Reasoning(Cow<'a, str>),
+    /// A tool added to or taken from the conversation.
+    ToolChange(Cow<'a, str>),
+    CachePoint(Ttl),
+}
+
+/// A message.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    pub(crate) role: Role,
+    pub(crate) blocks: Vec<Block<'a>>,
+}
+
+/// A tool the model may call, or a mark between tools up to which they are cached.
+#[derive(Debug)]
+pub(crate) enum Tool<'a> {
+    Spec { name: Cow<'a, str>, description: Cow<'a, str>, schema: Value },
+    CachePoint(Ttl),
+}
+
+/// Whether a tool has to be called.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum Choice<'a> {
+    #[default]
+    Auto,
+    Any,
+    Named(Cow<'a, str>),
+    Never,
+}
+
+/// A conversation and what bounds the reply.
+#[derive(Debug, Default)]
+pub(crate) struct Conversation<'a> {
+    pub(crate) tools: Vec<Tool<'a>>,
+    pub(crate) system: Vec<Block<'a>>,
+    pub(crate) turns: Vec<Turn<'a>>,
+    pub(crate) choice: Choice<'a>,
+    pub(crate) one_tool_at_most: bool,
+    pub(crate) max_tokens: Option<u32>,
+    pub(crate) stop: Vec<Cow<'a, str>>,
+    /// Temperature or a kin of it is set to other than its default.
+    pub(crate) sampling: bool,
+    pub(crate) reasoning: bool,
+    /// The JSON schema the reply has to satisfy.
+    pub(crate) schema: Option<Value>,
+    /// The caller asked for the long context window.
+    pub(crate) long_context: bool,
+}
+
+/// What a conversation comes to.
+#[derive(Debug)]
+pub(crate) struct Measure {
+    pub(crate) tokens: u32,
+    /// Of everything the reply depends on.
+    pub(crate) digest: [u8; 32],
+    /// Where a cached prefix can end; empty unless something is to be cached.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// The end of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Tokens up to here.
+    pub(crate) tokens: u32,
+    /// Of everything up to here.
+    pub(crate) digest: [u8; 16],
+    /// Set where the caller put a cache point.
+    pub(crate) ttl: Option<Ttl>,
+}
+
+/// Framing, in tokens.
+const PER_CONVERSATION: u32 = 3;
+const PER_TURN: u32 = 3;
+const PER_TOOL: u32 = 6;
+const PER_TOOL_RESULT: u32 = 3;
+/// A call of a tool, beside its name and arguments; the same in history and in a reply.
+pub(crate) const PER_TOOL_USE: u32 = 4;
+
+impl<'a> Conversation<'a> {
+    /// The names of the tools on offer.
+    pub(crate) fn tool_names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().filter_map(|tool| match tool {
+            Tool::Spec { name, .. } => Some(&**name),
+            Tool::CachePoint(_) => None,
+        })
+    }
+
+    /// The last message of the user.
+    pub(crate) fn last_user(&self) -> Option<&Turn<'a>> {
+        self.turns.iter().rev().find(|turn| turn.role == Role::User)
+    }
+
+    /// Every block of every message.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block<'a>> {
+        self.turns.iter().flat_map(|turn| &turn.blocks)
+    }
+
+    /// Every mark of the caller's, in the order the model reads.
+    pub(crate) fn cache_points(&self) -> impl Iterator<Item = Ttl> + '_ {
+        let tools = self.tools.iter().filter_map(|tool| match tool {
+            Tool::CachePoint(ttl) => Some(*ttl),
+            Tool::Spec { .. } => None,
+        });
+        let blocks = self.system.iter().chain(self.blocks()).filter_map(|block| match block {
+            Block::CachePoint(ttl) => Some(*ttl),
+            _ => None,
+        });
+        tools.chain(blocks)
+    }
+
+    /// Reads everything once, in the order a model does: tools, system, messages.
+    pub(crate) fn measure(&self, model: &str) -> Measure {
+        let mark = self.cache_points().next().is_some();
+        let mut walk =
+            Walk { hash: Sha256::new(), tokens: PER_CONVERSATION, marks: Vec::new(), mark };
+        walk.put(b'M', model.as_bytes());
+        for tool in &self.tools {
+            match tool {
+                Tool::Spec { name, description, schema } => {
+                    walk.tool(name, description, schema);
+                    walk.end_block();
+                }
+                Tool::CachePoint(ttl) => walk.cache_point(*ttl),
+            }
+        }
+        walk.put(b'S', b"");
+        for block in &self.system {
+            walk.block(block);
+            walk.end_block();
+        }
+        for turn in &self.turns {
+            walk.add(PER_TURN);
+            walk.put(b'R', &[turn.role as u8]);
+            for block in &turn.blocks {
+                walk.block(block);
+                walk.end_block();
+            }
+        }
+        walk.finish(self)
+    }
+}
+
+struct Walk {
+    hash: Sha256,
+    tokens: u32,
+    marks: Vec<Mark>,
+    mark: bool,
+}
+
+impl Walk {
+    fn put(&mut self, tag: u8, bytes: &[u8]) {
+        let mut head = [tag, 0, 0, 0, 0, 0, 0, 0, 0];
+        head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        self.hash.update(head);
+        self.hash.update(bytes);
+    }
+
+    fn add(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens);
+    }
+
+    fn text(&mut self, tag: u8, text: &str) {
+        self.put(tag, text.as_bytes());
+        self.add(tokens::count(text));
+    }
+
+    fn tool(&mut self, name: &str, description: &str, schema: &Value) {
+        self.add(PER_TOOL);
+        self.text(b'N', name);
+        self.text(b'D', description);
+        self.text(b'J', &canonical_json(schema));
+    }
+
+    fn block(&mut self, block: &Block<'_>) {
+        match block {
+            // What is guarded reads the same to the model.
+            Block::Text(text) | Block::Guarded(text) => self.text(b't', text),
+            Block::Media(media) => {
+                self.put(b'm', &media.digest);
+                self.add(media.tokens);
+            }
+            // Ids are the dialect's, and say nothing to the model.
+            Block::ToolUse { name, input, .. } => {
+                self.add(PER_TOOL_USE);
+                self.text(b'u', name);
+                self.text(b'j', &canonical_json(input));
+            }
+            Block::ToolResult { parts, failed, .. } => {
+                self.add(PER_TOOL_RESULT);
+                self.put(b'r', &[u8::from(*failed)]);
+                for part in parts {
+                    self.block(part);
+                }
+            }
+            Block::Reasoning(text) => self.text(b'g', text),
+            Block::ToolChange(name) => self.text(b'c', name),
+            Block::CachePoint(ttl) => self.cache_point(*ttl),
+        }
+    }
+
+    fn end_block(&mut self) {
+        if self.mark {
+            let mut digest = [0; 16];
+            digest.copy_from_slice(&self.hash.clone().finalize()[..16]);
+            // A cache point ends nothing of its own: the mark before it is the same place.
+            if self.marks.last().is_none_or(|last| last.digest != digest) {
+                self.marks.push(Mark { tokens: self.tokens, digest, ttl: None });
+            }
+        }
+    }
+
+    fn cache_point(&mut self, ttl: Ttl) {
+        if let Some(last) = self.marks.last_mut() {
+            last.ttl = Some(ttl);
+        }
+    }
+
+    fn finish(mut self, conversation: &Conversation<'_>) -> Measure {
+        match &conversation.choice {
+            Choice::Auto => self.put(b'A', b"auto"),
+            Choice::Any => self.put(b'A', b"any"),
+            Choice::Never => self.put(b'A', b"never"),
+            Choice::Named(name) => self.put(b'T', name.as_bytes()),
+        }
+        let flags = [conversation.reasoning, conversation.one_tool_at_most].map(u8::from);
+        self.put(b'F', &flags);
+        if let Some(schema) = &conversation.schema {
+            self.text(b'O', &canonical_json(schema));
+        }
+        Measure { tokens: self.tokens, digest: self.hash.finalize().into(), marks: self.marks }
+    }
+}
+
+/// JSON without spaces and with sorted keys, so that equal values are equal texts.
+pub(crate) fn canonical_json(value: &Value) -> String {
+    let mut out = String::new();
+    write_canonical(value, &mut out);
+    out
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| key.as_str());
+            out.push('{');
+            for (at, (key, value)) in entries.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                out.push_str(&Value::String(key.clone()).to_string());
+                out.push(':');
+                write_canonical(value, out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said<'a>(blocks: Vec<Block<'a>>) -> Conversation<'a> {
+        Conversation { turns: vec![Turn { role: Role::User, blocks }], ..Default::default() }
+    }
+
+    #[test]
+    fn tokens_are_framing_and_words() {
+        // 3 for the conversation, 3 for the turn, "hi" is one.
+        assert_eq!(said(vec![Block::Text("hi".into())]).measure("m").tokens, 7);
+        // A result: 3, and "cold" is one.
+        let parts = vec![Block::Text("cold".into())];
+        let result = Block::ToolResult { id: "x".into(), parts, failed: false };
+        assert_eq!(said(vec![result]).measure("m").tokens, 10);
+    }
+
+    #[test]
+    fn meaning_counts_and_wording_of_the_wire_does_not() {
+        let call = |id: &'static str, input| {
+            let input: Value = input;
+            said(vec![Block::ToolUse { id: id.into(), name: "f".into(), input }]).measure("m")
+        };
+        let one = call("a", json!({"x": 1, "y": [true, null]}));
+        let other = call("b", json!({"y": [true, null], "x": 1}));
+        assert_eq!((one.tokens, one.digest), (other.tokens, other.digest));
+        assert_ne!(one.digest, call("a", json!({"x": 2, "y": [true, null]})).digest);
+
+        let plain = said(vec![Block::Text("ab".into())]).measure("m");
+        assert_ne!(plain.digest, said(vec![Block::Text("ab".into())]).measure("n").digest);
+        let split = said(vec![Block::Text("a".into()), Block::Text("b".into())]).measure("m");
+        assert_ne!(plain.digest, split.digest);
+    }
+
+    #[test]
+    fn marks_only_where_something_is_cached() {
+        let text = || Block::Text("words".into());
+        assert!(said(vec![text(), text()]).measure("m").marks.is_empty());
+        let marked = said(vec![text(), Block::CachePoint(Ttl::OneHour), text()]).measure("m");
+        let ttls: Vec<_> = marked.marks.iter().map(|m| (m.tokens, m.ttl)).collect();
+        assert_eq!(ttls, [(7, Some(Ttl::OneHour)), (8, None)]);
+        // The cache point itself leaves no trace in what the model sees.
+        assert_eq!(marked.digest, said(vec![text(), text()]).measure("m").digest);
+    }
+
+    #[test]
+    fn canonical_json_sorts_at_every_depth() {
+        let value = json!({"b": [{"z": 1, "a": "é\""}], "a": null});
+        assert_eq!(canonical_json(&value), r#"{"a":null,"b":[{"a":"é\"","z":1}]}"#);
+    }
+}
