@@ -1,1 +1,13 @@
-//! Everything on the model's side: wire, signing, credentials, catalogue, prices.
+//! Everything on the model's side: the wire, signing, credentials, the catalogue and its prices.
+//!
+//! [`client::Client`] fills the pipeline's `Upstream`. It makes each call once: repeating is the
+//! pipeline's business. Nothing here knows of callers, policies or ledgers.
+
+pub mod access;
+pub mod catalogue;
+pub mod client;
+pub mod connect;
+pub mod credentials;
+pub mod endpoint;
+mod frames;
+pub mod sigv4;

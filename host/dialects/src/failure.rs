@@ -48,6 +48,8 @@ pub enum Kind {
     LedgerUnavailable,
     /// A fault of the gateway itself.
     Internal,
+    /// The caller left before there was an answer. Nobody is told.
+    ClientLeft,
 
     /// Bedrock throttles.
     Throttled,
@@ -93,6 +95,8 @@ pub struct Failure {
     pub param: Option<String>,
     /// When to try again.
     pub retry_after: Option<std::time::Duration>,
+    /// Whether the attempt is known to have cost nothing: never sent, or answered so.
+    pub unbilled: bool,
     /// What Bedrock answered, where it did.
     pub upstream: Option<Box<Upstream>>,
 }
@@ -108,14 +112,18 @@ pub struct Upstream {
     pub request_id: String,
     /// The body, for callers who speak Bedrock themselves.
     pub body: Bytes,
-    /// Whether the answer is known to cost nothing.
-    pub unbilled: bool,
 }
 
 impl Failure {
-    /// A failure with a message for the caller.
+    /// A failure with a message for the caller, of something that costs nothing.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), param: None, retry_after: None, upstream: None }
+        Self { kind, message: message.into(), param: None, retry_after: None, unbilled: true, upstream: None }
+    }
+
+    /// The same, of an attempt that may be billed.
+    pub fn maybe_billed(mut self) -> Self {
+        self.unbilled = false;
+        self
     }
 
     /// The same, of the parameter `param`.
@@ -173,6 +181,7 @@ pub fn answers(kind: Kind) -> Answers {
         Kind::Overloaded => ((503, "overloaded_error", "overloaded"), (503, "ServiceUnavailableException")),
         Kind::LedgerUnavailable => ((503, "server_error", "ledger_unavailable"), (503, "ServiceUnavailableException")),
         Kind::Internal => ((500, "server_error", "internal_error"), (500, "InternalServerException")),
+        Kind::ClientLeft => ((499, INVALID, "client_left"), (499, "ValidationException")),
         Kind::Throttled => ((429, "rate_limit_error", "throttled"), (429, "ThrottlingException")),
         Kind::Quota => ((429, "rate_limit_error", "quota_exceeded"), (400, "ServiceQuotaExceededException")),
         Kind::UpstreamAuth => ((403, "permission_error", "upstream_credentials"), (403, "AccessDeniedException")),

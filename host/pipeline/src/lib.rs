@@ -1,1 +1,96 @@
 //! The way of a request through the gateway, and the rules it keeps.
+//!
+//! [`handle`] is the whole of it; each step is a file. Nothing here knows of HTTP, AWS, wasmtime,
+//! Rhai or disks: what does is behind a trait ([`upstream`], [`policy`], [`ledger`], [`request::Keys`]).
+
+pub mod exchange;
+pub mod features;
+pub mod gateway;
+pub mod history;
+pub mod ledger;
+pub mod models;
+pub mod money;
+pub mod policy;
+pub mod price;
+pub mod record;
+pub mod reply;
+pub mod request;
+pub mod routers;
+pub mod upstream;
+
+mod attempt;
+mod decode;
+mod encode;
+mod heal;
+mod offer;
+mod route;
+mod settle;
+mod stream;
+
+pub use encode::error as error_answer;
+
+use std::sync::Arc;
+
+use kairos_dialects::{Failure, Kind};
+
+use crate::attempt::Answered;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::reply::Reply;
+use crate::request::Incoming;
+
+/// Serves one request, whatever its dialect: the only way there is.
+///
+/// Runs in a task of its own until the money is accounted for, however soon the caller leaves.
+pub async fn handle(gateway: Arc<Gateway>, incoming: Incoming, mut reply: Reply) {
+    let mut exchange = Exchange::begin(&gateway, &incoming);
+    match answer(&gateway, &mut exchange, incoming, &mut reply).await {
+        // A stream has been delivered, and its record is kept, when it ends.
+        Ok(Answered::Streamed) => {}
+        Ok(Answered::Whole(outgoing)) => {
+            exchange.finish(&gateway, if reply.is_gone() { "client_left" } else { "ok" }, Some(200));
+            reply.whole(encode::whole(&exchange, outgoing));
+        }
+        Err(failure) => encode::failure(&gateway, &mut exchange, &failure, reply).await,
+    }
+}
+
+async fn answer(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    incoming: Incoming,
+    reply: &mut Reply,
+) -> Result<Answered, Failure> {
+    let most = gateway.settings.most_in_flight;
+    let _under_way = gateway.load.enter(most).ok_or_else(|| overloaded(most))?;
+
+    // 1. Identify: whose key is it?
+    exchange.caller(gateway.keys.identify(&incoming.presented, &incoming.body)?);
+    // 2. Decode: one form for every dialect.
+    let mut request = decode::decode(incoming)?;
+    exchange.decoded(&request);
+    // 3. Features, and the models on offer.
+    let offers = offer::offer(gateway, exchange, &request)?;
+    // 4. Route: the policy decides.
+    let decision = route::route(gateway, exchange, &offers)?;
+    decode::apply_limit(&mut request, &decision, exchange)?;
+
+    // 5. Per attempt: reserve → upstream → settle, or heal by the next candidate.
+    let mut last = None;
+    for target in decision.order {
+        if reply.is_gone() {
+            return Err(Failure::new(Kind::ClientLeft, "the caller left"));
+        }
+        match attempt::attempt(gateway, exchange, &request, target, reply).await {
+            Ok(answered) => return Ok(answered),
+            Err(failure) if heal::tries_next(&failure) => last = Some(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(last.unwrap_or_else(|| Failure::new(Kind::Internal, "the plan had no candidate that could be tried")))
+}
+
+fn overloaded(most: usize) -> Failure {
+    let message = format!("{most} requests are under way, which is as many as this gateway takes; try again shortly");
+    Failure { retry_after: Some(std::time::Duration::from_secs(1)), ..Failure::new(Kind::Overloaded, message) }
+}

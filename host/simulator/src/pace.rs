@@ -64,7 +64,8 @@ impl Speed {
     /// From the request until so many tokens were said.
     pub(crate) fn until(&self, tokens: u32) -> Duration {
         let micros = u64::from(tokens) * 1_000_000 / u64::from(self.tokens_per_second.max(1));
-        self.first_token.saturating_add(Duration::from_micros(micros))
+        self.first_token
+            .saturating_add(Duration::from_micros(micros))
     }
 }
 
@@ -74,13 +75,25 @@ mod tests {
 
     #[test]
     fn tokens_take_their_time() {
-        let speed = Speed { first_token: Duration::from_millis(500), tokens_per_second: 80 };
+        let speed = Speed {
+            first_token: Duration::from_millis(500),
+            tokens_per_second: 80,
+        };
         assert_eq!(speed.until(0), Duration::from_millis(500));
         assert_eq!(speed.until(40), Duration::from_millis(1_000));
-        let stuck = Speed { first_token: Duration::ZERO, tokens_per_second: 0 };
+        let stuck = Speed {
+            first_token: Duration::ZERO,
+            tokens_per_second: 0,
+        };
         assert_eq!(stuck.until(3), Duration::from_secs(3));
         assert_eq!(Pace::Instant.of("x"), None);
-        assert_eq!(Pace::lifelike().of("amazon.nova-micro-v1:0").unwrap().tokens_per_second, 210);
+        assert_eq!(
+            Pace::lifelike()
+                .of("amazon.nova-micro-v1:0")
+                .unwrap()
+                .tokens_per_second,
+            210
+        );
         assert_eq!(Pace::lifelike().of("other").unwrap().tokens_per_second, 80);
     }
 }

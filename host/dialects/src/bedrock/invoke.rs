@@ -353,8 +353,6 @@ pub struct ChunkReader {
 pub struct Chunk {
     /// Whether it is part of the answer, so that the answer has begun.
     pub content: bool,
-    /// Whether nothing comes after it.
-    pub last: bool,
 }
 
 #[derive(Deserialize)]
@@ -373,14 +371,14 @@ impl ChunkReader {
         // Most chunks hold a piece of text and nothing to count: these are not parsed.
         let tells = [&b"usage"[..], b"oken", b"\"type\":\"message_", b"\"ping\"", b"eason\":\""];
         if !tells.iter().any(|needle| memchr::memmem::find(&json, needle).is_some()) {
-            return Ok(Chunk { content: true, last: false });
+            return Ok(Chunk { content: true });
         }
         let Ok(chunk) = serde_json::from_slice::<Value>(&json) else {
-            return Ok(Chunk { content: true, last: false });
+            return Ok(Chunk { content: true });
         };
         self.read_json(&chunk);
         let opening = matches!(chunk["type"].as_str(), Some("message_start" | "ping"));
-        Ok(Chunk { content: !opening, last: self.metrics })
+        Ok(Chunk { content: !opening })
     }
 
     fn read_json(&mut self, chunk: &Value) {
@@ -407,6 +405,11 @@ impl ChunkReader {
     /// Whether the model said that it stopped. A stream that ends otherwise broke off.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Whether AWS's own counts came: nothing does after them.
+    pub fn has_metrics(&self) -> bool {
+        self.metrics
     }
 
     /// What the stream said of usage.

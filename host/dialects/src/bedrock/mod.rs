@@ -3,11 +3,13 @@
 //! Shapes are those of the service model of `bedrock-runtime` (botocore 1.44.5). Only what routing,
 //! pricing and the other dialects need is read; unknown fields are left alone.
 
+mod edit;
 pub mod error;
 pub mod invoke;
 mod request;
 mod response;
 
+pub use edit::lower_output_limit;
 pub use request::outline;
 pub(crate) use request::short;
 pub use response::{parse_answer, parse_event};

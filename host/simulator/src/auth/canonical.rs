@@ -72,7 +72,10 @@ fn canonical_query(raw: &str) -> Vec<u8> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let again = |text: &str| {
                 let mut out = Vec::new();
-                encode(&percent_decode(text.as_bytes()).collect::<Vec<u8>>(), &mut out);
+                encode(
+                    &percent_decode(text.as_bytes()).collect::<Vec<u8>>(),
+                    &mut out,
+                );
                 out
             };
             (again(name), again(value))
@@ -105,7 +108,10 @@ fn header(request: &Parts, name: &str, out: &mut Vec<u8>) -> Option<()> {
         if at > 0 {
             out.push(b',');
         }
-        let words = value.as_bytes().split(|b| *b == b' ').filter(|word| !word.is_empty());
+        let words = value
+            .as_bytes()
+            .split(|b| *b == b' ')
+            .filter(|word| !word.is_empty());
         for (at, word) in words.enumerate() {
             if at > 0 {
                 out.push(b' ');
@@ -142,7 +148,10 @@ mod tests {
             ("/model/a.b/converse", "/model/a.b/converse"),
             ("/model/a%3A0/converse", "/model/a%253A0/converse"),
             ("/model/a:0/converse", "/model/a%3A0/converse"),
-            ("/model/arn%3Aaws%2Fx/invoke", "/model/arn%253Aaws%252Fx/invoke"),
+            (
+                "/model/arn%3Aaws%2Fx/invoke",
+                "/model/arn%253Aaws%252Fx/invoke",
+            ),
             ("/a//b/./c/../d", "/a/b/d"),
             ("/a/", "/a/"),
         ];
@@ -162,7 +171,11 @@ mod tests {
             ("&&", ""),
             ("a=b=c", "a=b%3Dc"),
         ] {
-            assert_eq!(String::from_utf8(canonical_query(raw)).unwrap(), expected, "{raw}");
+            assert_eq!(
+                String::from_utf8(canonical_query(raw)).unwrap(),
+                expected,
+                "{raw}"
+            );
         }
     }
 }

@@ -26,17 +26,24 @@ pub(crate) struct Caller {
     pub(crate) region: Region,
 }
 
+/// What a signing key is made for: a key by its place, a day, a region.
+type Scope = (usize, [u8; 8], Region);
+
 /// The credentials that are accepted.
 pub(crate) struct Authority {
     keys: Vec<AccessKey>,
     api_keys: Vec<String>,
-    /// By place of the key, day and region: deriving one takes four hashes a request.
-    derived: RwLock<HashMap<(usize, [u8; 8], u8), Hmac<Sha256>>>,
+    /// Deriving one takes four hashes, and the same few are used all day.
+    derived: RwLock<HashMap<Scope, Hmac<Sha256>>>,
 }
 
 impl Authority {
     pub(crate) fn new(keys: Vec<AccessKey>, api_keys: Vec<String>) -> Self {
-        Self { keys, api_keys, derived: RwLock::default() }
+        Self {
+            keys,
+            api_keys,
+            derived: RwLock::default(),
+        }
     }
 
     /// Lets a request in or says why not.
@@ -52,7 +59,9 @@ impl Authority {
                 "Missing Authentication Token",
             ));
         };
-        let header = header.to_str().map_err(|_| incomplete("Authorization header"))?;
+        let header = header
+            .to_str()
+            .map_err(|_| incomplete("Authorization header"))?;
         match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
                 self.bearer(request, token.trim())
@@ -64,14 +73,19 @@ impl Authority {
 
     fn bearer(&self, request: &Parts, token: &str) -> Result<Caller, ApiError> {
         // Every key is compared, so that the time taken tells nothing.
-        let known = self.api_keys.iter().fold(false, |found, key| same(key, token) | found);
+        let known = self
+            .api_keys
+            .iter()
+            .fold(false, |found, key| same(key, token) | found);
         if !known {
             return Err(ApiError::denied(
                 "AccessDeniedException",
                 "Authentication failed: Please make sure your API Key is valid.",
             ));
         }
-        Ok(Caller { region: region_of_host(request).unwrap_or(Region::DEFAULT) })
+        Ok(Caller {
+            region: region_of_host(request).unwrap_or(Region::DEFAULT),
+        })
     }
 
     /// A keyed hash ready to sign with, derived once.
@@ -81,14 +95,20 @@ impl Authority {
         date: [u8; 8],
         region: Region,
     ) -> Result<Hmac<Sha256>, ApiError> {
-        let entry = (place, date, region.number());
-        let kept = self.derived.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entry = (place, date, region);
+        let kept = self
+            .derived
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(key) = kept.get(&entry) {
             return Ok(key.clone());
         }
         drop(kept);
         let key = derive(&self.keys[place].secret, date, region.name())?;
-        let mut kept = self.derived.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self
+            .derived
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.len() >= SIGNING_KEYS_KEPT {
             kept.clear();
         }
@@ -100,7 +120,12 @@ impl Authority {
 fn derive(secret: &str, date: [u8; 8], region: &str) -> Result<Hmac<Sha256>, ApiError> {
     let seed = format!("AWS4{secret}");
     let mut mac = keyed(seed.as_bytes())?;
-    for part in [&date[..], region.as_bytes(), SERVICE.as_bytes(), TERMINATOR.as_bytes()] {
+    for part in [
+        &date[..],
+        region.as_bytes(),
+        SERVICE.as_bytes(),
+        TERMINATOR.as_bytes(),
+    ] {
         mac.update(part);
         mac = keyed(&mac.finalize().into_bytes())?;
     }
@@ -124,7 +149,11 @@ fn incomplete(what: &str) -> ApiError {
 
 /// Equality in time that depends on lengths only.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (x, y)| diff | (x ^ y)) == 0
+    a.len() == b.len()
+        && a.bytes()
+            .zip(b.bytes())
+            .fold(0, |diff, (x, y)| diff | (x ^ y))
+            == 0
 }
 
 /// The region in `bedrock-runtime.REGION.amazonaws.com`, where somebody points that name here.

@@ -41,12 +41,17 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Self, ApiError> {
         let find = |name: &str| {
-            text.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
+            text.split(',')
+                .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
         };
         let wanted = |name: &str| find(name).ok_or_else(|| incomplete(&format!("'{name}'")));
         let credential = wanted("Credential")?;
         let mut scope = credential.rsplitn(5, '/');
-        let mut next = || scope.next().ok_or_else(|| incomplete("a credential of five parts"));
+        let mut next = || {
+            scope
+                .next()
+                .ok_or_else(|| incomplete("a credential of five parts"))
+        };
         let (terminator, service, region, date) = (next()?, next()?, next()?, next()?);
         Ok(Self {
             key_id: next()?,
@@ -68,9 +73,8 @@ pub(super) fn verify(
     now: Timestamp,
 ) -> Result<Caller, ApiError> {
     let fields = Fields::parse(fields)?;
-    let sent = header(request, "x-amz-date").ok_or_else(|| {
-        incomplete("existence of either a 'X-Amz-Date' or a 'Date' header")
-    })?;
+    let sent = header(request, "x-amz-date")
+        .ok_or_else(|| incomplete("existence of either a 'X-Amz-Date' or a 'Date' header"))?;
     let (date, region) = check_scope(&fields, sent)?;
     let place = authority
         .keys
@@ -83,7 +87,9 @@ pub(super) fn verify(
 
     let payload_hash = hex::encode(Sha256::digest(body));
     if header(request, "x-amz-content-sha256").is_some_and(|said| said != payload_hash) {
-        return Err(invalid("The x-amz-content-sha256 header does not match the body."));
+        return Err(invalid(
+            "The x-amz-content-sha256 header does not match the body.",
+        ));
     }
     let canonical = canonical::request(request, fields.signed_headers, &payload_hash)
         .ok_or_else(|| invalid("A header listed in SignedHeaders is not in the request."))?;
@@ -154,21 +160,21 @@ fn check_session(wanted: Option<&str>, request: &Parts) -> Result<(), ApiError> 
 }
 
 fn check_clock(sent: &str, now: Timestamp) -> Result<(), ApiError> {
-    let at = parse_time(sent)
-        .ok_or_else(|| incomplete("Date to be in ISO-8601 'basic format'"))?;
+    let at = parse_time(sent).ok_or_else(|| incomplete("Date to be in ISO-8601 'basic format'"))?;
     let stamp = |t: Timestamp| t.strftime("%Y%m%dT%H%M%SZ").to_string();
-    let (oldest, newest) = (now.saturating_sub(WINDOW), now.saturating_add(WINDOW));
-    if oldest.is_ok_and(|oldest| at < oldest) {
-        let oldest = oldest.map(stamp).unwrap_or_default();
+    let oldest = now.saturating_sub(WINDOW).unwrap_or(Timestamp::MIN);
+    if at < oldest {
         return Err(invalid(format!(
-            "Signature expired: {sent} is now earlier than {oldest} ({} - 5 min.)",
+            "Signature expired: {sent} is now earlier than {} ({} - 5 min.)",
+            stamp(oldest),
             stamp(now)
         )));
     }
-    if newest.is_ok_and(|newest| at > newest) {
-        let newest = newest.map(stamp).unwrap_or_default();
+    let newest = now.saturating_add(WINDOW).unwrap_or(Timestamp::MAX);
+    if at > newest {
         return Err(invalid(format!(
-            "Signature not yet current: {sent} is still later than {newest} ({} + 5 min.)",
+            "Signature not yet current: {sent} is still later than {} ({} + 5 min.)",
+            stamp(newest),
             stamp(now)
         )));
     }
@@ -187,11 +193,19 @@ fn parse_time(text: &str) -> Option<Timestamp> {
         })
     };
     let small = |from: usize| number(from, from + 2).and_then(|n| i8::try_from(n).ok());
-    DateTime::new(number(0, 4)?, small(4)?, small(6)?, small(9)?, small(11)?, small(13)?, 0)
-        .ok()?
-        .to_zoned(TimeZone::UTC)
-        .ok()
-        .map(|zoned| zoned.timestamp())
+    DateTime::new(
+        number(0, 4)?,
+        small(4)?,
+        small(6)?,
+        small(9)?,
+        small(11)?,
+        small(13)?,
+        0,
+    )
+    .ok()?
+    .to_zoned(TimeZone::UTC)
+    .ok()
+    .map(|zoned| zoned.timestamp())
 }
 
 /// What AWS insists on having signed.

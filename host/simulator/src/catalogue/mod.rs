@@ -60,7 +60,11 @@ impl Route {
 
     /// The route whose inference profiles have this prefix.
     pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
-        ROUTES.iter().skip(1).find(|(_, name)| *name == prefix).map(|(route, _)| *route)
+        ROUTES
+            .iter()
+            .skip(1)
+            .find(|(_, name)| *name == prefix)
+            .map(|(route, _)| *route)
     }
 
     fn parse(word: &str) -> Result<Self, BadTable> {
@@ -80,28 +84,33 @@ pub(crate) enum BadTable {
     #[error("bad {what} {text:?}")]
     Value { what: &'static str, text: String },
     #[error("{table} line {line}: {source}")]
-    At { table: &'static str, line: usize, source: Box<BadTable> },
+    At {
+        table: &'static str,
+        line: usize,
+        source: Box<BadTable>,
+    },
 }
 
 impl BadTable {
     fn value(what: &'static str, text: &str) -> Self {
-        Self::Value { what, text: text.to_owned() }
+        Self::Value {
+            what,
+            text: text.to_owned(),
+        }
     }
 
     fn at(self, table: &'static str, line: usize) -> Self {
-        Self::At { table, line: line + 1, source: Box::new(self) }
+        Self::At {
+            table,
+            line: line + 1,
+            source: Box::new(self),
+        }
     }
 }
 
 /// A model by its place in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ModelRef(u16);
-
-impl ModelRef {
-    pub(crate) fn number(self) -> u16 {
-        self.0
-    }
-}
 
 /// Every model, with its prices on the day the catalogue was read for.
 #[derive(Debug)]
@@ -113,7 +122,11 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     pub(crate) fn load(today: Date) -> Result<Self, BadTable> {
-        Self::read(include_str!("models.tsv"), include_str!("prices.tsv"), today)
+        Self::read(
+            include_str!("models.tsv"),
+            include_str!("prices.tsv"),
+            today,
+        )
     }
 
     fn read(models: &str, prices: &str, today: Date) -> Result<Self, BadTable> {
@@ -125,19 +138,24 @@ impl Catalogue {
         let mut all = Vec::new();
         let mut by_id = HashMap::new();
         for (at, line) in rows(models) {
-            let read = || {
+            let mut read = || {
                 let model = Model::parse(line)?;
                 let own = lines.remove(&*model.id).unwrap_or_default();
                 Ok((model, prices::sheets(own, today)?))
             };
             let (model, sheets) = read().map_err(|e: BadTable| e.at("models.tsv", at))?;
-            let number = u16::try_from(all.len()).map_err(|_| BadTable::value("model", &model.id))?;
+            let number =
+                u16::try_from(all.len()).map_err(|_| BadTable::value("model", &model.id))?;
             by_id.insert(model.id.clone(), ModelRef(number));
             all.push((model, sheets));
         }
         match lines.keys().next() {
             Some(stray) => Err(BadTable::value("model", stray)),
-            None => Ok(Self { today, models: all, by_id }),
+            None => Ok(Self {
+                today,
+                models: all,
+                by_id,
+            }),
         }
     }
 
@@ -155,12 +173,18 @@ impl Catalogue {
 
     /// Prices of a model on a route for a caller in a region; none where it is not offered.
     pub(crate) fn sheet(&self, which: ModelRef, route: Route, region: Region) -> Option<&Sheet> {
-        self.models[usize::from(which.0)].1.iter().find(|sheet| sheet.serves(route, region))
+        self.models[usize::from(which.0)]
+            .1
+            .iter()
+            .find(|sheet| sheet.serves(route, region))
     }
 
     /// Whether the model has that route anywhere.
     pub(crate) fn has_route(&self, which: ModelRef, route: Route) -> bool {
-        self.models[usize::from(which.0)].1.iter().any(|sheet| sheet.route() == route)
+        self.models[usize::from(which.0)]
+            .1
+            .iter()
+            .any(|sheet| sheet.route() == route)
     }
 
     #[cfg(test)]
@@ -170,7 +194,10 @@ impl Catalogue {
 }
 
 fn rows(table: &str) -> impl Iterator<Item = (usize, &str)> {
-    table.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+    table
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 #[cfg(test)]

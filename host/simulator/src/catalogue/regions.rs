@@ -56,7 +56,10 @@ impl Region {
     }
 
     fn row(self) -> (&'static str, &'static str) {
-        REGIONS.get(usize::from(self.0)).copied().unwrap_or(REGIONS[0])
+        REGIONS
+            .get(usize::from(self.0))
+            .copied()
+            .unwrap_or(REGIONS[0])
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -81,10 +84,6 @@ impl Region {
             _ => "us",
         }
     }
-
-    pub(crate) fn number(self) -> u8 {
-        self.0
-    }
 }
 
 #[cfg(test)]
@@ -95,8 +94,12 @@ mod tests {
     fn every_region_has_its_own_name_and_prefix() {
         for (at, (name, prefix)) in REGIONS.iter().enumerate() {
             let region = Region::find(name).unwrap();
-            assert_eq!((usize::from(region.number()), region.name()), (at, *name));
-            assert_eq!(REGIONS.iter().filter(|(_, p)| p == prefix).count(), 1, "{prefix}");
+            assert_eq!((usize::from(region.0), region.name()), (at, *name));
+            assert_eq!(
+                REGIONS.iter().filter(|(_, p)| p == prefix).count(),
+                1,
+                "{prefix}"
+            );
         }
         assert_eq!(Region::DEFAULT.name(), "us-east-1");
         assert_eq!(Region::find("us-moon-1"), None);

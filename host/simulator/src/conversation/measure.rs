@@ -1,120 +1,12 @@
-//! A conversation as a model sees it, whichever dialect it was written in.
+//! What a conversation comes to: its tokens, its digest, and where cached prefixes can end.
 //!
-//! Everything a reply and its price depend on is here, and nothing else: two requests that mean the
-//! same have the same [`Measure`]. It must not know HTTP, JSON shapes of requests, or prices.
-
-use std::borrow::Cow;
+//! It must not know what the digest or the tokens are used for.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::{Block, Choice, Conversation, Tool, Ttl};
 use crate::tokens;
-
-/// How long a cached prefix is kept after its last use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ttl {
-    FiveMinutes,
-    OneHour,
-}
-
-/// Who says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    User,
-    Assistant,
-    System,
-}
-
-/// What an attachment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MediaKind {
-    Image,
-    Document,
-    Video,
-    Audio,
-    /// Thoughts the model encrypted.
-    Redacted,
-}
-
-/// An attachment, reduced to what matters here.
-#[derive(Debug)]
-pub(crate) struct Media {
-    pub(crate) kind: MediaKind,
-    pub(crate) tokens: u32,
-    pub(crate) digest: [u8; 32],
-}
-
-impl Media {
-    pub(crate) fn new(kind: MediaKind, tokens: u32, content: &[u8]) -> Self {
-        Self { kind, tokens, digest: Sha256::digest(content).into() }
-    }
-}
-
-/// A piece of a message.
-#[derive(Debug)]
-pub(crate) enum Block<'a> {
-    Text(Cow<'a, str>),
-    /// Text marked for the guardrail.
-    Guarded(Cow<'a, str>),
-    Media(Media),
-    ToolUse {
-        id: Cow<'a, str>,
-        name: Cow<'a, str>,
-        input: Value,
-    },
-    ToolResult {
-        id: Cow<'a, str>,
-        parts: Vec<Block<'a>>,
-        failed: bool,
-    },
-    Reasoning(Cow<'a, str>),
-    /// A tool added to or taken from the conversation.
-    ToolChange(Cow<'a, str>),
-    CachePoint(Ttl),
-}
-
-/// A message.
-#[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    pub(crate) role: Role,
-    pub(crate) blocks: Vec<Block<'a>>,
-}
-
-/// A tool the model may call, or a mark between tools up to which they are cached.
-#[derive(Debug)]
-pub(crate) enum Tool<'a> {
-    Spec { name: Cow<'a, str>, description: Cow<'a, str>, schema: Value },
-    CachePoint(Ttl),
-}
-
-/// Whether a tool has to be called.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum Choice<'a> {
-    #[default]
-    Auto,
-    Any,
-    Named(Cow<'a, str>),
-    Never,
-}
-
-/// A conversation and what bounds the reply.
-#[derive(Debug, Default)]
-pub(crate) struct Conversation<'a> {
-    pub(crate) tools: Vec<Tool<'a>>,
-    pub(crate) system: Vec<Block<'a>>,
-    pub(crate) turns: Vec<Turn<'a>>,
-    pub(crate) choice: Choice<'a>,
-    pub(crate) one_tool_at_most: bool,
-    pub(crate) max_tokens: Option<u32>,
-    pub(crate) stop: Vec<Cow<'a, str>>,
-    /// Temperature or a kin of it is set to other than its default.
-    pub(crate) sampling: bool,
-    pub(crate) reasoning: bool,
-    /// The JSON schema the reply has to satisfy.
-    pub(crate) schema: Option<Value>,
-    /// The caller asked for the long context window.
-    pub(crate) long_context: bool,
-}
 
 /// What a conversation comes to.
 #[derive(Debug)]
@@ -145,47 +37,24 @@ const PER_TOOL_RESULT: u32 = 3;
 /// A call of a tool, beside its name and arguments; the same in history and in a reply.
 pub(crate) const PER_TOOL_USE: u32 = 4;
 
-impl<'a> Conversation<'a> {
-    /// The names of the tools on offer.
-    pub(crate) fn tool_names(&self) -> impl Iterator<Item = &str> {
-        self.tools.iter().filter_map(|tool| match tool {
-            Tool::Spec { name, .. } => Some(&**name),
-            Tool::CachePoint(_) => None,
-        })
-    }
-
-    /// The last message of the user.
-    pub(crate) fn last_user(&self) -> Option<&Turn<'a>> {
-        self.turns.iter().rev().find(|turn| turn.role == Role::User)
-    }
-
-    /// Every block of every message.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Block<'a>> {
-        self.turns.iter().flat_map(|turn| &turn.blocks)
-    }
-
-    /// Every mark of the caller's, in the order the model reads.
-    pub(crate) fn cache_points(&self) -> impl Iterator<Item = Ttl> + '_ {
-        let tools = self.tools.iter().filter_map(|tool| match tool {
-            Tool::CachePoint(ttl) => Some(*ttl),
-            Tool::Spec { .. } => None,
-        });
-        let blocks = self.system.iter().chain(self.blocks()).filter_map(|block| match block {
-            Block::CachePoint(ttl) => Some(*ttl),
-            _ => None,
-        });
-        tools.chain(blocks)
-    }
-
+impl Conversation<'_> {
     /// Reads everything once, in the order a model does: tools, system, messages.
     pub(crate) fn measure(&self, model: &str) -> Measure {
         let mark = self.cache_points().next().is_some();
-        let mut walk =
-            Walk { hash: Sha256::new(), tokens: PER_CONVERSATION, marks: Vec::new(), mark };
+        let mut walk = Walk {
+            hash: Sha256::new(),
+            tokens: PER_CONVERSATION,
+            marks: Vec::new(),
+            mark,
+        };
         walk.put(b'M', model.as_bytes());
         for tool in &self.tools {
             match tool {
-                Tool::Spec { name, description, schema } => {
+                Tool::Spec {
+                    name,
+                    description,
+                    schema,
+                } => {
                     walk.tool(name, description, schema);
                     walk.end_block();
                 }
@@ -273,7 +142,11 @@ impl Walk {
             digest.copy_from_slice(&self.hash.clone().finalize()[..16]);
             // A cache point ends nothing of its own: the mark before it is the same place.
             if self.marks.last().is_none_or(|last| last.digest != digest) {
-                self.marks.push(Mark { tokens: self.tokens, digest, ttl: None });
+                self.marks.push(Mark {
+                    tokens: self.tokens,
+                    digest,
+                    ttl: None,
+                });
             }
         }
     }
@@ -296,7 +169,11 @@ impl Walk {
         if let Some(schema) = &conversation.schema {
             self.text(b'O', &canonical_json(schema));
         }
-        Measure { tokens: self.tokens, digest: self.hash.finalize().into(), marks: self.marks }
+        Measure {
+            tokens: self.tokens,
+            digest: self.hash.finalize().into(),
+            marks: self.marks,
+        }
     }
 }
 
@@ -339,11 +216,19 @@ fn write_canonical(value: &Value, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
+    use super::*;
+    use crate::conversation::{Role, Turn};
+
     fn said<'a>(blocks: Vec<Block<'a>>) -> Conversation<'a> {
-        Conversation { turns: vec![Turn { role: Role::User, blocks }], ..Default::default() }
+        Conversation {
+            turns: vec![Turn {
+                role: Role::User,
+                blocks,
+            }],
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -352,7 +237,11 @@ mod tests {
         assert_eq!(said(vec![Block::Text("hi".into())]).measure("m").tokens, 7);
         // A result: 3, and "cold" is one.
         let parts = vec![Block::Text("cold".into())];
-        let result = Block::ToolResult { id: "x".into(), parts, failed: false };
+        let result = Block::ToolResult {
+            id: "x".into(),
+            parts,
+            failed: false,
+        };
         assert_eq!(said(vec![result]).measure("m").tokens, 10);
     }
 
@@ -360,15 +249,26 @@ mod tests {
     fn meaning_counts_and_wording_of_the_wire_does_not() {
         let call = |id: &'static str, input| {
             let input: Value = input;
-            said(vec![Block::ToolUse { id: id.into(), name: "f".into(), input }]).measure("m")
+            said(vec![Block::ToolUse {
+                id: id.into(),
+                name: "f".into(),
+                input,
+            }])
+            .measure("m")
         };
         let one = call("a", json!({"x": 1, "y": [true, null]}));
         let other = call("b", json!({"y": [true, null], "x": 1}));
         assert_eq!((one.tokens, one.digest), (other.tokens, other.digest));
-        assert_ne!(one.digest, call("a", json!({"x": 2, "y": [true, null]})).digest);
+        assert_ne!(
+            one.digest,
+            call("a", json!({"x": 2, "y": [true, null]})).digest
+        );
 
         let plain = said(vec![Block::Text("ab".into())]).measure("m");
-        assert_ne!(plain.digest, said(vec![Block::Text("ab".into())]).measure("n").digest);
+        assert_ne!(
+            plain.digest,
+            said(vec![Block::Text("ab".into())]).measure("n").digest
+        );
         let split = said(vec![Block::Text("a".into()), Block::Text("b".into())]).measure("m");
         assert_ne!(plain.digest, split.digest);
     }
@@ -381,12 +281,18 @@ mod tests {
         let ttls: Vec<_> = marked.marks.iter().map(|m| (m.tokens, m.ttl)).collect();
         assert_eq!(ttls, [(7, Some(Ttl::OneHour)), (8, None)]);
         // The cache point itself leaves no trace in what the model sees.
-        assert_eq!(marked.digest, said(vec![text(), text()]).measure("m").digest);
+        assert_eq!(
+            marked.digest,
+            said(vec![text(), text()]).measure("m").digest
+        );
     }
 
     #[test]
     fn canonical_json_sorts_at_every_depth() {
         let value = json!({"b": [{"z": 1, "a": "é\""}], "a": null});
-        assert_eq!(canonical_json(&value), r#"{"a":null,"b":[{"a":"é\"","z":1}]}"#);
+        assert_eq!(
+            canonical_json(&value),
+            r#"{"a":null,"b":[{"a":"é\"","z":1}]}"#
+        );
     }
 }

@@ -1,0 +1,285 @@
+//! Calls Bedrock Runtime: builds the request, signs it, sends it once, reads the answer.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response as HttpResponse};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kairos_dialects::bedrock::error;
+use kairos_dialects::bedrock::invoke::Counts;
+use kairos_dialects::failure::{Failure, Kind, Upstream as UpstreamAnswer, from_bedrock};
+use kairos_pipeline::upstream::{Call, Response, Upstream, UpstreamOperation, Whole};
+use tokio::time::{Instant, timeout_at};
+
+use crate::connect::{Connector, ConnectorError, connector};
+use crate::credentials::{Authority, CredentialSource};
+use crate::endpoint::Endpoint;
+use crate::frames::WireFrames;
+use crate::sigv4::{Moment, Signer, encode_segment};
+
+/// The largest answer that is read: Bedrock's own limit for a body.
+pub const MOST_ANSWER_BYTES: usize = 25_000_000;
+/// The largest error answer that is read.
+const MOST_ERROR_BYTES: usize = 1_000_000;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Making a connection, TLS included.
+    pub connect: Duration,
+    /// From sending a request to the first event of a stream.
+    pub first_event: Duration,
+    /// Between the events of a stream.
+    pub between_events: Duration,
+    /// From sending a request to a whole answer that is not streamed.
+    pub answer: Duration,
+    /// From sending a request to the end of a stream.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let total = Duration::from_secs(15 * 60);
+        Self {
+            connect: Duration::from_secs(30),
+            first_event: Duration::from_secs(30),
+            between_events: Duration::from_secs(30),
+            // A whole answer may take as long as it takes to write it.
+            answer: total,
+            total,
+        }
+    }
+}
+
+/// Connections that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Idle connections that are kept to the endpoint.
+    pub idle_connections: usize,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { idle_connections: 64, keep_alive: Duration::from_secs(300) }
+    }
+}
+
+/// Calls one endpoint of Bedrock Runtime.
+pub struct Client {
+    http: HttpClient<Connector, Full<Bytes>>,
+    endpoint: Endpoint,
+    credentials: CredentialSource,
+    signer: Signer,
+    timeouts: Timeouts,
+    user_agent: HeaderValue,
+    host: HeaderValue,
+}
+
+/// Response headers that a native caller is told. A closed list: the rest is between Bedrock and us.
+const PASSED_HEADERS: [&str; 10] = [
+    "x-amzn-bedrock-content-type",
+    "x-amzn-bedrock-input-token-count",
+    "x-amzn-bedrock-output-token-count",
+    "x-amzn-bedrock-cache-read-input-token-count",
+    "x-amzn-bedrock-cache-write-input-token-count",
+    "x-amzn-bedrock-invocation-latency",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-guardrail-action",
+    "x-amzn-bedrock-trace",
+];
+
+impl Client {
+    /// A client for an endpoint in a region.
+    pub fn new(
+        region: &str,
+        endpoint: Endpoint,
+        credentials: CredentialSource,
+        timeouts: Timeouts,
+        pool: Pool,
+    ) -> Result<Self, ConnectorError> {
+        let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+        let connector = connector(timeouts.connect, bundle.as_deref().map(std::path::Path::new))?;
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(pool.keep_alive)
+            .pool_max_idle_per_host(pool.idle_connections)
+            // Repeating is the pipeline's business, and the ledger's.
+            .retry_canceled_requests(false)
+            .set_host(false)
+            .build(connector);
+        let user_agent = HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION")));
+        let host = HeaderValue::from_str(&endpoint.host).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
+        Ok(Self { http, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint })
+    }
+
+    /// What authorises calls, to find out early that nothing does.
+    pub fn credentials(&self) -> &CredentialSource {
+        &self.credentials
+    }
+
+    /// Where calls go.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    async fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
+        let authority = self.credentials.authority().await.map_err(|error| {
+            Failure::new(Kind::UpstreamAuth, error.to_string())
+        })?;
+        let path = format!("/model/{}/{}", encode_segment(&call.invocation_id), call.operation.path());
+        let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
+        let content_type = content_type.map_or("application/json", |(_, value)| value);
+        let mut headers = HeaderMap::with_capacity(12);
+        let mut set = |name: HeaderName, value: &str| {
+            HeaderValue::from_str(value).map(|value| headers.insert(name.clone(), value)).map_err(|_| {
+                Failure::new(Kind::InvalidValue, format!("the header {name} has characters that no header may have"))
+            })
+        };
+        for (name, value) in call.headers.iter() {
+            set(HeaderName::from_static(name), value)?;
+        }
+        set(CONTENT_TYPE, content_type)?;
+        set(HeaderName::from_static("amz-sdk-invocation-id"), &call.attempt)?;
+        set(HeaderName::from_static("amz-sdk-request"), "attempt=1; max=1")?;
+        match &authority {
+            Authority::ApiKey(key) => {
+                set(AUTHORIZATION, &format!("Bearer {key}"))?;
+            }
+            Authority::Keys(keys) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let moment = Moment::from_unix(i64::try_from(now).unwrap_or_default());
+                let signed = self.signer.sign(keys, &moment, &self.endpoint.host, &path, content_type, &call.body);
+                set(AUTHORIZATION, &signed.authorization)?;
+                set(HeaderName::from_static("x-amz-date"), &signed.date)?;
+                if let Some(token) = &keys.session_token {
+                    set(HeaderName::from_static("x-amz-security-token"), token)?;
+                }
+            }
+        }
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.entry(ACCEPT).or_insert_with(|| {
+            HeaderValue::from_static(match call.operation {
+                UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream => "application/vnd.amazon.eventstream",
+                UpstreamOperation::Converse | UpstreamOperation::Invoke => "application/json",
+            })
+        });
+        let mut request = Request::post(format!("{}{path}", self.endpoint.url))
+            .body(Full::new(call.body.clone()))
+            .map_err(|error| Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}")))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    async fn send(&self, call: Call) -> Result<Response, Failure> {
+        let request = self.request(&call).await?;
+        let started = Instant::now();
+        let streams = call.operation.streams();
+        let limit = if streams { self.timeouts.first_event } else { self.timeouts.answer };
+        let sent = timeout_at(started + limit, self.http.request(request)).await;
+        let response = match sent {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(not_answered(&error)),
+            Err(_) => {
+                return Err(Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}")).maybe_billed());
+            }
+        };
+        let request_id = header(response.headers(), "x-amzn-requestid");
+        if !response.status().is_success() {
+            let failure = self.error_answer(response, request_id, started).await;
+            if failure.kind == Kind::UpstreamAuth {
+                self.credentials.refused();
+            }
+            return Err(failure);
+        }
+        let headers = passed_headers(response.headers());
+        if streams {
+            let frames = WireFrames::new(response.into_body(), headers, request_id, self.timeouts, started);
+            return Ok(Response::Stream(Box::new(frames)));
+        }
+        let mut counts = Counts::default();
+        for (name, value) in &headers {
+            counts.read_header(name, value);
+        }
+        let body = timeout_at(started + limit, Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect()).await;
+        let failure = |kind, message: String| Err(Failure::new(kind, message).maybe_billed());
+        match body {
+            Ok(Ok(body)) => Ok(Response::Whole(Whole { body: body.to_bytes(), headers, counts })),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                failure(Kind::BrokenStream, format!("Bedrock's answer is larger than {MOST_ANSWER_BYTES} bytes"))
+            }
+            Ok(Err(error)) => failure(Kind::BrokenStream, format!("Bedrock's answer broke off: {error}")),
+            Err(_) => failure(Kind::Timeout, format!("Bedrock's answer was not over within {limit:?}")),
+        }
+    }
+
+    async fn error_answer(&self, response: HttpResponse<Incoming>, request_id: String, started: Instant) -> Failure {
+        let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        let limit = started + self.timeouts.answer;
+        let body = match timeout_at(limit, Limited::new(body, MOST_ERROR_BYTES).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        let error_type = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+        let said = error::parse(error_type, &body);
+        let (kind, unbilled) = from_bedrock(&said.code, status);
+        let code = if said.code.is_empty() { status.to_string() } else { said.code.clone() };
+        let message = match said.message.as_str() {
+            "" => format!("Bedrock answered {code}, without a message"),
+            text => format!("Bedrock answered {code}: {text}"),
+        };
+        Failure {
+            unbilled,
+            retry_after: retry_after(&parts.headers),
+            upstream: Some(Box::new(UpstreamAnswer { status, code: said.code, request_id, body })),
+            ..Failure::new(kind, message)
+        }
+    }
+}
+
+/// How long Bedrock asks to wait: whole seconds, or milliseconds in AWS's own header.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let wait = number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs));
+    wait.filter(|wait| *wait <= Duration::from_secs(3600))
+}
+
+fn header(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    let known = PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+    known.collect()
+}
+
+/// A call without an answer. What never left is known to cost nothing.
+fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
+    use std::error::Error as _;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    if error.is_connect() {
+        return Failure::new(Kind::Network, format!("no connection to Bedrock: {text}"));
+    }
+    Failure::new(Kind::Network, format!("the connection to Bedrock broke before an answer: {text}")).maybe_billed()
+}
+
+impl Upstream for Client {
+    fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
+        Box::pin(self.send(call))
+    }
+}
+

@@ -1,0 +1,201 @@
+//! Step 5: one attempt. Reserve, call, settle.
+
+use std::sync::Arc;
+
+use kairos_dialects::answer::Served;
+use kairos_dialects::bedrock;
+use kairos_dialects::{Failure, Kind};
+use tokio::time::Instant;
+
+use crate::decode::Decoded;
+use crate::encode;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::ledger::{AttemptKey, Ending, Reservation, Reserved, reserve};
+use crate::models::{Catalogue, Target};
+use crate::money::Picodollars;
+use crate::policy::Task;
+use crate::price::{Limits, worst_case};
+use crate::record::AttemptRecord;
+use crate::reply::{Outgoing, Reply};
+use crate::settle;
+use crate::stream;
+use crate::upstream::{Call, Response, UpstreamOperation, Whole};
+
+/// How a request was answered.
+pub(crate) enum Answered {
+    /// By this, still to be sent.
+    Whole(Outgoing),
+    /// By a stream that has been delivered, as far as the caller stayed.
+    Streamed,
+}
+
+/// An attempt under way.
+pub(crate) struct Attempt<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) worst: Picodollars,
+    number: u32,
+    started: Instant,
+    task: Task,
+}
+
+pub(crate) async fn attempt(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &Decoded,
+    target: usize,
+    reply: &mut Reply,
+) -> Result<Answered, Failure> {
+    let catalogue = Arc::clone(&exchange.catalogue);
+    let (attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    let _under_way = gateway.load.attempt(attempt.target.model);
+    let call = Call {
+        operation: request.upstream,
+        invocation_id: Arc::clone(&attempt.target.invocation_id),
+        body: request.body.clone(),
+        headers: Arc::clone(&request.headers),
+        attempt: reserved.key().to_string(),
+    };
+    reserved.mark_sent();
+    let signs = stream::SignsOfLife::new(gateway, request);
+    match signs.during(gateway.upstream.call(call), exchange, reply).await {
+        Ok(Response::Whole(whole)) => Ok(finish_whole(gateway, exchange, request, &attempt, reserved, whole)?),
+        Ok(Response::Stream(frames)) => {
+            stream::deliver(gateway, exchange, request, &attempt, reserved, frames, reply).await?;
+            Ok(Answered::Streamed)
+        }
+        Err(failure) => {
+            attempt.failed(gateway, exchange, reserved, &failure);
+            Err(failure)
+        }
+    }
+}
+
+/// Reserves the attempt's worst case.
+async fn open<'a>(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    catalogue: &'a Catalogue,
+    request: &Decoded,
+    target: usize,
+) -> Result<(Attempt<'a>, Reserved), Failure> {
+    let target = &catalogue.targets[target];
+    let model = &catalogue.models[target.model];
+    let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
+    let worst =
+        worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
+            .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    let number = u32::try_from(exchange.record.attempts.len()).map_or(u32::MAX, |earlier| earlier.saturating_add(1));
+    let reservation = Reservation {
+        key: AttemptKey { request: exchange.id, attempt: number },
+        caller: Arc::clone(&exchange.key),
+        model: Arc::clone(&model.id),
+        tags: Arc::clone(&exchange.tags),
+        at_ms: (gateway.clock)(),
+        worst,
+        price_version: catalogue.version.clone(),
+    };
+    let reserved = reserve(&gateway.ledger, &reservation)
+        .await
+        .map_err(|error| Failure::new(Kind::LedgerUnavailable, error.to_string()))?;
+    let task = exchange.record.task.map_or(Task::General, Task::from_label);
+    Ok((Attempt { target, worst, number, started: Instant::now(), task }, reserved))
+}
+
+fn finish_whole(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &Decoded,
+    attempt: &Attempt<'_>,
+    mut reserved: Reserved,
+    whole: Whole,
+) -> Result<Answered, Failure> {
+    let catalogue = Arc::clone(&exchange.catalogue);
+    let settle = |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
+    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+        let usage = bedrock::invoke::usage(whole.counts, &whole.body);
+        let tier = tier_header(&whole.headers);
+        let ending = settle(&Served { usage, tier, invoked_model: None });
+        attempt.succeeded(gateway, exchange, reserved, ending);
+        return Ok(Answered::Whole(encode::native(whole)));
+    }
+    let answer = match bedrock::parse_answer(&whole.body) {
+        Ok(answer) => answer,
+        Err(invalid) => {
+            // It was answered, so it is billed, whatever it says.
+            let failure = Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"));
+            let failure = failure.maybe_billed();
+            attempt.failed(gateway, exchange, reserved, &failure);
+            return Err(failure);
+        }
+    };
+    let ending = settle(&answer.served);
+    reserved.observe(ending.clone());
+    attempt.succeeded(gateway, exchange, reserved, ending);
+    Ok(Answered::Whole(match request.operation.dialect() {
+        crate::request::Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
+        crate::request::Dialect::Bedrock => encode::native(whole),
+    }))
+}
+
+fn tier_header(headers: &[(&'static str, String)]) -> Option<kairos_dialects::outline::ServiceTier> {
+    let value = headers.iter().find(|(name, _)| *name == "x-amzn-bedrock-service-tier").map(|(_, value)| value)?;
+    kairos_dialects::outline::ServiceTier::from_bedrock(value)
+}
+
+impl Attempt<'_> {
+    /// The model answered: ends the row, and takes the attempt down.
+    pub(crate) fn succeeded(&self, gateway: &Gateway, exchange: &mut Exchange, reserved: Reserved, ending: Ending) {
+        gateway.history.record(self.target.model, self.task, true);
+        exchange.record.model = Some(Arc::clone(&self.target.invocation_id));
+        self.end(exchange, reserved, ending, None);
+    }
+
+    /// The attempt failed: ends the row, and takes the attempt down.
+    pub(crate) fn failed(&self, gateway: &Gateway, exchange: &mut Exchange, reserved: Reserved, failure: &Failure) {
+        self.failed_with(gateway, exchange, reserved, failure, settle::failed(failure, self.worst));
+    }
+
+    /// The same, where more is known of what it cost.
+    pub(crate) fn failed_with(
+        &self,
+        gateway: &Gateway,
+        exchange: &mut Exchange,
+        reserved: Reserved,
+        failure: &Failure,
+        ending: Ending,
+    ) {
+        if failure.kind.is_model_failure() {
+            gateway.history.record(self.target.model, self.task, false);
+        }
+        self.end(exchange, reserved, ending, Some(failure));
+    }
+
+    fn end(&self, exchange: &mut Exchange, reserved: Reserved, ending: Ending, failure: Option<&Failure>) {
+        let catalogue = &exchange.catalogue;
+        let upstream = failure.and_then(|failure| failure.upstream.as_deref());
+        let (usage, low) = match &ending {
+            Ending::Settled { usage, .. } => (Some(*usage), None),
+            Ending::Estimated { usage, low, .. } => (*usage, Some(*low)),
+            Ending::Voided { .. } => (None, None),
+        };
+        let record = AttemptRecord {
+            attempt: self.number,
+            model: Arc::clone(&catalogue.models[self.target.model].id),
+            invocation_id: Arc::clone(&self.target.invocation_id),
+            route: self.target.route.name(),
+            status: failure.map_or("ok", |failure| failure.kind.name()),
+            upstream_status: upstream.map(|upstream| upstream.status),
+            upstream_code: upstream.map(|upstream| upstream.code.clone()),
+            upstream_request_id: upstream.map(|upstream| upstream.request_id.clone()).filter(|id| !id.is_empty()),
+            duration_ms: self.started.elapsed().as_secs_f64() * 1e3,
+            ledger: ending.state(),
+            cost_usd: ending.charged(),
+            cost_low_usd: low,
+            usage,
+            prices: catalogue.version.clone(),
+        };
+        reserved.end(ending);
+        exchange.attempted(record);
+    }
+}

@@ -1,0 +1,118 @@
+//! Step 2: one form for every dialect.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kairos_dialects::outline::{Needs, Outline, ServiceTier};
+use kairos_dialects::{Failure, Kind, bedrock, openai};
+
+use crate::exchange::Exchange;
+use crate::request::{Hints, Incoming, Operation};
+use crate::route::Decision;
+use crate::upstream::UpstreamOperation;
+
+/// A request, understood.
+pub(crate) struct Decoded {
+    /// What was asked for.
+    pub(crate) operation: Operation,
+    /// What is called upstream.
+    pub(crate) upstream: UpstreamOperation,
+    /// The body that goes upstream. A native caller's is the one that came.
+    pub(crate) body: Bytes,
+    /// Headers that go upstream with InvokeModel.
+    pub(crate) headers: Arc<[(&'static str, String)]>,
+    /// The model as the caller wrote it.
+    pub(crate) asked_model: String,
+    /// What routing and pricing need to know.
+    pub(crate) outline: Outline,
+    /// What the caller says in headers.
+    pub(crate) hints: Hints,
+    /// Whether the answer is streamed.
+    pub(crate) streams: bool,
+    /// OpenAI: whether the stream ends with usage.
+    pub(crate) include_usage: bool,
+    /// What was adapted.
+    pub(crate) warnings: Vec<String>,
+}
+
+pub(crate) fn decode(incoming: Incoming) -> Result<Decoded, Failure> {
+    let hints = Hints::parse(&incoming.hints)?;
+    let operation = incoming.operation;
+    if operation == Operation::ChatCompletions {
+        return chat(&incoming.body, hints);
+    }
+    let streams = matches!(operation, Operation::ConverseStream | Operation::InvokeStream);
+    let (upstream, mut outline) = match operation {
+        Operation::Converse | Operation::ChatCompletions => {
+            (UpstreamOperation::Converse, bedrock::outline(&incoming.body, false)?)
+        }
+        Operation::ConverseStream => (UpstreamOperation::ConverseStream, bedrock::outline(&incoming.body, true)?),
+        Operation::Invoke => (UpstreamOperation::Invoke, bedrock::invoke::outline(&incoming.body, false)?),
+        Operation::InvokeStream => (UpstreamOperation::InvokeStream, bedrock::invoke::outline(&incoming.body, true)?),
+    };
+    read_invoke_headers(&incoming.passed_headers, &mut outline)?;
+    Ok(Decoded {
+        operation,
+        upstream,
+        body: incoming.body,
+        headers: incoming.passed_headers.into(),
+        asked_model: incoming.path_model.unwrap_or_default(),
+        outline,
+        hints,
+        streams,
+        include_usage: false,
+        warnings: Vec::new(),
+    })
+}
+
+fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
+    let request = openai::request::parse(body)?;
+    let outline = request.canonical.outline(request.stream);
+    let body = serde_json::to_vec(&request.canonical)
+        .map_err(|error| Failure::new(Kind::Internal, format!("the request could not be written: {error}")))?;
+    Ok(Decoded {
+        operation: Operation::ChatCompletions,
+        upstream: if request.stream { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse },
+        body: body.into(),
+        headers: Arc::from([]),
+        asked_model: request.model.into_owned(),
+        outline,
+        hints,
+        streams: request.stream,
+        include_usage: request.include_usage,
+        warnings: request.warnings,
+    })
+}
+
+/// What InvokeModel says in headers about price.
+fn read_invoke_headers(headers: &[(&'static str, String)], outline: &mut Outline) -> Result<(), Failure> {
+    for (name, value) in headers {
+        match *name {
+            "x-amzn-bedrock-service-tier" => {
+                outline.service_tier = ServiceTier::from_bedrock(value).ok_or_else(|| {
+                    let message = "the header X-Amzn-Bedrock-Service-Tier needs default, priority, flex or reserved";
+                    Failure::new(Kind::InvalidValue, message).with_param("X-Amzn-Bedrock-Service-Tier")
+                })?;
+            }
+            "x-amzn-bedrock-performanceconfig-latency" => outline.optimized_latency = value == "optimized",
+            "x-amzn-bedrock-guardrailidentifier" => outline.needs.add(Needs::GUARDRAILS),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Lowers the output limit where the plan says so.
+pub(crate) fn apply_limit(request: &mut Decoded, decision: &Decision, exchange: &mut Exchange) -> Result<(), Failure> {
+    let Some(limit) = decision.max_output_tokens else { return Ok(()) };
+    if request.outline.max_output_tokens.is_some_and(|asked| asked <= limit) {
+        return Ok(());
+    }
+    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+        exchange.record.warnings.push("the policy's output limit is not applied to InvokeModel bodies".to_owned());
+        return Ok(());
+    }
+    request.body = bedrock::lower_output_limit(&request.body, limit)?;
+    request.outline.max_output_tokens = Some(limit);
+    Ok(())
+}

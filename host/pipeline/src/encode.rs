@@ -1,0 +1,155 @@
+//! The last step: the answer, in the caller's dialect.
+
+use kairos_dialects::answer::Answer;
+use kairos_dialects::failure::{Failure, answers};
+use kairos_dialects::openai::{self, answer::Head};
+use kairos_dialects::{Kind, bedrock, eventstream};
+
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::models::Target;
+use crate::reply::{Body, Outgoing, Reply};
+use crate::request::Dialect;
+use crate::upstream::Whole;
+
+const JSON: &str = "application/json";
+
+/// What every head says.
+pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
+    let id = &exchange.record.request_id;
+    let mut headers = Vec::with_capacity(10);
+    headers.push(("x-kairos-request-id", id.clone()));
+    headers.push(match exchange.dialect {
+        Dialect::OpenAi => ("x-request-id", id.clone()),
+        Dialect::Bedrock => ("x-amzn-requestid", id.clone()),
+    });
+    headers.push(("x-kairos-cache", "bypass".to_owned()));
+    if let Some(decision) = &exchange.record.decision {
+        headers.push(("x-kairos-policy", decision.policy.clone()));
+    }
+    if !exchange.record.warnings.is_empty() {
+        headers.push(("x-kairos-warnings", exchange.record.warnings.join("; ")));
+    }
+    headers
+}
+
+/// What a head says once the attempts are over.
+fn final_headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
+    let mut headers = headers(exchange);
+    headers.push(("x-kairos-attempts", exchange.record.attempts.len().to_string()));
+    headers.push(("x-kairos-cost-usd", exchange.record.cost_usd.to_string()));
+    if let Some(model) = &exchange.record.model {
+        headers.push(("x-kairos-model", model.to_string()));
+    }
+    headers
+}
+
+/// Adds the head of a whole answer.
+pub(crate) fn whole(exchange: &Exchange, mut outgoing: Outgoing) -> Outgoing {
+    outgoing.headers.extend(final_headers(exchange));
+    outgoing
+}
+
+/// A native caller's answer: Bedrock's bytes.
+pub(crate) fn native(whole: Whole) -> Outgoing {
+    Outgoing { status: 200, content_type: JSON, headers: whole.headers, body: Body::Whole(whole.body) }
+}
+
+/// An OpenAI caller's answer.
+pub(crate) fn openai(exchange: &Exchange, target: &Target, answer: &Answer<'_>) -> Outgoing {
+    let body = openai::answer::completion(head(exchange, target), answer);
+    Outgoing { status: 200, content_type: JSON, headers: Vec::new(), body: Body::Whole(body) }
+}
+
+/// What OpenAI's answers and chunks say of themselves.
+pub(crate) fn head<'a>(exchange: &'a Exchange, target: &'a Target) -> Head<'a> {
+    Head {
+        request_id: &exchange.record.request_id,
+        created: exchange.record.received_ms / 1000,
+        model: &target.invocation_id,
+    }
+}
+
+/// What a stream's last comment says: what its head could not know yet.
+pub(crate) fn closing_comment(exchange: &Exchange) -> String {
+    let record = &exchange.record;
+    format!(
+        "kairos request_id={} model={} cost_usd={}{} attempts={}",
+        record.request_id,
+        record.model.as_deref().unwrap_or("none"),
+        record.cost_usd,
+        if record.cost_estimated { " cost=estimated" } else { "" },
+        record.attempts.len(),
+    )
+}
+
+/// Answers a request that failed, by an error answer, or within the stream that has begun.
+pub(crate) async fn failure(gateway: &Gateway, exchange: &mut Exchange, failure: &Failure, mut reply: Reply) {
+    let status = if reply.has_begun() { 200 } else { status(exchange.dialect, failure) };
+    let told = failure.kind != Kind::ClientLeft && !reply.is_gone();
+    exchange.finish(gateway, failure.kind.name(), told.then_some(status));
+    if !told {
+        return;
+    }
+    if reply.has_begun() {
+        fail_stream(exchange, failure, &mut reply).await;
+        return;
+    }
+    let mut outgoing = error(exchange.dialect, failure);
+    outgoing.headers.extend(final_headers(exchange));
+    if exchange.dialect == Dialect::OpenAi && exchange.record.cost_usd.0 > 0 {
+        // What was tried may be billed: whether it is tried again is for a person to say.
+        outgoing.headers.push(("x-should-retry", "false".to_owned()));
+    }
+    reply.whole(outgoing);
+}
+
+/// The error as a message within a stream, after which nothing comes.
+pub(crate) async fn fail_stream(exchange: &Exchange, failure: &Failure, reply: &mut Reply) {
+    let mut bytes = Vec::new();
+    match exchange.dialect {
+        Dialect::OpenAi => openai::stream::ChunkWriter::fail(failure, &closing_comment(exchange), &mut bytes),
+        Dialect::Bedrock => {
+            let (code, body) = native_error(failure);
+            let member = bedrock::error::stream_member(code);
+            bytes.extend_from_slice(&eventstream::encode_exception(&member, &body));
+        }
+    }
+    if reply.send(bytes.into()).await {
+        reply.end().await;
+    }
+}
+
+fn status(dialect: Dialect, failure: &Failure) -> u16 {
+    let answers = answers(failure.kind);
+    match (dialect, &failure.upstream) {
+        (Dialect::OpenAi, _) => answers.openai.0,
+        (Dialect::Bedrock, Some(upstream)) if upstream.status >= 400 && !upstream.code.is_empty() => upstream.status,
+        (Dialect::Bedrock, _) => answers.bedrock.0,
+    }
+}
+
+/// An error answer, for failures of the edge too.
+pub fn error(dialect: Dialect, failure: &Failure) -> Outgoing {
+    let mut headers = Vec::new();
+    if let Some(after) = failure.retry_after {
+        headers.push(("retry-after", after.as_secs().max(1).to_string()));
+    }
+    let body = match dialect {
+        Dialect::OpenAi => openai::error::body(failure),
+        Dialect::Bedrock => {
+            let (code, body) = native_error(failure);
+            headers.push(("x-amzn-errortype", code.to_owned()));
+            body
+        }
+    };
+    Outgoing { status: status(dialect, failure), content_type: JSON, headers, body: Body::Whole(body) }
+}
+
+/// Code and body for a native caller: Bedrock's own where it gave them.
+fn native_error(failure: &Failure) -> (&str, bytes::Bytes) {
+    match failure.upstream.as_deref() {
+        Some(upstream) if !upstream.code.is_empty() => (&upstream.code, upstream.body.clone()),
+        _ => (answers(failure.kind).bedrock.1, bedrock::error::body(&failure.message)),
+    }
+}

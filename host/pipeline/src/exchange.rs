@@ -1,0 +1,111 @@
+//! One request and what is known of it so far.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::decode::Decoded;
+use crate::gateway::Gateway;
+use crate::models::Catalogue;
+use crate::money::Picodollars;
+use crate::record::{AttemptRecord, DecisionRecord, Record};
+use crate::request::{Caller, Dialect, Incoming, RequestId};
+
+/// One request under way: its id, the snapshot that it is served by, and its record.
+pub struct Exchange {
+    /// Kairos's id.
+    pub id: RequestId,
+    /// The dialect to answer in.
+    pub dialect: Dialect,
+    /// The models and prices that the request sees, from start to end.
+    pub catalogue: Arc<Catalogue>,
+    /// Who calls.
+    pub key: Arc<str>,
+    /// The caller's tags.
+    pub tags: Arc<[(String, String)]>,
+    /// What happens, for the record.
+    pub record: Record,
+    started: Instant,
+    finished: bool,
+}
+
+impl Exchange {
+    pub(crate) fn begin(gateway: &Gateway, incoming: &Incoming) -> Self {
+        let id = RequestId::mint();
+        let record = Record {
+            request_id: id.to_string(),
+            client_request_id: incoming.client_request_id.clone(),
+            received_ms: (gateway.clock)(),
+            operation: incoming.operation.name(),
+            key: None,
+            asked_model: String::new(),
+            task: None,
+            complexity: None,
+            decision: None,
+            attempts: Vec::new(),
+            status: "running",
+            http_status: None,
+            model: None,
+            cost_usd: Picodollars::ZERO,
+            cost_estimated: false,
+            warnings: Vec::new(),
+            duration_ms: 0.0,
+            first_byte_ms: None,
+        };
+        Self {
+            id,
+            dialect: incoming.operation.dialect(),
+            catalogue: gateway.catalogue.load_full(),
+            key: Arc::from(""),
+            tags: Arc::from([]),
+            record,
+            started: Instant::now(),
+            finished: false,
+        }
+    }
+
+    pub(crate) fn caller(&mut self, caller: Caller) {
+        self.record.key = Some(Arc::clone(&caller.key));
+        self.key = caller.key;
+    }
+
+    pub(crate) fn decoded(&mut self, request: &Decoded) {
+        self.record.asked_model.clone_from(&request.asked_model);
+        self.record.warnings.extend(request.warnings.iter().cloned());
+        self.tags = request.hints.tags.clone().into();
+    }
+
+    pub(crate) fn decided(&mut self, decision: DecisionRecord) {
+        self.record.decision = Some(decision);
+    }
+
+    pub(crate) fn attempted(&mut self, attempt: AttemptRecord) {
+        if let Some(sum) = self.record.cost_usd.checked_add(attempt.cost_usd) {
+            self.record.cost_usd = sum;
+        }
+        self.record.cost_estimated |= attempt.ledger == "estimated";
+        self.record.attempts.push(attempt);
+    }
+
+    /// Takes down that the first byte of the answer goes out.
+    pub(crate) fn first_byte(&mut self) {
+        let elapsed = self.elapsed_ms();
+        self.record.first_byte_ms.get_or_insert(elapsed);
+    }
+
+    fn elapsed_ms(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Keeps the record, and tells log and metrics. Only the first call counts.
+    pub(crate) fn finish(&mut self, gateway: &Gateway, status: &'static str, http_status: Option<u16>) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.record.status = status;
+        self.record.http_status = http_status;
+        self.record.duration_ms = self.elapsed_ms();
+        gateway.observer.finished(&self.record);
+        gateway.records.keep(self.id, Arc::new(self.record.clone()));
+    }
+}

@@ -1,0 +1,226 @@
+//! What the host finds in a request, by the rules of `policies/ROUTING.md`.
+
+use kairos_dialects::Outline;
+
+use crate::policy::{Complexity, Task};
+use crate::request::Hints;
+
+/// Bytes of the prompt that are looked at.
+const LOOKED_AT: usize = 8_192;
+
+/// Task and complexity, and whether the caller said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What the request is about.
+    pub task: Task,
+    /// How hard it is.
+    pub complexity: Complexity,
+}
+
+/// Finds task and complexity. Hints win.
+pub fn find(outline: &Outline, hints: &Hints) -> Found {
+    let task = hints.task.unwrap_or_else(|| task_of(&outline.prompt));
+    let complexity = hints.complexity.unwrap_or_else(|| complexity_of(task, outline.estimated_tokens()));
+    Found { task, complexity }
+}
+
+fn complexity_of(task: Task, estimated_tokens: u32) -> Complexity {
+    let reasons = matches!(task, Task::Reasoning | Task::Analysis | Task::Decision | Task::Strategy | Task::Resolution);
+    if reasons || estimated_tokens >= 2000 {
+        Complexity::High
+    } else if task != Task::Code && estimated_tokens < 100 {
+        Complexity::Low
+    } else {
+        Complexity::Medium
+    }
+}
+
+/// A word of the lists, and its weight.
+type Weighted = (&'static str, u8);
+
+const CODE: &[Weighted] = &[
+    ("algorithm", 1),
+    ("api", 1),
+    ("array", 1),
+    ("bash", 2),
+    ("bug", 1),
+    ("class", 1),
+    ("code", 1),
+    ("codebase", 2),
+    ("coding", 2),
+    ("compile", 1),
+    ("compiler", 2),
+    ("cpp", 2),
+    ("css", 2),
+    ("debug", 2),
+    ("dockerfile", 2),
+    ("exception", 1),
+    ("function", 1),
+    ("functions", 1),
+    ("git", 1),
+    ("golang", 2),
+    ("html", 2),
+    ("implement", 1),
+    ("java", 2),
+    ("javascript", 2),
+    ("json", 1),
+    ("kotlin", 2),
+    ("kubernetes", 2),
+    ("loop", 1),
+    ("method", 1),
+    ("programming", 2),
+    ("pytest", 2),
+    ("python", 2),
+    ("refactor", 2),
+    ("regex", 2),
+    ("rust", 2),
+    ("script", 1),
+    ("segfault", 2),
+    ("sql", 2),
+    ("stacktrace", 2),
+    ("swift", 2),
+    ("test", 1),
+    ("tests", 1),
+    ("traceback", 2),
+    ("typescript", 2),
+    ("unit", 1),
+    ("variable", 1),
+    ("yaml", 1),
+];
+
+const REASONING: &[Weighted] = &[
+    ("analyse", 1),
+    ("analysis", 1),
+    ("analyze", 1),
+    ("argument", 1),
+    ("compare", 1),
+    ("consequences", 1),
+    ("counterexample", 2),
+    ("critique", 1),
+    ("decide", 1),
+    ("decision", 1),
+    ("deduce", 2),
+    ("deduction", 2),
+    ("derive", 2),
+    ("dilemma", 2),
+    ("evaluate", 1),
+    ("hypothesis", 2),
+    ("implications", 1),
+    ("infer", 1),
+    ("justify", 1),
+    ("logic", 1),
+    ("logical", 1),
+    ("optimize", 1),
+    ("paradox", 2),
+    ("plan", 1),
+    ("proof", 2),
+    ("prove", 2),
+    ("puzzle", 2),
+    ("reasoning", 2),
+    ("riddle", 2),
+    ("strategic", 1),
+    ("strategy", 1),
+    ("syllogism", 2),
+    ("theorem", 2),
+    ("tradeoff", 1),
+    ("tradeoffs", 1),
+    ("why", 1),
+];
+
+/// The longest word of the lists: longer ones are not looked up.
+const LONGEST_WORD: usize = 14;
+
+fn task_of(prompt: &str) -> Task {
+    let text = &prompt[..prompt.floor_char_boundary(LOOKED_AT)];
+    let (mut code, mut reasoning) = (Tally::default(), Tally::default());
+    let mut buffer = [0u8; LONGEST_WORD];
+    for word in text.as_bytes().split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_')) {
+        let Some(lowered) = buffer.get_mut(..word.len()).filter(|_| word.len() > 2) else { continue };
+        lowered.copy_from_slice(word);
+        lowered.make_ascii_lowercase();
+        code.count(CODE, lowered);
+        reasoning.count(REASONING, lowered);
+    }
+    if text.contains("```") {
+        code.sum += 2;
+    }
+    if code.sum >= 2 && code.sum >= reasoning.sum {
+        Task::Code
+    } else if reasoning.sum >= 2 {
+        Task::Reasoning
+    } else {
+        Task::General
+    }
+}
+
+/// The weights of the words that occurred, each once.
+#[derive(Default)]
+struct Tally {
+    seen: u64,
+    sum: u32,
+}
+
+impl Tally {
+    fn count(&mut self, list: &[Weighted], word: &[u8]) {
+        let Ok(at) = list.binary_search_by(|(known, _)| known.as_bytes().cmp(word)) else { return };
+        if self.seen & (1 << at) == 0 {
+            self.seen |= 1 << at;
+            self.sum += u32::from(list[at].1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_sorted_and_fit() {
+        for list in [CODE, REASONING] {
+            assert!(list.is_sorted_by(|(a, _), (b, _)| a < b));
+            assert!(list.len() <= 64);
+            assert!(list.iter().all(|(word, _)| word.len() <= LONGEST_WORD && word.len() > 2));
+        }
+    }
+
+    #[test]
+    fn tasks_without_hints() {
+        for (prompt, task) in [
+            ("", Task::General),
+            ("What is the capital of Norway?", Task::General),
+            ("Write a Python script", Task::Code),
+            ("PYTHON!", Task::Code),
+            ("the dress code", Task::General),
+            ("the code of this function", Task::Code),
+            ("code code code", Task::General),
+            ("```\nx\n```", Task::Code),
+            ("Prove it", Task::Reasoning),
+            ("Why? Compare them.", Task::Reasoning),
+            ("why is this python slow", Task::Code),
+            ("prove this theorem about code and the function", Task::Reasoning),
+            ("decode encoded pythonic_code", Task::General),
+            ("die Größe der Funktion: rust", Task::Code),
+        ] {
+            assert_eq!(task_of(prompt), task, "{prompt}");
+        }
+        let far = format!("{}python", " ".repeat(LOOKED_AT));
+        assert_eq!(task_of(&far), Task::General);
+        let cut_in_a_character = format!("{}ö python", " ".repeat(LOOKED_AT - 1));
+        assert_eq!(task_of(&cut_in_a_character), Task::General);
+    }
+
+    #[test]
+    fn complexity_without_hints() {
+        for (task, tokens, complexity) in [
+            (Task::General, 0, Complexity::Low),
+            (Task::General, 99, Complexity::Low),
+            (Task::General, 100, Complexity::Medium),
+            (Task::General, 2000, Complexity::High),
+            (Task::Code, 5, Complexity::Medium),
+            (Task::Strategy, 5, Complexity::High),
+            (Task::Other, 5, Complexity::Low),
+        ] {
+            assert_eq!(complexity_of(task, tokens), complexity, "{task:?} {tokens}");
+        }
+    }
+}

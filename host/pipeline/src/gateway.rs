@@ -1,0 +1,128 @@
+//! What requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::history::History;
+use crate::ledger::Ledger;
+use crate::models::Catalogue;
+use crate::policy::{Policies, Router};
+use crate::record::{Observer, Records};
+use crate::request::Keys;
+use crate::upstream::Upstream;
+
+/// The gateway: what every request is served with.
+pub struct Gateway {
+    /// Who may call.
+    pub keys: Arc<dyn Keys>,
+    /// The policies that serve.
+    pub policies: Arc<dyn Policies>,
+    /// The router that answers when a policy cannot.
+    pub native: Arc<dyn Router>,
+    /// The model side.
+    pub upstream: Arc<dyn Upstream>,
+    /// Where money is accounted for.
+    pub ledger: Arc<dyn Ledger>,
+    /// The models. A request keeps the catalogue that it began with.
+    pub catalogue: ArcSwap<Catalogue>,
+    /// How attempts went.
+    pub history: History,
+    /// What happened to requests.
+    pub records: Records,
+    /// Log and metrics.
+    pub observer: Arc<dyn Observer>,
+    /// What is under way.
+    pub load: Load,
+    /// Limits and switches.
+    pub settings: Settings,
+    /// Milliseconds since 1970.
+    pub clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Limits and switches of the pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Keys the draws among candidates, so that callers cannot steer them.
+    pub draw_salt: [u8; 32],
+    /// Whether an ended model is answered for by its successor, or refused.
+    pub resolve_ended_models: bool,
+    /// How long a streaming caller waits without a byte before it is sent a sign of life.
+    pub keep_alive: Duration,
+    /// How long the usage may come after a stream's end.
+    pub metadata_patience: Duration,
+    /// Requests that may be under way, those whose callers have left included.
+    pub most_in_flight: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            draw_salt: [0; 32],
+            resolve_ended_models: true,
+            keep_alive: Duration::from_secs(15),
+            metadata_patience: Duration::from_secs(2),
+            most_in_flight: 4_096,
+        }
+    }
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub struct Load {
+    requests: AtomicUsize,
+    attempts: Vec<AtomicU32>,
+}
+
+impl Load {
+    /// Nothing under way, for so many models.
+    pub fn new(models: usize) -> Self {
+        Self { requests: AtomicUsize::new(0), attempts: (0..models).map(|_| AtomicU32::new(0)).collect() }
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Attempts under way on a model.
+    pub fn attempts(&self, model: usize) -> u32 {
+        self.attempts[model].load(Ordering::Relaxed)
+    }
+
+    /// Counts a request until the guard is dropped; none when `most` are under way.
+    pub(crate) fn enter(&self, most: usize) -> Option<RequestGuard<'_>> {
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= most {
+            self.requests.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(RequestGuard(self))
+    }
+
+    /// Counts an attempt until the guard is dropped.
+    pub(crate) fn attempt(&self, model: usize) -> AttemptGuard<'_> {
+        let count = &self.attempts[model];
+        count.fetch_add(1, Ordering::Relaxed);
+        AttemptGuard(count)
+    }
+}
+
+/// A request under way.
+pub(crate) struct RequestGuard<'a>(&'a Load);
+
+impl Drop for RequestGuard<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An attempt under way.
+pub(crate) struct AttemptGuard<'a>(&'a AtomicU32);
+
+impl Drop for AttemptGuard<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

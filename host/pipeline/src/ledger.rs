@@ -1,0 +1,291 @@
+//! Every attempt that may cost money has a row: reserved before it is sent, ended exactly once.
+//!
+//! [`Reserved`] makes that a type: it is made by a reservation, and each way to end it consumes it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use kairos_dialects::Usage;
+
+use crate::money::Picodollars;
+use crate::request::RequestId;
+
+/// Which attempt of which request. Also sent to Bedrock, as `amz-sdk-invocation-id`, so that
+/// ledger, Bedrock's logs and bills can be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptKey {
+    /// The request.
+    pub request: RequestId,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
+impl std::fmt::Display for AttemptKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}-{}", self.request, self.attempt)
+    }
+}
+
+/// What is to be reserved, and against whom it counts.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    /// The attempt.
+    pub key: AttemptKey,
+    /// The caller's key.
+    pub caller: Arc<str>,
+    /// The model that is called.
+    pub model: Arc<str>,
+    /// The caller's tags.
+    pub tags: Arc<[(String, String)]>,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The most that it can cost.
+    pub worst: Picodollars,
+    /// Which prices were used.
+    pub price_version: Arc<str>,
+}
+
+/// Why nothing was reserved. Nothing may be sent then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReserveError {
+    /// Money cannot be accounted for at the moment.
+    #[error("money cannot be accounted for at the moment: {0}")]
+    Unavailable(String),
+}
+
+/// How a row ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The bill is known.
+    Settled {
+        /// It.
+        cost: Picodollars,
+        /// What was consumed.
+        usage: Usage,
+    },
+    /// The bill is in [low, high]; high is charged.
+    Estimated {
+        /// The least it can be.
+        low: Picodollars,
+        /// The most it can be.
+        high: Picodollars,
+        /// What was consumed, where that is known.
+        usage: Option<Usage>,
+        /// Why it is not known.
+        why: &'static str,
+    },
+    /// Nothing is charged: never sent, or known to be unbilled.
+    Voided {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+impl Ending {
+    /// What is charged.
+    pub fn charged(&self) -> Picodollars {
+        match self {
+            Self::Settled { cost, .. } => *cost,
+            Self::Estimated { high, .. } => *high,
+            Self::Voided { .. } => Picodollars::ZERO,
+        }
+    }
+
+    /// The state's name.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Settled { .. } => "settled",
+            Self::Estimated { .. } => "estimated",
+            Self::Voided { .. } => "voided",
+        }
+    }
+}
+
+/// Keeps the rows.
+pub trait Ledger: Send + Sync {
+    /// Opens a row, if every limit that covers it has room for its worst case.
+    fn open<'a>(&'a self, reservation: &'a Reservation) -> BoxFuture<'a, Result<(), ReserveError>>;
+
+    /// Ends an open row. Never waits, never fails: room for it was set aside when the row opened.
+    fn end(&self, key: AttemptKey, ending: Ending);
+
+    /// What was spent and what is open.
+    fn totals(&self) -> Totals;
+}
+
+/// Sums over all rows, in picodollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Charged by rows that have ended.
+    pub charged: u128,
+    /// The part of it that is estimated.
+    pub estimated: u128,
+    /// Worst cases of rows that are open.
+    pub open: u128,
+    /// Rows that are open.
+    pub open_rows: u64,
+    /// Rows that have ended.
+    pub ended_rows: u64,
+}
+
+/// Opens a row and gives the duty to end it.
+pub async fn reserve(ledger: &Arc<dyn Ledger>, reservation: &Reservation) -> Result<Reserved, ReserveError> {
+    ledger.open(reservation).await?;
+    Ok(Reserved {
+        ledger: Arc::clone(ledger),
+        key: reservation.key,
+        worst: reservation.worst,
+        sent: false,
+        ended: false,
+        observed: None,
+    })
+}
+
+/// An open row, and the duty to end it.
+pub struct Reserved {
+    ledger: Arc<dyn Ledger>,
+    key: AttemptKey,
+    worst: Picodollars,
+    sent: bool,
+    ended: bool,
+    observed: Option<Ending>,
+}
+
+impl Reserved {
+    /// The attempt.
+    pub fn key(&self) -> AttemptKey {
+        self.key
+    }
+
+    /// Says that bytes may go upstream from now on.
+    pub fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// Keeps the ending that is known already, should the rest of the work be lost.
+    pub fn observe(&mut self, ending: Ending) {
+        self.observed = Some(ending);
+    }
+
+    /// Ends the row.
+    pub fn end(mut self, ending: Ending) {
+        self.ended = true;
+        self.ledger.end(self.key, ending);
+    }
+
+    /// Ends the row with what was observed, or else as something between nothing and the worst.
+    pub fn end_observed(mut self, why: &'static str) -> Ending {
+        let ending = self.observed.take().unwrap_or(Ending::Estimated {
+            low: Picodollars::ZERO,
+            high: self.worst,
+            usage: None,
+            why,
+        });
+        self.end(ending.clone());
+        ending
+    }
+}
+
+impl Drop for Reserved {
+    /// Only for work that was lost (a panic, a runtime that stops): a row that was never sent is
+    /// void, any other may be billed.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let ending = match (self.sent, self.observed.take()) {
+            (false, _) => Ending::Voided { why: "never sent" },
+            (true, Some(ending)) => ending,
+            (true, None) => {
+                Ending::Estimated { low: Picodollars::ZERO, high: self.worst, usage: None, why: "abandoned" }
+            }
+        };
+        self.ledger.end(self.key, ending);
+    }
+}
+
+/// A ledger in memory: what it knows is lost when the process stops.
+#[derive(Default)]
+pub struct MemoryLedger {
+    books: Mutex<Books>,
+}
+
+#[derive(Default)]
+struct Books {
+    open: HashMap<AttemptKey, Picodollars>,
+    totals: Totals,
+}
+
+impl Ledger for MemoryLedger {
+    fn open<'a>(&'a self, reservation: &'a Reservation) -> BoxFuture<'a, Result<(), ReserveError>> {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.open.insert(reservation.key, reservation.worst);
+        books.totals.open += u128::from(reservation.worst.0);
+        books.totals.open_rows += 1;
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn end(&self, key: AttemptKey, ending: Ending) {
+        let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(worst) = books.open.remove(&key) else { return };
+        let charged = u128::from(ending.charged().0);
+        books.totals.open -= u128::from(worst.0);
+        books.totals.open_rows -= 1;
+        books.totals.ended_rows += 1;
+        books.totals.charged += charged;
+        if matches!(ending, Ending::Estimated { .. }) {
+            books.totals.estimated += charged;
+        }
+    }
+
+    fn totals(&self) -> Totals {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reservation(attempt: u32) -> Reservation {
+        Reservation {
+            key: AttemptKey { request: RequestId::mint(), attempt },
+            caller: "k".into(),
+            model: "m".into(),
+            tags: Arc::from([]),
+            at_ms: 0,
+            worst: Picodollars(100),
+            price_version: "v".into(),
+        }
+    }
+
+    async fn open(ledger: &Arc<MemoryLedger>) -> Reserved {
+        let shared: Arc<dyn Ledger> = Arc::clone(ledger) as _;
+        reserve(&shared, &reservation(1)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_row_ends_once_however_it_is_lost() {
+        let ledger = Arc::new(MemoryLedger::default());
+        let never_sent = open(&ledger).await;
+        let mut sent = open(&ledger).await;
+        sent.mark_sent();
+        let mut observed = open(&ledger).await;
+        observed.mark_sent();
+        let settled = Ending::Settled { cost: Picodollars(7), usage: Usage::default() };
+        observed.observe(settled.clone());
+        let ended = open(&ledger).await;
+        let key = ended.key();
+        assert_eq!(ledger.totals().open, 400);
+
+        ended.end(Ending::Settled { cost: Picodollars(3), usage: Usage::default() });
+        drop((never_sent, sent, observed));
+        let totals = ledger.totals();
+        assert_eq!((totals.open, totals.open_rows, totals.ended_rows), (0, 0, 4));
+        assert_eq!((totals.charged, totals.estimated), (100 + 7 + 3, 100));
+        // A row that has ended does not end again.
+        ledger.end(key, settled);
+        assert_eq!(ledger.totals(), totals);
+    }
+}

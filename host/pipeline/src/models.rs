@@ -1,0 +1,164 @@
+//! The models, as the pipeline knows them. They are read and priced by `kairos-bedrock`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kairos_dialects::Needs;
+
+use crate::policy::{Family, Names, Route, Strengths};
+use crate::price::{GuardrailPrices, PriceTable};
+
+/// A model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Bedrock's id of it, without profile.
+    pub id: Arc<str>,
+    /// What people call it.
+    pub name: String,
+    /// Who made it.
+    pub family: Family,
+    /// Other names that a caller may use.
+    pub aliases: Vec<String>,
+    /// What it can do.
+    pub capabilities: Needs,
+    /// What it is good at.
+    pub strengths: Strengths,
+    /// The most input tokens it takes.
+    pub max_input_tokens: u32,
+    /// The most output tokens it gives.
+    pub max_output_tokens: u32,
+    /// Typical time to a whole answer.
+    pub latency_ms: u32,
+    /// The day from which it no longer answers, where that is known.
+    pub ends: Option<String>,
+    /// Whether it answers on the catalogue's date.
+    pub active: bool,
+    /// Index of the model that answers in its place once it has ended.
+    pub successor: Option<usize>,
+    /// Place among the models offered for `auto`; none where it is only called by name.
+    pub auto: Option<u32>,
+    /// Index of the target that is called when the model is named without a route.
+    pub target: Option<usize>,
+}
+
+/// A model at one route: what is called, and what it costs there.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Index of the model.
+    pub model: usize,
+    /// What Bedrock is asked for: a model id, a profile id or an ARN.
+    pub invocation_id: Arc<str>,
+    /// Where it is served.
+    pub route: Route,
+    /// What it costs.
+    pub prices: PriceTable,
+}
+
+/// All models, on one date, seen from one region.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    /// Models, in the catalogue's order.
+    pub models: Vec<Model>,
+    /// What can be called.
+    pub targets: Vec<Target>,
+    /// Ids, aliases, profile ids and ARNs.
+    pub names: HashMap<String, Named>,
+    /// Targets offered for `auto`, in order.
+    pub auto: Vec<usize>,
+    /// The region that is called.
+    pub region: Arc<str>,
+    /// The date for which models are active or not, as `YYYY-MM-DD`.
+    pub as_of: String,
+    /// What guardrails cost.
+    pub guardrail_prices: GuardrailPrices,
+    /// SHA-256 of the catalogue's source, so that a row can say which prices it used.
+    pub version: Arc<str>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A model, at the route that the gateway prefers.
+    Model(usize),
+    /// A model at this very route: who names one may need it, for where the data goes.
+    Target(usize),
+}
+
+/// What answers for a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// This target. Where the model asked for has ended, `ended` is its index.
+    Target {
+        /// What is called.
+        target: usize,
+        /// The model that was asked for and has ended.
+        ended: Option<usize>,
+    },
+    /// The model has ended and has no successor that is active.
+    Ended(usize),
+    /// The model, or its successor, cannot be called from this region at a known price.
+    NotHere(usize),
+    /// No such name; the nearest that there is, if any is near.
+    Unknown(Option<String>),
+}
+
+impl Catalogue {
+    /// What answers for `name`.
+    pub fn answering(&self, name: &str) -> Answering {
+        let Some(named) = self.names.get(name) else {
+            return Answering::Unknown(self.nearest(name));
+        };
+        let (asked, at) = match *named {
+            Named::Model(model) => (model, None),
+            Named::Target(target) => (self.targets[target].model, Some(target)),
+        };
+        if self.models[asked].active {
+            return match at.or(self.models[asked].target) {
+                Some(target) => Answering::Target { target, ended: None },
+                None => Answering::NotHere(asked),
+            };
+        }
+        let Some(model) = self.active_successor(asked) else {
+            return Answering::Ended(asked);
+        };
+        // Whoever asked for a profile gets the successor at the same one, where it is there.
+        let profile = at.map(|target| &*self.targets[target].invocation_id);
+        let same_route = profile.and_then(|id| id.strip_suffix(&*self.models[asked].id)).and_then(|prefix| {
+            let id = format!("{prefix}{}", self.models[model].id);
+            self.targets.iter().position(|target| *target.invocation_id == *id)
+        });
+        match same_route.or(self.models[model].target) {
+            Some(target) => Answering::Target { target, ended: Some(asked) },
+            None => Answering::NotHere(model),
+        }
+    }
+
+    /// The first model after `model`, along successors, that is active.
+    pub fn active_successor(&self, model: usize) -> Option<usize> {
+        let mut at = model;
+        // A chain longer than the catalogue would be a circle.
+        for _ in 0..self.models.len() {
+            at = self.models[at].successor?;
+            if self.models[at].active {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        let name = name.get(..name.floor_char_boundary(128)).unwrap_or(name);
+        let scored = self.names.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+        let best = scored.max_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| y.cmp(x)))?;
+        (best.0 > 0.85).then(|| best.1.clone())
+    }
+}
+
+impl Names for Catalogue {
+    fn answering(&self, name: &str) -> Option<Arc<str>> {
+        match self.answering(name) {
+            Answering::Target { target, .. } => Some(Arc::clone(&self.models[self.targets[target].model].id)),
+            Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Step 3: what the policy is asked with. Features of the request, and the models that may answer.
+
+use std::sync::Arc;
+
+use kairos_dialects::{Failure, Kind, Needs, Outline};
+
+use crate::decode::Decoded;
+use crate::exchange::Exchange;
+use crate::features;
+use crate::gateway::Gateway;
+use crate::models::{Answering, Catalogue, Model, Target};
+use crate::money::Picodollars;
+use crate::policy::{Features, MAX_OFFERS, Offer, RequestInfo, Task};
+use crate::price::{Limits, PriceError, worst_case};
+use crate::request::Operation;
+
+/// What may answer a request.
+pub(crate) struct Offers {
+    /// Indices of the catalogue's targets.
+    pub(crate) targets: Vec<usize>,
+    /// The same, as a policy sees them; `names` is filled in for each policy.
+    pub(crate) facts: Vec<Offer>,
+    /// What the host found in the request.
+    pub(crate) features: Features,
+    /// What is not a number.
+    pub(crate) info: Arc<RequestInfo>,
+}
+
+/// The name by which a caller leaves the choice to the policy.
+const AUTO: &str = "auto";
+
+/// What only Bedrock can judge well: a named model is asked in spite of the catalogue.
+const HARD_NEEDS: Needs =
+    Needs(Needs::SYSTEM_PROMPT.0 | Needs::TOOLS.0 | Needs::STREAMING.0 | Needs::IMAGES.0);
+
+pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -> Result<Offers, Failure> {
+    let found = features::find(&request.outline, &request.hints);
+    exchange.record.task = Some(found.task.name());
+    exchange.record.complexity = Some(found.complexity.name());
+    let catalogue = Arc::clone(&exchange.catalogue);
+    if request.asked_model == AUTO && is_invoke(request.operation) {
+        let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
+        return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
+    }
+    let named = if request.asked_model == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
+    let mut offers = Vec::with_capacity(MAX_OFFERS);
+    let mut targets = Vec::with_capacity(MAX_OFFERS);
+    let mut add = |target: usize, worst: Picodollars| {
+        targets.push(target);
+        offers.push(facts(gateway, &catalogue, target, worst, found.task, &request.outline));
+    };
+    if let Some(target) = named {
+        add(target, worst(&catalogue, &catalogue.targets[target], request).map_err(unpriced)?);
+    }
+    if named.is_none() || (request.hints.any_model && !is_invoke(request.operation)) {
+        let others = catalogue.auto.iter().copied().filter(|&other| {
+            named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
+        });
+        let fitting = others.filter(|&target| fits(&catalogue, target, request));
+        let priced = fitting.filter_map(|target| Some((target, worst(&catalogue, &catalogue.targets[target], request).ok()?)));
+        for (target, worst) in priced.take(MAX_OFFERS - usize::from(named.is_some())) {
+            add(target, worst);
+        }
+    }
+    if targets.is_empty() {
+        return Err(nothing_fits(&catalogue, request));
+    }
+    let outline = &request.outline;
+    let features = Features {
+        task: found.task,
+        task_hinted: request.hints.task.is_some(),
+        complexity: found.complexity,
+        complexity_hinted: request.hints.complexity.is_some(),
+        estimated_tokens: request.hints.estimated_tokens.unwrap_or_else(|| outline.estimated_tokens()),
+        max_output_tokens: outline.max_output_tokens,
+        max_latency_ms: request.hints.max_latency_ms,
+        accuracy: request.hints.accuracy.unwrap_or(0.5),
+        cost_sensitivity: request.hints.cost_sensitivity.unwrap_or(0.5),
+        priority: request.hints.priority.unwrap_or_default(),
+        needs: outline.needs,
+        streaming: request.streams,
+        turns: outline.turns,
+        text_bytes: u32::try_from(outline.text_bytes).unwrap_or(u32::MAX),
+        named: named.map(|_| 0),
+        budget_remaining: None,
+        budget_used: 0.0,
+        budget_level: 0,
+    };
+    let info = RequestInfo {
+        prompt: outline.prompt.clone(),
+        system: outline.system.clone(),
+        tags: request.hints.tags.clone(),
+        task_label: request.hints.task_label.clone(),
+        asked_model: request.asked_model.clone(),
+        model_ids: targets.iter().map(|&target| Arc::clone(&model_of(&catalogue, target).id)).collect(),
+        regions: vec![Arc::clone(&catalogue.region)],
+        names: catalogue,
+    };
+    Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
+}
+
+fn is_invoke(operation: Operation) -> bool {
+    matches!(operation, Operation::Invoke | Operation::InvokeStream)
+}
+
+fn model_of(catalogue: &Catalogue, target: usize) -> &Model {
+    &catalogue.models[catalogue.targets[target].model]
+}
+
+fn worst(catalogue: &Catalogue, target: &Target, request: &Decoded) -> Result<Picodollars, PriceError> {
+    let model = &catalogue.models[target.model];
+    let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
+    worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
+}
+
+fn unpriced(error: PriceError) -> Failure {
+    Failure::new(Kind::Unpriced, format!("{error}; a call without a known price is not made"))
+}
+
+/// Whether a model of the `auto` list can take the request.
+fn fits(catalogue: &Catalogue, target: usize, request: &Decoded) -> bool {
+    let model = model_of(catalogue, target);
+    request.outline.needs.missing_from(model.capabilities).is_empty()
+        && request.outline.estimated_tokens() <= model.max_input_tokens
+        && request.outline.max_output_tokens.is_none_or(|limit| limit <= model.max_output_tokens)
+}
+
+fn nothing_fits(catalogue: &Catalogue, request: &Decoded) -> Failure {
+    let needs: Vec<_> = request.outline.needs.names().collect();
+    let message = format!(
+        "no model of the {} on offer for \"auto\" takes this request (needs: {}; about {} input tokens; output limit: {}); name a model",
+        catalogue.auto.len(),
+        if needs.is_empty() { "nothing special".to_owned() } else { needs.join(", ") },
+        request.outline.estimated_tokens(),
+        request.outline.max_output_tokens.map_or("none".to_owned(), |limit| limit.to_string()),
+    );
+    Failure::new(Kind::Unsupported, message).with_param("model")
+}
+
+/// The target of a model that was asked for by name, or its successor's.
+fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -> Result<usize, Failure> {
+    let catalogue = Arc::clone(&exchange.catalogue);
+    let asked = &request.asked_model;
+    if asked.is_empty() {
+        return Err(Failure::new(Kind::InvalidValue, "a model's name, or \"auto\", is needed").with_param("model"));
+    }
+    let failed = |kind, message: String| Err(Failure::new(kind, message).with_param("model"));
+    let (target, ended) = match catalogue.answering(asked) {
+        Answering::Target { target, ended } => (target, ended),
+        Answering::Ended(model) => {
+            let model = &catalogue.models[model];
+            return failed(Kind::ModelEnded, format!("{} ended on {} and has no successor", model.id, ends(model)));
+        }
+        Answering::NotHere(model) => {
+            let (model, region) = (&catalogue.models[model].id, &catalogue.region);
+            return failed(Kind::UnknownModel, format!("{model} has no route with a known price from {region}"));
+        }
+        Answering::Unknown(nearest) => return Err(unknown(asked, nearest)),
+    };
+    let model = model_of(&catalogue, target);
+    if let Some(ended) = ended {
+        let ended = &catalogue.models[ended];
+        let says = format!("{} ended on {}", ended.id, ends(ended));
+        let successor = &catalogue.targets[target].invocation_id;
+        if is_invoke(request.operation) {
+            return failed(
+                Kind::ModelEnded,
+                format!("{says}; its successor is {successor}, which takes another body: call that, or use Converse"),
+            );
+        }
+        if !gateway.settings.resolve_ended_models {
+            return failed(Kind::ModelEnded, format!("{says}; its successor is {successor}"));
+        }
+        exchange.record.warnings.push(format!("{says}; {successor} answers in its place"));
+    }
+    let missing = Needs(request.outline.needs.missing_from(model.capabilities).0 & HARD_NEEDS.0);
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.names().collect();
+        return failed(Kind::Unsupported, format!("{} does not take: {}", model.id, missing.join(", ")));
+    }
+    Ok(target)
+}
+
+fn ends(model: &Model) -> &str {
+    model.ends.as_deref().unwrap_or("a day that is not known")
+}
+
+fn unknown(asked: &str, nearest: Option<String>) -> Failure {
+    let shown = &asked[..asked.floor_char_boundary(100)];
+    let hint = match nearest {
+        Some(nearest) => format!("did you mean {nearest:?}?"),
+        None => "GET /v1/models lists what there is".to_owned(),
+    };
+    Failure::new(Kind::UnknownModel, format!("there is no model {shown:?}; {hint}")).with_param("model")
+}
+
+/// A model as policies see it.
+fn facts(
+    gateway: &Gateway,
+    catalogue: &Catalogue,
+    target: usize,
+    worst: Picodollars,
+    task: Task,
+    outline: &Outline,
+) -> Offer {
+    let at = &catalogue.targets[target];
+    let model = &catalogue.models[at.model];
+    let (successes, failures) = gateway.history.counts(at.model, task);
+    // There are rates: a target without a price in the tier that is asked for is not offered.
+    let rates = at.prices.rates(outline.service_tier, u64::from(outline.estimated_tokens()));
+    Offer {
+        names: 0,
+        family: model.family,
+        route: at.route,
+        region: 0,
+        legacy: model.ends.is_some(),
+        strengths: model.strengths,
+        capabilities: model.capabilities,
+        max_input_tokens: model.max_input_tokens,
+        max_output_tokens: model.max_output_tokens,
+        input_price: rates.map_or(0, |rates| rates.input),
+        output_price: rates.map_or(0, |rates| rates.output),
+        cache_read_price: rates.and_then(|rates| rates.cache_read),
+        cache_write_5m_price: rates.and_then(|rates| rates.cache_write_5m),
+        cache_write_1h_price: rates.and_then(|rates| rates.cache_write_1h),
+        worst_case_cost: worst.0,
+        latency_ms: model.latency_ms,
+        successes,
+        failures,
+        cached_tokens: 0,
+        cooldown_ms: 0,
+        in_flight: gateway.load.attempts(at.model),
+        quota_left: None,
+    }
+}

@@ -1,0 +1,580 @@
+//! What a policy sees, and what it answers: the internal types of the contract in `wit/`.
+//!
+//! Every world version is adapted to these. Nothing here knows how a policy is written.
+
+use std::sync::Arc;
+
+pub use kairos_dialects::Needs;
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Task {
+    /// Anything else.
+    #[default]
+    General,
+    /// Programming.
+    Code,
+    /// Complex reasoning.
+    Reasoning,
+    /// Analysis.
+    Analysis,
+    /// A decision.
+    Decision,
+    /// A strategy.
+    Strategy,
+    /// Resolving a conflict.
+    Resolution,
+    /// Sorting into classes.
+    Classification,
+    /// Taking facts out of a text.
+    Extraction,
+    /// Making a text shorter.
+    Summarization,
+    /// Another language.
+    Translation,
+    /// Writing.
+    Generation,
+    /// Chat.
+    Conversation,
+    /// A label of the caller's own.
+    Other,
+}
+
+impl Task {
+    /// All tasks, in the contract's order.
+    pub const ALL: [Self; 14] = [
+        Self::General,
+        Self::Code,
+        Self::Reasoning,
+        Self::Analysis,
+        Self::Decision,
+        Self::Strategy,
+        Self::Resolution,
+        Self::Classification,
+        Self::Extraction,
+        Self::Summarization,
+        Self::Translation,
+        Self::Generation,
+        Self::Conversation,
+        Self::Other,
+    ];
+
+    /// The label that the header and the contract use.
+    pub fn name(self) -> &'static str {
+        [
+            "general",
+            "code",
+            "reasoning",
+            "analysis",
+            "decision",
+            "strategy",
+            "resolution",
+            "classification",
+            "extraction",
+            "summarization",
+            "translation",
+            "generation",
+            "conversation",
+            "other",
+        ][self as usize]
+    }
+
+    /// The task of a label; a label that is not in the list is `Other`.
+    pub fn from_label(label: &str) -> Self {
+        Self::ALL.into_iter().find(|task| task.name() == label).unwrap_or(Self::Other)
+    }
+}
+
+/// How hard a request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Complexity {
+    /// Easy.
+    Low,
+    /// In between.
+    #[default]
+    Medium,
+    /// Hard.
+    High,
+}
+
+impl Complexity {
+    /// All, in the contract's order.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Medium, Self::High];
+
+    /// The name that the header and the contract use.
+    pub fn name(self) -> &'static str {
+        ["low", "medium", "high"][self as usize]
+    }
+}
+
+/// How soon a request matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Priority {
+    /// It can wait.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Somebody waits.
+    High,
+    /// Before all others.
+    Critical,
+}
+
+impl Priority {
+    /// All, in the contract's order.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    /// The name that the header and the contract use.
+    pub fn name(self) -> &'static str {
+        ["low", "normal", "high", "critical"][self as usize]
+    }
+}
+
+/// Who made a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Family {
+    Claude,
+    Nova,
+    Titan,
+    Llama,
+    Mistral,
+    Jamba,
+    Jurassic,
+    Command,
+    Deepseek,
+    OpenAi,
+    Qwen,
+    Other,
+}
+
+impl Family {
+    /// All, in the contract's order.
+    pub const ALL: [Self; 12] = [
+        Self::Claude,
+        Self::Nova,
+        Self::Titan,
+        Self::Llama,
+        Self::Mistral,
+        Self::Jamba,
+        Self::Jurassic,
+        Self::Command,
+        Self::Deepseek,
+        Self::OpenAi,
+        Self::Qwen,
+        Self::Other,
+    ];
+
+    /// The contract's name.
+    pub fn name(self) -> &'static str {
+        [
+            "claude", "nova", "titan", "llama", "mistral", "jamba", "jurassic", "command", "deepseek", "openai", "qwen",
+            "other",
+        ][self as usize]
+    }
+}
+
+/// Where a call is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Route {
+    /// In the gateway's region.
+    InRegion,
+    /// By a geographic inference profile.
+    Geo,
+    /// By the global inference profile.
+    Global,
+    /// By something bought or defined in the account.
+    Account,
+}
+
+impl Route {
+    /// All, in the contract's order.
+    pub const ALL: [Self; 4] = [Self::InRegion, Self::Geo, Self::Global, Self::Account];
+
+    /// The contract's name.
+    pub fn name(self) -> &'static str {
+        ["in-region", "geo", "global", "account"][self as usize]
+    }
+}
+
+/// What a model is good at: one bit each, in the contract's order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Strengths(pub u32);
+
+impl Strengths {
+    /// Reasoning.
+    pub const REASONING: Self = Self(1 << 0);
+    /// Speed.
+    pub const SPEED: Self = Self(1 << 3);
+
+    /// Names of the bits.
+    pub const NAMES: [&'static str; 11] = [
+        "reasoning",
+        "code-analysis",
+        "complex-decisions",
+        "speed",
+        "simple-tasks",
+        "classification",
+        "summarization",
+        "content-generation",
+        "long-context",
+        "vision",
+        "multilingual",
+    ];
+
+    /// Whether all of `other` is here.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The names of what is here.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, name)| name)
+    }
+}
+
+/// What the host knows of a request. See `features` in the contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the contract documents each field")]
+pub struct Features {
+    pub task: Task,
+    pub task_hinted: bool,
+    pub complexity: Complexity,
+    pub complexity_hinted: bool,
+    pub estimated_tokens: u32,
+    pub max_output_tokens: Option<u32>,
+    pub max_latency_ms: Option<u32>,
+    pub accuracy: f64,
+    pub cost_sensitivity: f64,
+    pub priority: Priority,
+    pub needs: Needs,
+    pub streaming: bool,
+    pub turns: u32,
+    pub text_bytes: u32,
+    pub named: Option<u32>,
+    pub budget_remaining: Option<u64>,
+    pub budget_used: f64,
+    pub budget_level: u32,
+}
+
+/// One model on offer. See `model` in the contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the contract documents each field")]
+pub struct Offer {
+    pub names: u64,
+    pub family: Family,
+    pub route: Route,
+    pub region: u32,
+    pub legacy: bool,
+    pub strengths: Strengths,
+    pub capabilities: Needs,
+    pub max_input_tokens: u32,
+    pub max_output_tokens: u32,
+    pub input_price: u64,
+    pub output_price: u64,
+    pub cache_read_price: Option<u64>,
+    pub cache_write_5m_price: Option<u64>,
+    pub cache_write_1h_price: Option<u64>,
+    pub worst_case_cost: u64,
+    pub latency_ms: u32,
+    pub successes: u32,
+    pub failures: u32,
+    pub cached_tokens: u32,
+    pub cooldown_ms: u32,
+    pub in_flight: u32,
+    pub quota_left: Option<u64>,
+}
+
+/// What of a request is not a number. See `request` in the contract.
+#[derive(Debug)]
+pub struct RequestInfo {
+    /// Text of the last user message that has text.
+    pub prompt: String,
+    /// Text of the system prompt.
+    pub system: String,
+    /// The caller's tags.
+    pub tags: Vec<(String, String)>,
+    /// The label of `x-kairos-task`.
+    pub task_label: Option<String>,
+    /// The model as the caller wrote it.
+    pub asked_model: String,
+    /// Ids of the models offered.
+    pub model_ids: Vec<Arc<str>>,
+    /// Regions that models are offered in.
+    pub regions: Vec<Arc<str>>,
+    /// Which model answers for a name.
+    pub names: Arc<dyn Names>,
+}
+
+/// Which model answers for a name.
+pub trait Names: Send + Sync + std::fmt::Debug {
+    /// The id of the active model that answers for `name`.
+    fn answering(&self, name: &str) -> Option<Arc<str>>;
+}
+
+impl RequestInfo {
+    /// The index of the offered model that answers for `name`.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let id = self.names.answering(name)?;
+        self.model_ids.iter().position(|offered| *offered == id).and_then(|index| u32::try_from(index).ok())
+    }
+}
+
+/// All that a router is asked with.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteInput<'a> {
+    /// What is not a number.
+    pub request: &'a Arc<RequestInfo>,
+    /// What the host knows of the request.
+    pub features: &'a Features,
+    /// The models on offer: 1 to [`MAX_OFFERS`].
+    pub models: &'a [Offer],
+}
+
+/// Models that a policy is shown, at most.
+pub const MAX_OFFERS: usize = 16;
+
+/// A model to try.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Index in the offers.
+    pub model: u32,
+    /// Chance of being tried first.
+    pub probability: f64,
+}
+
+/// What to do about the response cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheDirective {
+    /// As configured.
+    #[default]
+    Default,
+    /// Neither look up nor store.
+    Bypass,
+    /// Store for so many seconds.
+    TtlSeconds(u32),
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Models to try, in order.
+    pub candidates: Vec<Candidate>,
+    /// Lowers the request's output limit.
+    pub max_output_tokens: Option<u32>,
+    /// Leaves out what may cost more, in picodollars.
+    pub max_cost: Option<u64>,
+    /// What to do about the cache.
+    pub cache: CacheDirective,
+    /// Why this plan.
+    pub reason: u32,
+    /// Settings that later versions define.
+    pub settings: Vec<(u32, u64)>,
+}
+
+impl Plan {
+    /// A plan that tries these models in this order, without drawing.
+    pub fn in_order(models: impl IntoIterator<Item = u32>, reason: u32) -> Self {
+        let candidates = models.into_iter().enumerate();
+        let candidates =
+            candidates.map(|(place, model)| Candidate { model, probability: if place == 0 { 1.0 } else { 0.0 } });
+        Self { candidates: candidates.collect(), reason, ..Self::default() }
+    }
+
+    /// Says what is not valid about the plan, by the list in `router.wit`.
+    pub fn check(&self, offers: usize) -> Result<(), String> {
+        if self.candidates.is_empty() {
+            return Err("the plan has no candidates".to_owned());
+        }
+        if self.candidates.len() > offers {
+            return Err(format!("the plan has {} candidates for {offers} models", self.candidates.len()));
+        }
+        let mut sum = 0.0;
+        for (place, candidate) in self.candidates.iter().enumerate() {
+            let Candidate { model, probability } = *candidate;
+            if model as usize >= offers {
+                return Err(format!("candidate {place} names model {model} of {offers}"));
+            }
+            if self.candidates[..place].iter().any(|earlier| earlier.model == model) {
+                return Err(format!("candidate {place} names model {model} again"));
+            }
+            if !probability.is_finite() || !(0.0..=1.0).contains(&probability) {
+                return Err(format!("candidate {place} has the probability {probability}"));
+            }
+            sum += probability;
+        }
+        if (sum - 1.0).abs() > 1e-9 {
+            return Err(format!("the probabilities add up to {sum}, not 1"));
+        }
+        if self.max_output_tokens == Some(0) {
+            return Err("max-output-tokens is 0".to_owned());
+        }
+        if self.cache == CacheDirective::TtlSeconds(0) {
+            return Err("ttl-seconds is 0".to_owned());
+        }
+        if let Some((code, _)) = self.settings.first() {
+            return Err(format!("setting {code} is not known"));
+        }
+        Ok(())
+    }
+}
+
+/// Why a policy gives no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// It has no opinion. Not a fault.
+    #[error("declined")]
+    Declined,
+    /// It refuses the request for this reason. Not a fault.
+    #[error("refused the request, reason {0}")]
+    Refused(u32),
+    /// Something that it needs is not there. Not a fault.
+    #[error("not available: {0}")]
+    Unavailable(String),
+    /// The host had no place to run it in. Not a fault of the policy.
+    #[error("not run: {0}")]
+    NotRun(String),
+    /// It failed.
+    #[error("{0}")]
+    Fault(Fault),
+}
+
+/// How a policy failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of failure it was.
+    pub kind: FaultKind,
+    /// What happened, for the operator.
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.kind.name(), self.message)
+    }
+}
+
+/// Kinds of failure of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum FaultKind {
+    Deadline,
+    Memory,
+    StackOverflow,
+    Panic,
+    Trap,
+    Error,
+    InvalidPlan,
+    Impure,
+}
+
+impl FaultKind {
+    /// All kinds.
+    pub const ALL: [Self; 8] = [
+        Self::Deadline,
+        Self::Memory,
+        Self::StackOverflow,
+        Self::Panic,
+        Self::Trap,
+        Self::Error,
+        Self::InvalidPlan,
+        Self::Impure,
+    ];
+
+    /// The name in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::StackOverflow => "stack_overflow",
+            Self::Panic => "panic",
+            Self::Trap => "trap",
+            Self::Error => "error",
+            Self::InvalidPlan => "invalid_plan",
+            Self::Impure => "impure",
+        }
+    }
+}
+
+/// Who a policy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its file, in hexadecimal; the version for what is built in.
+    pub digest: String,
+    /// Names of its reasons.
+    pub reasons: Vec<(u32, String)>,
+    /// Model names that it wants in [`Offer::names`].
+    pub model_names: Vec<String>,
+}
+
+impl Identity {
+    /// `name@digest`.
+    pub fn label(&self) -> String {
+        format!("{}@{}", self.name, self.digest)
+    }
+
+    /// The name of a reason.
+    pub fn reason(&self, code: u32) -> Option<&str> {
+        self.reasons.iter().find(|(known, _)| *known == code).map(|(_, name)| name.as_str())
+    }
+}
+
+/// Something that decides which models answer a request.
+///
+/// Synchronous and bounded: an implementation answers within its deadline, whatever its policy does.
+pub trait Router: Send + Sync {
+    /// Who decides.
+    fn identity(&self) -> &Identity;
+
+    /// Decides. The plan is checked by the caller.
+    fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError>;
+}
+
+/// Where the policies that serve come from.
+pub trait Policies: Send + Sync {
+    /// The router that serves now. A request asks once, and keeps what it got.
+    fn router(&self) -> Arc<dyn Router>;
+
+    /// Says that this router failed. Whoever keeps the policies decides what follows.
+    fn failed(&self, router: &Arc<dyn Router>, fault: &Fault);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_checked_by_the_contracts_list() {
+        let plan = |candidates: &[(u32, f64)]| Plan {
+            candidates: candidates.iter().map(|&(model, probability)| Candidate { model, probability }).collect(),
+            ..Plan::default()
+        };
+        assert_eq!(plan(&[(1, 0.25), (0, 0.75)]).check(2), Ok(()));
+        assert_eq!(Plan::in_order([2, 0], 1).check(3), Ok(()));
+        for (bad, says) in [
+            (plan(&[]), "no candidates"),
+            (plan(&[(0, 1.0), (1, 0.0), (2, 0.0)]), "3 candidates for 2 models"),
+            (plan(&[(2, 1.0)]), "model 2 of 2"),
+            (plan(&[(1, 0.5), (1, 0.5)]), "model 1 again"),
+            (plan(&[(0, f64::NAN)]), "probability NaN"),
+            (plan(&[(0, f64::INFINITY)]), "probability inf"),
+            (plan(&[(0, -0.5), (1, 1.5)]), "probability -0.5"),
+            (plan(&[(0, 0.5), (1, 0.4)]), "add up to 0.9"),
+            (Plan { max_output_tokens: Some(0), ..plan(&[(0, 1.0)]) }, "max-output-tokens is 0"),
+            (Plan { cache: CacheDirective::TtlSeconds(0), ..plan(&[(0, 1.0)]) }, "ttl-seconds is 0"),
+            (Plan { settings: vec![(7, 1)], ..plan(&[(0, 1.0)]) }, "setting 7"),
+        ] {
+            let error = bad.check(2).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

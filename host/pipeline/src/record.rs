@@ -1,0 +1,192 @@
+//! What happened to a request, kept for `/v1/requests/{id}`, the log and the metrics.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kairos_dialects::Usage;
+use serde::Serialize;
+
+use crate::money::Picodollars;
+use crate::request::RequestId;
+
+/// What happened to a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// Kairos's id.
+    pub request_id: String,
+    /// The caller's own id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_request_id: Option<String>,
+    /// When it came, in milliseconds since 1970.
+    pub received_ms: u64,
+    /// What was asked for.
+    pub operation: &'static str,
+    /// Whose key was used.
+    pub key: Option<Arc<str>>,
+    /// The model as the caller wrote it.
+    pub asked_model: String,
+    /// What the request is about, as found or hinted.
+    pub task: Option<&'static str>,
+    /// How hard it is, as found or hinted.
+    pub complexity: Option<&'static str>,
+    /// What the policy decided.
+    pub decision: Option<DecisionRecord>,
+    /// Every attempt.
+    pub attempts: Vec<AttemptRecord>,
+    /// How it ended: `ok`, the failure's name, or `client_left`.
+    pub status: &'static str,
+    /// The status that the caller got, where one was sent.
+    pub http_status: Option<u16>,
+    /// The model that answered.
+    pub model: Option<Arc<str>>,
+    /// The sum over all attempts, in US dollars.
+    pub cost_usd: Picodollars,
+    /// Whether a part of the cost is an upper bound.
+    pub cost_estimated: bool,
+    /// What the caller was told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// From arrival to the end of the answer.
+    pub duration_ms: f64,
+    /// From arrival to the first byte of the answer.
+    pub first_byte_ms: Option<f64>,
+}
+
+/// What the policy decided.
+#[derive(Clone, Debug, Serialize)]
+pub struct DecisionRecord {
+    /// Who decided: `name@digest`.
+    pub policy: String,
+    /// The code of the reason.
+    pub reason: u32,
+    /// Its name, where the policy gave it one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_name: Option<String>,
+    /// Models that were offered.
+    pub offered: Vec<Arc<str>>,
+    /// Models to try, in order.
+    pub order: Vec<Arc<str>>,
+    /// The chance that the first had of being first.
+    pub propensity: f64,
+    /// Why another policy decided than the one in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptRecord {
+    /// From 1.
+    pub attempt: u32,
+    /// The model.
+    pub model: Arc<str>,
+    /// What was called.
+    pub invocation_id: Arc<str>,
+    /// Where it is served.
+    pub route: &'static str,
+    /// `ok`, or the failure's name.
+    pub status: &'static str,
+    /// What Bedrock answered, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_status: Option<u16>,
+    /// Bedrock's code of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_code: Option<String>,
+    /// Bedrock's id of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_request_id: Option<String>,
+    /// How long it took.
+    pub duration_ms: f64,
+    /// The state of the ledger's row.
+    pub ledger: &'static str,
+    /// What was charged, in US dollars.
+    pub cost_usd: Picodollars,
+    /// What it can have cost at least, where that is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_low_usd: Option<Picodollars>,
+    /// What it consumed, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// Which prices were used.
+    pub prices: Arc<str>,
+}
+
+/// The last records, by id.
+pub struct Records {
+    kept: Mutex<Kept>,
+    most: usize,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_id: HashMap<RequestId, Arc<Record>>,
+    order: VecDeque<RequestId>,
+}
+
+impl Records {
+    /// Room for so many records; the oldest go first.
+    pub fn new(most: usize) -> Self {
+        Self { kept: Mutex::default(), most }
+    }
+
+    /// Keeps a record.
+    pub fn keep(&self, id: RequestId, record: Arc<Record>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.order.len() >= self.most.max(1) {
+            if let Some(oldest) = kept.order.pop_front() {
+                kept.by_id.remove(&oldest);
+            }
+        }
+        kept.order.push_back(id);
+        kept.by_id.insert(id, record);
+    }
+
+    /// The record of a request that has ended.
+    pub fn get(&self, id: RequestId) -> Option<Arc<Record>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
+    }
+}
+
+/// Whoever wants to know of each request that ends: log, metrics.
+pub trait Observer: Send + Sync {
+    /// A request has ended.
+    fn finished(&self, record: &Record);
+
+    /// A policy failed, and another decided.
+    fn policy_failed(&self, policy: &str, kind: &'static str, message: &str);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_records_go_first() {
+        let records = Records::new(2);
+        let record = Arc::new(Record {
+            request_id: String::new(),
+            client_request_id: None,
+            received_ms: 0,
+            operation: "converse",
+            key: None,
+            asked_model: String::new(),
+            task: None,
+            complexity: None,
+            decision: None,
+            attempts: Vec::new(),
+            status: "ok",
+            http_status: None,
+            model: None,
+            cost_usd: Picodollars::ZERO,
+            cost_estimated: false,
+            warnings: Vec::new(),
+            duration_ms: 0.0,
+            first_byte_ms: None,
+        });
+        let ids: Vec<_> = (0..3).map(|_| RequestId::mint()).collect();
+        for id in &ids {
+            records.keep(*id, Arc::clone(&record));
+        }
+        assert!(records.get(ids[0]).is_none() && records.get(ids[1]).is_some() && records.get(ids[2]).is_some());
+    }
+}

@@ -1,0 +1,336 @@
+//! A request as it comes in from the edge, before anything of it is believed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kairos_dialects::failure::{Failure, Kind};
+
+use crate::policy::{Complexity, Priority, Task};
+
+/// Kairos's id of a request. Minted here: a caller's own id is only echoed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(uuid::Uuid);
+
+impl RequestId {
+    /// A new id. Ids of one process sort by time.
+    pub fn mint() -> Self {
+        Self(uuid::Uuid::now_v7())
+    }
+
+    /// Reads an id as [`fmt::Display`] writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    /// The bytes of the id.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What the caller asks for, which also says in which dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// OpenAI's chat completions.
+    ChatCompletions,
+    /// Bedrock's Converse.
+    Converse,
+    /// Bedrock's ConverseStream.
+    ConverseStream,
+    /// Bedrock's InvokeModel.
+    Invoke,
+    /// Bedrock's InvokeModelWithResponseStream.
+    InvokeStream,
+}
+
+/// The languages that callers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's.
+    OpenAi,
+    /// Bedrock's own.
+    Bedrock,
+}
+
+impl Operation {
+    /// The dialect that the operation belongs to.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::ChatCompletions => Dialect::OpenAi,
+            Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
+        }
+    }
+
+    /// The name in logs and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat.completions",
+            Self::Converse => "converse",
+            Self::ConverseStream => "converse-stream",
+            Self::Invoke => "invoke",
+            Self::InvokeStream => "invoke-with-response-stream",
+        }
+    }
+}
+
+/// Who the caller says to be.
+#[derive(Clone, Default)]
+pub enum Presented {
+    /// Nobody.
+    #[default]
+    Nothing,
+    /// Whoever has this key.
+    Bearer(Secret),
+    /// Whoever signed this. It is checked by whoever knows AWS's signatures.
+    Signed(Arc<dyn std::any::Any + Send + Sync>),
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Shows it, to code that must compare or sign with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[secret]")
+    }
+}
+
+/// A request from the edge.
+pub struct Incoming {
+    /// What is asked for.
+    pub operation: Operation,
+    /// The model in the path, decoded, where the dialect puts it there.
+    pub path_model: Option<String>,
+    /// Who the caller says to be.
+    pub presented: Presented,
+    /// Headers `x-kairos-*`, without the prefix, in lower case.
+    pub hints: Vec<(String, String)>,
+    /// Headers that InvokeModel passes on: a closed list, in lower case.
+    pub passed_headers: Vec<(&'static str, String)>,
+    /// The caller's own id of the request.
+    pub client_request_id: Option<String>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Who calls, once that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's name, for records and limits.
+    pub key: Arc<str>,
+}
+
+/// Who may call.
+pub trait Keys: Send + Sync {
+    /// Who presented this, with this body.
+    fn identify(&self, presented: &Presented, body: &Bytes) -> Result<Caller, Failure>;
+}
+
+/// What the caller says about the request, in headers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// What it is about.
+    pub task: Option<Task>,
+    /// The label as sent.
+    pub task_label: Option<String>,
+    /// How hard it is.
+    pub complexity: Option<Complexity>,
+    /// How many input tokens it has.
+    pub estimated_tokens: Option<u32>,
+    /// How soon an answer is wanted.
+    pub max_latency_ms: Option<u32>,
+    /// How much correctness matters.
+    pub accuracy: Option<f64>,
+    /// How much price matters.
+    pub cost_sensitivity: Option<f64>,
+    /// How soon the request matters.
+    pub priority: Option<Priority>,
+    /// Labels of the caller's own.
+    pub tags: Vec<(String, String)>,
+    /// Whether other models may answer than the one named.
+    pub any_model: bool,
+}
+
+/// Tags that a request may have.
+const MOST_TAGS: usize = 16;
+
+impl Hints {
+    /// Reads the headers. Every name and value must be right: a hint that is mistyped and passed
+    /// over would route, and cost, otherwise than meant.
+    pub fn parse(headers: &[(String, String)]) -> Result<Self, Failure> {
+        let mut hints = Self::default();
+        for (place, (name, value)) in headers.iter().enumerate() {
+            if headers[..place].iter().any(|(earlier, _)| earlier == name) {
+                return Err(invalid(name, "is given twice"));
+            }
+            hints.read(name, value)?;
+        }
+        Ok(hints)
+    }
+
+    fn read(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        match name {
+            "task" => {
+                if !is_label(value) {
+                    return Err(invalid(name, "needs 1 to 64 characters a–z, 0–9, _ or -"));
+                }
+                self.task = Some(Task::from_label(value));
+                self.task_label = Some(value.to_owned());
+            }
+            "complexity" => self.complexity = Some(one_of(name, value, Complexity::ALL, Complexity::name)?),
+            "priority" => self.priority = Some(one_of(name, value, Priority::ALL, Priority::name)?),
+            "est-tokens" => self.estimated_tokens = Some(whole(name, value, 0)?),
+            "max-latency-ms" => self.max_latency_ms = Some(whole(name, value, 1)?),
+            "accuracy" => self.accuracy = Some(fraction(name, value)?),
+            "cost-sensitivity" => self.cost_sensitivity = Some(fraction(name, value)?),
+            "tags" => self.tags = tags(name, value)?,
+            "fallback" => {
+                self.any_model = match value {
+                    "any" => true,
+                    "none" => false,
+                    _ => return Err(invalid(name, "needs any or none")),
+                };
+            }
+            other => {
+                let shown = &other[..other.floor_char_boundary(40)];
+                return Err(Failure::new(
+                    Kind::UnknownParameter,
+                    format!(
+                        "the header x-kairos-{shown} is not known; there are x-kairos-task, -complexity, -est-tokens, \
+                         -max-latency-ms, -accuracy, -cost-sensitivity, -priority, -tags and -fallback"
+                    ),
+                )
+                .with_param(format!("x-kairos-{shown}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(name: &str, what: &str) -> Failure {
+    Failure::new(Kind::InvalidValue, format!("the header x-kairos-{name} {what}")).with_param(format!("x-kairos-{name}"))
+}
+
+fn is_label(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}
+
+fn one_of<T: Copy, const N: usize>(name: &str, value: &str, all: [T; N], label: fn(T) -> &'static str) -> Result<T, Failure> {
+    all.into_iter().find(|&one| label(one) == value).ok_or_else(|| {
+        let names: Vec<_> = all.into_iter().map(label).collect();
+        invalid(name, &format!("needs one of {}", names.join(", ")))
+    })
+}
+
+fn whole(name: &str, value: &str, least: u32) -> Result<u32, Failure> {
+    let digits = (1..=16).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.then(|| value.parse().ok()).flatten().filter(|&number| number >= least);
+    number.ok_or_else(|| invalid(name, &format!("needs a whole number, at least {least}, below 4,294,967,296")))
+}
+
+fn fraction(name: &str, value: &str) -> Result<f64, Failure> {
+    let digits = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    let plain = (1..=16).contains(&value.len()) && value.bytes().all(digits);
+    let number = plain.then(|| value.parse().ok()).flatten().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| invalid(name, "needs a decimal number from 0 to 1, like 0.25"))
+}
+
+fn tags(name: &str, value: &str) -> Result<Vec<(String, String)>, Failure> {
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
+        let fits = |text: &str| text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
+        if key.is_empty() || !fits(key) || !fits(text) {
+            return Err(invalid(name, "needs key=value pairs, separated by commas, of at most 64 characters a–z, A–Z, 0–9 and _-.:/@ each"));
+        }
+        if tags.iter().any(|(known, _)| known == key) {
+            return Err(invalid(name, "names a tag twice"));
+        }
+        tags.push((key.to_owned(), text.to_owned()));
+    }
+    if tags.len() > MOST_TAGS {
+        return Err(invalid(name, "has more than 16 tags"));
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<Hints, String> {
+        let headers: Vec<_> = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Hints::parse(&headers).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn hints_are_read() {
+        let hints = parse(&[
+            ("task", "legal_review"),
+            ("complexity", "high"),
+            ("est-tokens", "0"),
+            ("max-latency-ms", "500"),
+            ("accuracy", "0.25"),
+            ("cost-sensitivity", "1"),
+            ("priority", "critical"),
+            ("tags", "team=search, env=prod,beta"),
+            ("fallback", "any"),
+        ])
+        .unwrap();
+        assert_eq!((hints.task, hints.task_label.as_deref()), (Some(Task::Other), Some("legal_review")));
+        assert_eq!((hints.accuracy, hints.cost_sensitivity, hints.any_model), (Some(0.25), Some(1.0), true));
+        assert_eq!(hints.tags.len(), 3);
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_by_name() {
+        for (name, value) in [
+            ("task", ""),
+            ("task", "Code Review"),
+            ("complexity", "hard"),
+            ("est-tokens", "-1"),
+            ("est-tokens", "1e3"),
+            ("est-tokens", "99999999999"),
+            ("max-latency-ms", "0"),
+            ("accuracy", "nan"),
+            ("accuracy", "1.5"),
+            ("accuracy", "0.11111111111111111"),
+            ("cost-sensitivity", "."),
+            ("priority", "urgent"),
+            ("tags", "a=1,a=2"),
+            ("tags", "a b=1"),
+            ("fallback", "yes"),
+            ("tsak", "code"),
+        ] {
+            let message = parse(&[(name, value)]).unwrap_err();
+            assert!(message.contains(&format!("x-kairos-{name}")), "{message}");
+        }
+        assert!(parse(&[("task", "code"), ("task", "code")]).unwrap_err().contains("given twice"));
+    }
+}

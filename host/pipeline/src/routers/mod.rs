@@ -1,0 +1,20 @@
+//! The routers that are built in. `policies/ROUTING.md` defines them; the same are written in
+//! `policies/*.rhai` and as components in `plugins/`.
+
+mod score;
+mod task;
+
+pub use score::Score;
+pub use task::Task;
+
+use crate::policy::Identity;
+
+/// The identity of a built-in router: its digest is the version it came with.
+fn built_in(name: &str, reasons: &[(u32, &str)], model_names: &[&str]) -> Identity {
+    Identity {
+        name: format!("native-{name}"),
+        digest: env!("CARGO_PKG_VERSION").to_owned(),
+        reasons: reasons.iter().map(|&(code, name)| (code, name.to_owned())).collect(),
+        model_names: model_names.iter().map(|&name| name.to_owned()).collect(),
+    }
+}

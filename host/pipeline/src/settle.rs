@@ -1,0 +1,59 @@
+//! From what Bedrock says of a call to how its row in the ledger ends.
+
+use kairos_dialects::answer::Served;
+use kairos_dialects::outline::Outline;
+use kairos_dialects::usage::GuardrailUnits;
+use kairos_dialects::{Failure, Needs};
+
+use crate::ledger::Ending;
+use crate::models::{Answering, Catalogue, Target};
+use crate::money::Picodollars;
+use crate::price::cost;
+
+/// The ending of a call that was answered. The price that counts is that of what was served: the
+/// tier that the answer names, the model that a prompt router chose.
+pub(crate) fn answered(
+    catalogue: &Catalogue,
+    target: &Target,
+    outline: &Outline,
+    served: &Served,
+    worst: Picodollars,
+) -> Ending {
+    let unknown = |why| Ending::Estimated { low: Picodollars::ZERO, high: worst, usage: served.usage, why };
+    let Some(usage) = served.usage else { return unknown("the answer states no usage") };
+    let target = match served.invoked_model.as_deref() {
+        None => target,
+        Some(invoked) => match catalogue.answering(last_part(invoked)) {
+            Answering::Target { target, ended: None } => &catalogue.targets[target],
+            _ => return unknown("the model that was invoked has no known price"),
+        },
+    };
+    let tier = served.tier.unwrap_or(outline.service_tier);
+    let Ok(priced) = cost(&usage, tier, &target.prices, &catalogue.guardrail_prices) else {
+        return unknown("the service tier that was used has no known price");
+    };
+    if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail == GuardrailUnits::default() {
+        // Units are only stated where the guardrail's trace was asked for.
+        let high = priced.amount.max(worst);
+        return Ending::Estimated { low: priced.low, high, usage: Some(usage), why: "the guardrail's units are not stated" };
+    }
+    if priced.is_exact() {
+        Ending::Settled { cost: priced.amount, usage }
+    } else {
+        Ending::Estimated { low: priced.low, high: priced.amount, usage: Some(usage), why: "a part has no known price" }
+    }
+}
+
+/// The ending of an attempt that failed.
+pub(crate) fn failed(failure: &Failure, worst: Picodollars) -> Ending {
+    if failure.unbilled {
+        Ending::Voided { why: failure.kind.name() }
+    } else {
+        Ending::Estimated { low: Picodollars::ZERO, high: worst, usage: None, why: failure.kind.name() }
+    }
+}
+
+/// A model's id at the end of an ARN, or the id itself.
+fn last_part(id: &str) -> &str {
+    if id.starts_with("arn:") { id.rsplit('/').next().unwrap_or(id) } else { id }
+}

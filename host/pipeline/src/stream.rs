@@ -1,0 +1,396 @@
+//! Step 5, for streams: frames in, pieces out, until the money is known.
+//!
+//! Nothing of an answer goes out before its first content, so that until then another candidate can
+//! answer. After that the stream is read to its end whether the caller stays or not: Bedrock bills
+//! it either way.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kairos_dialects::answer::{Event, Served};
+use kairos_dialects::bedrock::{invoke::ChunkReader, parse_event};
+use kairos_dialects::eventstream::Frame;
+use kairos_dialects::openai::stream::{CONTENT_TYPE as EVENT_STREAM_SSE, ChunkWriter, KEEP_ALIVE};
+use kairos_dialects::{Failure, Invalid, Kind};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::attempt::Attempt;
+use crate::decode::Decoded;
+use crate::encode;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::ledger::{Ending, Reserved};
+use crate::money::Picodollars;
+use crate::reply::Reply;
+use crate::request::Dialect;
+use crate::settle;
+use crate::upstream::{Frames, UpstreamOperation};
+
+const EVENT_STREAM_AWS: &str = "application/vnd.amazon.eventstream";
+
+/// Delivers a stream. An error means that nothing of it went out, and that its row has ended.
+pub(crate) async fn deliver(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &Decoded,
+    attempt: &Attempt<'_>,
+    reserved: Reserved,
+    frames: Box<dyn Frames>,
+    reply: &mut Reply,
+) -> Result<(), Failure> {
+    let writer = match request.operation.dialect() {
+        Dialect::OpenAi => {
+            Writer::OpenAi(ChunkWriter::new(encode::head(exchange, attempt.target), request.include_usage))
+        }
+        Dialect::Bedrock => Writer::Native,
+    };
+    let mut delivery = Delivery {
+        reader: Reader::new(request.upstream),
+        signs: SignsOfLife::new(gateway, request),
+        patience: gateway.settings.metadata_patience,
+        writer,
+        frames,
+        out: Vec::new(),
+        begun: false,
+        model: Arc::clone(&attempt.target.invocation_id),
+    };
+    match delivery.run(exchange, reply).await {
+        Ok(()) => {}
+        Err(failure) => return delivery.break_off(gateway, exchange, attempt, reserved, failure, reply).await,
+    }
+    let catalogue = Arc::clone(&exchange.catalogue);
+    let served = delivery.reader.served();
+    let ending = settle::answered(&catalogue, attempt.target, &request.outline, &served, attempt.worst);
+    attempt.succeeded(gateway, exchange, reserved, ending);
+    let status = if reply.is_gone() { "client_left" } else { "ok" };
+    exchange.finish(gateway, status, Some(200));
+    if let Writer::OpenAi(writer) = &mut delivery.writer {
+        writer.finish(served.usage, &encode::closing_comment(exchange), &mut delivery.out);
+    }
+    delivery.flush(reply).await;
+    reply.end().await;
+    Ok(())
+}
+
+/// A stream on its way from Bedrock to the caller.
+struct Delivery {
+    frames: Box<dyn Frames>,
+    reader: Reader,
+    writer: Writer,
+    signs: SignsOfLife,
+    patience: Duration,
+    /// What is written and not sent yet. Before the first content: all that came.
+    out: Vec<u8>,
+    begun: bool,
+    model: Arc<str>,
+}
+
+/// What comes next.
+enum Next {
+    Frame(Frame),
+    End,
+    Failed(Failure),
+    /// Nothing at once: what is written can go out.
+    Pause,
+    /// Nothing for so long that the caller should hear from us.
+    Idle,
+    /// Nothing after the end of the message: the usage does not come.
+    NoMetadata,
+}
+
+impl Delivery {
+    /// Reads to the end of the stream. What is left in `out` at the end is for after the settlement.
+    async fn run(&mut self, exchange: &mut Exchange, reply: &mut Reply) -> Result<(), Failure> {
+        let mut metadata_by: Option<Pin<Box<Sleep>>> = None;
+        loop {
+            match self.next(metadata_by.as_mut()).await {
+                Next::Frame(frame) => {
+                    self.signs.heard();
+                    let seen = self.take(&frame)?;
+                    if seen.content || self.reader.stopped {
+                        self.begin(exchange, reply);
+                    }
+                    if self.reader.stopped && metadata_by.is_none() {
+                        metadata_by = Some(Box::pin(sleep_until(Instant::now() + self.patience)));
+                    }
+                    if self.reader.is_complete() {
+                        return Ok(());
+                    }
+                }
+                Next::Pause => self.flush(reply).await,
+                Next::Idle => self.signs.give(exchange, reply).await,
+                Next::NoMetadata => return Ok(()),
+                Next::End if self.reader.stopped => return Ok(()),
+                Next::End => {
+                    let message = "Bedrock's stream ended before the answer did";
+                    return Err(Failure::new(Kind::BrokenStream, message).maybe_billed());
+                }
+                Next::Failed(failure) => return Err(failure),
+            }
+        }
+    }
+
+    async fn next(&mut self, mut metadata_by: Option<&mut Pin<Box<Sleep>>>) -> Next {
+        let can_pause = self.begun && !self.out.is_empty();
+        poll_fn(|context| {
+            match self.frames.poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Next::Frame(frame)),
+                Poll::Ready(Some(Err(failure))) => return Poll::Ready(Next::Failed(failure)),
+                Poll::Ready(None) => return Poll::Ready(Next::End),
+                Poll::Pending if can_pause => return Poll::Ready(Next::Pause),
+                Poll::Pending => {}
+            }
+            if let Some(timer) = metadata_by.as_mut()
+                && timer.as_mut().poll_elapsed(context)
+            {
+                return Poll::Ready(Next::NoMetadata);
+            }
+            self.signs.poll_idle(context).map(|()| Next::Idle)
+        })
+        .await
+    }
+
+    /// Reads a frame, and writes what it comes to in the caller's dialect.
+    fn take(&mut self, frame: &Frame) -> Result<Seen, Failure> {
+        let broken = |invalid: Invalid| {
+            Failure::new(Kind::BrokenStream, format!("an event of Bedrock's stream made no sense: {invalid}")).maybe_billed()
+        };
+        let seen = self.reader.read(frame).map_err(broken)?;
+        match &mut self.writer {
+            Writer::Native => self.out.extend_from_slice(&frame.raw),
+            Writer::OpenAi(writer) if frame.name() != "metadata" => {
+                let event = parse_event(frame.name(), &frame.payload).map_err(broken)?;
+                writer.event(&event, &mut self.out);
+            }
+            Writer::OpenAi(_) => {}
+        }
+        Ok(seen)
+    }
+
+    /// The answer has begun: from here on it is this one.
+    fn begin(&mut self, exchange: &mut Exchange, reply: &mut Reply) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        exchange.first_byte();
+        if !reply.has_begun() {
+            let mut headers = encode::headers(exchange);
+            headers.push(("x-kairos-attempts", (exchange.record.attempts.len() + 1).to_string()));
+            headers.push(("x-kairos-model", self.model.to_string()));
+            headers.extend(self.frames.headers().iter().cloned());
+            reply.begin(200, content_type(exchange.dialect), headers);
+        }
+    }
+
+    async fn flush(&mut self, reply: &mut Reply) {
+        let bytes = Bytes::from(std::mem::take(&mut self.out));
+        if !bytes.is_empty() {
+            reply.send(bytes).await;
+        }
+    }
+
+    /// The stream failed. Before its first content another candidate may answer; after it, the
+    /// caller is told within the stream.
+    async fn break_off(
+        mut self,
+        gateway: &Gateway,
+        exchange: &mut Exchange,
+        attempt: &Attempt<'_>,
+        reserved: Reserved,
+        mut failure: Failure,
+        reply: &mut Reply,
+    ) -> Result<(), Failure> {
+        // An exception as the very first event is an error answer like any other.
+        failure.unbilled &= !self.reader.started;
+        let ending = match self.reader.usage_so_far() {
+            Some(usage) => Ending::Estimated { low: Picodollars::ZERO, high: attempt.worst, usage: Some(usage), why: failure.kind.name() },
+            None => settle::failed(&failure, attempt.worst),
+        };
+        attempt.failed_with(gateway, exchange, reserved, &failure, ending);
+        if !self.begun {
+            return Err(failure);
+        }
+        exchange.record.model = Some(Arc::clone(&attempt.target.invocation_id));
+        exchange.finish(gateway, failure.kind.name(), Some(200));
+        self.flush(reply).await;
+        encode::fail_stream(exchange, &failure, reply).await;
+        Ok(())
+    }
+}
+
+/// How frames become the caller's bytes.
+enum Writer {
+    /// As they are.
+    Native,
+    /// As chat completion chunks.
+    OpenAi(ChunkWriter),
+}
+
+/// Follows a stream for what decides its way: content, end, usage.
+struct Reader {
+    kind: ReaderKind,
+    /// Any event came.
+    started: bool,
+    /// The model said that it stopped.
+    stopped: bool,
+}
+
+enum ReaderKind {
+    Converse { served: Option<Served> },
+    Invoke(ChunkReader),
+}
+
+/// What a frame was.
+#[derive(Clone, Copy)]
+struct Seen {
+    content: bool,
+}
+
+impl Reader {
+    fn new(operation: UpstreamOperation) -> Self {
+        let kind = match operation {
+            UpstreamOperation::Converse | UpstreamOperation::ConverseStream => ReaderKind::Converse { served: None },
+            UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => ReaderKind::Invoke(ChunkReader::default()),
+        };
+        Self { kind, started: false, stopped: false }
+    }
+
+    fn read(&mut self, frame: &Frame) -> Result<Seen, Invalid> {
+        self.started = true;
+        match &mut self.kind {
+            ReaderKind::Converse { served } => match frame.name() {
+                "contentBlockStart" | "contentBlockDelta" => Ok(Seen { content: true }),
+                "messageStop" => {
+                    self.stopped = true;
+                    Ok(Seen { content: false })
+                }
+                "metadata" => {
+                    if let Event::Metadata(said) = parse_event("metadata", &frame.payload)? {
+                        *served = Some(said);
+                    }
+                    Ok(Seen { content: false })
+                }
+                _ => Ok(Seen { content: false }),
+            },
+            ReaderKind::Invoke(chunks) => {
+                if frame.name() != "chunk" {
+                    return Ok(Seen { content: false });
+                }
+                let chunk = chunks.read(&frame.payload)?;
+                self.stopped |= chunks.ended();
+                Ok(Seen { content: chunk.content })
+            }
+        }
+    }
+
+    /// Whether the model stopped and the usage is known.
+    fn is_complete(&self) -> bool {
+        self.stopped
+            && match &self.kind {
+                ReaderKind::Converse { served } => served.is_some(),
+                ReaderKind::Invoke(chunks) => chunks.has_metrics(),
+            }
+    }
+
+    fn served(&self) -> Served {
+        match &self.kind {
+            ReaderKind::Converse { served } => served.clone().unwrap_or_default(),
+            ReaderKind::Invoke(chunks) => Served { usage: chunks.usage(), ..Served::default() },
+        }
+    }
+
+    fn usage_so_far(&self) -> Option<kairos_dialects::Usage> {
+        self.served().usage
+    }
+}
+
+fn content_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OpenAi => EVENT_STREAM_SSE,
+        Dialect::Bedrock => EVENT_STREAM_AWS,
+    }
+}
+
+/// Keeps a streaming caller's connection open while nothing comes: a status after a while, then
+/// comments where the dialect has them.
+pub(crate) struct SignsOfLife {
+    every: Duration,
+    due: Option<Pin<Box<Sleep>>>,
+    last: Instant,
+    streams: bool,
+}
+
+impl SignsOfLife {
+    pub(crate) fn new(gateway: &Gateway, request: &Decoded) -> Self {
+        let every = gateway.settings.keep_alive;
+        Self { every, due: None, last: Instant::now(), streams: request.streams }
+    }
+
+    /// Something came.
+    fn heard(&mut self) {
+        self.last = Instant::now();
+    }
+
+    /// Ready when the caller has not heard anything for a while.
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.streams {
+            return Poll::Pending;
+        }
+        let (last, every) = (self.last, self.every);
+        let timer = self.due.get_or_insert_with(|| Box::pin(sleep_until(last + every)));
+        // The timer is moved when it fires, not at every frame.
+        while timer.as_mut().poll_elapsed(context) {
+            let due = last + every;
+            if Instant::now() >= due {
+                self.last = Instant::now();
+                timer.as_mut().reset(self.last + every);
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    async fn give(&mut self, exchange: &Exchange, reply: &mut Reply) {
+        reply.begin(200, content_type(exchange.dialect), encode::headers(exchange));
+        if exchange.dialect == Dialect::OpenAi {
+            reply.send(Bytes::from_static(KEEP_ALIVE)).await;
+        }
+    }
+
+    /// Waits for `work`, giving signs of life meanwhile.
+    pub(crate) async fn during<T>(
+        mut self,
+        work: impl Future<Output = T>,
+        exchange: &Exchange,
+        reply: &mut Reply,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            let done = poll_fn(|context| match work.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => self.poll_idle(context).map(|()| None),
+            })
+            .await;
+            match done {
+                Some(done) => return done,
+                None => self.give(exchange, reply).await,
+            }
+        }
+    }
+}
+
+trait PollElapsed {
+    fn poll_elapsed(self, context: &mut Context<'_>) -> bool;
+}
+
+impl PollElapsed for Pin<&mut Sleep> {
+    fn poll_elapsed(self, context: &mut Context<'_>) -> bool {
+        self.poll(context).is_ready()
+    }
+}
