@@ -1,1 +1,19 @@
 //! Policies in wasmtime and Rhai behind one set of traits.
+//!
+//! A file becomes a [`generation::Generation`]: read, checked, compiled and tried out, off the
+//! request's path ([`load`]). [`host::PolicyHost`] publishes generations, takes them back when they
+//! fail, and watches a folder. What a policy may do is bounded by [`limits::Limits`].
+//!
+//! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
+
+pub mod capability;
+pub mod deadline;
+pub mod generation;
+mod golden;
+pub mod host;
+pub mod limits;
+pub mod load;
+mod purity;
+pub mod script;
+pub mod wasm;
+mod watch;

@@ -1,2 +1,100 @@
-//! Development tasks: demo, test, prove.
-fn main() {}
+//! Development tasks: `cargo xtask demo | test | guests | prove`.
+//!
+//! Each does the set-up that it needs on a fresh machine: the WASM target, the guests, a Python
+//! environment with the real clients. What only a package manager can bring is named in a hint.
+
+mod clients;
+mod guests;
+mod process;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::process::{Failed, cargo, run};
+
+const USAGE: &str = "\
+Development tasks.
+
+Usage: cargo xtask <TASK>
+
+Tasks:
+  demo    Build Kairos and run `kairos demo`: simulator and gateway, no AWS account needed
+  test    Format, lints, documentation and all tests, with everything they need set up first
+  guests  Build the plugins and the tests' guests as WASM components, into target/guests
+  prove   The long counts: what `test` runs a tenth of
+
+What stands after the task is passed on: `cargo xtask demo --listen 127.0.0.1:9000`
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let done = match task.as_str() {
+        "demo" => demo(&rest),
+        "test" => test(&rest),
+        "guests" => guests::build(),
+        "prove" => prove(&rest),
+        "" | "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("xtask: there is no task {other:?}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("xtask: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The top of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map_or(here.clone(), PathBuf::from)
+}
+
+fn demo(rest: &[String]) -> Result<(), Failed> {
+    guests::build()?;
+    eprintln!("xtask: building kairos (the first build takes some minutes) …");
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", "kairos-server", "--bin", "kairos", "--", "demo"]).args(rest);
+    run(&mut command)
+}
+
+fn test(rest: &[String]) -> Result<(), Failed> {
+    guests::build()?;
+    let python = clients::environment()?;
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    run(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
+    // The end-to-end tests start the binary, which must be there.
+    run(cargo().args(["build", "--package", "kairos-server", "--quiet"]))?;
+    let mut tests = cargo();
+    if has_nextest() {
+        tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    } else {
+        tests.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    }
+    run(tests.args(rest).env("KAIROS_PYTHON", python))
+}
+
+fn prove(rest: &[String]) -> Result<(), Failed> {
+    guests::build()?;
+    let python = clients::environment()?;
+    run(cargo().args(["build", "--release", "--package", "kairos-server", "--quiet"]))?;
+    let mut tests = cargo();
+    tests.args(["test", "--release", "--package", "kairos-tests", "--", "--nocapture", "--test-threads=1", "counts::"]);
+    run(tests.args(rest).env("KAIROS_PYTHON", python).env("KAIROS_COUNTS", "full"))
+}
+
+fn has_nextest() -> bool {
+    let asked = cargo().args(["nextest", "--version"]).output();
+    asked.is_ok_and(|answer| answer.status.success())
+}

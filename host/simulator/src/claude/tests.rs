@@ -111,7 +111,8 @@ fn what_is_wrong_is_said_as_anthropic_says_it() {
         ),
         (
             |b| {
-                b["system"] = json!([{"type": "text", "text": "s", "cache_control": {"type": "x"}}])
+                b["system"] =
+                    json!([{"type": "text", "text": "s", "cache_control": {"type": "x"}}]);
             },
             "system.0.cache_control: Input tag found using 'type'",
         ),

@@ -83,14 +83,14 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         (
             |r| {
                 r["messages"][0]["content"][0] =
-                    json!({"text": "a", "cachePoint": {"type": "default"}})
+                    json!({"text": "a", "cachePoint": {"type": "default"}});
             },
             "The ContentBlock object at messages.0.content.0 sets more than one key.",
         ),
         (
             |r| {
                 r["messages"][0]["content"][0] =
-                    json!({"cachePoint": {"type": "default", "ttl": "2h"}})
+                    json!({"cachePoint": {"type": "default", "ttl": "2h"}});
             },
             "1 validation error detected: Value '2h' at 'messages.0.content.0.cachePoint.ttl'",
         ),
@@ -101,7 +101,7 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         (
             |r| {
                 r["messages"][0]["content"][0] =
-                    json!({"image": {"format": "png", "source": {"bytes": ""}}})
+                    json!({"image": {"format": "png", "source": {"bytes": ""}}});
             },
             "1 validation error detected: Value '' at 'messages.0.content.0.image.source.bytes'",
         ),
@@ -148,7 +148,7 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         ),
         (
             |r| {
-                *r = json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}})
+                *r = json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}});
             },
             "Expected toolResult blocks at messages.2.content for the following Ids: a",
         ),
@@ -231,7 +231,7 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         (
             |r| {
                 r["additionalModelRequestFields"] =
-                    json!({"thinking": {"type": "enabled", "budget_tokens": 10}})
+                    json!({"thinking": {"type": "enabled", "budget_tokens": 10}});
             },
             "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
         ),
@@ -246,7 +246,7 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         (
             |r| {
                 r["outputConfig"] = json!({"textFormat": {"type": "json_schema", "structure":
-                {"jsonSchema": {"schema": "{"}}}})
+                {"jsonSchema": {"schema": "{"}}}});
             },
             "The value at outputConfig.textFormat.structure.jsonSchema.schema is not valid JSON",
         ),

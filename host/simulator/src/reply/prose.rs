@@ -108,9 +108,14 @@ pub(super) fn answer(model: &str, heard: &Heard<'_>, topics: &[String], draw: &m
         out.push('.');
     }
     if heard.results.is_empty() || heard.text.is_some() {
-        out.push_str(draw.pick(&[" You asked about ", " This is about ", " On "]));
+        let (before, after) = [
+            (" You asked about ", "."),
+            (" This seems to be about ", "."),
+            (" So, ", ": let me see."),
+        ][draw.below(3)];
+        out.push_str(before);
         out.push_str(&list(topics));
-        out.push_str(draw.pick(&[", I gather.", ", then.", ", as I read it."]));
+        out.push_str(after);
     }
     if let Some(quoted) = heard.text.as_deref().and_then(quotation) {
         out.push_str(" In your words: \"");

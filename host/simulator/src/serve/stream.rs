@@ -124,3 +124,80 @@ impl Body for Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::script::Billed;
+
+    fn script(end: End) -> Script {
+        let steps = [("start", 0), ("one", 4), ("two", 4), ("stop", 0)];
+        let steps = steps
+            .map(|(name, tokens)| (Bytes::from(name), tokens))
+            .into();
+        Script {
+            steps,
+            end,
+            billed: Billed::Everything,
+        }
+    }
+
+    /// What came, and how long after the beginning; and whether it was cut.
+    async fn play(mut payload: Payload) -> (Vec<(String, Duration)>, bool) {
+        let started = Instant::now();
+        let mut seen = Vec::new();
+        while let Some(frame) = payload.frame().await {
+            let Ok(frame) = frame else {
+                return (seen, true);
+            };
+            let bytes = frame.into_data().unwrap();
+            seen.push((
+                String::from_utf8(bytes.to_vec()).unwrap(),
+                started.elapsed(),
+            ));
+        }
+        (seen, false)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_script_is_played_at_its_pace() {
+        let (_stop, stopped) = watch::channel(false);
+        let speed = Speed {
+            first_token: Duration::from_millis(500),
+            tokens_per_second: 40,
+        };
+        let (seen, cut) = play(Payload::played(script(End::Closed), Some(speed), stopped)).await;
+        let millis: Vec<(&str, u128)> = seen
+            .iter()
+            .map(|(name, after)| (&**name, after.as_millis()))
+            .collect();
+        // Four tokens at forty a second are a tenth of a second.
+        assert_eq!(
+            millis,
+            [("start", 500), ("one", 600), ("two", 700), ("stop", 700)]
+        );
+        assert!(!cut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_pace_nothing_waits() {
+        let (_stop, stopped) = watch::channel(false);
+        let (seen, _) = play(Payload::played(script(End::Closed), None, stopped)).await;
+        assert!(seen.len() == 4 && seen.iter().all(|(_, after)| after.is_zero()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_lasts_until_the_server_stops() {
+        let (stop, stopped) = watch::channel(false);
+        let played = play(Payload::played(script(End::Silence), None, stopped));
+        let ((seen, cut), ()) = tokio::join!(played, async {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            stop.send_replace(true);
+        });
+        assert!(seen.len() == 4 && cut);
+    }
+}

@@ -5,20 +5,20 @@
 use std::collections::BTreeMap;
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub headers: BTreeMap<String, String>,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) payload: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Broken {
+pub(crate) enum Broken {
     Truncated,
     PreludeCrc,
     MessageCrc,
 }
 
 /// Every whole frame, and what is wrong with the first that is not.
-pub fn all(mut bytes: &[u8]) -> (Vec<Frame>, Option<Broken>) {
+pub(crate) fn all(mut bytes: &[u8]) -> (Vec<Frame>, Option<Broken>) {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         match one(bytes) {

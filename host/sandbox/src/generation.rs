@@ -1,0 +1,163 @@
+//! A policy that was loaded: one version of one file.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kairos_pipeline::policy::{FaultKind, Identity, Plan, PolicyError, RouteInput};
+
+use crate::limits::Limits;
+use crate::script::ScriptRouter;
+use crate::wasm::{PluginMetrics, WasmRouter};
+
+/// What a policy runs in.
+pub enum Engine {
+    /// A script.
+    Script(Box<ScriptRouter>),
+    /// A component.
+    Wasm(Box<WasmRouter>),
+}
+
+impl Engine {
+    pub(crate) fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        match self {
+            Self::Script(router) => router.route(input),
+            Self::Wasm(router) => router.route(input),
+        }
+    }
+
+    /// Decides as if for the first time, silently.
+    pub(crate) fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        match self {
+            Self::Script(router) => router.route_afresh(input),
+            Self::Wasm(router) => router.route_afresh(input),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Script(_) => "rhai",
+            Self::Wasm(_) => "wasm",
+        }
+    }
+
+    fn metrics(&self) -> &Arc<PluginMetrics> {
+        match self {
+            Self::Script(router) => router.metrics(),
+            Self::Wasm(router) => router.metrics(),
+        }
+    }
+}
+
+/// One version of a policy.
+pub struct Generation {
+    engine: Engine,
+    identity: Identity,
+    path: PathBuf,
+    calls: AtomicU64,
+    purity_sample: u64,
+    faults: Faults,
+    /// A call has been over its deadline: calls are made one at a time until this time passes.
+    probation_until_ms: AtomicU64,
+    trial: AtomicBool,
+}
+
+/// Faults of a generation: the recent ones by time, all of them by kind.
+struct Faults {
+    recent: Mutex<VecDeque<u64>>,
+    by_kind: [AtomicU64; FaultKind::ALL.len()],
+    most: usize,
+    window: Duration,
+}
+
+impl Generation {
+    /// A generation of a policy that was loaded from a file.
+    pub fn new(engine: Engine, identity: Identity, path: PathBuf, limits: &Limits) -> Self {
+        Self {
+            engine,
+            identity,
+            path,
+            calls: AtomicU64::new(0),
+            purity_sample: limits.purity_sample.max(1),
+            faults: Faults {
+                recent: Mutex::default(),
+                by_kind: Default::default(),
+                most: limits.faults.max(1),
+                window: limits.fault_window,
+            },
+            probation_until_ms: AtomicU64::new(0),
+            trial: AtomicBool::new(false),
+        }
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The file that it came from.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// What it runs in: `rhai` or `wasm`.
+    pub fn engine_name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    /// Calls so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Faults so far, by kind.
+    pub fn fault_counts(&self) -> impl Iterator<Item = (FaultKind, u64)> + '_ {
+        FaultKind::ALL.into_iter().zip(self.faults.by_kind.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// What the policy reports of itself.
+    pub fn metrics(&self) -> &Arc<PluginMetrics> {
+        self.engine.metrics()
+    }
+
+    /// Decides. The second value says whether this call should be repeated, to see that it is pure.
+    pub fn route(&self, input: RouteInput<'_>, now_ms: u64) -> (Result<Plan, PolicyError>, bool) {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let sample = call % self.purity_sample == self.purity_sample - 1;
+        if now_ms >= self.probation_until_ms.load(Ordering::Relaxed) {
+            return (self.engine.route(input), sample);
+        }
+        // A policy that may hang holds one thread at a time, so that the others serve.
+        if self.trial.swap(true, Ordering::Acquire) {
+            let why = "another call of it is tried out, after one was over its deadline";
+            return (Err(PolicyError::NotRun(why.to_owned())), false);
+        }
+        let decided = self.engine.route(input);
+        self.trial.store(false, Ordering::Release);
+        (decided, sample)
+    }
+
+    /// Decides as if for the first time, silently.
+    pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.engine.route_afresh(input)
+    }
+
+    /// Counts a fault. Whether it is one too many.
+    pub(crate) fn count_fault(&self, kind: FaultKind, now_ms: u64) -> bool {
+        if let Some(place) = FaultKind::ALL.iter().position(|known| *known == kind) {
+            self.faults.by_kind[place].fetch_add(1, Ordering::Relaxed);
+        }
+        let window = u64::try_from(self.faults.window.as_millis()).unwrap_or(u64::MAX);
+        if kind == FaultKind::Deadline {
+            self.probation_until_ms.store(now_ms.saturating_add(window), Ordering::Relaxed);
+        }
+        let mut recent = self.faults.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        while recent.front().is_some_and(|at| now_ms.saturating_sub(*at) > window) {
+            recent.pop_front();
+        }
+        recent.push_back(now_ms);
+        kind == FaultKind::Impure || recent.len() >= self.faults.most
+    }
+}

@@ -1,0 +1,420 @@
+//! Which generation serves: publishes, takes back, watches the folder.
+//!
+//! Invariant: every change of what serves happens under one lock, and says which generation it
+//! replaces; a request reads a pointer and takes no lock.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
+
+use crate::generation::Generation;
+use crate::load::{ENDINGS, Loader, Refusal, SLOTS};
+use crate::purity::{self, Judge, Repeat};
+use crate::watch::{Change, FolderWatch};
+
+/// Stack of threads that run policies: unoptimised scripts need more than the usual.
+pub const THREAD_STACK: usize = 8 * 1024 * 1024;
+/// Quarantined files that are remembered.
+const QUARANTINED: usize = 64;
+
+/// Milliseconds that only grow.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Keeps the policies.
+pub struct PolicyHost {
+    loader: Loader,
+    native: Arc<dyn Router>,
+    serving: ArcSwap<Served>,
+    state: Mutex<State>,
+    clock: Clock,
+    repeats: OnceLock<SyncSender<Repeat>>,
+    counters: Counters,
+    this: Weak<Self>,
+}
+
+/// What a request gets.
+struct Served {
+    router: Arc<dyn Router>,
+}
+
+/// What is under the lock.
+#[derive(Default)]
+struct State {
+    /// The generation that serves; none: the native default does.
+    current: Option<Arc<Generation>>,
+    /// Healthy generations before it, the newest last.
+    previous: VecDeque<Arc<Generation>>,
+    /// Digests of files that failed: not loaded again until they change.
+    quarantined: VecDeque<String>,
+    /// Why the last file was refused, and which it was.
+    refusal: Option<(PathBuf, Refusal)>,
+}
+
+/// What happened to policies, for metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Files that were loaded.
+    pub loaded: AtomicU64,
+    /// Files that were refused.
+    pub refused: AtomicU64,
+    /// Generations that were quarantined.
+    pub quarantined: AtomicU64,
+    /// Number of the generation that serves: one more at each change.
+    pub generation: AtomicU64,
+}
+
+/// What serves, for people.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// `name@digest`.
+    pub policy: String,
+    /// `native`, `rhai` or `wasm`.
+    pub engine: &'static str,
+    /// The file, where there is one.
+    pub file: Option<PathBuf>,
+    /// Why the last file was refused.
+    pub refusal: Option<String>,
+    /// Digests that are quarantined.
+    pub quarantined: Vec<String>,
+}
+
+/// A generation as the pipeline's router.
+struct GenerationRouter {
+    generation: Arc<Generation>,
+    host: Weak<PolicyHost>,
+}
+
+impl Router for GenerationRouter {
+    fn identity(&self) -> &Identity {
+        self.generation.identity()
+    }
+
+    fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        let host = self.host.upgrade();
+        let now = host.as_ref().map_or(0, |host| (host.clock)());
+        let (decided, repeat) = self.generation.route(input, now);
+        if let (true, Some(sender)) = (repeat, host.as_ref().and_then(|host| host.repeats.get())) {
+            // When too many wait already, this one is not repeated.
+            let _ = sender.try_send(Repeat::new(&self.generation, input, &decided));
+        }
+        decided
+    }
+}
+
+impl PolicyHost {
+    /// A host where the native default serves.
+    pub fn new(loader: Loader, native: Arc<dyn Router>, clock: Clock) -> std::io::Result<Arc<Self>> {
+        let host = Arc::new_cyclic(|this| Self {
+            loader,
+            serving: ArcSwap::from_pointee(Served { router: Arc::clone(&native) }),
+            native,
+            state: Mutex::default(),
+            clock,
+            repeats: OnceLock::new(),
+            counters: Counters::default(),
+            this: this.clone(),
+        });
+        let sender = purity::start(Arc::downgrade(&host))?;
+        let _ = host.repeats.set(sender);
+        Ok(host)
+    }
+
+    /// Numbers for metrics.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The generation that serves, if it is not the native default.
+    pub fn current(&self) -> Option<Arc<Generation>> {
+        self.lock().current.clone()
+    }
+
+    /// What serves.
+    pub fn status(&self) -> Status {
+        let state = self.lock();
+        let refusal = state.refusal.as_ref().map(|(path, refusal)| refusal.explain(&path.display().to_string()));
+        let quarantined = state.quarantined.iter().cloned().collect();
+        match &state.current {
+            Some(generation) => Status {
+                policy: generation.identity().label(),
+                engine: generation.engine_name(),
+                file: Some(generation.path().to_owned()),
+                refusal,
+                quarantined,
+            },
+            None => Status { policy: self.native.identity().label(), engine: "native", file: None, refusal, quarantined },
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads a file and lets it serve. A refused file changes nothing.
+    pub fn load(&self, path: &Path) -> Result<(), Refusal> {
+        match self.loader.load(path) {
+            Ok(generation) => {
+                self.publish(Arc::new(generation));
+                Ok(())
+            }
+            Err(refusal) => {
+                self.refuse(path, refusal.clone());
+                Err(refusal)
+            }
+        }
+    }
+
+    fn publish(&self, generation: Arc<Generation>) {
+        let mut state = self.lock();
+        let digest = &generation.identity().digest;
+        if state.quarantined.contains(digest) {
+            let path = generation.path().to_owned();
+            drop(state);
+            let message = "this very file was quarantined after it failed; it is not loaded until it changes";
+            self.refuse(&path, Refusal::new(message));
+            return;
+        }
+        state.refusal = None;
+        if state.current.as_ref().is_some_and(|current| current.identity().digest == *digest) {
+            return;
+        }
+        self.counters.loaded.fetch_add(1, Ordering::Relaxed);
+        let label = generation.identity().label();
+        let (engine, file) = (generation.engine_name(), generation.path().display().to_string());
+        if let Some(replaced) = state.current.take() {
+            state.previous.push_back(replaced);
+            while state.previous.len() > self.loader.limits.previous_generations {
+                state.previous.pop_front();
+            }
+        }
+        self.serve(&mut state, Some(generation));
+        tracing::info!(policy = label, engine, file, "a policy serves");
+    }
+
+    fn refuse(&self, path: &Path, refusal: Refusal) {
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            file = %path.display(),
+            line = refusal.at.map(|(line, _)| line),
+            column = refusal.at.map(|(_, column)| column),
+            hint = refusal.hint,
+            "policy refused, the one before serves on: {}",
+            refusal.explain(&path.display().to_string()),
+        );
+        self.lock().refusal = Some((path.to_owned(), refusal));
+    }
+
+    /// Lets a generation serve, or the native default. The lock is the caller's.
+    fn serve(&self, state: &mut State, generation: Option<Arc<Generation>>) {
+        let router: Arc<dyn Router> = match &generation {
+            Some(generation) => {
+                Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
+            }
+            None => Arc::clone(&self.native),
+        };
+        state.current = generation;
+        self.serving.store(Arc::new(Served { router }));
+        self.counters.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes a generation out of service, if it still serves: the one before it serves instead.
+    fn quarantine(&self, digest: &str, why: &str) {
+        let mut state = self.lock();
+        if !state.quarantined.iter().any(|known| known == digest) {
+            state.quarantined.push_back(digest.to_owned());
+            while state.quarantined.len() > QUARANTINED {
+                state.quarantined.pop_front();
+            }
+        }
+        state.previous.retain(|generation| generation.identity().digest != digest);
+        if state.current.as_ref().is_none_or(|current| current.identity().digest != digest) {
+            return;
+        }
+        self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+        let failed = state.current.as_ref().map(|generation| generation.identity().label());
+        let next = state.previous.pop_back();
+        let instead = next.as_ref().map_or_else(|| self.native.identity().label(), |next| next.identity().label());
+        self.serve(&mut state, next);
+        tracing::error!(policy = failed, instead, "policy quarantined until its file changes: {why}");
+    }
+
+    fn failed_generation(&self, identity: &Identity, fault: &Fault) {
+        let generation = {
+            let state = self.lock();
+            let known = state.current.iter().chain(&state.previous);
+            known.into_iter().find(|generation| generation.identity().digest == identity.digest).cloned()
+        };
+        let Some(generation) = generation else { return };
+        tracing::warn!(policy = identity.label(), fault = fault.kind.name(), "policy failed: {}", fault.message);
+        if generation.count_fault(fault.kind, (self.clock)()) {
+            self.quarantine(&identity.digest, &fault.to_string());
+        }
+    }
+
+    /// Loads what the folder holds, then watches it until the returned guard is dropped.
+    pub fn watch(self: &Arc<Self>, folder: &Path) -> Result<Watching, WatchError> {
+        let cannot = |message: String| WatchError { folder: folder.to_owned(), message };
+        if !folder.is_dir() {
+            return Err(cannot("there is no such folder".to_owned()));
+        }
+        let (sender, receiver) = channel();
+        // Watch first, then read: nothing that changes in between is missed.
+        let watch = FolderWatch::start(folder, sender.clone()).map_err(|error| cannot(error.to_string()))?;
+        self.scan(folder);
+        let (host, folder) = (Arc::downgrade(self), folder.to_owned());
+        thread::Builder::new()
+            .name("policy-loader".to_owned())
+            .stack_size(THREAD_STACK)
+            .spawn(move || follow(&host, &folder, &receiver))
+            .map_err(|error| WatchError { folder: PathBuf::new(), message: error.to_string() })?;
+        Ok(Watching { _watch: watch, _keep: sender })
+    }
+
+    /// Loads the newest file of each slot.
+    fn scan(&self, folder: &Path) {
+        warn_of_strangers(folder);
+        for slot in SLOTS {
+            if let Some(path) = newest(folder, slot) {
+                let _ = self.load(&path);
+            }
+        }
+    }
+
+    /// What a change of some files comes to.
+    fn changed(&self, folder: &Path, paths: &[PathBuf]) {
+        // Of several events for one slot, the last counts.
+        let mut files: Vec<&PathBuf> = Vec::new();
+        let mut strangers = false;
+        for path in paths.iter().rev() {
+            match slot_of(path) {
+                Some(slot) if files.iter().any(|known| slot_of(known) == Some(slot)) => {}
+                Some(_) => files.push(path),
+                None => strangers = true,
+            }
+        }
+        if files.is_empty() && strangers {
+            // A folder that is swapped as a whole, by a link: its files change without an event.
+            self.scan(folder);
+        }
+        for path in files {
+            if path.is_file() {
+                let _ = self.load(path);
+            } else {
+                self.removed(folder, path);
+            }
+        }
+    }
+
+    fn removed(&self, folder: &Path, path: &Path) {
+        let serves = self.current().is_some_and(|current| current.path() == path);
+        let Some(slot) = slot_of(path).filter(|_| serves) else { return };
+        if let Some(other) = newest(folder, slot) {
+            let _ = self.load(&other);
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(gone) = state.current.take() {
+            let label = gone.identity().label();
+            state.previous.push_back(gone);
+            self.serve(&mut state, None);
+            tracing::info!(policy = label, "the policy's file was removed; the native default serves");
+        }
+    }
+}
+
+impl Policies for PolicyHost {
+    fn router(&self) -> Arc<dyn Router> {
+        Arc::clone(&self.serving.load().router)
+    }
+
+    fn failed(&self, router: &Arc<dyn Router>, fault: &Fault) {
+        self.failed_generation(router.identity(), fault);
+    }
+}
+
+impl Judge for PolicyHost {
+    fn impure(&self, generation: &Arc<Generation>, fault: &Fault) {
+        self.failed_generation(generation.identity(), fault);
+    }
+}
+
+/// Watches while it lives.
+pub struct Watching {
+    _watch: FolderWatch,
+    /// Keeps the channel open for as long as the watch does.
+    _keep: Sender<Change>,
+}
+
+/// A folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[error("the folder of policies {folder:?} cannot be watched: {message}")]
+pub struct WatchError {
+    folder: PathBuf,
+    message: String,
+}
+
+fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
+    lower_priority();
+    while let Ok(first) = changes.recv() {
+        let Some(host) = host.upgrade() else { return };
+        // What came meanwhile is looked at together: the last event of a slot wins.
+        let mut all = vec![first];
+        all.extend(changes.try_iter());
+        let mut paths = Vec::new();
+        let mut everything = false;
+        for change in all {
+            match change {
+                Change::Paths(more) => paths.extend(more),
+                Change::Unknown => everything = true,
+            }
+        }
+        if everything {
+            host.scan(folder);
+        }
+        host.changed(folder, &paths);
+    }
+}
+
+/// Lets this thread run when requests leave it room. Best effort.
+pub(crate) fn lower_priority() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
+}
+
+/// The slot that a file fills.
+fn slot_of(path: &Path) -> Option<&'static str> {
+    let ending = path.extension()?.to_str()?;
+    let stem = path.file_stem()?.to_str()?;
+    SLOTS.into_iter().find(|slot| *slot == stem && ENDINGS.contains(&ending))
+}
+
+/// The newest file of a slot; of two that are equally new, the first by name.
+fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {
+    let files = ENDINGS.iter().map(|ending| folder.join(format!("{slot}.{ending}")));
+    let dated = files.filter_map(|path| {
+        let changed = path.metadata().ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
+        Some((changed, std::cmp::Reverse(path)))
+    });
+    let mut dated: Vec<_> = dated.collect();
+    dated.sort();
+    if dated.len() > 1 {
+        tracing::warn!(slot, "several files fill the slot; the newest serves");
+    }
+    dated.pop().map(|(_, path)| path.0)
+}
+
+/// Says which files look like policies but have a name that is no slot's: they are never loaded.
+fn warn_of_strangers(folder: &Path) {
+    let Ok(entries) = folder.read_dir() else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if (ENDINGS.contains(&ending) || ending == "cwasm") && slot_of(&path).is_none() {
+            tracing::warn!(file = %path.display(), slots = SLOTS.join(", "), "this file is not loaded: its name is no slot's");
+        }
+    }
+}

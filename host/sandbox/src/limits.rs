@@ -1,0 +1,67 @@
+//! What a policy may use. Every bound has a name in the configuration.
+
+use std::time::Duration;
+
+/// Bounds of policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time of one call.
+    pub deadline: Duration,
+    /// CPU time of making an instance ready: instantiation and `init`.
+    pub init_deadline: Duration,
+    /// Linear memory of a compiled guest, in bytes.
+    pub memory_bytes: usize,
+    /// Linear memory of a guest that brings an interpreter along, in bytes.
+    pub interpreter_memory_bytes: usize,
+    /// Stack of a guest, in bytes.
+    pub stack_bytes: usize,
+    /// What a guest may hand to the host in one call, in bytes.
+    pub handover_bytes: usize,
+    /// Handles that a guest may hold.
+    pub handles: usize,
+    /// Instances that may exist at once, over all generations.
+    pub instances: u32,
+    /// Calls after which an instance is replaced.
+    pub calls_per_instance: u32,
+    /// Size of a component's file, in bytes.
+    pub component_bytes: u64,
+    /// Size of a script's file, in bytes.
+    pub script_bytes: u64,
+    /// Operations of a script in one call.
+    pub script_operations: u64,
+    /// Faults within [`Limits::fault_window`] after which a generation is quarantined.
+    pub faults: usize,
+    /// The time in which faults are counted.
+    pub fault_window: Duration,
+    /// One call in so many is repeated on a fresh instance.
+    pub purity_sample: u64,
+    /// Generations that stay resident behind the one that serves.
+    pub previous_generations: usize,
+}
+
+/// A component above this size brings an interpreter along (Python 18 MB, JavaScript 12 MB; Rust
+/// some tens of kilobytes).
+pub const INTERPRETER_COMPONENT_BYTES: u64 = 2 * 1024 * 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(10),
+            init_deadline: Duration::from_secs(2),
+            memory_bytes: 16 * 1024 * 1024,
+            interpreter_memory_bytes: 128 * 1024 * 1024,
+            stack_bytes: 128 * 1024,
+            handover_bytes: 1024 * 1024,
+            handles: 64,
+            instances: 64,
+            calls_per_instance: 100_000,
+            component_bytes: 64 * 1024 * 1024,
+            script_bytes: 256 * 1024,
+            script_operations: 1_000_000,
+            faults: 3,
+            fault_window: Duration::from_secs(60),
+            purity_sample: 1_000,
+            previous_generations: 3,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! From a file to a generation: read, checked, compiled, tried out. Or refused, with the reason.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use kairos_pipeline::policy::{Identity, PolicyError, RouteInput};
+use sha2::{Digest as _, Sha256};
+
+use crate::capability::Grants;
+use crate::generation::{Engine, Generation};
+use crate::golden;
+use crate::limits::Limits;
+use crate::script::ScriptRouter;
+use crate::wasm::{KvSnapshot, WasmEngine, WasmRouter};
+
+/// Slots that a policy can fill: a file's stem in the folder.
+pub const SLOTS: [&str; 1] = ["router"];
+/// Endings of files that hold a policy.
+pub const ENDINGS: [&str; 2] = ["rhai", "wasm"];
+
+/// Why a file is not a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong.
+    pub message: String,
+    /// Line and column, where there are some.
+    pub at: Option<(usize, usize)>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), at: None, hint: None }
+    }
+
+    /// The same, at a line and column.
+    pub fn at(mut self, at: Option<(usize, usize)>) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// The same, with what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// File, line and column, message, and on a second line the hint.
+    pub fn explain(&self, file: &str) -> String {
+        let at = self.at.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
+        let hint = self.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+        format!("{file}{at}: {}{hint}", self.message)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+/// A file's bytes and what goes with them.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file's name, for messages.
+    pub file: &'a str,
+    /// The slot that it is for.
+    pub slot: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// SHA-256 of its bytes.
+    pub digest: &'a str,
+    /// The operator's configuration for the policy, as JSON.
+    pub config: &'a str,
+}
+
+/// What loading needs.
+#[derive(Clone)]
+pub struct Loader {
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// The engine of components.
+    pub wasm: WasmEngine,
+    /// What is granted.
+    pub grants: Grants,
+    /// What was learned.
+    pub kv: KvSnapshot,
+    /// The operator's configuration for policies, as JSON, by slot.
+    pub configs: Arc<std::collections::BTreeMap<String, String>>,
+}
+
+impl Loader {
+    /// Reads a policy from a file.
+    pub fn load(&self, path: &Path) -> Result<Generation, Refusal> {
+        let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let most = match ending {
+            "rhai" => self.limits.script_bytes,
+            "wasm" => self.limits.component_bytes,
+            "cwasm" => {
+                return Err(Refusal::new("compiled code is not accepted: it would run outside of the sandbox")
+                    .hint("supply the component itself; Kairos keeps its own compiled copy"));
+            }
+            _ => {
+                return Err(Refusal::new(format!("the ending {ending:?} is not that of a policy"))
+                    .hint("a policy is a script (.rhai) or a component (.wasm)"));
+            }
+        };
+        let bytes = read(path, most)?;
+        // A file that is checked under any name is checked for the slot that it would fill.
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let slot = SLOTS.into_iter().find(|slot| *slot == stem).unwrap_or(SLOTS[0]);
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let config = self.configs.get(slot).map_or("{}", String::as_str);
+        let source = Source { file: &file, slot, bytes: &bytes, digest: &digest, config };
+        let (engine, identity) = self.compile(ending, &source)?;
+        try_out(&engine)?;
+        Ok(Generation::new(engine, identity, path.to_owned(), &self.limits))
+    }
+
+    fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity), Refusal> {
+        if ending == "rhai" {
+            let (router, identity) = ScriptRouter::load(&self.limits, source, &self.grants, &self.kv)?;
+            return Ok((Engine::Script(Box::new(router)), identity));
+        }
+        let (router, identity) = WasmRouter::load(&self.wasm, source, &self.grants, Arc::clone(&self.kv))?;
+        router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
+        Ok((Engine::Wasm(Box::new(router)), identity))
+    }
+}
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
+    use std::io::Read as _;
+    let cannot = |error: std::io::Error| Refusal::new(format!("the file cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > most {
+        return Err(Refusal::new(format!("the file has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Asks the policy some questions, twice each: it must answer them all, validly and alike.
+fn try_out(engine: &Engine) -> Result<(), Refusal> {
+    for question in golden::questions() {
+        let input =
+            RouteInput { request: &question.request, features: &question.features, models: &question.models };
+        let answer = engine.route(input);
+        let refuse = |what: String| Refusal::new(format!("asked on trial with {}, the policy {what}", question.about));
+        match &answer {
+            Ok(plan) => plan
+                .check(question.models.len())
+                .map_err(|wrong| refuse(format!("gives a plan that is not valid: {wrong}")))?,
+            Err(PolicyError::Fault(fault)) => return Err(refuse(format!("fails: {fault}"))),
+            Err(PolicyError::NotRun(why)) => return Err(refuse(format!("could not be run: {why}"))),
+            Err(PolicyError::Declined | PolicyError::Refused(_) | PolicyError::Unavailable(_)) => {}
+        }
+        if engine.route_afresh(input) != answer {
+            return Err(refuse("answers the same question differently the second time".to_owned())
+                .hint("a decision depends on nothing but its input; keep no state between calls"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Repeats some calls on a fresh instance, off the request's path: a decision that depends on
+//! anything but its input is found out.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+
+use kairos_pipeline::policy::{Fault, FaultKind, Features, Offer, Plan, PolicyError, RequestInfo, RouteInput};
+
+use crate::generation::Generation;
+
+/// Calls that may wait to be repeated; more are not repeated.
+const WAITING: usize = 16;
+
+/// A call to repeat, and what it gave.
+pub(crate) struct Repeat {
+    generation: Arc<Generation>,
+    request: Arc<RequestInfo>,
+    features: Features,
+    models: Vec<Offer>,
+    given: Result<Plan, PolicyError>,
+}
+
+impl Repeat {
+    pub(crate) fn new(generation: &Arc<Generation>, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) -> Self {
+        Self {
+            generation: Arc::clone(generation),
+            request: Arc::clone(input.request),
+            features: *input.features,
+            models: input.models.to_vec(),
+            given: given.clone(),
+        }
+    }
+
+    /// What is wrong, if the repetition gives something else.
+    fn run(&self) -> Option<Fault> {
+        let input = RouteInput { request: &self.request, features: &self.features, models: &self.models };
+        let again = self.generation.route_afresh(input);
+        let comparable = |answer: &Result<Plan, PolicyError>| {
+            !matches!(answer, Err(PolicyError::NotRun(_) | PolicyError::Fault(_)))
+        };
+        let differs = comparable(&self.given) && comparable(&again) && again != self.given;
+        differs.then(|| Fault {
+            kind: FaultKind::Impure,
+            message: "a call that was repeated with the same input on a fresh instance gave another plan".to_owned(),
+        })
+    }
+}
+
+/// Whoever is told of an impure policy.
+pub(crate) trait Judge: Send + Sync {
+    fn impure(&self, generation: &Arc<Generation>, fault: &Fault);
+}
+
+/// Starts the repeating thread. It ends when all senders are gone.
+pub(crate) fn start<J: Judge + 'static>(judge: Weak<J>) -> std::io::Result<SyncSender<Repeat>> {
+    let (sender, receiver): (_, Receiver<Repeat>) = sync_channel(WAITING);
+    thread::Builder::new().name("policy-purity".to_owned()).stack_size(super::host::THREAD_STACK).spawn(move || {
+        super::host::lower_priority();
+        for repeat in receiver {
+            if let (Some(fault), Some(judge)) = (repeat.run(), judge.upgrade()) {
+                judge.impure(&repeat.generation, &fault);
+            }
+        }
+    })?;
+    Ok(sender)
+}

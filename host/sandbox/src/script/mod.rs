@@ -1,0 +1,11 @@
+//! Scripts in Rhai.
+//!
+//! An engine without Rhai's core package (its `sleep`, `timestamp` and `import` know no limit), with
+//! every limit set, and helpers that work on all models at once, so that scripts stay thin.
+
+mod api;
+mod column;
+mod engine;
+mod router;
+
+pub use router::ScriptRouter;

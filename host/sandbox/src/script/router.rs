@@ -1,0 +1,285 @@
+//! A router that is a script.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
+use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
+
+use super::api::{self, Ctx, FeaturesView, Models, NoPlan};
+use super::{column, engine};
+use crate::capability::Grants;
+use crate::deadline::Meter;
+use crate::limits::Limits;
+use crate::load::{Refusal, Source};
+use crate::wasm::{KvSnapshot, PluginMetrics};
+
+/// A script that is ready to run.
+pub struct ScriptRouter {
+    engine: Engine,
+    ast: AST,
+    file: String,
+    config: Dynamic,
+    deadline: Duration,
+    repeat_deadline: Duration,
+    metrics: Arc<PluginMetrics>,
+}
+
+thread_local! {
+    /// The call that runs on this thread: engines are shared, calls are not.
+    static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
+    /// Lines that the call may still log; none for a repeated call, which happened once.
+    static LINES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Lines that a call may log.
+const LOG_LINES: u32 = 16;
+/// Operations between two looks at the clock.
+const OPERATIONS_PER_LOOK: u64 = 64;
+
+/// Whether the call may log a line more.
+pub(super) fn count_line() -> bool {
+    LINES.with(|lines| {
+        let left = lines.get();
+        lines.set(left.saturating_sub(1));
+        left > 0
+    })
+}
+
+fn is_over(operations: u64) -> bool {
+    operations.is_multiple_of(OPERATIONS_PER_LOOK)
+        && METER.with_borrow_mut(|meter| meter.as_mut().is_some_and(Meter::is_over))
+}
+
+impl ScriptRouter {
+    /// Reads and checks a script. Gives it with what it says of itself.
+    pub fn load(limits: &Limits, source: &Source<'_>, grants: &Grants, kv: &KvSnapshot) -> Result<(Self, Identity), Refusal> {
+        if source.bytes.len() as u64 > limits.script_bytes {
+            let message = format!("the script has {} bytes; {} are allowed", source.bytes.len(), limits.script_bytes);
+            return Err(Refusal::new(message));
+        }
+        let text = std::str::from_utf8(source.bytes).map_err(|error| {
+            Refusal::new(format!("the script is not UTF-8: the byte at offset {} starts no character", error.valid_up_to()))
+        })?;
+        let metrics: Arc<PluginMetrics> = Arc::default();
+        let mut engine = engine::bounded(limits, is_over);
+        column::register(&mut engine);
+        api::register(&mut engine, grants, &metrics, kv, &source.slot.into());
+        let ast = engine.compile(text).map_err(|error| {
+            Refusal::new(error.err_type().to_string()).at(line_and_column(error.position())).hint(parse_hint(&error))
+        })?;
+        check_functions(&ast)?;
+        let config = engine.parse_json(source.config, true).map_err(|error| {
+            Refusal::new(format!("the policy's configuration cannot be read: {error}"))
+        })?;
+        let router = Self {
+            engine,
+            ast,
+            file: source.file.to_owned(),
+            config: config.into(),
+            deadline: limits.deadline,
+            repeat_deadline: limits.init_deadline,
+            metrics,
+        };
+        let identity = router.identity(source, limits)?;
+        Ok((router, identity))
+    }
+
+    /// What the script reports.
+    pub fn metrics(&self) -> &Arc<PluginMetrics> {
+        &self.metrics
+    }
+
+    /// Decides.
+    pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, self.deadline, LOG_LINES)
+    }
+
+    /// Decides again, without logging anything.
+    pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, self.repeat_deadline, 0)
+    }
+
+    fn decide(&self, input: RouteInput<'_>, deadline: Duration, lines: u32) -> Result<Plan, PolicyError> {
+        let ctx = Ctx { request: Arc::clone(input.request), config: self.config.clone() };
+        let models = Models { offers: input.models.into(), request: Arc::clone(input.request) };
+        let arguments = (ctx, FeaturesView(*input.features), models);
+        let result = self.timed(deadline, lines, || {
+            let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
+            self.engine.call_fn_with_options::<Plan>(options, &mut Scope::new(), &self.ast, "route", arguments)
+        });
+        result.map_err(|error| self.policy_error(*error))
+    }
+
+    fn timed<T>(&self, deadline: Duration, lines: u32, call: impl FnOnce() -> T) -> T {
+        METER.set(Some(Meter::start(deadline)));
+        LINES.set(lines);
+        let result = call();
+        METER.set(None);
+        result
+    }
+
+    fn policy_error(&self, error: EvalAltResult) -> PolicyError {
+        let position = error.position();
+        let error = innermost(error);
+        if let EvalAltResult::ErrorRuntime(thrown, _) = &error
+            && let Some(why) = thrown.clone().try_cast::<NoPlan>()
+        {
+            return match why {
+                NoPlan::Declined => PolicyError::Declined,
+                NoPlan::Refused(reason) => PolicyError::Refused(reason),
+            };
+        }
+        let kind = match &error {
+            EvalAltResult::ErrorTooManyOperations(_) | EvalAltResult::ErrorTerminated(..) => FaultKind::Deadline,
+            EvalAltResult::ErrorStackOverflow(_) => FaultKind::StackOverflow,
+            EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => FaultKind::Memory,
+            _ => FaultKind::Error,
+        };
+        let message = match kind {
+            FaultKind::Deadline => format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations()),
+            _ => without_position(&error),
+        };
+        let place = line_and_column(if error.position().is_none() { position } else { error.position() });
+        let place = place.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
+        PolicyError::Fault(Fault { kind, message: format!("{}{place}: {message}", self.file) })
+    }
+
+    /// What `describe` says, where there is one.
+    fn identity(&self, source: &Source<'_>, limits: &Limits) -> Result<Identity, Refusal> {
+        let mut identity = Identity {
+            name: source.slot.to_owned(),
+            digest: source.digest.to_owned(),
+            reasons: Vec::new(),
+            model_names: Vec::new(),
+        };
+        if !self.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
+            return Ok(identity);
+        }
+        let described = self.timed(limits.init_deadline, LOG_LINES, || {
+            let options = CallFnOptions::new().eval_ast(false);
+            self.engine.call_fn_with_options::<Map>(options, &mut Scope::new(), &self.ast, "describe", ())
+        });
+        let described = described.map_err(|error| {
+            Refusal::new(format!("`describe` failed: {}", without_position(&error))).at(line_and_column(error.position()))
+        })?;
+        let wrong = |what: &str| Refusal::new(format!("`describe` gives {what}")).hint(
+            "it gives #{name: \"a-name\", reasons: #{\"1\": \"a reason\"}}; both may be left out",
+        );
+        for (key, value) in described {
+            match key.as_str() {
+                "name" => {
+                    let name = value.into_string().map_err(|kind| wrong(&format!("a name that is {kind}")))?;
+                    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+                    if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
+                        return Err(wrong("a name that is not 1 to 64 of a–z, 0–9 and -"));
+                    }
+                    identity.name = name;
+                }
+                "version" => {}
+                "reasons" => {
+                    let reasons = value.try_cast::<Map>().ok_or_else(|| wrong("reasons that are not a map"))?;
+                    for (code, name) in reasons {
+                        let code = code.parse().map_err(|_| wrong("a reason whose key is not a number"))?;
+                        let name = name.into_string().map_err(|_| wrong("a reason whose name is not text"))?;
+                        let plain = name.len() <= 64 && name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+                        if !plain {
+                            return Err(wrong("a reason that is longer than 64 bytes or not plain text"));
+                        }
+                        identity.reasons.push((code, name));
+                    }
+                }
+                other => return Err(wrong(&format!("{other:?}, which is not known"))),
+            }
+        }
+        Ok(identity)
+    }
+}
+
+/// Functions that the host calls.
+fn check_functions(ast: &AST) -> Result<(), Refusal> {
+    let named: Vec<_> = ast.iter_functions().filter(|function| function.name == "route").collect();
+    if named.iter().any(|function| function.params.len() == 3) {
+        return Ok(());
+    }
+    let hint = "a router has `fn route(ctx, features, models) { … }`, which gives plan([index, …], reason)";
+    Err(match named.first() {
+        Some(function) => Refusal::new(format!("`route` takes {} parameters, not 3", function.params.len())),
+        None => {
+            let near = ast.iter_functions().map(|function| function.name.to_owned());
+            match near.max_by(|a, b| strsim::jaro(a, "route").total_cmp(&strsim::jaro(b, "route"))) {
+                Some(name) => Refusal::new(format!("there is no function `route`; there is `{name}`")),
+                None => Refusal::new("there is no function `route`"),
+            }
+        }
+    }
+    .hint(hint))
+}
+
+fn line_and_column(position: Position) -> Option<(usize, usize)> {
+    Some((position.line()?, position.position().unwrap_or(1)))
+}
+
+/// The error within calls of functions: what went wrong, where it did.
+fn innermost(error: EvalAltResult) -> EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) => innermost(*inner),
+        other => other,
+    }
+}
+
+fn without_position(error: &EvalAltResult) -> String {
+    let mut error = error;
+    while let EvalAltResult::ErrorInFunctionCall(_, _, inner, _) = error {
+        error = inner;
+    }
+    let text = error.to_string();
+    match text.rfind(" (line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+fn parse_hint(error: &rhai::ParseError) -> &'static str {
+    use rhai::ParseErrorType;
+    match error.err_type() {
+        ParseErrorType::MissingToken(..) | ParseErrorType::UnexpectedEOF => "look for a missing ; } or ) just before this place",
+        ParseErrorType::Reserved(_) | ParseErrorType::BadInput(_) => {
+            "Rhai has no such word here; `eval` and `import` are switched off for policies"
+        }
+        ParseErrorType::VariableUndefined(_) => "declare it with `let`, or check its spelling; functions see their parameters only",
+        ParseErrorType::ExprTooDeep => "split the expression",
+        _ => "policies/README.md shows what a policy looks like",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_clock_the_disk_or_the_console() {
+        let mut engine = engine::bounded(&Limits::default(), |_| false);
+        column::register(&mut engine);
+        for script in ["sleep(1)", "timestamp()", "eval(\"1\")", "import \"x\" as x; 1", "rand()", "open_file(\"x\")"] {
+            assert!(engine.eval::<Dynamic>(script).is_err(), "{script}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_script_fits_the_stack() {
+        let engine = engine::bounded(&Limits::default(), |_| false);
+        let nested = |depth: usize| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
+        let mut deepest = 0;
+        while engine.compile(format!("fn f(x) {{ {} + f(x) }}", nested(deepest + 1))).is_ok() {
+            deepest += 1;
+        }
+        assert!((8..200).contains(&deepest), "{deepest}");
+        let script = format!("fn f(x) {{ {} + f(x) }} f(1)", nested(deepest));
+        let error = engine.eval::<Dynamic>(&script).unwrap_err();
+        assert!(matches!(innermost(*error), EvalAltResult::ErrorStackOverflow(_)));
+        let bomb = nested(100_000);
+        assert!(engine.compile(bomb).is_err());
+    }
+}

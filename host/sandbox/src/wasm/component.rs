@@ -1,0 +1,118 @@
+//! Reads a component's file before it is compiled: is it one, is it whole, which version of which
+//! world is it for?
+
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+
+use super::bindings::{PACKAGE, VERSION};
+use crate::capability::{Capability, Grants};
+use crate::load::Refusal;
+
+/// What the router's world exports.
+const ROUTING: &str = "routing";
+const LIFECYCLE: &str = "lifecycle";
+/// What every plugin may import.
+const TYPES: &str = "types";
+
+/// Checks a file's bytes. What it imports must be granted.
+pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
+    if !Parser::is_component(bytes) {
+        return Err(not_a_component(bytes));
+    }
+    let features = WasmFeatures::default();
+    if let Err(error) = Validator::new_with_features(features).validate_all(bytes) {
+        let message = format!("the component is damaged at byte {}: {}", error.offset(), error.message());
+        return Err(Refusal::new(message).hint("build it again, and copy it whole"));
+    }
+    let (imports, exports) = names(bytes)?;
+    for name in imports.iter().chain(&exports) {
+        check_version(name)?;
+    }
+    for name in [ROUTING, LIFECYCLE] {
+        if !exports.iter().any(|export| interface(export) == Some(name)) {
+            let message = format!("the component does not export {PACKAGE}{name}@{VERSION}");
+            return Err(Refusal::new(message).hint(format!(
+                "the slot `router` takes components of the world `{PACKAGE}router@{VERSION}`; this one exports: {}",
+                list(&exports)
+            )));
+        }
+    }
+    imports.iter().try_for_each(|import| check_import(import, grants))
+}
+
+fn not_a_component(bytes: &[u8]) -> Refusal {
+    if Parser::is_core_wasm(bytes) {
+        return Refusal::new("this is a core WebAssembly module, not a component")
+            .hint("make a component of it with `wasm-tools component new`, or build with the `plugins/` workspace");
+    }
+    if bytes.is_empty() {
+        return Refusal::new("the file is empty");
+    }
+    Refusal::new("this is not WebAssembly: it does not begin with \\0asm")
+}
+
+/// Names of imports and exports of the component itself, not of those within.
+fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
+    let damaged = |error: wasmparser::BinaryReaderError| {
+        Refusal::new(format!("the component is damaged at byte {}: {}", error.offset(), error.message()))
+    };
+    let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0usize);
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(damaged)? {
+            Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    imports.push(import.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    exports.push(export.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((imports, exports))
+}
+
+/// The interface of ours that a name stands for.
+fn interface(name: &str) -> Option<&str> {
+    let (interface, _) = name.strip_prefix(PACKAGE)?.split_once('@')?;
+    Some(interface)
+}
+
+/// A patch version may differ; anything above it may not.
+fn check_version(name: &str) -> Result<(), Refusal> {
+    let Some((_, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else { return Ok(()) };
+    let minor = |version: &str| version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
+    if minor(version) == minor(VERSION) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("the component is built for version {version} of the contract ({name})")).hint(format!(
+        "this gateway serves version {}; build the component against wit/v{}",
+        minor(VERSION),
+        minor(VERSION)
+    )))
+}
+
+fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
+    match interface(import) {
+        Some(TYPES) => Ok(()),
+        Some(name) => match Capability::from_name(name) {
+            Some(capability) if grants.has(capability) => Ok(()),
+            Some(capability) => Err(Refusal::new(format!("the component imports `{capability}`, which is not granted"))
+                .hint(grants.hint(capability))),
+            None => Err(Refusal::new(format!("the component imports {import}, which the contract does not have"))
+                .hint("wit/README.md lists the interfaces")),
+        },
+        None if import.starts_with("wasi:") => Err(Refusal::new(format!("the component imports {import}")).hint(
+            "deciding worlds have no WASI: no clock, randomness or I/O. In Rust, build for wasm32-unknown-unknown",
+        )),
+        None => Err(Refusal::new(format!("the component imports {import}, which this gateway does not have"))),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,11 @@
+//! Components in wasmtime.
+
+mod bindings;
+mod component;
+mod engine;
+mod host;
+mod router;
+
+pub use engine::WasmEngine;
+pub use host::{KvSnapshot, PluginMetrics};
+pub use router::WasmRouter;

@@ -1,0 +1,12 @@
+//! The simulator as clients meet it: over the wire, in this process.
+
+// Helpers of tests are tests: clippy exempts only the functions marked as such.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod billing;
+mod client;
+mod errors;
+mod faults;
+mod frames;
+mod robustness;
+mod streams;
