@@ -219,6 +219,7 @@ fn interrupted(frames: Vec<Frame>, after: u32, exception: Bytes) -> Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eventstream::decode::{self, Broken};
     use crate::faults::StreamException;
 
     /// start, two pieces of content, stop, metadata.
@@ -232,14 +233,14 @@ mod tests {
         frames.finish(named("meta"), None)
     }
 
-    fn seen(script: &Script) -> (Vec<String>, Option<eventstream::decode::Broken>) {
+    fn seen(script: &Script) -> (Vec<String>, Option<Broken>) {
         let bytes: Vec<u8> = script
             .steps
             .iter()
             .flat_map(|(bytes, _)| bytes.to_vec())
             .collect();
-        let (frames, broken) = eventstream::decode::all(&bytes);
-        let name = |f: &eventstream::decode::Frame| {
+        let (frames, broken) = decode::all(&bytes);
+        let name = |f: &decode::Frame| {
             f.headers
                 .get(":event-type")
                 .or(f.headers.get(":exception-type"))
@@ -249,104 +250,56 @@ mod tests {
         (frames.iter().map(name).collect(), broken)
     }
 
-    #[test]
-    fn a_fault_changes_what_is_sent_and_what_is_charged() {
-        use eventstream::decode::Broken::{MessageCrc, Truncated};
-        let exception = |after| FaultKind::StreamException {
+    const ALL: [&str; 5] = ["start", "one", "two", "stop", "meta"];
+
+    /// A fault, and of what comes: whole frames, the first that is not, the end, and what is charged.
+    type Case = (
+        Option<FaultKind>,
+        Vec<&'static str>,
+        Option<Broken>,
+        End,
+        Billed,
+    );
+
+    fn cases() -> Vec<Case> {
+        use Billed::{Everything, Nothing, Until};
+        use End::{Closed, Silence};
+        use FaultKind::{BadChecksum, CleanEof, CutFrame, NoMetadata, StallAfter};
+        let thrown = "throttlingException";
+        let throw = |after| FaultKind::StreamException {
             exception: StreamException::Throttling,
             after,
             message: None,
         };
-        let all = ["start", "one", "two", "stop", "meta"];
-        let thrown = "throttlingException";
-        type Case<'a> = (
-            Option<FaultKind>,
-            Vec<&'a str>,
-            Option<eventstream::decode::Broken>,
-            End,
-            Billed,
-        );
-        let cases: Vec<Case<'_>> = vec![
-            (None, all.to_vec(), None, End::Closed, Billed::Everything),
-            (
-                Some(FaultKind::StallAfter { after: 0 }),
-                vec!["start"],
-                None,
-                End::Silence,
-                Billed::Everything,
+        let first = |n: usize| ALL[..n].to_vec();
+        let then_thrown = |n: usize| [&ALL[..n], &[thrown]].concat();
+        let case = |fault, names, broken, end, billed| (Some(fault), names, broken, end, billed);
+        let (cut, crc) = (Some(Broken::Truncated), Some(Broken::MessageCrc));
+        vec![
+            (None, first(5), None, Closed, Everything),
+            case(StallAfter { after: 0 }, first(1), None, Silence, Everything),
+            case(StallAfter { after: 1 }, first(2), None, Silence, Everything),
+            case(StallAfter { after: 9 }, first(3), None, Silence, Everything),
+            case(CleanEof { after: 1 }, first(2), None, Closed, Everything),
+            case(CutFrame { after: 1 }, first(2), cut, Closed, Everything),
+            case(
+                CutFrame { after: 9 },
+                first(3),
+                Some(Broken::Truncated),
+                Closed,
+                Everything,
             ),
-            (
-                Some(FaultKind::StallAfter { after: 1 }),
-                vec!["start", "one"],
-                None,
-                End::Silence,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::StallAfter { after: 9 }),
-                vec!["start", "one", "two"],
-                None,
-                End::Silence,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::CleanEof { after: 1 }),
-                vec!["start", "one"],
-                None,
-                End::Closed,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::CutFrame { after: 1 }),
-                vec!["start", "one"],
-                Some(Truncated),
-                End::Closed,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::CutFrame { after: 9 }),
-                vec!["start", "one", "two"],
-                Some(Truncated),
-                End::Closed,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::BadChecksum { after: 1 }),
-                vec!["start", "one"],
-                Some(MessageCrc),
-                End::Closed,
-                Billed::Everything,
-            ),
-            (
-                Some(FaultKind::NoMetadata),
-                all[..4].to_vec(),
-                None,
-                End::Closed,
-                Billed::Everything,
-            ),
-            (
-                Some(exception(0)),
-                vec![thrown],
-                None,
-                End::Closed,
-                Billed::Nothing,
-            ),
-            (
-                Some(exception(1)),
-                vec!["start", "one", thrown],
-                None,
-                End::Closed,
-                Billed::Until(5),
-            ),
-            (
-                Some(exception(9)),
-                vec!["start", "one", "two", thrown],
-                None,
-                End::Closed,
-                Billed::Until(8),
-            ),
-        ];
-        for (fault, names, broken, end, billed) in cases {
+            case(BadChecksum { after: 1 }, first(2), crc, Closed, Everything),
+            case(NoMetadata, first(4), None, Closed, Everything),
+            case(throw(0), then_thrown(0), None, Closed, Nothing),
+            case(throw(1), then_thrown(2), None, Closed, Until(5)),
+            case(throw(9), then_thrown(3), None, Closed, Until(8)),
+        ]
+    }
+
+    #[test]
+    fn a_fault_changes_what_is_sent_and_what_is_charged() {
+        for (fault, names, broken, end, billed) in cases() {
             let script = Script::new(frames(), fault.as_ref(), "m");
             let (found, damage) = seen(&script);
             assert_eq!(found, names, "{fault:?}");

@@ -42,7 +42,7 @@ fn componentise(modules: &Path, into: &Path) -> Result<(), Failed> {
         let component = ComponentEncoder::default()
             .validate(true)
             .module(&module)
-            .and_then(|mut encoder| encoder.encode())
+            .and_then(|encoder| encoder.encode())
             .map_err(|error| failed(&format_args!("{error:#}")))?;
         let name = path.file_name().map(|name| name.to_string_lossy().replace('_', "-")).unwrap_or_default();
         let target = into.join(name);

@@ -81,6 +81,7 @@ impl PluginMetrics {
 /// The host's side of the handle that a call gets. The request itself is in [`HostState`]: a call
 /// has one.
 #[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct RequestHandle;
 
 /// What belongs to one instance.

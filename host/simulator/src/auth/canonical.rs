@@ -10,7 +10,7 @@ use percent_encoding::percent_decode;
 pub(super) fn request(
     request: &Parts,
     signed_headers: &str,
-    payload_hash: &str,
+    payload_hash: &[u8],
 ) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -30,7 +30,7 @@ pub(super) fn request(
     out.push(b'\n');
     out.extend_from_slice(signed_headers.as_bytes());
     out.push(b'\n');
-    out.extend_from_slice(payload_hash.as_bytes());
+    out.extend_from_slice(payload_hash);
     Some(out)
 }
 

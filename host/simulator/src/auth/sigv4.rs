@@ -85,8 +85,8 @@ pub(super) fn verify(
     check_clock(sent, now)?;
     check_signed(&fields, request)?;
 
-    let payload_hash = hex::encode(Sha256::digest(body));
-    if header(request, "x-amz-content-sha256").is_some_and(|said| said != payload_hash) {
+    let payload_hash = hex_digest(body);
+    if header(request, "x-amz-content-sha256").is_some_and(|said| said.as_bytes() != payload_hash) {
         return Err(invalid(
             "The x-amz-content-sha256 header does not match the body.",
         ));
@@ -105,8 +105,10 @@ pub(super) fn verify(
     ] {
         mac.update(part.as_bytes());
     }
-    mac.update(hex::encode(Sha256::digest(&canonical)).as_bytes());
-    let signature = hex::decode(fields.signature).unwrap_or_default();
+    mac.update(&hex_digest(&canonical));
+    let mut signature = [0; 32];
+    // What is not hexadecimal matches no signature, and neither do zeros.
+    let _ = hex::decode_to_slice(fields.signature, &mut signature);
     // Compares in constant time.
     mac.verify_slice(&signature).map_err(|_| {
         invalid(
@@ -116,6 +118,13 @@ pub(super) fn verify(
         )
     })?;
     Ok(Caller { region })
+}
+
+fn hex_digest(bytes: &[u8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    // Two digits a byte always fit.
+    let _ = hex::encode_to_slice(Sha256::digest(bytes), &mut out);
+    out
 }
 
 fn header<'a>(request: &'a Parts, name: &str) -> Option<&'a str> {
@@ -193,7 +202,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
         })
     };
     let small = |from: usize| number(from, from + 2).and_then(|n| i8::try_from(n).ok());
-    DateTime::new(
+    let date_time = DateTime::new(
         number(0, 4)?,
         small(4)?,
         small(6)?,
@@ -201,11 +210,8 @@ fn parse_time(text: &str) -> Option<Timestamp> {
         small(11)?,
         small(13)?,
         0,
-    )
-    .ok()?
-    .to_zoned(TimeZone::UTC)
-    .ok()
-    .map(|zoned| zoned.timestamp())
+    );
+    TimeZone::UTC.to_timestamp(date_time.ok()?).ok()
 }
 
 /// What AWS insists on having signed.

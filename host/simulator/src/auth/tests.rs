@@ -70,129 +70,134 @@ fn every_request_that_boto3_signed_is_let_in_and_none_that_was_changed() {
     assert!(seen > 50, "{seen} fixtures");
 }
 
+type Change = fn(&mut Parts);
+
+fn set(parts: &mut Parts, name: &'static str, value: &str) {
+    parts.headers.insert(name, value.parse().unwrap());
+}
+
+fn edit(parts: &mut Parts, from: &str, to: &str) {
+    let old = parts.headers["authorization"].to_str().unwrap().to_owned();
+    set(parts, "authorization", &old.replace(from, to));
+}
+
+/// What is refused, how a good request becomes that, and how the complaint begins.
+const REFUSED: &[(&str, Change, &str)] = &[
+    (
+        "MissingAuthenticationTokenException",
+        |p| {
+            p.headers.remove("authorization");
+        },
+        "Missing Authentication Token",
+    ),
+    (
+        "UnrecognizedClientException",
+        |p| edit(p, "AKIDEXAMPLE", "AKIDOTHER"),
+        "The security token included in the request is invalid.",
+    ),
+    (
+        "UnrecognizedClientException",
+        |p| set(p, "x-amz-security-token", "x"),
+        "The security token included in the request is invalid.",
+    ),
+    (
+        "UnrecognizedClientException",
+        |p| edit(p, "AKIDEXAMPLE", "ASIATEMPORARY"),
+        "The security token included in the request is invalid.",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "Signature=", "Signature=00"),
+        "The request signature we calculated does not match",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "Signature=", "Signature=zz"),
+        "The request signature we calculated does not match",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "AKIDEXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
+        "The request signature we calculated does not match",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "/bedrock/", "/s3/"),
+        "Credential should be scoped to correct service: 'bedrock'.",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "us-east-1", "us-moon-1"),
+        "Credential should be scoped to a valid region.",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "us-east-1", "us-east-2"),
+        "The request signature we calculated does not match",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "aws4_request", "aws5_request"),
+        "Credential should be scoped with a valid terminator",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "20261123/", "20261122/"),
+        "Date in Credential scope does not match YYYYMMDD",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "host;", ""),
+        "'Host' or ':authority' must be a 'SignedHeader'",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| edit(p, "host;", "host;x-none;"),
+        "A header listed in SignedHeaders is not in the request.",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| set(p, "x-amz-content-sha256", "00"),
+        "The x-amz-content-sha256 header does not match the body.",
+    ),
+    (
+        "InvalidSignatureException",
+        |p| p.uri = "/model/other/converse".parse().unwrap(),
+        "The request signature we calculated does not match",
+    ),
+    (
+        "IncompleteSignatureException",
+        |p| {
+            p.headers.remove("x-amz-date");
+        },
+        "Authorization header requires existence of either",
+    ),
+    (
+        "IncompleteSignatureException",
+        |p| edit(p, "Signature=", "Sig="),
+        "Authorization header requires 'Signature'.",
+    ),
+    (
+        "IncompleteSignatureException",
+        |p| edit(p, "/aws4_request", ""),
+        "Authorization header requires",
+    ),
+    (
+        "IncompleteSignatureException",
+        |p| set(p, "authorization", "Basic abc"),
+        "Authorization header requires a scheme",
+    ),
+    (
+        "AccessDeniedException",
+        |p| set(p, "authorization", "Bearer wrong"),
+        "Authentication failed",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_said_as_aws_says_it() {
-    type Change = fn(&mut Parts);
-    fn set(parts: &mut Parts, name: &'static str, value: &str) {
-        parts.headers.insert(name, value.parse().unwrap());
-    }
-    fn edit(parts: &mut Parts, from: &str, to: &str) {
-        let old = parts.headers["authorization"].to_str().unwrap().to_owned();
-        set(parts, "authorization", &old.replace(from, to));
-    }
-    let cases: &[(&str, Change, &str)] = &[
-        (
-            "MissingAuthenticationTokenException",
-            |p| {
-                p.headers.remove("authorization");
-            },
-            "Missing Authentication Token",
-        ),
-        (
-            "UnrecognizedClientException",
-            |p| edit(p, "AKIDEXAMPLE", "AKIDOTHER"),
-            "The security token included in the request is invalid.",
-        ),
-        (
-            "UnrecognizedClientException",
-            |p| set(p, "x-amz-security-token", "x"),
-            "The security token included in the request is invalid.",
-        ),
-        (
-            "UnrecognizedClientException",
-            |p| edit(p, "AKIDEXAMPLE", "ASIATEMPORARY"),
-            "The security token included in the request is invalid.",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "Signature=", "Signature=00"),
-            "The request signature we calculated does not match",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "Signature=", "Signature=zz"),
-            "The request signature we calculated does not match",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "AKIDEXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
-            "The request signature we calculated does not match",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "/bedrock/", "/s3/"),
-            "Credential should be scoped to correct service: 'bedrock'.",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "us-east-1", "us-moon-1"),
-            "Credential should be scoped to a valid region.",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "us-east-1", "us-east-2"),
-            "The request signature we calculated does not match",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "aws4_request", "aws5_request"),
-            "Credential should be scoped with a valid terminator",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "20261123/", "20261122/"),
-            "Date in Credential scope does not match YYYYMMDD",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "host;", ""),
-            "'Host' or ':authority' must be a 'SignedHeader'",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| edit(p, "host;", "host;x-none;"),
-            "A header listed in SignedHeaders is not in the request.",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| set(p, "x-amz-content-sha256", "00"),
-            "The x-amz-content-sha256 header does not match the body.",
-        ),
-        (
-            "InvalidSignatureException",
-            |p| p.uri = "/model/other/converse".parse().unwrap(),
-            "The request signature we calculated does not match",
-        ),
-        (
-            "IncompleteSignatureException",
-            |p| {
-                p.headers.remove("x-amz-date");
-            },
-            "Authorization header requires existence of either",
-        ),
-        (
-            "IncompleteSignatureException",
-            |p| edit(p, "Signature=", "Sig="),
-            "Authorization header requires 'Signature'.",
-        ),
-        (
-            "IncompleteSignatureException",
-            |p| edit(p, "/aws4_request", ""),
-            "Authorization header requires",
-        ),
-        (
-            "IncompleteSignatureException",
-            |p| set(p, "authorization", "Basic abc"),
-            "Authorization header requires a scheme",
-        ),
-        (
-            "AccessDeniedException",
-            |p| set(p, "authorization", "Bearer wrong"),
-            "Authentication failed",
-        ),
-    ];
     let authority = authority();
-    for (at_case, (name, change, message)) in cases.iter().enumerate() {
+    for (at_case, (name, change, message)) in REFUSED.iter().enumerate() {
         let (mut parts, body) = fixture("converse_min.http");
         change(&mut parts);
         let refused = authority.admit(&parts, &body, at(NOW)).unwrap_err();

@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use super::charge::Charge;
+use crate::ids;
 
 /// Longest id that is kept whole; a longer one is cut.
 const LONGEST_ID: usize = 256;
@@ -62,17 +63,7 @@ impl std::fmt::Display for Id {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Text(text) => f.write_str(text),
-            Self::Uuid(bytes) => {
-                let text = hex::encode(bytes);
-                let (a, b, c, d, e) = (
-                    &text[..8],
-                    &text[8..12],
-                    &text[12..16],
-                    &text[16..20],
-                    &text[20..],
-                );
-                write!(f, "{a}-{b}-{c}-{d}-{e}")
-            }
+            Self::Uuid(bytes) => f.write_str(&ids::uuid(*bytes)),
         }
     }
 }

@@ -1,4 +1,5 @@
 use jiff::civil::date;
+use proptest::prelude::*;
 
 use super::*;
 use crate::catalogue::{Region, Route, Tier};
@@ -200,4 +201,39 @@ fn nothing_used_is_not_booked() {
     let nothing = charge(&bill, SONNET, Route::Us, Tier::Standard, Usage::default());
     bill.book("a", SONNET.into(), nothing);
     assert_eq!(bill.totals().rows, 0);
+}
+
+proptest! {
+    #[test]
+    fn a_bill_adds_up(
+        choice in 0usize..10_000,
+        input in 0u32..300_000,
+        output in 0u32..10_000,
+        units in 0u32..50,
+    ) {
+        let bill = bill(10);
+        let models: Vec<_> = bill.catalogue.all().collect();
+        let model = models[choice % models.len()];
+        let routes = [Route::InRegion, Route::Us, Route::Eu, Route::Global];
+        let tiers = [Tier::Standard, Tier::Priority, Tier::Flex];
+        let usage = Usage { input, output, ..Usage::default() };
+        let guard = GuardUnits { topic: units, content: units, sensitive: units };
+        let mut sum = 0u128;
+        for (route, tier) in routes.into_iter().flat_map(|r| tiers.map(|t| (r, t))) {
+            let Some(sheet) = bill.catalogue.sheet(model, route, Region::DEFAULT) else { continue };
+            let tier = sheet.tariff(tier).tier;
+            let way = (model, route, Region::DEFAULT);
+            let charge = Charge::new(&bill.catalogue, way, tier, usage, guard).unwrap();
+            let lines: u64 = charge.lines(&bill.catalogue).map(|line| line.cost).sum();
+            prop_assert_eq!(lines, charge.cost);
+            let more = Usage { output: output + 1, ..usage };
+            let dearer = Charge::new(&bill.catalogue, way, tier, more, guard).unwrap();
+            prop_assert!(dearer.cost > charge.cost);
+            bill.book("x", "x".into(), charge);
+            if !charge.is_empty() {
+                sum += u128::from(charge.cost);
+            }
+        }
+        prop_assert_eq!(bill.totals().cost_usd.picodollars(), sum);
+    }
 }

@@ -23,7 +23,6 @@ pub(crate) enum Family {
 pub(crate) struct Features(u32);
 
 const FEATURES: &[(&str, Features)] = &[
-    ("converse", Features::CONVERSE),
     ("stream", Features::STREAM),
     ("multi-turn", Features::MULTI_TURN),
     ("system", Features::SYSTEM),
@@ -42,7 +41,7 @@ const FEATURES: &[(&str, Features)] = &[
 ];
 
 impl Features {
-    pub(crate) const CONVERSE: Self = Self(1);
+    /// Answers that come piece by piece.
     pub(crate) const STREAM: Self = Self(1 << 1);
     /// More than one message in a conversation.
     pub(crate) const MULTI_TURN: Self = Self(1 << 2);
@@ -198,7 +197,7 @@ mod tests {
     use super::*;
     use jiff::civil::date;
 
-    const LINE: &str = "a.b\tB\tclaude\tMP\t10\t-\t5\t-\tprofile\teu=2026-10-15\tconverse,tools";
+    const LINE: &str = "a.b\tB\tclaude\tMP\t10\t-\t5\t-\tprofile\teu=2026-10-15\tstream,tools";
 
     #[test]
     fn a_line_becomes_a_model() {

@@ -65,40 +65,8 @@ fn block<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Bloc
         }
         "image" => source(MediaKind::Image, fields, place)?,
         "document" => source(MediaKind::Document, fields, place)?,
-        "tool_use" => {
-            let place = format_args!("{place}.tool_use");
-            let input = match fields.get("input") {
-                Some(input @ Value::Object(_)) => input.clone(),
-                None => return Err(required(format_args!("{place}.input"))),
-                Some(_) => {
-                    let place = format_args!("{place}.input");
-                    return Err(wrong(place, "Input should be a valid dictionary"));
-                }
-            };
-            let id = text(fields, "id", &place)?;
-            Block::ToolUse {
-                id: id.into(),
-                name: text(fields, "name", &place)?.into(),
-                input,
-            }
-        }
-        "tool_result" => {
-            let place = format_args!("{place}.tool_result");
-            let id = text(fields, "tool_use_id", &place)?;
-            let mut parts = Vec::new();
-            if fields.get("content").is_some_and(|given| !given.is_null()) {
-                content(fields.get("content"), &place, &mut parts)?;
-            }
-            let failed = fields
-                .get("is_error")
-                .and_then(Value::as_bool)
-                .unwrap_or(false);
-            Block::ToolResult {
-                id: id.into(),
-                parts,
-                failed,
-            }
-        }
+        "tool_use" => tool_use(fields, &format_args!("{place}.tool_use"))?,
+        "tool_result" => tool_result(fields, &format_args!("{place}.tool_result"))?,
         "thinking" => Block::Reasoning(text(fields, "thinking", place)?.into()),
         "redacted_thinking" => {
             let bytes = attachment::decode(text(fields, "data", place)?)
@@ -131,6 +99,42 @@ fn block<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Bloc
                 ),
             ));
         }
+    })
+}
+
+fn tool_use<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Block<'a>> {
+    let input = match fields.get("input") {
+        Some(input @ Value::Object(_)) => input.clone(),
+        None => return Err(required(format_args!("{place}.input"))),
+        Some(_) => {
+            return Err(wrong(
+                format_args!("{place}.input"),
+                "Input should be a valid dictionary",
+            ));
+        }
+    };
+    let (id, name) = (text(fields, "id", place)?, text(fields, "name", place)?);
+    Ok(Block::ToolUse {
+        id: id.into(),
+        name: name.into(),
+        input,
+    })
+}
+
+fn tool_result<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Block<'a>> {
+    let id = text(fields, "tool_use_id", place)?;
+    let mut parts = Vec::new();
+    if fields.get("content").is_some_and(|given| !given.is_null()) {
+        content(fields.get("content"), place, &mut parts)?;
+    }
+    let failed = fields
+        .get("is_error")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    Ok(Block::ToolResult {
+        id: id.into(),
+        parts,
+        failed,
     })
 }
 

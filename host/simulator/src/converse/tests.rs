@@ -36,230 +36,233 @@ fn after_calls(ids: &[&str], results: &[&str]) -> Value {
     ])
 }
 
+type Change = fn(&mut Value);
+
+/// How a request goes wrong, and how the complaint begins.
+const WRONG: &[(Change, &str)] = &[
+    (
+        |r| r["messages"] = json!([]),
+        "A conversation must start with a user message.",
+    ),
+    (
+        |r| *r = json!({}),
+        "A conversation must start with a user message.",
+    ),
+    (
+        |r| r["messages"][0]["role"] = json!("assistant"),
+        "A conversation must start with a user",
+    ),
+    (
+        |r| {
+            let first = r["messages"][0].clone();
+            r["messages"] = json!([first, first]);
+        },
+        "A conversation must alternate between user and assistant roles.",
+    ),
+    (
+        |r| r["messages"][0]["role"] = json!("tool"),
+        "1 validation error detected: Value 'tool' at 'messages.1.member.role' failed to satisfy \
+             constraint: Member must satisfy enum value set: [user, assistant, system]",
+    ),
+    (
+        |r| r["messages"][0] = json!({"content": []}),
+        "1 validation error detected: Value null at 'messages.1.member.role'",
+    ),
+    (
+        |r| r["messages"][0]["content"] = json!([]),
+        "The content field in the Message object at messages.0 is empty.",
+    ),
+    (
+        |r| r["messages"][0]["content"][0]["text"] = json!("  \n"),
+        "The text field in the ContentBlock object at messages.0.content.0 is blank.",
+    ),
+    (
+        |r| r["messages"][0]["content"][0] = json!({"news": 1}),
+        "The ContentBlock object at messages.0.content.0 must set one of the following keys",
+    ),
+    (
+        |r| {
+            r["messages"][0]["content"][0] =
+                json!({"text": "a", "cachePoint": {"type": "default"}});
+        },
+        "The ContentBlock object at messages.0.content.0 sets more than one key.",
+    ),
+    (
+        |r| {
+            r["messages"][0]["content"][0] =
+                json!({"cachePoint": {"type": "default", "ttl": "2h"}});
+        },
+        "1 validation error detected: Value '2h' at 'messages.0.content.0.cachePoint.ttl'",
+    ),
+    (
+        |r| r["messages"][0]["content"][0] = json!({"image": {"format": "bmp", "source": {}}}),
+        "1 validation error detected: Value 'bmp' at 'messages.0.content.0.image.format'",
+    ),
+    (
+        |r| {
+            r["messages"][0]["content"][0] =
+                json!({"image": {"format": "png", "source": {"bytes": ""}}});
+        },
+        "1 validation error detected: Value '' at 'messages.0.content.0.image.source.bytes'",
+    ),
+    (
+        |r| r["messages"][0]["content"][0] = json!({"document": {"source": {"text": "x"}}}),
+        "1 validation error detected: Value null at 'messages.0.content.0.document.name'",
+    ),
+    (
+        |r| r["system"] = json!([{"text": ""}]),
+        "1 validation error detected: Value '' at 'system.1.member.text'",
+    ),
+    (
+        |r| r["system"] = json!([{}]),
+        "The SystemContentBlock object at system.0 must set one",
+    ),
+    (
+        |r| r["inferenceConfig"] = json!({"maxTokens": 0}),
+        "1 validation error detected: Value '0' at 'inferenceConfig.maxTokens'",
+    ),
+    (
+        |r| r["inferenceConfig"] = json!({"temperature": 1.5}),
+        "1 validation error detected: Value '1.5' at 'inferenceConfig.temperature' failed to \
+             satisfy constraint: Member must have value less than or equal to 1",
+    ),
+    (
+        |r| r["inferenceConfig"] = json!({"topP": -0.1}),
+        "1 validation error detected: Value '-0.1' at 'inferenceConfig.topP'",
+    ),
+    (
+        |r| r["inferenceConfig"] = json!({"stopSequences": [""]}),
+        "1 validation error detected: Value '' at 'inferenceConfig.stopSequences'",
+    ),
+    (
+        |r| r["messages"] = after_calls(&["a"], &["a"]),
+        "The toolConfig field must be defined when using toolUse and toolResult content blocks.",
+    ),
+    (
+        |r| *r = json!({"messages": after_calls(&["a", "b"], &["a"]), "toolConfig": {"tools": [tool()]}}),
+        "Expected toolResult blocks at messages.2.content for the following Ids: b",
+    ),
+    (
+        |r| *r = json!({"messages": after_calls(&["a"], &["a", "b"]), "toolConfig": {"tools": [tool()]}}),
+        "The number of toolResult blocks at messages.2.content exceeds the number of toolUse",
+    ),
+    (
+        |r| {
+            *r =
+                json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}});
+        },
+        "Expected toolResult blocks at messages.2.content for the following Ids: a",
+    ),
+    (
+        |r| *r = json!({"messages": after_calls(&["a", "a"], &["a"]), "toolConfig": {"tools": [tool()]}}),
+        "The toolUse blocks at messages.1.content contain duplicate Ids: a",
+    ),
+    (
+        |r| {
+            let messages = after_calls(&["a"], &["a"]);
+            *r = json!({"messages": messages, "toolConfig": {"tools": [tool()]}});
+            r["messages"][2]["content"][0]["toolResult"]["status"] = json!("error");
+            r["messages"][2]["content"][0]["toolResult"]["content"] = json!([]);
+        },
+        "The content field at messages.2.content.0.toolResult cannot be empty when status value",
+    ),
+    (
+        |r| {
+            let messages = after_calls(&["a"], &["a"]);
+            *r = json!({"messages": messages, "toolConfig": {"tools": [tool()]}});
+            r["messages"][2]["content"][0]["toolResult"]["content"] = json!([{"json": [1]}]);
+        },
+        "The format of the value at messages.2.content.0.toolResult.content.0.json is invalid.",
+    ),
+    (
+        |r| r["toolConfig"] = json!({"tools": []}),
+        "1 validation error detected: Value '[]'",
+    ),
+    (
+        |r| r["toolConfig"] = json!({}),
+        "1 validation error detected: Value null at 'toolConfig.tools'",
+    ),
+    (
+        |r| r["toolConfig"] = json!({"tools": [tool(), tool()]}),
+        "The tool f is already defined at toolConfig.tools.",
+    ),
+    (
+        |r| {
+            r["toolConfig"] = json!({"tools": [tool()]});
+            r["toolConfig"]["tools"][0]["toolSpec"]["name"] = json!("no spaces");
+        },
+        "1 validation error detected: Value 'no spaces' at 'toolConfig.tools.0.toolSpec.name'",
+    ),
+    (
+        |r| {
+            r["toolConfig"] = json!({"tools": [tool()]});
+            r["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"] = json!({});
+        },
+        "The value at toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the \
+             following: object.",
+    ),
+    (
+        |r| r["toolConfig"] = json!({"tools": [tool()], "toolChoice": {"tool": {"name": "g"}}}),
+        "The tool g named at toolConfig.toolChoice.tool.name is not defined",
+    ),
+    (
+        |r| r["toolConfig"] = json!({"tools": [tool()], "toolChoice": {}}),
+        "The ToolChoice object at toolConfig.toolChoice must set one",
+    ),
+    (
+        |r| r["serviceTier"] = json!({"type": "gold"}),
+        "1 validation error detected: Value 'gold'",
+    ),
+    (
+        |r| r["performanceConfig"] = json!({"latency": "warp"}),
+        "1 validation error detected: Value 'warp'",
+    ),
+    (
+        |r| r["requestMetadata"] = json!({}),
+        "1 validation error detected: Value '{}' at 'requestMetadata'",
+    ),
+    (
+        |r| r["additionalModelResponseFieldPaths"] = json!(["stop"]),
+        "The JSON pointer \"stop\" in additionalModelResponseFieldPaths is not valid.",
+    ),
+    (
+        |r| r["guardrailConfig"] = json!({"guardrailIdentifier": "g"}),
+        "The guardrail identifier and the guardrail version must be given together.",
+    ),
+    (
+        |r| {
+            r["additionalModelRequestFields"] =
+                json!({"thinking": {"type": "enabled", "budget_tokens": 10}});
+        },
+        "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
+    ),
+    (
+        |r| {
+            r["inferenceConfig"] = json!({"maxTokens": 1024});
+            r["additionalModelRequestFields"] =
+                json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
+        },
+        "`max_tokens` must be greater than `thinking.budget_tokens`.",
+    ),
+    (
+        |r| {
+            r["outputConfig"] = json!({"textFormat": {"type": "json_schema", "structure":
+                {"jsonSchema": {"schema": "{"}}}});
+        },
+        "The value at outputConfig.textFormat.structure.jsonSchema.schema is not valid JSON",
+    ),
+    (
+        |r| {
+            let point = json!({"cachePoint": {"type": "default"}});
+            r["messages"][0]["content"] = json!([{"text": "a"}, point, point, point, point, point]);
+        },
+        "A maximum of 4 cache points may be provided.",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_said_as_aws_says_it() {
-    type Change = fn(&mut Value);
-    let cases: &[(Change, &str)] = &[
-        (
-            |r| r["messages"] = json!([]),
-            "A conversation must start with a user message.",
-        ),
-        (
-            |r| *r = json!({}),
-            "A conversation must start with a user message.",
-        ),
-        (
-            |r| r["messages"][0]["role"] = json!("assistant"),
-            "A conversation must start with a user",
-        ),
-        (
-            |r| {
-                let first = r["messages"][0].clone();
-                r["messages"] = json!([first, first]);
-            },
-            "A conversation must alternate between user and assistant roles.",
-        ),
-        (
-            |r| r["messages"][0]["role"] = json!("tool"),
-            "1 validation error detected: Value 'tool' at 'messages.1.member.role' failed to satisfy \
-             constraint: Member must satisfy enum value set: [user, assistant, system]",
-        ),
-        (
-            |r| r["messages"][0] = json!({"content": []}),
-            "1 validation error detected: Value null at 'messages.1.member.role'",
-        ),
-        (
-            |r| r["messages"][0]["content"] = json!([]),
-            "The content field in the Message object at messages.0 is empty.",
-        ),
-        (
-            |r| r["messages"][0]["content"][0]["text"] = json!("  \n"),
-            "The text field in the ContentBlock object at messages.0.content.0 is blank.",
-        ),
-        (
-            |r| r["messages"][0]["content"][0] = json!({"news": 1}),
-            "The ContentBlock object at messages.0.content.0 must set one of the following keys",
-        ),
-        (
-            |r| {
-                r["messages"][0]["content"][0] =
-                    json!({"text": "a", "cachePoint": {"type": "default"}});
-            },
-            "The ContentBlock object at messages.0.content.0 sets more than one key.",
-        ),
-        (
-            |r| {
-                r["messages"][0]["content"][0] =
-                    json!({"cachePoint": {"type": "default", "ttl": "2h"}});
-            },
-            "1 validation error detected: Value '2h' at 'messages.0.content.0.cachePoint.ttl'",
-        ),
-        (
-            |r| r["messages"][0]["content"][0] = json!({"image": {"format": "bmp", "source": {}}}),
-            "1 validation error detected: Value 'bmp' at 'messages.0.content.0.image.format'",
-        ),
-        (
-            |r| {
-                r["messages"][0]["content"][0] =
-                    json!({"image": {"format": "png", "source": {"bytes": ""}}});
-            },
-            "1 validation error detected: Value '' at 'messages.0.content.0.image.source.bytes'",
-        ),
-        (
-            |r| r["messages"][0]["content"][0] = json!({"document": {"source": {"text": "x"}}}),
-            "1 validation error detected: Value null at 'messages.0.content.0.document.name'",
-        ),
-        (
-            |r| r["system"] = json!([{"text": ""}]),
-            "1 validation error detected: Value '' at 'system.1.member.text'",
-        ),
-        (
-            |r| r["system"] = json!([{}]),
-            "The SystemContentBlock object at system.0 must set one",
-        ),
-        (
-            |r| r["inferenceConfig"] = json!({"maxTokens": 0}),
-            "1 validation error detected: Value '0' at 'inferenceConfig.maxTokens'",
-        ),
-        (
-            |r| r["inferenceConfig"] = json!({"temperature": 1.5}),
-            "1 validation error detected: Value '1.5' at 'inferenceConfig.temperature' failed to \
-             satisfy constraint: Member must have value less than or equal to 1",
-        ),
-        (
-            |r| r["inferenceConfig"] = json!({"topP": -0.1}),
-            "1 validation error detected: Value '-0.1' at 'inferenceConfig.topP'",
-        ),
-        (
-            |r| r["inferenceConfig"] = json!({"stopSequences": [""]}),
-            "1 validation error detected: Value '' at 'inferenceConfig.stopSequences'",
-        ),
-        (
-            |r| r["messages"] = after_calls(&["a"], &["a"]),
-            "The toolConfig field must be defined when using toolUse and toolResult content blocks.",
-        ),
-        (
-            |r| *r = json!({"messages": after_calls(&["a", "b"], &["a"]), "toolConfig": {"tools": [tool()]}}),
-            "Expected toolResult blocks at messages.2.content for the following Ids: b",
-        ),
-        (
-            |r| *r = json!({"messages": after_calls(&["a"], &["a", "b"]), "toolConfig": {"tools": [tool()]}}),
-            "The number of toolResult blocks at messages.2.content exceeds the number of toolUse",
-        ),
-        (
-            |r| {
-                *r = json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}});
-            },
-            "Expected toolResult blocks at messages.2.content for the following Ids: a",
-        ),
-        (
-            |r| *r = json!({"messages": after_calls(&["a", "a"], &["a"]), "toolConfig": {"tools": [tool()]}}),
-            "The toolUse blocks at messages.1.content contain duplicate Ids: a",
-        ),
-        (
-            |r| {
-                let messages = after_calls(&["a"], &["a"]);
-                *r = json!({"messages": messages, "toolConfig": {"tools": [tool()]}});
-                r["messages"][2]["content"][0]["toolResult"]["status"] = json!("error");
-                r["messages"][2]["content"][0]["toolResult"]["content"] = json!([]);
-            },
-            "The content field at messages.2.content.0.toolResult cannot be empty when status value",
-        ),
-        (
-            |r| {
-                let messages = after_calls(&["a"], &["a"]);
-                *r = json!({"messages": messages, "toolConfig": {"tools": [tool()]}});
-                r["messages"][2]["content"][0]["toolResult"]["content"] = json!([{"json": [1]}]);
-            },
-            "The format of the value at messages.2.content.0.toolResult.content.0.json is invalid.",
-        ),
-        (
-            |r| r["toolConfig"] = json!({"tools": []}),
-            "1 validation error detected: Value '[]'",
-        ),
-        (
-            |r| r["toolConfig"] = json!({}),
-            "1 validation error detected: Value null at 'toolConfig.tools'",
-        ),
-        (
-            |r| r["toolConfig"] = json!({"tools": [tool(), tool()]}),
-            "The tool f is already defined at toolConfig.tools.",
-        ),
-        (
-            |r| {
-                r["toolConfig"] = json!({"tools": [tool()]});
-                r["toolConfig"]["tools"][0]["toolSpec"]["name"] = json!("no spaces");
-            },
-            "1 validation error detected: Value 'no spaces' at 'toolConfig.tools.0.toolSpec.name'",
-        ),
-        (
-            |r| {
-                r["toolConfig"] = json!({"tools": [tool()]});
-                r["toolConfig"]["tools"][0]["toolSpec"]["inputSchema"]["json"] = json!({});
-            },
-            "The value at toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the \
-             following: object.",
-        ),
-        (
-            |r| r["toolConfig"] = json!({"tools": [tool()], "toolChoice": {"tool": {"name": "g"}}}),
-            "The tool g named at toolConfig.toolChoice.tool.name is not defined",
-        ),
-        (
-            |r| r["toolConfig"] = json!({"tools": [tool()], "toolChoice": {}}),
-            "The ToolChoice object at toolConfig.toolChoice must set one",
-        ),
-        (
-            |r| r["serviceTier"] = json!({"type": "gold"}),
-            "1 validation error detected: Value 'gold'",
-        ),
-        (
-            |r| r["performanceConfig"] = json!({"latency": "warp"}),
-            "1 validation error detected: Value 'warp'",
-        ),
-        (
-            |r| r["requestMetadata"] = json!({}),
-            "1 validation error detected: Value '{}' at 'requestMetadata'",
-        ),
-        (
-            |r| r["additionalModelResponseFieldPaths"] = json!(["stop"]),
-            "The JSON pointer \"stop\" in additionalModelResponseFieldPaths is not valid.",
-        ),
-        (
-            |r| r["guardrailConfig"] = json!({"guardrailIdentifier": "g"}),
-            "The guardrail identifier and the guardrail version must be given together.",
-        ),
-        (
-            |r| {
-                r["additionalModelRequestFields"] =
-                    json!({"thinking": {"type": "enabled", "budget_tokens": 10}});
-            },
-            "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
-        ),
-        (
-            |r| {
-                r["inferenceConfig"] = json!({"maxTokens": 1024});
-                r["additionalModelRequestFields"] =
-                    json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
-            },
-            "`max_tokens` must be greater than `thinking.budget_tokens`.",
-        ),
-        (
-            |r| {
-                r["outputConfig"] = json!({"textFormat": {"type": "json_schema", "structure":
-                {"jsonSchema": {"schema": "{"}}}});
-            },
-            "The value at outputConfig.textFormat.structure.jsonSchema.schema is not valid JSON",
-        ),
-        (
-            |r| {
-                let point = json!({"cachePoint": {"type": "default"}});
-                r["messages"][0]["content"] =
-                    json!([{"text": "a"}, point, point, point, point, point]);
-            },
-            "A maximum of 4 cache points may be provided.",
-        ),
-    ];
-    for (at, (change, expected)) in cases.iter().enumerate() {
+    for (at, (change, expected)) in WRONG.iter().enumerate() {
         let request = asked(change);
         let (name, message) = refused(&request);
         assert_eq!(

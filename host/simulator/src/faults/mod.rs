@@ -25,6 +25,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Reads a list of faults from JSON, as `PUT /sim/v1/faults` takes it.
+    pub fn read_list(json: &[u8]) -> Result<Vec<Self>, BadFault> {
+        read(json)
+    }
+
     /// A fault that hits every call of a model.
     pub fn always(model: impl Into<String>, kind: FaultKind) -> Self {
         Self {

@@ -28,6 +28,9 @@ const COMMON: &[&str] = &[
     "would", "write", "your",
 ];
 
+/// Of [`COMMON`].
+const LONGEST_COMMON: usize = 7;
+
 /// The words of a message that a reply takes up: its longest, in the order they came.
 pub(super) fn topics(text: &str) -> Vec<String> {
     let mut from = text.len().saturating_sub(SEARCHED);
@@ -39,18 +42,19 @@ pub(super) fn topics(text: &str) -> Vec<String> {
     for (place, word) in text[from..].split(|c| !part_of_word(c)).enumerate() {
         let word = word.trim_matches('-');
         let length = word.chars().count();
-        let known = |other: &str| word.eq_ignore_ascii_case(other);
-        if !(4..=40).contains(&length)
-            || COMMON.iter().any(|common| known(common))
-            || best.iter().any(|(_, _, other)| known(other))
-        {
-            continue;
-        }
         // The longest first; of equals the one that came first.
         let at = best
             .iter()
             .position(|(l, ..)| *l < length)
             .unwrap_or(best.len());
+        let known = |other: &str| word.eq_ignore_ascii_case(other);
+        if at == TOPICS
+            || !(4..=40).contains(&length)
+            || (length <= LONGEST_COMMON && COMMON.iter().any(|common| known(common)))
+            || best.iter().any(|(_, _, other)| known(other))
+        {
+            continue;
+        }
         best.insert(at, (length, place, word));
         best.truncate(TOPICS);
     }
@@ -207,6 +211,14 @@ pub(super) fn announcement(model: &str, tools: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn common_words_are_no_longer_than_is_said() {
+        assert_eq!(
+            COMMON.iter().map(|word| word.len()).max(),
+            Some(LONGEST_COMMON)
+        );
+    }
 
     #[test]
     fn topics_are_the_longest_words_in_their_order() {

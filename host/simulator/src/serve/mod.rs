@@ -39,8 +39,11 @@ use crate::target::Resolver;
 use service::Service;
 use socket::Socket;
 
-/// How long the head of a request may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a new connection may be silent.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the head of a request may take, counted from the answer before it: longer than clients
+/// keep idle connections, so that none is closed under their hands.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(330);
 /// What the head of a request may weigh.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Streams that one HTTP/2 connection may have open.
@@ -174,7 +177,7 @@ impl Simulator {
         // Answers are written whole; waiting to fill packets only delays them.
         let _ = stream.set_nodelay(true);
         let reset = Arc::new(AtomicBool::new(false));
-        let socket = Socket::new(stream, Arc::clone(&reset), HEAD_TIMEOUT);
+        let socket = Socket::new(stream, Arc::clone(&reset), FIRST_BYTE_TIMEOUT);
         let service = Arc::clone(&self.service);
         let service = service_fn(move |request| {
             let (service, reset) = (Arc::clone(&service), Arc::clone(&reset));

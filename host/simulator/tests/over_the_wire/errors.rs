@@ -85,9 +85,12 @@ async fn shapes_are_checked_before_meaning() {
     assert_eq!(broken.error(), (400, "ValidationException", expected));
 }
 
-#[tokio::test]
-async fn what_a_model_cannot_take_is_refused() {
-    let running = Running::start(Config::new(date(2025, 1, 1))).await;
+const TITAN: &str = "amazon.titan-text-express-v1";
+const MICRO: &str = "amazon.nova-micro-v1:0";
+const JURASSIC: &str = "ai21.j2-ultra-v1";
+
+/// Model, operation, request, and how the complaint begins.
+fn too_much() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let with = |field: &str, value: Value| {
         let mut request = converse("hi");
         request[field] = value;
@@ -95,77 +98,78 @@ async fn what_a_model_cannot_take_is_refused() {
     };
     let schema = json!({"json": {"type": "object"}});
     let tools = json!({"tools": [{"toolSpec": {"name": "f", "inputSchema": schema}}]});
-    let system = json!([{"text": "be brief"}]);
     let long = json!({"messages": [
         {"role": "user", "content": [{"text": "hi"}]},
         {"role": "assistant", "content": [{"text": "ho"}]},
         {"role": "user", "content": [{"text": "hi"}]},
     ]});
-    let titan = "amazon.titan-text-express-v1";
-    for (model, operation, request, expected) in [
+    let image = json!({"image": {"format": "png", "source": {"bytes": "iVBORw0KGgo="}}});
+    vec![
         (
-            titan,
+            TITAN,
             "converse",
-            with("system", system),
+            with("system", json!([{"text": "be brief"}])),
             "This model doesn't support system messages.",
         ),
         (
-            titan,
+            TITAN,
             "converse",
             with("toolConfig", tools),
             "This model doesn't support tool use.",
         ),
         (
-            "ai21.j2-ultra-v1",
-            "converse",
-            long,
-            "This model doesn't support conversation history.",
-        ),
-        (
-            "ai21.j2-ultra-v1",
-            "converse-stream",
-            converse("hi"),
-            "The model is unsupported for streaming.",
-        ),
-        (
-            titan,
+            TITAN,
             "converse",
             with("inferenceConfig", json!({"maxTokens": 8001})),
             "The maximum tokens you requested exceeds the model limit of 8000.",
         ),
         (
-            titan,
+            TITAN,
             "converse",
             converse(&"word ".repeat(42_001)),
             "Input is too long for requested model.",
         ),
         (
-            "amazon.nova-micro-v1:0",
+            JURASSIC,
             "converse",
-            json!({"messages": [{"role": "user", "content": [
-             {"image": {"format": "png", "source": {"bytes": "iVBORw0KGgo="}}}]}]}),
+            long,
+            "This model doesn't support conversation history.",
+        ),
+        (
+            JURASSIC,
+            "converse-stream",
+            converse("hi"),
+            "The model is unsupported for streaming.",
+        ),
+        (
+            MICRO,
+            "converse",
+            json!({"messages": [{"role": "user", "content": [image]}]}),
             "This model doesn't support the image content block",
         ),
         (
-            "amazon.nova-micro-v1:0",
+            MICRO,
             "invoke",
             json!({}),
             "The simulator has no InvokeModel body for",
         ),
         (
-            "amazon.nova-micro-v1:0",
+            MICRO,
             "count-tokens",
             json!({"input": {"converse": {}}}),
             "The provided model doesn't support counting tokens.",
         ),
-    ] {
-        let (status, name, message) = {
-            let answer = running.call(model, operation, &request).await;
-            let (status, name, message) = answer.error();
-            (status, name.to_owned(), message)
-        };
+    ]
+}
+
+#[tokio::test]
+async fn what_a_model_cannot_take_is_refused() {
+    let running = Running::start(Config::new(date(2025, 1, 1))).await;
+    for (model, operation, request, expected) in too_much() {
+        let answer = running.call(model, operation, &request).await;
+        let (status, name, message) = answer.error();
         assert_eq!(
-            (status, &*name),
+            (status, name),
             (400, "ValidationException"),
             "{model} {message}"
         );

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod billing;
+mod booking;
 mod client;
 mod errors;
 mod faults;

@@ -135,6 +135,38 @@ async fn converse_streams_what_it_answers() {
     }
 }
 
+/// The content of a message, put together from its events.
+fn content(events: &[Value]) -> Value {
+    let mut blocks: Vec<Value> = Vec::new();
+    for event in events {
+        if let Some(block) = event.get("content_block") {
+            blocks.push(block.clone());
+        }
+        if event["type"] != "content_block_delta" {
+            continue;
+        }
+        let index = usize::try_from(event["index"].as_u64().unwrap()).unwrap();
+        for (from, to) in [
+            ("text", "text"),
+            ("thinking", "thinking"),
+            ("signature", "signature"),
+            ("partial_json", "input"),
+        ] {
+            if let Some(more) = event["delta"].get(from) {
+                let was = blocks[index][to].as_str().unwrap_or_default().to_owned();
+                blocks[index][to] = json!(was + more.as_str().unwrap());
+            }
+        }
+    }
+    for block in blocks
+        .iter_mut()
+        .filter(|block| block["type"] == "tool_use")
+    {
+        block["input"] = serde_json::from_str(block["input"].as_str().unwrap()).unwrap();
+    }
+    json!(blocks)
+}
+
 #[tokio::test]
 async fn claude_streams_what_it_answers() {
     let running = Running::today().await;
@@ -180,31 +212,7 @@ async fn claude_streams_what_it_answers() {
             delta["usage"]["output_tokens"],
             message["usage"]["output_tokens"]
         );
-        let mut blocks: Vec<Value> = of("content_block_start")
-            .iter()
-            .map(|e| e["content_block"].clone())
-            .collect();
-        for event in of("content_block_delta") {
-            let index = usize::try_from(event["index"].as_u64().unwrap()).unwrap();
-            for (from, to) in [
-                ("text", "text"),
-                ("thinking", "thinking"),
-                ("signature", "signature"),
-                ("partial_json", "input"),
-            ] {
-                if let Some(more) = event["delta"].get(from) {
-                    let was = blocks[index][to].as_str().unwrap_or_default().to_owned();
-                    blocks[index][to] = json!(was + more.as_str().unwrap());
-                }
-            }
-        }
-        for block in blocks
-            .iter_mut()
-            .filter(|block| block["type"] == "tool_use")
-        {
-            block["input"] = serde_json::from_str(block["input"].as_str().unwrap()).unwrap();
-        }
-        assert_eq!(json!(blocks), message["content"], "{body}");
+        assert_eq!(content(&events), message["content"], "{body}");
         let metrics = &events.last().unwrap()["amazon-bedrock-invocationMetrics"];
         assert_eq!(
             metrics["inputTokenCount"].to_string(),

@@ -1,0 +1,138 @@
+//! Puts the gateway together.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use jiff::civil::Date;
+use kairos_bedrock::catalogue::{self, View};
+use kairos_bedrock::client::Client;
+use kairos_bedrock::credentials::{self, CredentialSource};
+use kairos_bedrock::endpoint::{Endpoint, endpoint};
+use kairos_pipeline::gateway::{Gateway, Load, Settings};
+use kairos_pipeline::history::History;
+use kairos_pipeline::ledger::MemoryLedger;
+use kairos_pipeline::models::Catalogue;
+use kairos_pipeline::policy::Router;
+use kairos_pipeline::record::Records;
+use kairos_pipeline::routers;
+use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::load::Loader;
+use kairos_sandbox::wasm::WasmEngine;
+
+use crate::config::{Config, EndedModels};
+use crate::edge::App;
+use crate::keys::ConfiguredKeys;
+use crate::telemetry::{Metrics, Telemetry};
+
+/// Something of the gateway cannot be put together; says what, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct AssemblyError(pub(crate) String);
+
+impl AssemblyError {
+    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The model side: where Bedrock is, and as whom it is called.
+pub(crate) struct ModelSide {
+    pub(crate) region: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) credentials: CredentialSource,
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Finds region, endpoint and credentials in configuration and environment.
+pub(crate) async fn model_side(config: &Config) -> Result<ModelSide, AssemblyError> {
+    let region = region(config).await?;
+    let endpoint = endpoint(&region, variable).map_err(AssemblyError::of)?;
+    let credentials = CredentialSource::find(&region, variable).await.map_err(AssemblyError::of)?;
+    Ok(ModelSide { region, endpoint, credentials })
+}
+
+/// The region that is called.
+pub(crate) async fn region(config: &Config) -> Result<String, AssemblyError> {
+    let region = match &config.upstream.region {
+        Some(region) => Some(region.clone()),
+        None => credentials::region(variable).await,
+    };
+    let region = region.ok_or_else(|| {
+        AssemblyError("no AWS region: set AWS_REGION (for example AWS_REGION=us-east-1), or `region` under [upstream] in kairos.toml".to_owned())
+    })?;
+    let plain = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if plain && (1..=32).contains(&region.len()) { Ok(region) } else { Err(AssemblyError(format!("{region:?} is not the name of an AWS region"))) }
+}
+
+/// Today, in UTC, unless the configuration says otherwise.
+pub(crate) fn as_of(config: &Config) -> Date {
+    config.models.as_of.unwrap_or_else(|| jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
+}
+
+/// The catalogue, for a region and a date.
+pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
+    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
+    let view = View { region, as_of, names: &names, auto: config.models.auto.as_deref() };
+    catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| AssemblyError(format!("models: {error}")))
+}
+
+/// Milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What loading policies needs.
+pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyError> {
+    let limits = Arc::new(config.policy_limits());
+    let folder = config.data.join("compiled-policies");
+    if cache {
+        std::fs::create_dir_all(&folder).map_err(|error| AssemblyError(format!("{}: {error}", folder.display())))?;
+    }
+    let folder = std::fs::canonicalize(&folder).ok().filter(|_| cache);
+    let wasm = WasmEngine::new(Arc::clone(&limits), folder.as_deref()).map_err(AssemblyError::of)?;
+    let configs = config.policies.config.iter().map(|(slot, table)| {
+        serde_json::to_string(table).map(|json| (slot.clone(), json)).map_err(AssemblyError::of)
+    });
+    let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
+    Ok(Loader { limits, wasm, grants: config.grants(), kv: Arc::default(), configs: Arc::new(configs) })
+}
+
+/// Puts the gateway together.
+pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
+    let catalogue = read_catalogue(&config, &side.region, as_of(&config))?;
+    let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
+    let client = Arc::new(client.map_err(AssemblyError::of)?);
+    let native: Arc<dyn Router> = Arc::new(routers::Task::default());
+    let started = std::time::Instant::now();
+    let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let policies = PolicyHost::new(loader(&config, true)?, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
+    let metrics = Arc::new(Metrics::new());
+    let models = catalogue.models.len();
+    let gateway = Gateway {
+        keys: Arc::new(ConfiguredKeys::new(&config.auth)),
+        policies: Arc::clone(&policies) as _,
+        native,
+        upstream: Arc::clone(&client) as _,
+        ledger: Arc::new(MemoryLedger::default()),
+        catalogue: ArcSwap::from_pointee(catalogue),
+        history: History::new(models),
+        records: Records::new(config.limits.records),
+        observer: Arc::new(Telemetry { metrics: Arc::clone(&metrics) }),
+        load: Load::new(models),
+        settings: Settings {
+            draw_salt: rand::random(),
+            resolve_ended_models: config.models.ended == EndedModels::Resolve,
+            keep_alive: config.limits.sign_of_life_seconds.duration(),
+            most_in_flight: config.limits.in_flight,
+            ..Settings::default()
+        },
+        clock: Arc::new(unix_ms),
+    };
+    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, metrics, config)))
+}

@@ -1,0 +1,99 @@
+//! `kairos demo`.
+
+use std::path::Path;
+
+use jiff::civil::{Date, date};
+use kairos_bedrock::credentials::{Authority, CredentialSource};
+use kairos_bedrock::endpoint::Endpoint;
+use kairos_bedrock::sigv4::SigningCredentials;
+use kairos_simulator::AccessKey;
+
+use super::simulate::PaceName;
+use super::{Failed, say_listening, serve, simulate, told_to_stop, try_lines};
+use crate::assemble::{self, ModelSide};
+use crate::config::{Config, Flags};
+
+/// Run a simulated Bedrock and the gateway in front of it, and say what to try
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kairos demo
+  kairos demo --pace lifelike              answers come as fast as models write
+  kairos demo --listen 127.0.0.1:9000 --data ./demo-data
+
+Needs no AWS account and leaves nothing behind, unless --data or --policies name a folder.")]
+pub(super) struct Demo {
+    #[command(flatten)]
+    flags: Flags,
+    /// How fast answers come
+    #[arg(long, value_enum, default_value = "instant")]
+    pace: PaceName,
+}
+
+/// The demo's day: the seeds' three families all answer on it, by their successors.
+const DAY: Date = date(2026, 11, 23);
+const REGION: &str = "us-east-1";
+
+/// Policies that the demo brings along, and the name under which each is laid out.
+const EXAMPLES: [(&str, &str); 2] = [
+    ("task.rhai", include_str!("../../../../policies/task.rhai")),
+    ("score.rhai", include_str!("../../../../policies/score.rhai")),
+];
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<(), Failed> {
+        let mut config = Config::read(&self.flags, |name| std::env::var(name).ok())
+            .map_err(|error| Failed::usage(error.to_string()))?;
+        config.models.as_of.get_or_insert(DAY);
+        let fresh = tempfile::Builder::new().prefix("kairos-demo-").tempdir().map_err(cannot("a temporary folder"))?;
+        if self.flags.data.is_none() {
+            config.data = fresh.path().join("data");
+        }
+        let examples = fresh.path().join("examples");
+        lay_out(&examples, &EXAMPLES)?;
+        if config.policies.folder.is_none() {
+            let folder = fresh.path().join("policies");
+            lay_out(&folder, &[("router.rhai", EXAMPLES[0].1)])?;
+            config.policies.folder = Some(folder);
+        }
+        let policies = config.policies.folder.clone().unwrap_or_default();
+
+        let simulator = simulate::bind(simulate::config(config.models.as_of.unwrap_or(DAY), self.pace, Vec::new())).await?;
+        let bedrock = simulator.addr();
+        let key = AccessKey::documented().into_iter().next().ok_or_else(|| Failed::new("the simulator has no key"))?;
+        let key = SigningCredentials { access_key_id: key.id, secret: key.secret, session_token: key.session_token };
+        let side = ModelSide {
+            region: REGION.to_owned(),
+            endpoint: Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() },
+            credentials: CredentialSource::fixed(Authority::Keys(key)),
+        };
+        let app = assemble::assemble(config, side)?;
+        let _watching = serve::watch(&app)?;
+        let listening = serve::bind(&app).await?;
+        let address = listening.address();
+        let (stop_simulator, stopped) = tokio::sync::oneshot::channel::<()>();
+        let simulating = tokio::spawn(simulator.run(async {
+            let _ = stopped.await;
+        }));
+        let ready = || {
+            say_listening(address);
+            print!("{}", try_lines::text(address, bedrock, &policies, &examples));
+        };
+        serve::serve(app, listening, ready, told_to_stop()).await;
+        drop(stop_simulator);
+        let _ = simulating.await;
+        Ok(())
+    }
+}
+
+fn cannot(what: &'static str) -> impl Fn(std::io::Error) -> Failed {
+    move |error| Failed::new(format!("{what} cannot be written: {error}"))
+}
+
+fn lay_out(folder: &Path, files: &[(&str, &str)]) -> Result<(), Failed> {
+    std::fs::create_dir_all(folder).map_err(cannot("a folder of policies"))?;
+    for (name, text) in files {
+        std::fs::write(folder.join(name), text).map_err(cannot("a policy"))?;
+    }
+    Ok(())
+}

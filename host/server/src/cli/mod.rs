@@ -1,0 +1,136 @@
+//! The command line.
+
+mod demo;
+mod models;
+mod policy;
+mod serve;
+mod simulate;
+mod try_lines;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::assemble::AssemblyError;
+use crate::telemetry::LogFormat;
+
+/// An inference gateway for AWS Bedrock whose every judgement is a policy that you can swap.
+#[derive(Debug, Parser)]
+#[command(name = "kairos", version, propagate_version = true, arg_required_else_help = true, after_help = "\
+Examples:
+  kairos demo                              try it: no AWS account needed
+  kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
+  kairos policy check ./policies/router.rhai
+  kairos models --check-access             which models there are, and which you may call
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy")]
+pub(crate) struct Cli {
+    /// How log lines look [default: text on a terminal, else json]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a simulated Bedrock and the gateway in front of it, and say what to try
+    Demo(demo::Demo),
+    /// Run the gateway
+    Serve(serve::Serve),
+    /// Run a simulated Bedrock: real wire and signatures, invented answers, its own bill
+    Simulate(simulate::Simulate),
+    /// List the models: what is asked for, what answers, what it costs
+    Models(models::Models),
+    /// Work with policies
+    #[command(subcommand)]
+    Policy(policy::Policy),
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    message: String,
+    code: u8,
+}
+
+impl Failed {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 1 }
+    }
+
+    /// Wrong usage: nothing was tried.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 2 }
+    }
+}
+
+impl From<AssemblyError> for Failed {
+    fn from(error: AssemblyError) -> Self {
+        Self::new(error.0)
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let log = crate::telemetry::start_log(cli.log_format);
+    let done = match cli.command {
+        Command::Demo(demo) => on_runtime(demo.run()),
+        Command::Serve(serve) => on_runtime(serve.run()),
+        Command::Simulate(simulate) => on_runtime(simulate.run()),
+        Command::Models(models) => on_runtime(models.run()),
+        Command::Policy(policy) => policy.run(),
+    };
+    // Log lines are out before the last word.
+    drop(log);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            if !failed.message.is_empty() {
+                eprintln!("kairos: {}", failed.message);
+            }
+            ExitCode::from(failed.code)
+        }
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("kairos")
+        // Policies run on these threads: unoptimised scripts need more than the usual.
+        .thread_stack_size(kairos_sandbox::host::THREAD_STACK)
+        .enable_all()
+        .build()
+        .map_err(|error| Failed::new(format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(Box::pin(work))
+}
+
+/// Resolves when the process is told to stop.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Says that a server is ready. Whoever starts one waits for this line.
+fn say_listening(address: std::net::SocketAddr) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout();
+    // Nobody to tell is no reason not to serve.
+    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

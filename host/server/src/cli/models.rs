@@ -1,0 +1,188 @@
+//! `kairos models`.
+
+use kairos_bedrock::access::{Access, Checker};
+use kairos_bedrock::client::Client;
+use kairos_dialects::outline::ServiceTier;
+use kairos_pipeline::models::{Answering, Catalogue, Model};
+use kairos_pipeline::money::Picodollars;
+use serde::Serialize;
+
+use super::Failed;
+use crate::assemble;
+use crate::config::{Config, Flags};
+
+/// List the models: what is asked for, what answers, what it costs
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kairos models                            the models that answer in your region, and those that ended
+  kairos models --as-of 2026-12-01         … on another day
+  kairos models --check-access             ask Bedrock which of them your credentials may call; costs nothing
+  kairos models --json")]
+pub(super) struct Models {
+    /// Configuration file [default: kairos.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// The region to look from [default: that of your AWS environment, else us-east-1]
+    #[arg(long)]
+    region: Option<String>,
+    /// The day to look at [default: today, UTC]
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<jiff::civil::Date>,
+    /// Ask Bedrock, for each model that answers, whether your credentials may call it
+    #[arg(long)]
+    check_access: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A model, for people and programs.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: String,
+    name: String,
+    family: &'static str,
+    aliases: Vec<String>,
+    /// `active`, `legacy` (its end is known) or `ended`.
+    status: &'static str,
+    ends: Option<String>,
+    /// What is called when this model is asked for.
+    answers: Option<String>,
+    route: Option<&'static str>,
+    /// US dollars per million tokens.
+    input_usd_per_million: Option<String>,
+    output_usd_per_million: Option<String>,
+    max_input_tokens: u32,
+    max_output_tokens: u32,
+    capabilities: Vec<&'static str>,
+    strengths: Vec<&'static str>,
+    /// Place among the models offered for `auto`.
+    auto: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<String>,
+}
+
+impl Models {
+    pub(super) async fn run(self) -> Result<(), Failed> {
+        let flags = Flags { config: self.config.clone(), ..Flags::default() };
+        let mut config = Config::read(&flags, |name| std::env::var(name).ok())
+            .map_err(|error| Failed::usage(error.to_string()))?;
+        if self.region.is_some() {
+            config.upstream.region.clone_from(&self.region);
+        }
+        if self.as_of.is_some() {
+            config.models.as_of = self.as_of;
+        }
+        let as_of = assemble::as_of(&config);
+        if self.check_access {
+            let side = assemble::model_side(&config).await?;
+            let catalogue = assemble::read_catalogue(&config, &side.region, as_of)?;
+            let mut rows = rows(&catalogue);
+            let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
+            check_access(&client.map_err(assemble::AssemblyError::of)?, &mut rows).await?;
+            return self.print(&rows, &catalogue);
+        }
+        let region = region_or_default(&config);
+        let catalogue = assemble::read_catalogue(&config, &region, as_of)?;
+        self.print(&rows(&catalogue), &catalogue)
+    }
+
+    fn print(&self, rows: &[Row], catalogue: &Catalogue) -> Result<(), Failed> {
+        if self.json {
+            let text = serde_json::to_string_pretty(rows).map_err(|error| Failed::new(error.to_string()))?;
+            println!("{text}");
+            return Ok(());
+        }
+        println!("Models from {} on {}; US dollars per million tokens\n", catalogue.region, catalogue.as_of);
+        let mut table = vec![["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO"].map(str::to_owned).to_vec()];
+        for row in rows {
+            let status = match (&row.ends, row.status) {
+                (Some(ends), "ended") => format!("ended {ends}"),
+                (Some(ends), _) => format!("ends {ends}"),
+                (None, status) => status.to_owned(),
+            };
+            let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
+            let auto = row.auto.map_or(String::new(), |place| (place + 1).to_string());
+            table.push(vec![row.id.clone(), status, text(&row.answers), text(&row.input_usd_per_million), text(&row.output_usd_per_million), auto]);
+        }
+        if self.check_access {
+            table[0].push("ACCESS".to_owned());
+            for (line, row) in table[1..].iter_mut().zip(rows) {
+                line.push(row.access.clone().unwrap_or_default());
+            }
+        }
+        print_table(&table);
+        Ok(())
+    }
+}
+
+/// Looking at the catalogue needs no AWS set-up.
+fn region_or_default(config: &Config) -> String {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = ["AWS_BEDROCK_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"];
+    config.upstream.region.clone().or_else(|| names.into_iter().find_map(set)).unwrap_or_else(|| "us-east-1".to_owned())
+}
+
+fn rows(catalogue: &Catalogue) -> Vec<Row> {
+    catalogue.models.iter().map(|model| row(catalogue, model)).collect()
+}
+
+fn row(catalogue: &Catalogue, model: &Model) -> Row {
+    let target = match catalogue.answering(&model.id) {
+        Answering::Target { target, .. } => Some(&catalogue.targets[target]),
+        Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
+    };
+    let rates = target.and_then(|target| target.prices.rates(ServiceTier::Standard, 0));
+    // A picodollar a token is a microdollar a million.
+    let per_million = |rate: u64| rate.checked_mul(1_000_000).map(|amount| Picodollars(amount).to_string());
+    Row {
+        id: model.id.to_string(),
+        name: model.name.clone(),
+        family: model.family.name(),
+        aliases: model.aliases.clone(),
+        status: match (model.active, &model.ends) {
+            (false, _) => "ended",
+            (true, Some(_)) => "legacy",
+            (true, None) => "active",
+        },
+        ends: model.ends.clone(),
+        answers: target.map(|target| target.invocation_id.to_string()),
+        route: target.map(|target| target.route.name()),
+        input_usd_per_million: rates.and_then(|rates| per_million(rates.input)),
+        output_usd_per_million: rates.and_then(|rates| per_million(rates.output)),
+        max_input_tokens: model.max_input_tokens,
+        max_output_tokens: model.max_output_tokens,
+        capabilities: model.capabilities.names().collect(),
+        strengths: model.strengths.names().collect(),
+        auto: catalogue.auto.iter().position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
+        access: None,
+    }
+}
+
+async fn check_access(client: &Client, rows: &mut [Row]) -> Result<(), Failed> {
+    eprintln!("asking {} about each model, with an empty conversation that is never billed …", client.endpoint().url);
+    let checker = Checker::new(client).await.map_err(|failure| Failed::new(format!("access cannot be checked: {failure}")))?;
+    for row in rows.iter_mut().filter(|row| row.status != "ended") {
+        let Some(id) = &row.answers else { continue };
+        row.access = Some(match checker.check(id).await {
+            Access::Granted(_) => "yes".to_owned(),
+            Access::Denied(failure) => format!("no: {}", failure.message),
+        });
+    }
+    Ok(())
+}
+
+/// Prints columns as wide as their widest cell; figures to the right.
+fn print_table(table: &[Vec<String>]) {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| table.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for line in table {
+        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            3..=5 => format!("{cell:>width$}"),
+            _ => format!("{cell:<width$}"),
+        });
+        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+}

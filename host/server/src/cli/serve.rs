@@ -1,0 +1,134 @@
+//! `kairos serve`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kairos_sandbox::host::Watching;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{Failed, say_listening, told_to_stop};
+use crate::assemble::{self, AssemblyError};
+use crate::config::{Config, Flags};
+use crate::edge::{self, App};
+
+/// Run the gateway
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  AWS_REGION=us-east-1 kairos serve
+  kairos serve --listen 127.0.0.1:9000 --policies ./policies
+  AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9001 kairos serve    in front of `kairos simulate`
+
+Credentials and region are found where AWS's tools find them; AWS_BEDROCK_REGION,
+AWS_BEDROCK_ACCESS_KEY_ID and AWS_BEDROCK_SECRET_ACCESS_KEY come first.
+Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way end.")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), Failed> {
+        let config = Config::read(&self.flags, |name| std::env::var(name).ok())
+            .map_err(|error| Failed::usage(error.to_string()))?;
+        let side = assemble::model_side(&config).await?;
+        let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
+        let app = assemble::assemble(config, side)?;
+        let _watching = watch(&app)?;
+        tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
+        tracing::warn!("what is spent is kept in memory: it is lost when the gateway stops");
+        let listening = bind(&app).await?;
+        let address = listening.address();
+        serve(app, listening, || say_listening(address), told_to_stop()).await;
+        Ok(())
+    }
+}
+
+/// Loads the folder of policies and watches it, where there is one.
+pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
+    let Some(folder) = &app.config.policies.folder else { return Ok(None) };
+    let watching = app.policies.watch(folder).map_err(|error| Failed::usage(error.to_string()))?;
+    Ok(Some(watching))
+}
+
+/// Takes the address of the configuration.
+pub(super) async fn bind(app: &Arc<App>) -> Result<edge::Listening, Failed> {
+    let address = app.config.listen;
+    edge::listen(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "; another program has it: choose another with --listen, or port 0 for a free one",
+            _ => "",
+        };
+        Failed::new(format!("{address} cannot be listened on: {error}{hint}"))
+    })
+}
+
+/// Serves until told to stop, then lets what is under way end.
+pub(super) async fn serve(app: Arc<App>, listening: edge::Listening, ready: impl FnOnce(), stop: impl Future<Output = ()>) {
+    let check = tokio::spawn(check_credentials(Arc::clone(&app)));
+    let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
+    let stopping = Arc::clone(&app);
+    let stop = async move {
+        stop.await;
+        stopping.stopping.store(true, Ordering::Relaxed);
+        tracing::info!(under_way = stopping.gateway.load.requests(), "told to stop: no new connections");
+    };
+    let routes = edge::router(Arc::clone(&app));
+    ready();
+    listening.serve(routes, &app.config.limits, stop).await;
+    check.abort();
+    upkeep.abort();
+    app.tasks.close();
+    let patience = app.config.limits.drain_seconds.duration();
+    if timeout(patience, app.tasks.wait()).await.is_err() {
+        let open = app.gateway.ledger.totals().open_rows;
+        tracing::warn!(open, "requests were still under way when the time to stop was over; they are charged at their worst case");
+    }
+    let totals = app.gateway.ledger.totals();
+    let mut charged = String::new();
+    let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
+    tracing::info!(charged_usd = charged, attempts = totals.ended_rows, "stopped");
+}
+
+/// Says early whether calls can be authorised at all.
+async fn check_credentials(app: Arc<App>) {
+    let client = &app.upstream;
+    loop {
+        let why = client.credentials().authority().await.err().map(|error| error.to_string());
+        if let Some(why) = &why {
+            tracing::error!("not ready: {why}");
+        }
+        let ready = why.is_none();
+        *app.not_ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = why;
+        if ready {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}
+
+/// What is to be done now and then.
+async fn upkeep(app: Arc<App>) {
+    let mut ticks = interval(Duration::from_secs(5));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.metrics.upkeep();
+        if let Err(error) = follow_the_date(&app) {
+            tracing::error!("the catalogue of yesterday serves on: {error}");
+        }
+    }
+}
+
+/// Models end at midnight, UTC.
+fn follow_the_date(app: &App) -> Result<(), AssemblyError> {
+    let known = app.gateway.catalogue.load();
+    let today = assemble::as_of(&app.config);
+    if known.as_of != today.to_string() {
+        let catalogue = assemble::read_catalogue(&app.config, &known.region, today)?;
+        tracing::info!(date = %today, "the catalogue follows the date");
+        app.gateway.catalogue.store(Arc::new(catalogue));
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! What the demo prints: lines to try, each of which works as it stands.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The text. Lines to run are indented by four spaces.
+pub(super) fn text(gateway: SocketAddr, bedrock: SocketAddr, policies: &Path, examples: &Path) -> String {
+    let kairos = std::env::current_exe().map_or_else(|_| "kairos".to_owned(), |path| path.display().to_string());
+    let (policies, examples) = (policies.display(), examples.display());
+    format!(
+        r#"
+Kairos demo. A simulated Bedrock answers at http://{bedrock}; no AWS account is used.
+The policy that picks the models is {policies}/router.rhai
+
+Try, in another terminal:
+
+  One request. The headers say which model answered, which policy chose it, and what it cost
+    curl -si http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"auto","messages":[{{"role":"user","content":"Write a Python function that adds two numbers"}}]}}'
+
+  The same, streamed
+    curl -sN http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"auto","stream":true,"messages":[{{"role":"user","content":"What is the capital of Norway?"}}]}}'
+
+  The openai package (pip install openai)
+    python3 -c 'import openai; client = openai.OpenAI(base_url="http://{gateway}/v1", api_key="none"); print(client.chat.completions.create(model="auto", messages=[{{"role": "user", "content": "Prove that there is no largest prime"}}]).choices[0].message.content)'
+
+  boto3 (pip install boto3): Bedrock's own API
+    python3 -c 'import boto3; client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url="http://{gateway}", aws_access_key_id="any", aws_secret_access_key="any"); print(client.converse(modelId="auto", messages=[{{"role": "user", "content": [{{"text": "Hello"}}]}}])["output"]["message"]["content"][0]["text"])'
+
+  Route code to another model: edit the policy while it serves, and send the first request again
+    sed -i 's/first = claude;/first = titan;/' {policies}/router.rhai
+
+  Route by score instead: put another policy in its place
+    cp {examples}/score.rhai {policies}/router.rhai
+
+  What loading a policy would say
+    {kairos} policy check {policies}/router.rhai
+
+  The models, which of them have ended, and what answers in their place
+    {kairos} models --as-of 2026-11-23
+
+  Metrics; and what the simulated AWS charges, which is what the gateway says, to the last digit
+    curl -s http://{gateway}/metrics
+    curl -s http://{bedrock}/sim/v1/bill
+
+With a real AWS account (your credentials, your bill), first see which models you may call; that costs nothing:
+    AWS_REGION=us-east-1 {kairos} models --check-access
+    AWS_REGION=us-east-1 {kairos} serve --policies {policies} --listen 127.0.0.1:0
+
+Ctrl-C ends the demo.
+"#
+    )
+}

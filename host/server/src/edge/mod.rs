@@ -1,0 +1,11 @@
+//! HTTP: connections, addresses, bodies. What a request means is the pipeline's business.
+
+mod accept;
+mod body;
+mod guard;
+mod pages;
+mod respond;
+mod routes;
+
+pub(crate) use accept::{Listening, listen};
+pub(crate) use routes::{App, router};

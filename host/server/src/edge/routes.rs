@@ -1,0 +1,251 @@
+//! Addresses. Each that asks a model ends in the pipeline's one `handle`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Request};
+use kairos_bedrock::catalogue::strip_arn;
+use kairos_bedrock::client::Client;
+use kairos_bedrock::sigv4::{Authorization, SignedRequest};
+use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::gateway::Gateway;
+use kairos_pipeline::reply::Reply;
+use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
+use kairos_sandbox::host::PolicyHost;
+use percent_encoding::percent_decode_str;
+use tokio_util::task::TaskTracker;
+
+use super::body::{Buffered, read};
+use super::{guard, pages, respond};
+use crate::config::Config;
+use crate::telemetry::Metrics;
+
+/// What addresses share.
+pub(crate) struct App {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) upstream: Arc<Client>,
+    pub(crate) policies: Arc<PolicyHost>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: Config,
+    /// Requests under way, whether their callers stay or not.
+    pub(crate) tasks: TaskTracker,
+    /// Told to stop: no longer ready.
+    pub(crate) stopping: AtomicBool,
+    /// Why the gateway is not ready, where it is not.
+    pub(crate) not_ready: std::sync::Mutex<Option<String>>,
+    buffered: Buffered,
+}
+
+impl App {
+    pub(crate) fn new(
+        gateway: Arc<Gateway>,
+        upstream: Arc<Client>,
+        policies: Arc<PolicyHost>,
+        metrics: Arc<Metrics>,
+        config: Config,
+    ) -> Self {
+        Self {
+            gateway,
+            upstream,
+            policies,
+            metrics,
+            config,
+            tasks: TaskTracker::new(),
+            stopping: AtomicBool::new(false),
+            not_ready: std::sync::Mutex::new(None),
+            buffered: Buffered::default(),
+        }
+    }
+}
+
+/// All addresses.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat_completions))
+        .route("/model/{*rest}", post(bedrock))
+        .route("/v1/models", get(pages::models))
+        .route("/v1/requests/{id}", get(pages::request))
+        .route("/healthz", get(pages::health))
+        .route("/readyz", get(pages::ready))
+        .route("/metrics", get(pages::metrics))
+        .fallback(unknown_address)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+/// The dialect that an address speaks, to be answered in.
+fn dialect_of(path: &str) -> Dialect {
+    if path.starts_with("/model/") { Dialect::Bedrock } else { Dialect::OpenAi }
+}
+
+async fn unknown_address(request: Request<Body>) -> Response {
+    let path = request.uri().path();
+    let failure = Failure::new(Kind::NoSuchRoute, format!("there is nothing at {}; README.md lists what there is", shown(path)));
+    respond::failure(dialect_of(path), &failure)
+}
+
+async fn wrong_method(request: Request<Body>) -> Response {
+    let path = request.uri().path();
+    let failure = Failure::new(Kind::WrongMethod, format!("{} does not take {}", shown(path), request.method()));
+    respond::failure(dialect_of(path), &failure)
+}
+
+fn shown(path: &str) -> &str {
+    &path[..path.floor_char_boundary(100)]
+}
+
+async fn chat_completions(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
+    request: Request<Body>,
+) -> Response {
+    serve(&app, peer, request, Operation::ChatCompletions, None).await
+}
+
+/// `/model/{id}/{operation}`: the path is read raw, as model ids hold `:` and `/`, encoded or not.
+async fn bedrock(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
+    request: Request<Body>,
+) -> Response {
+    let path = request.uri().path();
+    let parts = path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/'));
+    let known = parts.and_then(|(model, operation)| {
+        let operation = match operation {
+            "converse" => Operation::Converse,
+            "converse-stream" => Operation::ConverseStream,
+            "invoke" => Operation::Invoke,
+            "invoke-with-response-stream" => Operation::InvokeStream,
+            _ => return None,
+        };
+        Some((percent_decode_str(model).decode_utf8().ok()?.into_owned(), operation))
+    });
+    match known {
+        Some((model, operation)) => serve(&app, peer, request, operation, Some(model)).await,
+        None => unknown_address(request).await,
+    }
+}
+
+/// Who may come in at all, before anything is read.
+pub(super) fn admit(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
+    if app.config.has_keys() { Ok(()) } else { guard::local_only(parts, peer) }
+}
+
+async fn serve(
+    app: &Arc<App>,
+    peer: SocketAddr,
+    request: Request<Body>,
+    operation: Operation,
+    model: Option<String>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let dialect = operation.dialect();
+    if let Err(failure) = admit(app, &parts, peer) {
+        return respond::failure(dialect, &failure);
+    }
+    let counted = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
+        Ok(body) => body,
+        Err(failure) => {
+            let mut response = respond::failure(dialect, &failure);
+            // What is left of the body would be taken for the next request.
+            response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+            return response;
+        }
+    };
+    let incoming = Incoming {
+        operation,
+        path_model: model.map(|model| strip_arn(&model).to_owned()),
+        presented: presented(app, &parts),
+        hints: hints(&parts.headers),
+        passed_headers: passed_headers(operation, &parts.headers),
+        client_request_id: client_request_id(&parts.headers),
+        body: counted.parts(),
+    };
+    let (reply, answer) = Reply::channel(app.config.limits.write_seconds.duration());
+    // A task of its own: it goes on to the end of the money when the caller leaves.
+    app.tasks.spawn(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
+    match answer.await {
+        Ok(outgoing) => respond::response(outgoing),
+        Err(_) => respond::failure(dialect, &Failure::new(Kind::Internal, "the request was lost; the gateway's log says why")),
+    }
+}
+
+/// Who the caller says to be. Signatures are only taken apart where a key pair is configured.
+pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
+    if !app.config.has_keys() {
+        return Presented::Nothing;
+    }
+    let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let authorization = text(AUTHORIZATION.as_str());
+    if let Some(key) = authorization.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Presented::Bearer(Secret::new(key.trim()));
+    }
+    if let Some(value) = authorization.filter(|value| value.starts_with("AWS4-")) {
+        let signed = Authorization::parse(value).map(|authorization| SignedRequest {
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: all_headers(parts),
+            authorization,
+        });
+        return Presented::Signed(Arc::new(signed));
+    }
+    match text("x-api-key") {
+        Some(key) => Presented::Bearer(Secret::new(key)),
+        None => Presented::Nothing,
+    }
+}
+
+/// All headers as text. HTTP/2 says the host in its own way.
+fn all_headers(parts: &Parts) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut headers: Vec<_> = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    if let (false, Some(authority)) = (parts.headers.contains_key("host"), parts.uri.authority()) {
+        headers.push(("host".to_owned(), authority.as_str().to_owned()));
+    }
+    headers
+}
+
+const HINT_PREFIX: &str = "x-kairos-";
+
+fn hints(headers: &HeaderMap) -> Vec<(String, String)> {
+    let named = headers.iter().filter_map(|(name, value)| Some((name.as_str().strip_prefix(HINT_PREFIX)?, value)));
+    named.map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+}
+
+/// What InvokeModel says in headers. A closed list: the rest is between the caller and us.
+const PASSED_HEADERS: [&str; 9] = [
+    "content-type",
+    "accept",
+    "x-amzn-bedrock-accept",
+    "x-amzn-bedrock-trace",
+    "x-amzn-bedrock-guardrailidentifier",
+    "x-amzn-bedrock-guardrailversion",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-request-metadata",
+];
+
+fn passed_headers(operation: Operation, headers: &HeaderMap) -> Vec<(&'static str, String)> {
+    if !matches!(operation, Operation::Invoke | Operation::InvokeStream) {
+        return Vec::new();
+    }
+    let present = PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+    present.collect()
+}
+
+/// The caller's own id of the request, if it is one that can be shown.
+fn client_request_id(headers: &HeaderMap) -> Option<String> {
+    let names = ["x-client-request-id", "x-request-id", "amz-sdk-invocation-id"];
+    let id = names.into_iter().find_map(|name| headers.get(name)?.to_str().ok())?;
+    let plain = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    plain.then(|| id.to_owned())
+}
