@@ -276,3 +276,6 @@ fn unpriced() -> ApiError {
         "The simulator has no price for this invocation.",
     )
 }
+
+#[cfg(test)]
+mod tests;

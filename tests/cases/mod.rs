@@ -1,0 +1,11 @@
+//! One module a subject.
+
+mod agreement;
+mod cli;
+mod clients;
+mod counts;
+mod errors;
+mod hostile;
+mod keys;
+mod money;
+mod streams;

@@ -1,0 +1,3 @@
+//! End-to-end tests: the binary, as its users meet it.
+
+mod cases;
