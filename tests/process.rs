@@ -1,6 +1,6 @@
 //! The `kairos` binary as a child process.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -199,7 +199,10 @@ impl Setup<'_> {
         for (name, value) in self.environment {
             command.env(name, value);
         }
-        Server::start(&mut command)
+        let gateway = Server::start(&mut command);
+        // The policy that serves from the beginning is loaded by then.
+        gateway.wait_for_log("the gateway starts");
+        gateway
     }
 }
 

@@ -453,11 +453,24 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What happened, for the operator.
     pub message: String,
+    /// Line and column in the policy's source, where it has some.
+    pub at: Option<(usize, usize)>,
+}
+
+impl Fault {
+    /// A failure without a place in a source.
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), at: None }
+    }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}: {}", self.kind.name(), self.message)
+        write!(formatter, "{}: {}", self.kind.name(), self.message)?;
+        match self.at {
+            Some((line, column)) => write!(formatter, " (line {line}, column {column})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -75,7 +75,7 @@ fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result
     }
     let plan = router.route(RouteInput { request: &offers.info, features: &offers.features, models: &models })?;
     plan.check(models.len())
-        .map_err(|message| PolicyError::Fault(Fault { kind: FaultKind::InvalidPlan, message }))?;
+        .map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)
 }
 

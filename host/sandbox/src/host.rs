@@ -251,7 +251,7 @@ impl PolicyHost {
             known.into_iter().find(|generation| generation.identity().digest == identity.digest).cloned()
         };
         let Some(generation) = generation else { return };
-        tracing::warn!(policy = identity.label(), fault = fault.kind.name(), "policy failed: {}", fault.message);
+        tracing::warn!(policy = identity.label(), fault = fault.kind.name(), "policy failed: {fault}");
         if generation.count_fault(fault.kind, (self.clock)()) {
             self.quarantine(&identity.digest, &fault.to_string());
         }

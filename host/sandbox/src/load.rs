@@ -155,7 +155,9 @@ fn try_out(engine: &Engine) -> Result<(), Refusal> {
             Ok(plan) => plan
                 .check(question.models.len())
                 .map_err(|wrong| refuse(format!("gives a plan that is not valid: {wrong}")))?,
-            Err(PolicyError::Fault(fault)) => return Err(refuse(format!("fails: {fault}"))),
+            Err(PolicyError::Fault(fault)) => {
+                return Err(refuse(format!("fails: {}: {}", fault.kind.name(), fault.message)).at(fault.at));
+            }
             Err(PolicyError::NotRun(why)) => return Err(refuse(format!("could not be run: {why}"))),
             Err(PolicyError::Declined | PolicyError::Refused(_) | PolicyError::Unavailable(_)) => {}
         }

@@ -40,10 +40,8 @@ impl Repeat {
             !matches!(answer, Err(PolicyError::NotRun(_) | PolicyError::Fault(_)))
         };
         let differs = comparable(&self.given) && comparable(&again) && again != self.given;
-        differs.then(|| Fault {
-            kind: FaultKind::Impure,
-            message: "a call that was repeated with the same input on a fresh instance gave another plan".to_owned(),
-        })
+        let message = "a call that was repeated with the same input on a fresh instance gave another plan";
+        differs.then(|| Fault::new(FaultKind::Impure, message))
     }
 }
 

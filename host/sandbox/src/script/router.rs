@@ -19,7 +19,6 @@ use crate::wasm::{KvSnapshot, PluginMetrics};
 pub struct ScriptRouter {
     engine: Engine,
     ast: AST,
-    file: String,
     config: Dynamic,
     deadline: Duration,
     repeat_deadline: Duration,
@@ -76,7 +75,6 @@ impl ScriptRouter {
         let router = Self {
             engine,
             ast,
-            file: source.file.to_owned(),
             config: config.into(),
             deadline: limits.deadline,
             repeat_deadline: limits.init_deadline,
@@ -141,9 +139,8 @@ impl ScriptRouter {
             FaultKind::Deadline => format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations()),
             _ => without_position(&error),
         };
-        let place = line_and_column(if error.position().is_none() { position } else { error.position() });
-        let place = place.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
-        PolicyError::Fault(Fault { kind, message: format!("{}{place}: {message}", self.file) })
+        let at = line_and_column(if error.position().is_none() { position } else { error.position() });
+        PolicyError::Fault(Fault { kind, message, at })
     }
 
     /// What `describe` says, where there is one.
@@ -245,9 +242,8 @@ fn parse_hint(error: &rhai::ParseError) -> &'static str {
     use rhai::ParseErrorType;
     match error.err_type() {
         ParseErrorType::MissingToken(..) | ParseErrorType::UnexpectedEOF => "look for a missing ; } or ) just before this place",
-        ParseErrorType::Reserved(_) | ParseErrorType::BadInput(_) => {
-            "Rhai has no such word here; `eval` and `import` are switched off for policies"
-        }
+        ParseErrorType::Reserved(_) => "this word is reserved; `eval` and `import` are switched off for policies",
+        ParseErrorType::BadInput(_) => "look at this place and just before it: something is missing, or too much",
         ParseErrorType::VariableUndefined(_) => "declare it with `let`, or check its spelling; functions see their parameters only",
         ParseErrorType::ExprTooDeep => "split the expression",
         _ => "policies/README.md shows what a policy looks like",

@@ -207,7 +207,7 @@ pub(super) fn plan(plan: routing::Plan) -> internal::Plan {
 
 pub(super) fn plugin_error(error: types::PluginError) -> internal::PolicyError {
     use internal::{Fault, FaultKind, PolicyError};
-    let fault = |message| PolicyError::Fault(Fault { kind: FaultKind::Error, message });
+    let fault = |message: String| PolicyError::Fault(Fault::new(FaultKind::Error, message));
     match error {
         types::PluginError::Declined => PolicyError::Declined,
         types::PluginError::Refused(reason) => PolicyError::Refused(reason),

@@ -241,7 +241,7 @@ fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> PolicyError {
             _ => (FaultKind::Trap, where_it_was(error)),
         }
     };
-    PolicyError::Fault(Fault { kind, message })
+    PolicyError::Fault(Fault::new(kind, message))
 }
 
 /// The trap and the innermost functions: what an author needs to find it.

@@ -14,7 +14,10 @@ use crate::tokens;
 const SEARCHED: usize = 2_000;
 /// Topics taken up.
 const TOPICS: usize = 3;
-/// How much of a quotation, and of a tool's result, is repeated.
+/// The longest quotation that is repeated, in bytes: long enough for an answer of any length to be
+/// asked for.
+const LONGEST_QUOTATION: usize = 4_000_000;
+/// How much of a tool's result is repeated, in characters.
 const QUOTED: usize = 200;
 /// Replies aim for this many tokens, plus up to [`SPREAD`].
 const SHORTEST: usize = 20;
@@ -83,7 +86,7 @@ fn quotation(text: &str) -> Option<&str> {
             Some((start, &text[start..start + length]))
         });
     let (_, quoted) = inside.min_by_key(|(start, _)| *start)?;
-    (!quoted.trim().is_empty() && quoted.len() <= QUOTED).then_some(quoted)
+    (!quoted.trim().is_empty() && quoted.len() <= LONGEST_QUOTATION).then_some(quoted)
 }
 
 fn beginning(text: &str) -> Cow<'_, str> {
