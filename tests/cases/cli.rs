@@ -33,6 +33,11 @@ fn policy_check_says_what_loading_would_say() {
     let mut damaged = component.clone();
     let middle = damaged.len() / 2;
     damaged[middle..middle + 64].fill(0xff);
+    for broken in [&component[..component.len() / 2], &damaged] {
+        let (code, said) = check("router.wasm", broken);
+        assert_eq!(code, 1);
+        assert!(said.starts_with("router.wasm: the component is damaged at byte "), "{said}");
+    }
     let mut report = String::new();
     let cases: &[(&str, &[u8])] = &[
         ("router.rhai", b"fn route(ctx, features, models) {\n    let x = ;\n    plan([0], 1)\n}\n"),
@@ -48,8 +53,6 @@ fn policy_check_says_what_loading_would_say() {
         ("router.wasm", b"not wasm at all"),
         ("router.wasm", b"\0asm\x01\0\0\0"),
         ("router.wasm", b"\0asm\x0d\0\x01\0"),
-        ("router.wasm", &component[..component.len() / 2]),
-        ("router.wasm", &damaged),
         ("router.cwasm", b"x"),
         ("router.txt", b"x"),
     ];
@@ -91,12 +94,6 @@ fn policy_check_says_what_loading_would_say() {
 
     router.wasm: the component does not export kairos:plugin/routing@0.1.0
       hint: the slot `router` takes components of the world `kairos:plugin/router@0.1.0`; this one exports: nothing
-
-    router.wasm: the component is damaged at byte 11727: unexpected end-of-file
-      hint: build it again, and copy it whole
-
-    router.wasm: the component is damaged at byte 14339: invalid var_u32: integer representation too long
-      hint: build it again, and copy it whole
 
     router.cwasm: compiled code is not accepted: it would run outside of the sandbox
       hint: supply the component itself; Kairos keeps its own compiled copy

@@ -1,0 +1,173 @@
+//! Routing as callers and authors of policies meet it.
+
+use kairos_tests::http::{Answer, Client, chat, converse};
+use kairos_tests::policy;
+use kairos_tests::process::{Pair, Setup};
+use serde_json::{Value, json};
+
+async fn ask(client: &Client, pair: &Pair, headers: &[(&str, &str)], prompt: &str) -> Answer {
+    client.post(&format!("{}/v1/chat/completions", pair.gateway.url), headers, &chat("auto", prompt)).await
+}
+
+async fn record(client: &Client, pair: &Pair, answer: &Answer) -> Value {
+    let id = answer.header("x-kairos-request-id");
+    client.get(&format!("{}/v1/requests/{id}", pair.gateway.url)).await.json()
+}
+
+fn with_script(script: &str) -> Pair {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.rhai");
+    std::fs::write(&path, script).unwrap();
+    Setup { policy: Some(path), ..Setup::default() }.start()
+}
+
+const NOVA: &str = "amazon.nova-lite-v1:0";
+const CLAUDE: &str = "us.anthropic.claude-sonnet-4-6";
+const JAMBA: &str = "ai21.jamba-1-5-large-v1:0";
+
+#[tokio::test]
+async fn prompts_and_hints_decide_the_model() {
+    let pair = Pair::start();
+    let client = Client::default();
+    for (prompt, headers, model, reason) in [
+        ("What is the capital of Norway?", vec![], NOVA, "general"),
+        ("Write a Python function that sorts a list", vec![], CLAUDE, "code"),
+        ("Prove that there is no largest prime", vec![], JAMBA, "reasoning"),
+        ("hello", vec![("x-kairos-task", "code")], CLAUDE, "code"),
+        ("hello", vec![("x-kairos-task", "strategy")], JAMBA, "reasoning"),
+        ("Write a Python function", vec![("x-kairos-task", "summarization")], NOVA, "general"),
+        ("Write a Python function", vec![("x-kairos-task", "our-own-label")], NOVA, "general"),
+    ] {
+        let answer = ask(&client, &pair, &headers, prompt).await;
+        assert_eq!(answer.header("x-kairos-model"), model, "{prompt} {headers:?}");
+        let record = record(&client, &pair, &answer).await;
+        let decision = &record["decision"];
+        assert_eq!((&decision["reason_name"], &decision["propensity"]), (&json!(reason), &json!(1.0)), "{record}");
+        assert_eq!(decision["policy"], answer.header("x-kairos-policy"));
+        assert_eq!(decision["order"].as_array().unwrap().len(), 3, "{record}");
+    }
+    pair.put_policy("rhai", &std::fs::read(policy("score.rhai")).unwrap());
+    pair.gateway.wait_for_log("a policy serves");
+    for (headers, model, reason) in [
+        (vec![("x-kairos-complexity", "high"), ("x-kairos-max-latency-ms", "2000")], "amazon.nova-pro-v1:0", "best-score"),
+        (vec![("x-kairos-complexity", "low"), ("x-kairos-max-latency-ms", "500")], "us.anthropic.claude-haiku-4-5-20251001-v1:0", "best-score"),
+        (vec![("x-kairos-complexity", "low"), ("x-kairos-max-latency-ms", "500"), ("x-kairos-cost-sensitivity", "1")], "amazon.nova-micro-v1:0", "cheaper-model"),
+    ] {
+        let answer = ask(&client, &pair, &headers, "hello").await;
+        let record = record(&client, &pair, &answer).await;
+        assert_eq!(record["decision"]["reason_name"], reason, "{headers:?} {record}");
+        assert_eq!(answer.header("x-kairos-model"), model, "{headers:?} {record}");
+    }
+}
+
+#[tokio::test]
+async fn ended_models_are_answered_for_and_said_so() {
+    let pair = Pair::start();
+    let client = Client::default();
+    for (asked, model) in [
+        ("amazon.titan-text-express-v1", NOVA),
+        ("anthropic.claude-3-5-sonnet", CLAUDE),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", CLAUDE),
+        ("ai21.j2-ultra", JAMBA),
+        ("claude-3-haiku", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
+    ] {
+        let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &chat(asked, "hello")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-kairos-model")), (200, model), "{asked}: {}", answer.text());
+        assert!(answer.header("x-kairos-warnings").contains("answers in its place"), "{asked}: {:?}", answer.headers);
+    }
+    let config = "[models]\nas_of = \"2026-11-23\"\nended = \"refuse\"\n";
+    let strict = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let refused = client.post(&format!("{}/v1/chat/completions", strict.gateway.url), &[], &chat("titan", "hello")).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (404, &json!("model_ended")));
+    assert!(refused.text().contains("its successor is amazon.nova-lite-v1:0"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn plans_lower_limits_cap_costs_and_refuse() {
+    let client = Client::default();
+    // An output limit holds in every dialect, and never raises what the caller asked for.
+    let pair = with_script("fn route(ctx, features, models) { let p = plan([0], 1); p.max_output_tokens = 5; p }");
+    let answer = ask(&client, &pair, &[], "Tell me a story").await;
+    assert_eq!(answer.json()["usage"]["completion_tokens"], 5);
+    assert_eq!(answer.json()["choices"][0]["finish_reason"], "length");
+    for (limit, tokens) in [(json!(null), 5), (json!({"maxTokens": 50, "topP": 0.5}), 5), (json!({"maxTokens": 3}), 3)] {
+        let mut body = converse("Tell me a story");
+        body["inferenceConfig"] = limit;
+        let answer = client.post(&format!("{}/model/auto/converse", pair.gateway.url), &[], &body).await;
+        assert_eq!(answer.json()["usage"]["outputTokens"], tokens, "{body}: {}", answer.text());
+    }
+    // A cost limit leaves out what may cost more.
+    let pair = with_script("fn route(ctx, features, models) { let p = plan([1, 0], 1); p.max_cost = models[0].worst_case_cost; p }");
+    assert_eq!(ask(&client, &pair, &[], "hello").await.header("x-kairos-model"), NOVA);
+    let pair = with_script("fn route(ctx, features, models) { let p = plan([0], 1); p.max_cost = 0; p }");
+    let answer = ask(&client, &pair, &[], "hello").await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (403, &json!("refused_by_policy")));
+    // A policy may refuse, or have no opinion.
+    let refuses = "fn describe() { #{ reasons: #{ \"9\": \"after-hours\" } } } fn route(ctx, features, models) { if \"batch\" in ctx.tags { refuse(9) } else { decline() } }";
+    let pair = with_script(refuses);
+    let answer = ask(&client, &pair, &[("x-kairos-tags", "batch=yes")], "hello").await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.text().contains("reason 9 (after-hours)"), "{}", answer.text());
+    let answer = ask(&client, &pair, &[], "hello").await;
+    assert!(answer.status == 200 && answer.header("x-kairos-policy").starts_with("native-task@"), "{:?}", answer.headers);
+    let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
+    assert!(!metrics.contains("kairos_policy_faults_total{"), "{metrics}");
+}
+
+/// The host draws by the plan's chances, and records what it drew.
+#[tokio::test]
+async fn draws_follow_the_plan_and_are_recorded() {
+    let script = "fn route(ctx, features, models) { plan([#{model: 0, probability: 0.25}, #{model: 1, probability: 0.75}], 1) }";
+    let pair = with_script(script);
+    let client = Client::default();
+    let mut second = 0;
+    for _ in 0..400 {
+        let answer = ask(&client, &pair, &[], "hello").await;
+        let record = record(&client, &pair, &answer).await;
+        let drawn_second = answer.header("x-kairos-model") == CLAUDE;
+        assert_eq!(record["decision"]["propensity"], if drawn_second { 0.75 } else { 0.25 });
+        second += u32::from(drawn_second);
+    }
+    // Five standard deviations of a binomial count.
+    assert!((257..=343).contains(&second), "{second} of 400");
+}
+
+/// What a policy may read, it reads as it is; what is not granted is not there.
+#[tokio::test]
+async fn scripts_see_what_they_are_granted() {
+    let script = r#"
+        fn route(ctx, features, models) {
+            let sees = ctx.prompt == "what does the fox say" && ctx.system == "be brief" && ctx.tags.team == "search"
+                && ctx.asked_model == "auto" && ctx.task_label == "legal-review" && features.task == "other"
+                && features.priority == "high" && features.accuracy == 0.25 && features.streaming == false
+                && features.needs("system-prompt") && !features.needs("tools")
+                && ctx.config.threshold == 3 && ctx.find("titan") == 0 && models[1].id == "anthropic.claude-sonnet-4-6"
+                && models[1].family == "claude" && models[1].has("reasoning") && models[0].can("images")
+                && ctx.regions == ["us-east-1"] && models.len == 9;
+            log(`sees ${sees}`);
+            metric_add("calls", 1);
+            metric_set("threshold", 3.0);
+            plan([if sees { 1 } else { 0 }], 1)
+        }"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.rhai");
+    // On trial, before it serves, the policy is asked something else: it must answer that too.
+    std::fs::write(&path, script.replace("let sees =", "if !(\"team\" in ctx.tags) || ctx.tags.team == \"trial\" { return plan([0], 1); }\n let sees =")).unwrap();
+    let config = "[policies]\ngrants = [\"log\", \"metrics\", \"content\"]\n[policies.config.router]\nthreshold = 3\n";
+    let pair = Setup { config, policy: Some(path), ..Setup::default() }.start();
+    let client = Client::default();
+    let body = json!({"model": "auto", "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "what does the fox say"}]});
+    let headers = [
+        ("x-kairos-tags", "team=search"),
+        ("x-kairos-task", "legal-review"),
+        ("x-kairos-priority", "high"),
+        ("x-kairos-accuracy", "0.25"),
+    ];
+    let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &headers, &body).await;
+    assert_eq!(answer.header("x-kairos-model"), CLAUDE, "{:?} {:?}", answer.headers, pair.gateway.log_so_far());
+    assert!(pair.gateway.wait_for_log("sees true").contains("kairos::plugin"));
+    let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
+    for line in ["kairos_plugin_counter_total{plugin=\"router\",name=\"calls\"} 1", "kairos_plugin_gauge{plugin=\"router\",name=\"threshold\"} 3"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+}
