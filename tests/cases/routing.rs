@@ -48,10 +48,16 @@ async fn prompts_and_hints_decide_the_model() {
     }
     pair.put_policy("rhai", &std::fs::read(policy("score.rhai")).unwrap());
     pair.gateway.wait_for_log("a policy serves");
+    let high = ("x-kairos-complexity", "high");
+    let low = ("x-kairos-complexity", "low");
+    let within = |ms| ("x-kairos-max-latency-ms", ms);
+    let thrifty = ("x-kairos-cost-sensitivity", "1");
     for (headers, model, reason) in [
-        (vec![("x-kairos-complexity", "high"), ("x-kairos-max-latency-ms", "2000")], "amazon.nova-pro-v1:0", "best-score"),
-        (vec![("x-kairos-complexity", "low"), ("x-kairos-max-latency-ms", "500")], "us.anthropic.claude-haiku-4-5-20251001-v1:0", "best-score"),
-        (vec![("x-kairos-complexity", "low"), ("x-kairos-max-latency-ms", "500"), ("x-kairos-cost-sensitivity", "1")], "amazon.nova-micro-v1:0", "cheaper-model"),
+        (vec![high, within("2000")], CLAUDE, "best-score"),
+        (vec![high, within("1000")], "us.amazon.nova-2-lite-v1:0", "best-score"),
+        (vec![high, within("2000"), thrifty], "us.amazon.nova-2-lite-v1:0", "cheaper-model"),
+        (vec![low, within("500")], "us.anthropic.claude-haiku-4-5-20251001-v1:0", "best-score"),
+        (vec![low, within("500"), thrifty], "amazon.nova-micro-v1:0", "cheaper-model"),
     ] {
         let answer = ask(&client, &pair, &headers, "hello").await;
         let record = record(&client, &pair, &answer).await;
@@ -97,7 +103,7 @@ async fn plans_lower_limits_cap_costs_and_refuse() {
         assert_eq!(answer.json()["usage"]["outputTokens"], tokens, "{body}: {}", answer.text());
     }
     // A cost limit leaves out what may cost more.
-    let pair = with_script("fn route(ctx, features, models) { let p = plan([1, 0], 1); p.max_cost = models[0].worst_case_cost; p }");
+    let pair = with_script("fn route(ctx, features, models) { if models.len < 2 { return decline(); } let p = plan([1, 0], 1); p.max_cost = models[0].worst_case_cost; p }");
     assert_eq!(ask(&client, &pair, &[], "hello").await.header("x-kairos-model"), NOVA);
     let pair = with_script("fn route(ctx, features, models) { let p = plan([0], 1); p.max_cost = 0; p }");
     let answer = ask(&client, &pair, &[], "hello").await;
@@ -117,7 +123,7 @@ async fn plans_lower_limits_cap_costs_and_refuse() {
 /// The host draws by the plan's chances, and records what it drew.
 #[tokio::test]
 async fn draws_follow_the_plan_and_are_recorded() {
-    let script = "fn route(ctx, features, models) { plan([#{model: 0, probability: 0.25}, #{model: 1, probability: 0.75}], 1) }";
+    let script = "fn route(ctx, features, models) { if models.len < 2 { return plan([0], 1); } plan([#{model: 0, probability: 0.25}, #{model: 1, probability: 0.75}], 1) }";
     let pair = with_script(script);
     let client = Client::default();
     let mut second = 0;

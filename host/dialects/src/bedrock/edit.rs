@@ -1,7 +1,7 @@
 //! Edits a Converse body in place: what is not edited keeps its bytes.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::invalid::Invalid;
@@ -9,28 +9,31 @@ use crate::invalid::Invalid;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outer<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     inference_config: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Inner<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "present")]
     max_tokens: Option<&'a RawValue>,
+}
+
+/// A field that is there, `null` too: inserting a second one beside a `null` would make the body ambiguous.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Sets `inferenceConfig.maxTokens`.
 pub fn lower_output_limit(body: &Bytes, limit: u32) -> Result<Bytes, Invalid> {
     let outer: Outer<'_> = Invalid::parse(body)?;
-    let config = outer.inference_config.filter(|config| config.get() != "null");
-    let Some(config) = config else {
-        let replaced = outer.inference_config.map(|null| span(body, null));
-        return Ok(match replaced {
-            Some(null) => splice(body, null, &format!("{{\"maxTokens\":{limit}}}")),
-            None => insert_field(body, 0, &format!("\"inferenceConfig\":{{\"maxTokens\":{limit}}}")),
-        });
+    let Some(config) = outer.inference_config else {
+        return Ok(insert_field(body, 0, &format!("\"inferenceConfig\":{{\"maxTokens\":{limit}}}")));
     };
+    if config.get() == "null" {
+        return Ok(splice(body, span(body, config), &format!("{{\"maxTokens\":{limit}}}")));
+    }
     let inner: Inner<'_> = Invalid::parse(config.get().as_bytes())?;
     Ok(match inner.max_tokens {
         Some(value) => splice(body, span(body, value), &limit.to_string()),
@@ -67,6 +70,7 @@ mod tests {
             (r#"{ }"#, r#"{"inferenceConfig":{"maxTokens":7} }"#),
             (r#"{"inferenceConfig": null}"#, r#"{"inferenceConfig": {"maxTokens":7}}"#),
             (r#"{"inferenceConfig": {} }"#, r#"{"inferenceConfig": {"maxTokens":7} }"#),
+            (r#"{"inferenceConfig": {"maxTokens":null}}"#, r#"{"inferenceConfig": {"maxTokens":7}}"#),
             (r#"{"x":{"maxTokens":1},"inferenceConfig": {"topP":1} }"#, r#"{"x":{"maxTokens":1},"inferenceConfig": {"maxTokens":7,"topP":1} }"#),
             (r#"{"inferenceConfig":{"maxTokens" : 900 , "topP":1e0}}"#, r#"{"inferenceConfig":{"maxTokens" : 7 , "topP":1e0}}"#),
         ] {
