@@ -33,7 +33,13 @@ impl Default for Client {
 
 impl Client {
     /// Sends a request, and gives the answer with its body still to be read.
-    pub async fn open(&self, method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> http::Response<Incoming> {
+    pub async fn open(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> http::Response<Incoming> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -27,7 +27,8 @@ pub fn policy(name: &str) -> PathBuf {
 
 /// The Python with the real clients, or a reason to fail.
 pub fn python() -> PathBuf {
-    let known = std::env::var_os("KAIROS_PYTHON").map_or_else(|| root().join("target/clients/bin/python"), PathBuf::from);
+    let known =
+        std::env::var_os("KAIROS_PYTHON").map_or_else(|| root().join("target/clients/bin/python"), PathBuf::from);
     assert!(known.exists(), "{} is missing: run `cargo xtask test`, which installs the clients", known.display());
     known
 }

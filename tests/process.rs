@@ -172,16 +172,16 @@ impl Setup<'_> {
             let ending = policy.extension().unwrap().to_str().unwrap();
             std::fs::copy(policy, policies.join(format!("router.{ending}"))).unwrap();
         }
-        let simulator = Server::start(
-            kairos().args(["simulate", "--listen", "127.0.0.1:0", "--as-of", DAY]).args(self.simulate),
-        );
+        let simulator =
+            Server::start(kairos().args(["simulate", "--listen", "127.0.0.1:0", "--as-of", DAY]).args(self.simulate));
         let gateway = Self::gateway(self, &simulator, folder.path(), &policies);
         Pair { simulator, gateway, policies, folder }
     }
 
     fn gateway(&self, simulator: &Server, folder: &Path, policies: &Path) -> Server {
         let config = folder.join("kairos.toml");
-        let with_day = if self.config.contains("as_of") { String::new() } else { format!("\n[models]\nas_of = \"{DAY}\"\n") };
+        let with_day =
+            if self.config.contains("as_of") { String::new() } else { format!("\n[models]\nas_of = \"{DAY}\"\n") };
         std::fs::write(&config, format!("{}{with_day}", self.config)).unwrap();
         let mut command = kairos();
         command

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use kairos_pipeline::features;
 use kairos_pipeline::policy::{
-    Complexity, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router, Strengths, Task,
+    Complexity, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router,
+    Strengths, Task,
 };
 use kairos_pipeline::request::Hints;
 use kairos_pipeline::routers;
@@ -51,41 +52,71 @@ fn offer() -> impl Strategy<Value = Offer> {
     ];
     let history = prop_oneof![2 => Just((0u32, 0u32)), 3 => (0u32..=64).prop_flat_map(|length| (0..=length).prop_map(move |ok| (ok, length - ok)))];
     let latency = prop_oneof![Just(400u32), Just(500), Just(900), Just(2000), 1u32..5000];
-    (prices, history, latency, 0u32..(1 << 11)).prop_map(|(price, (successes, failures), latency_ms, strengths)| Offer {
-        names: 0,
-        family: Family::Other,
-        route: Route::InRegion,
-        region: 0,
-        legacy: false,
-        strengths: Strengths(strengths),
-        capabilities: Needs(0b111),
-        max_input_tokens: 100_000,
-        max_output_tokens: 4_096,
-        input_price: price,
-        output_price: price.saturating_mul(4),
-        cache_read_price: None,
-        cache_write_5m_price: None,
-        cache_write_1h_price: None,
-        worst_case_cost: 1,
-        latency_ms,
-        successes,
-        failures,
-        cached_tokens: 0,
-        cooldown_ms: 0,
-        in_flight: 0,
-        quota_left: None,
+    (prices, history, latency, 0u32..(1 << 11)).prop_map(|(price, (successes, failures), latency_ms, strengths)| {
+        Offer {
+            names: 0,
+            family: Family::Other,
+            route: Route::InRegion,
+            region: 0,
+            legacy: false,
+            strengths: Strengths(strengths),
+            capabilities: Needs(0b111),
+            max_input_tokens: 100_000,
+            max_output_tokens: 4_096,
+            input_price: price,
+            output_price: price.saturating_mul(4),
+            cache_read_price: None,
+            cache_write_5m_price: None,
+            cache_write_1h_price: None,
+            worst_case_cost: 1,
+            latency_ms,
+            successes,
+            failures,
+            cached_tokens: 0,
+            cooldown_ms: 0,
+            in_flight: 0,
+            quota_left: None,
+        }
     })
 }
 
 fn prompt() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
-        "python", "code", "function", "Rust", "SQL", "prove", "why", "Compare", "theorem", "the", "a", "hello", "capital",
-        "decode", "```", "plan", "test_case", "unit", "tests", "Ünïcode", "naïve", "analysis", "日本語", "x1", "İstanbul",
+        "python",
+        "code",
+        "function",
+        "Rust",
+        "SQL",
+        "prove",
+        "why",
+        "Compare",
+        "theorem",
+        "the",
+        "a",
+        "hello",
+        "capital",
+        "decode",
+        "```",
+        "plan",
+        "test_case",
+        "unit",
+        "tests",
+        "Ünïcode",
+        "naïve",
+        "analysis",
+        "日本語",
+        "x1",
+        "İstanbul",
     ]);
     let separators = prop::sample::select(vec![" ", "\n", ", ", "-", "_", "", "。"]);
     let short = prop::collection::vec((words, separators), 0..12);
-    let short = short.prop_map(|parts| parts.into_iter().map(|(word, separator)| format!("{word}{separator}")).collect::<String>());
-    let long = (short.clone(), prop::sample::select(vec![90usize, 396, 400, 7_999, 8_000, 8_185, 8_192, 9_000]), short.clone())
+    let short = short
+        .prop_map(|parts| parts.into_iter().map(|(word, separator)| format!("{word}{separator}")).collect::<String>());
+    let long = (
+        short.clone(),
+        prop::sample::select(vec![90usize, 396, 400, 7_999, 8_000, 8_185, 8_192, 9_000]),
+        short.clone(),
+    )
         .prop_map(|(before, padding, after)| format!("{before}{}{after}", "é ".repeat(padding / 3)));
     prop_oneof![8 => short, 1 => long, 1 => any::<String>()]
 }
@@ -153,7 +184,8 @@ fn question(context: &Context) -> Question {
     let hints = Hints { task: context.hinted_task, complexity: context.hinted_complexity, ..Hints::default() };
     let found = features::find(&outline, &hints);
     let ids: Vec<Arc<str>> = (0..context.models.len()).map(|index| Arc::from(format!("m{index}"))).collect();
-    let named_ids = SEEDS.iter().zip(context.seeds).filter_map(|(name, index)| Some((*name, Arc::clone(&ids[index? as usize]))));
+    let named_ids =
+        SEEDS.iter().zip(context.seeds).filter_map(|(name, index)| Some((*name, Arc::clone(&ids[index? as usize]))));
     let request = RequestInfo {
         prompt: context.prompt.clone(),
         system: String::new(),
@@ -201,7 +233,8 @@ fn ask(question: &Question, names: &[String], context: &Context, route: impl Fn(
 
 fn loader() -> Loader {
     // What is compared is what is decided, not how fast an unoptimised build decides it.
-    let limits = Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });
+    let limits =
+        Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });
     let wasm = WasmEngine::new(Arc::clone(&limits), None).unwrap();
     Loader { limits, wasm, grants: Grants::default(), kv: Arc::default(), configs: Arc::default() }
 }
@@ -255,7 +288,8 @@ fn shown(plan: &Plan) -> serde_json::Value {
 fn all_forms_of_the_routers_decide_alike() {
     let contexts = contexts();
     let questions: Vec<_> = contexts.iter().map(question).collect();
-    let lines: Vec<_> = contexts.iter().zip(&questions).map(|(context, question)| line(context, question).to_string()).collect();
+    let lines: Vec<_> =
+        contexts.iter().zip(&questions).map(|(context, question)| line(context, question).to_string()).collect();
     let in_python = python_decides(&lines.join("\n"));
     assert_eq!(in_python.len(), contexts.len());
     let loader = loader();

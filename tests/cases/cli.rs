@@ -24,7 +24,11 @@ fn check(name: &str, text: &[u8]) -> (i32, String) {
 fn policy_check_says_what_loading_would_say() {
     for name in ["task", "score"] {
         let script = run(&["policy", "check", policy(&format!("{name}.rhai")).to_str().unwrap()]);
-        assert!(script.status.success() && said(&script).contains(&format!("would serve as {name}@")), "{}", said(&script));
+        assert!(
+            script.status.success() && said(&script).contains(&format!("would serve as {name}@")),
+            "{}",
+            said(&script)
+        );
         let component = run(&["policy", "check", guest(&format!("{name}-router")).to_str().unwrap(), "--json"]);
         let report: serde_json::Value = serde_json::from_slice(&component.stdout).unwrap();
         assert_eq!((&report["accepted"], &report["engine"]), (&true.into(), &"wasm".into()));
@@ -45,7 +49,10 @@ fn policy_check_says_what_loading_would_say() {
         ("router.rhai", b"fn route(ctx) { plan([0], 1) }"),
         ("router.rhai", b"fn route(ctx, features, models) { plan([99], 1) }"),
         ("router.rhai", b"fn route(ctx, features, models) {\n    plan([features.tsak], 1)\n}"),
-        ("router.rhai", b"fn route(ctx, features, models) {\n    if ctx.prompt.len() > 3 { plan([0], 1) } else { plan([0], 2) }\n}"),
+        (
+            "router.rhai",
+            b"fn route(ctx, features, models) {\n    if ctx.prompt.len() > 3 { plan([0], 1) } else { plan([0], 2) }\n}",
+        ),
         ("router.rhai", b"fn route(ctx, features, models) { eval(\"1\") }"),
         ("router.rhai", b"fn route(ctx, features, models) { loop { } }"),
         ("router.rhai", b"\xff\xfe"),
@@ -114,7 +121,10 @@ fn models_tell_what_answers_for_the_seeds() {
         assert!(text.contains(line), "{line}\n{text}");
     }
     let later = said(&run(&["models", "--as-of", "2026-11-26"]));
-    assert!(later.contains("ai21.j2-ultra-v1                           ended 2025-03-13  amazon.nova-pro-v1:0"), "{later}");
+    assert!(
+        later.contains("ai21.j2-ultra-v1                           ended 2025-03-13  amazon.nova-pro-v1:0"),
+        "{later}"
+    );
 }
 
 #[test]
@@ -191,7 +201,8 @@ fn every_line_that_the_demo_prints_works() {
         }
         bash.output().unwrap()
     };
-    let policy_of = |text: &str| text.lines().find(|line| line.starts_with("x-kairos-model")).unwrap_or_default().trim().to_owned();
+    let policy_of =
+        |text: &str| text.lines().find(|line| line.starts_with("x-kairos-model")).unwrap_or_default().trim().to_owned();
     let first = said(&shell(&lines[0]));
     assert_eq!(policy_of(&first), "x-kairos-model: us.anthropic.claude-sonnet-4-6", "{first}");
     for line in &lines[1..] {
@@ -199,7 +210,11 @@ fn every_line_that_the_demo_prints_works() {
             // Meant for a real account: here it says what is missing, and what to do.
             if line.contains("--check-access") {
                 let output = shell(line);
-                assert!(said(&output).contains("no AWS credentials") && said(&output).contains("AWS_PROFILE"), "{}", said(&output));
+                assert!(
+                    said(&output).contains("no AWS credentials") && said(&output).contains("AWS_PROFILE"),
+                    "{}",
+                    said(&output)
+                );
             }
             continue;
         }
@@ -215,7 +230,8 @@ fn every_line_that_the_demo_prints_works() {
             assert_eq!(policy_of(&again), "x-kairos-model: amazon.nova-lite-v1:0", "{again}");
         }
     }
-    let folder = lines.iter().find(|line| line.starts_with("sed")).and_then(|line| line.rsplit(' ').next()).unwrap().to_owned();
+    let folder =
+        lines.iter().find(|line| line.starts_with("sed")).and_then(|line| line.rsplit(' ').next()).unwrap().to_owned();
     server.terminate();
     let (status, log) = server.wait();
     assert!(status.success(), "{log:?}");

@@ -24,7 +24,10 @@ const SCRIPT_SECOND: (&str, u64) = ("us.anthropic.claude-sonnet-4-6", 82);
 fn variant(number: usize) -> (Variant, (&'static str, u64)) {
     let script = |model: usize, reason: u64| Variant {
         ending: "rhai",
-        bytes: format!("// {number}\nfn route(ctx, features, models) {{ plan([min({model}, models.len - 1)], {reason}) }}").into_bytes(),
+        bytes: format!(
+            "// {number}\nfn route(ctx, features, models) {{ plan([min({model}, models.len - 1)], {reason}) }}"
+        )
+        .into_bytes(),
     };
     // An empty custom section with a name of its own makes a component that no other is equal to.
     let component = |name: &str| {
@@ -95,7 +98,8 @@ async fn no_request_fails_or_mixes_policies_while_they_are_swapped() {
     let mut sample = Vec::new();
     for client in clients {
         for (place, (policy, model, id)) in client.await.unwrap().into_iter().enumerate() {
-            let (expected_model, reason) = expected.get(&policy).unwrap_or_else(|| panic!("an unknown policy decided: {policy}"));
+            let (expected_model, reason) =
+                expected.get(&policy).unwrap_or_else(|| panic!("an unknown policy decided: {policy}"));
             assert_eq!(model, *expected_model, "request {id} of policy {policy}");
             *met.entry(policy).or_insert(0usize) += 1;
             if place % 16 == 0 {

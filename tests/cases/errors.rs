@@ -65,13 +65,45 @@ async fn bad_native_requests_are_bedrocks_exceptions() {
     let cases: Vec<(&str, Bytes, u16, &str, &str)> = vec![
         ("auto/converse", "{".into(), 400, "ValidationException", "not valid JSON"),
         ("auto/converse", Bytes::from_static(b"\xff"), 400, "ValidationException", "not valid UTF-8"),
-        ("auto/converse-stream", json!({"messages": []}).to_string().into(), 400, "ValidationException", "messages: at least one message"),
-        ("auto/converse", json!({"messages": [{"role": "user", "content": [{"text": 5}]}]}).to_string().into(), 400, "ValidationException", "messages[0].content[0].text"),
-        ("auto/converse", json!({"messages": [{"role": "user", "content": [{"text": "x"}]}], "inferenceConfig": {"maxTokens": 1.5}}).to_string().into(), 400, "ValidationException", "inferenceConfig.maxTokens"),
+        (
+            "auto/converse-stream",
+            json!({"messages": []}).to_string().into(),
+            400,
+            "ValidationException",
+            "messages: at least one message",
+        ),
+        (
+            "auto/converse",
+            json!({"messages": [{"role": "user", "content": [{"text": 5}]}]}).to_string().into(),
+            400,
+            "ValidationException",
+            "messages[0].content[0].text",
+        ),
+        (
+            "auto/converse",
+            json!({"messages": [{"role": "user", "content": [{"text": "x"}]}], "inferenceConfig": {"maxTokens": 1.5}})
+                .to_string()
+                .into(),
+            400,
+            "ValidationException",
+            "inferenceConfig.maxTokens",
+        ),
         ("nothing%3A0/converse", good.clone().into(), 400, "ValidationException", "there is no model \"nothing:0\""),
         ("auto/invoke", good.clone().into(), 400, "ValidationException", "InvokeModel needs a model's id"),
-        ("amazon.titan-text-express-v1/invoke", "{\"inputText\":\"x\"}".into(), 404, "ResourceNotFoundException", "its successor is amazon.nova-lite-v1:0"),
-        ("us.anthropic.claude-sonnet-4-6/invoke", "{\"max_tokens\":1,\"max_tokens\":100000}".into(), 400, "ValidationException", "a field is named twice"),
+        (
+            "amazon.titan-text-express-v1/invoke",
+            "{\"inputText\":\"x\"}".into(),
+            404,
+            "ResourceNotFoundException",
+            "its successor is amazon.nova-lite-v1:0",
+        ),
+        (
+            "us.anthropic.claude-sonnet-4-6/invoke",
+            "{\"max_tokens\":1,\"max_tokens\":100000}".into(),
+            400,
+            "ValidationException",
+            "a field is named twice",
+        ),
         ("auto/nothing", good.clone().into(), 404, "UnknownOperationException", "there is nothing at"),
         ("converse", good.into(), 404, "UnknownOperationException", "there is nothing at"),
     ];
@@ -102,9 +134,21 @@ async fn bodies_and_heads_are_bounded() {
     let answer = client.send("POST", &chat, &[JSON, ("x-long", &long)], "{}").await;
     assert_eq!(answer.status, 431);
     let hints = [JSON, ("x-kairos-task", "Write Code"), ("x-kairos-fallback", "any")];
-    let answer = client.send("POST", &chat, &hints, json!({"model": "auto", "messages": [{"role": "user", "content": "x"}]}).to_string()).await;
+    let answer = client
+        .send(
+            "POST",
+            &chat,
+            &hints,
+            json!({"model": "auto", "messages": [{"role": "user", "content": "x"}]}).to_string(),
+        )
+        .await;
     assert_eq!((answer.status.as_u16(), &openai_error(&answer)["param"]), (400, &json!("x-kairos-task")));
-    for (method, path, status) in [("GET", "/v1/chat/completions", 405), ("GET", "/nothing", 404), ("POST", "/v1/embeddings", 404), ("GET", "/v1/requests/nothing", 404)] {
+    for (method, path, status) in [
+        ("GET", "/v1/chat/completions", 405),
+        ("GET", "/nothing", 404),
+        ("POST", "/v1/embeddings", 404),
+        ("GET", "/v1/requests/nothing", 404),
+    ] {
         let answer = client.send(method, &format!("{}{path}", pair.gateway.url), &[], "").await;
         assert_eq!(answer.status, status, "{method} {path}");
         openai_error(&answer);

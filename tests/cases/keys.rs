@@ -34,11 +34,17 @@ async fn a_configured_key_is_needed_and_a_bad_one_refused() {
         vec![("authorization", "AWS4-HMAC-SHA256 rubbish")],
     ] {
         let answer = client.post(&url, &bad, &body).await;
-        assert_eq!((answer.status.as_u16(), &answer.json()["error"]["code"]), (401, &json!("invalid_api_key")), "{bad:?}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["error"]["code"]),
+            (401, &json!("invalid_api_key")),
+            "{bad:?}"
+        );
     }
     let native = client.post(&format!("{}/model/auto/converse", pair.gateway.url), &[], &converse("x")).await;
     assert_eq!((native.status.as_u16(), native.header("x-amzn-errortype")), (403, "UnrecognizedClientException"));
-    for (path, open) in [("/healthz", true), ("/readyz", true), ("/metrics", false), ("/v1/models", false), ("/v1/requests/x", false)] {
+    for (path, open) in
+        [("/healthz", true), ("/readyz", true), ("/metrics", false), ("/v1/models", false), ("/v1/requests/x", false)]
+    {
         let status = client.get(&format!("{}{path}", pair.gateway.url)).await.status;
         assert_eq!(status != 401, open, "{path}: {status}");
     }
@@ -49,7 +55,8 @@ async fn a_configured_key_is_needed_and_a_bad_one_refused() {
 #[test]
 fn boto3_signs_for_the_gateway() {
     let pair = with_keys();
-    let output = Command::new(python()).arg(root().join("tests/clients/signatures.py")).arg(&pair.gateway.url).output().unwrap();
+    let output =
+        Command::new(python()).arg(root().join("tests/clients/signatures.py")).arg(&pair.gateway.url).output().unwrap();
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
     assert!(output.status.success(), "{said}");
 }

@@ -22,7 +22,8 @@ fn callable() -> Vec<(String, Vec<String>)> {
     let active = models.as_array().unwrap().iter().filter(|model| model["status"] != "ended");
     active
         .map(|model| {
-            let capabilities = model["capabilities"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+            let capabilities =
+                model["capabilities"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
             (model["answers"].as_str().unwrap().to_owned(), capabilities.collect())
         })
         .collect()
@@ -47,7 +48,12 @@ async fn every_model_costs_what_aws_bills() {
             assert_eq!(answer.status, 200, "{model} {turn}: {}", answer.text());
             let id = answer.header("x-kairos-request-id");
             let bill = bill(&client, &pair, id, 1).await;
-            assert_eq!(answer.header("x-kairos-cost-usd"), bill["cost_usd"].as_str().unwrap(), "{model} {turn}: {}", answer.text());
+            assert_eq!(
+                answer.header("x-kairos-cost-usd"),
+                bill["cost_usd"].as_str().unwrap(),
+                "{model} {turn}: {}",
+                answer.text()
+            );
             let record = record(&client, &pair, id).await;
             assert_eq!(record["attempts"][0]["ledger"], "settled", "{model} {turn}: {record}");
         }
@@ -65,12 +71,28 @@ async fn tiers_guardrails_profiles_and_native_bodies_cost_what_aws_bills() {
         ("amazon.nova-pro-v1:0", "converse", json!({"serviceTier": {"type": "flex"}})),
         ("amazon.nova-pro-v1:0", "converse", json!({"serviceTier": {"type": "priority"}})),
         ("global.anthropic.claude-sonnet-4-6", "converse", json!({})),
-        ("amazon.nova-lite-v1:0", "converse", json!({"guardrailConfig": {"guardrailIdentifier": "sim-guardrail", "guardrailVersion": "1", "trace": "enabled"}})),
-        ("amazon.nova-lite-v1:0", "converse", json!({"guardrailConfig": {"guardrailIdentifier": "sim-guardrail", "guardrailVersion": "1", "trace": "enabled"},
-            "messages": [{"role": "user", "content": [{"text": "tell me of the forbidden-topic"}]}]})),
+        (
+            "amazon.nova-lite-v1:0",
+            "converse",
+            json!({"guardrailConfig": {"guardrailIdentifier": "sim-guardrail", "guardrailVersion": "1", "trace": "enabled"}}),
+        ),
+        (
+            "amazon.nova-lite-v1:0",
+            "converse",
+            json!({"guardrailConfig": {"guardrailIdentifier": "sim-guardrail", "guardrailVersion": "1", "trace": "enabled"},
+            "messages": [{"role": "user", "content": [{"text": "tell me of the forbidden-topic"}]}]}),
+        ),
         // Above 100,000 tokens this model has a price of its own.
-        ("us.anthropic.claude-haiku-5-5", "converse", json!({"messages": [{"role": "user", "content": [{"text": long}]}]})),
-        ("us.anthropic.claude-sonnet-4-6", "converse", json!({"system": [{"text": "fox ".repeat(3000)}, {"cachePoint": {"type": "default", "ttl": "1h"}}]})),
+        (
+            "us.anthropic.claude-haiku-5-5",
+            "converse",
+            json!({"messages": [{"role": "user", "content": [{"text": long}]}]}),
+        ),
+        (
+            "us.anthropic.claude-sonnet-4-6",
+            "converse",
+            json!({"system": [{"text": "fox ".repeat(3000)}, {"cachePoint": {"type": "default", "ttl": "1h"}}]}),
+        ),
     ];
     for (model, operation, extra) in cases {
         let mut request = converse("How much is the fish?");
@@ -78,7 +100,11 @@ async fn tiers_guardrails_profiles_and_native_bodies_cost_what_aws_bills() {
         let answer = client.post(&format!("{}/model/{model}/{operation}", pair.gateway.url), &[], &request).await;
         assert_eq!(answer.status, 200, "{model}: {}", answer.text());
         let bill = bill(&client, &pair, answer.header("x-kairos-request-id"), 1).await;
-        assert_eq!(answer.header("x-kairos-cost-usd"), bill["cost_usd"].as_str().unwrap(), "{model} {extra:.80}: {bill}");
+        assert_eq!(
+            answer.header("x-kairos-cost-usd"),
+            bill["cost_usd"].as_str().unwrap(),
+            "{model} {extra:.80}: {bill}"
+        );
     }
     let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 300, "messages": [{"role": "user", "content": "How much is the fish?"}],
         "system": [{"type": "text", "text": "fox ".repeat(3000), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]});
@@ -119,11 +145,24 @@ async fn native_bodies_are_not_touched() {
     let pair = Setup { policy: Some(kairos_tests::policy("task.rhai")), ..Setup::default() }.start();
     let client = Client::default();
     // Spaces, order and an unknown field of the request reach the simulator; its answer comes back whole.
-    let body = r#"{ "messages" : [ {"content":[{"text":"hi there"}],"role":"user"} ], "inferenceConfig": {"maxTokens": 5} }"#;
-    let answer = client.send("POST", &format!("{}/model/amazon.nova-lite-v1:0/converse", pair.gateway.url), &[("content-type", "application/json")], body).await;
+    let body =
+        r#"{ "messages" : [ {"content":[{"text":"hi there"}],"role":"user"} ], "inferenceConfig": {"maxTokens": 5} }"#;
+    let answer = client
+        .send(
+            "POST",
+            &format!("{}/model/amazon.nova-lite-v1:0/converse", pair.gateway.url),
+            &[("content-type", "application/json")],
+            body,
+        )
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let direct = client
-        .send("POST", &format!("{}/model/amazon.nova-lite-v1:0/converse", pair.simulator.url), &[("authorization", "Bearer kairos-simulator-key"), ("content-type", "application/json")], body)
+        .send(
+            "POST",
+            &format!("{}/model/amazon.nova-lite-v1:0/converse", pair.simulator.url),
+            &[("authorization", "Bearer kairos-simulator-key"), ("content-type", "application/json")],
+            body,
+        )
         .await;
     let (mut ours, mut theirs) = (answer.json(), direct.json());
     assert_eq!(ours["stopReason"], "max_tokens");

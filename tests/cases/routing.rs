@@ -77,13 +77,20 @@ async fn ended_models_are_answered_for_and_said_so() {
         ("ai21.j2-ultra", JAMBA),
         ("claude-3-haiku", "us.anthropic.claude-haiku-4-5-20251001-v1:0"),
     ] {
-        let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &chat(asked, "hello")).await;
-        assert_eq!((answer.status.as_u16(), answer.header("x-kairos-model")), (200, model), "{asked}: {}", answer.text());
+        let answer =
+            client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &chat(asked, "hello")).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("x-kairos-model")),
+            (200, model),
+            "{asked}: {}",
+            answer.text()
+        );
         assert!(answer.header("x-kairos-warnings").contains("answers in its place"), "{asked}: {:?}", answer.headers);
     }
     let config = "[models]\nas_of = \"2026-11-23\"\nended = \"refuse\"\n";
     let strict = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
-    let refused = client.post(&format!("{}/v1/chat/completions", strict.gateway.url), &[], &chat("titan", "hello")).await;
+    let refused =
+        client.post(&format!("{}/v1/chat/completions", strict.gateway.url), &[], &chat("titan", "hello")).await;
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (404, &json!("model_ended")));
     assert!(refused.text().contains("its successor is amazon.nova-lite-v1:0"), "{}", refused.text());
 }
@@ -96,14 +103,17 @@ async fn plans_lower_limits_cap_costs_and_refuse() {
     let answer = ask(&client, &pair, &[], "Tell me a story").await;
     assert_eq!(answer.json()["usage"]["completion_tokens"], 5);
     assert_eq!(answer.json()["choices"][0]["finish_reason"], "length");
-    for (limit, tokens) in [(json!(null), 5), (json!({"maxTokens": 50, "topP": 0.5}), 5), (json!({"maxTokens": 3}), 3)] {
+    for (limit, tokens) in [(json!(null), 5), (json!({"maxTokens": 50, "topP": 0.5}), 5), (json!({"maxTokens": 3}), 3)]
+    {
         let mut body = converse("Tell me a story");
         body["inferenceConfig"] = limit;
         let answer = client.post(&format!("{}/model/auto/converse", pair.gateway.url), &[], &body).await;
         assert_eq!(answer.json()["usage"]["outputTokens"], tokens, "{body}: {}", answer.text());
     }
     // A cost limit leaves out what may cost more.
-    let pair = with_script("fn route(ctx, features, models) { if models.len < 2 { return decline(); } let p = plan([1, 0], 1); p.max_cost = models[0].worst_case_cost; p }");
+    let pair = with_script(
+        "fn route(ctx, features, models) { if models.len < 2 { return decline(); } let p = plan([1, 0], 1); p.max_cost = models[0].worst_case_cost; p }",
+    );
     assert_eq!(ask(&client, &pair, &[], "hello").await.header("x-kairos-model"), NOVA);
     let pair = with_script("fn route(ctx, features, models) { let p = plan([0], 1); p.max_cost = 0; p }");
     let answer = ask(&client, &pair, &[], "hello").await;
@@ -115,7 +125,11 @@ async fn plans_lower_limits_cap_costs_and_refuse() {
     assert_eq!(answer.status, 403);
     assert!(answer.text().contains("reason 9 (after-hours)"), "{}", answer.text());
     let answer = ask(&client, &pair, &[], "hello").await;
-    assert!(answer.status == 200 && answer.header("x-kairos-policy").starts_with("native-task@"), "{:?}", answer.headers);
+    assert!(
+        answer.status == 200 && answer.header("x-kairos-policy").starts_with("native-task@"),
+        "{:?}",
+        answer.headers
+    );
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
     assert!(!metrics.contains("kairos_policy_faults_total{"), "{metrics}");
 }
@@ -158,7 +172,14 @@ async fn scripts_see_what_they_are_granted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.rhai");
     // On trial, before it serves, the policy is asked something else: it must answer that too.
-    std::fs::write(&path, script.replace("let sees =", "if !(\"team\" in ctx.tags) || ctx.tags.team == \"trial\" { return plan([0], 1); }\n let sees =")).unwrap();
+    std::fs::write(
+        &path,
+        script.replace(
+            "let sees =",
+            "if !(\"team\" in ctx.tags) || ctx.tags.team == \"trial\" { return plan([0], 1); }\n let sees =",
+        ),
+    )
+    .unwrap();
     let config = "[policies]\ngrants = [\"log\", \"metrics\", \"content\"]\n[policies.config.router]\nthreshold = 3\n";
     let pair = Setup { config, policy: Some(path), ..Setup::default() }.start();
     let client = Client::default();
@@ -173,7 +194,10 @@ async fn scripts_see_what_they_are_granted() {
     assert_eq!(answer.header("x-kairos-model"), CLAUDE, "{:?} {:?}", answer.headers, pair.gateway.log_so_far());
     assert!(pair.gateway.wait_for_log("sees true").contains("kairos::plugin"));
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
-    for line in ["kairos_plugin_counter_total{plugin=\"router\",name=\"calls\"} 1", "kairos_plugin_gauge{plugin=\"router\",name=\"threshold\"} 3"] {
+    for line in [
+        "kairos_plugin_counter_total{plugin=\"router\",name=\"calls\"} 1",
+        "kairos_plugin_gauge{plugin=\"router\",name=\"threshold\"} 3",
+    ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
 }

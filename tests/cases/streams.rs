@@ -67,7 +67,11 @@ async fn a_failure_before_content_moves_to_the_next_candidate() {
     ];
     let only_streamed = [
         (json!({"fault": "stream_exception", "exception": "throttlingException", "after": 0}), "throttled", "voided"),
-        (json!({"fault": "stream_exception", "exception": "modelStreamErrorException", "after": 0}), "upstream_stream_broken", "estimated"),
+        (
+            json!({"fault": "stream_exception", "exception": "modelStreamErrorException", "after": 0}),
+            "upstream_stream_broken",
+            "estimated",
+        ),
         (json!({"fault": "cut_frame", "after": 0}), "upstream_stream_broken", "estimated"),
         (json!({"fault": "bad_checksum", "after": 0}), "upstream_stream_broken", "estimated"),
         (json!({"fault": "clean_eof", "after": 0}), "upstream_stream_broken", "estimated"),
@@ -105,7 +109,10 @@ async fn what_would_fail_alike_everywhere_is_not_repeated() {
     assert!(answer.json()["error"]["message"].as_str().unwrap().contains("no such thing"));
     faults(&client, &pair, json!([{"model": NOVA, "fault": "ThrottlingException", "retry_after": 7}])).await;
     let answer = ask(&client, &pair, &chat(NOVA, "hello")).await;
-    assert_eq!((answer.status.as_u16(), answer.header("retry-after"), answer.header("x-kairos-attempts")), (429, "7", "1"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after"), answer.header("x-kairos-attempts")),
+        (429, "7", "1")
+    );
     let native = client.post(&format!("{}/model/{NOVA}/converse", pair.gateway.url), &[], &converse("x")).await;
     assert_eq!((native.status.as_u16(), native.header("x-amzn-errortype")), (429, "ThrottlingException"));
     let url = format!("{}/v1/chat/completions", pair.gateway.url);
@@ -140,12 +147,19 @@ async fn a_failure_after_content_is_told_within_the_stream() {
         assert!(!ended && !text.is_empty(), "{fault}: {}", answer.text());
         assert!(answer.text().contains(&format!("\"code\":\"{code}\"")), "{fault}: {}", answer.text());
         let record = record(&client, &pair, answer.header("x-kairos-request-id")).await;
-        assert_eq!((&record["status"], &record["attempts"][0]["ledger"]), (&json!(code), &json!("estimated")), "{record}");
+        assert_eq!(
+            (&record["status"], &record["attempts"][0]["ledger"]),
+            (&json!(code), &json!("estimated")),
+            "{record}"
+        );
         // The bill lies within the estimate.
-        let bill = client.get(&format!("{}/sim/v1/bill/{}-1", pair.simulator.url, answer.header("x-kairos-request-id"))).await;
+        let bill =
+            client.get(&format!("{}/sim/v1/bill/{}-1", pair.simulator.url, answer.header("x-kairos-request-id"))).await;
         let dollars = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
         assert!(dollars(&bill.json()["cost_usd"]) <= dollars(&record["cost_usd"]), "{record} {}", bill.text());
-        let native = client.post(&format!("{}/model/auto/converse-stream", pair.gateway.url), &[], &converse("Tell me a story")).await;
+        let native = client
+            .post(&format!("{}/model/auto/converse-stream", pair.gateway.url), &[], &converse("Tell me a story"))
+            .await;
         assert!(native.text().contains(":exception-type"), "{fault}: {}", native.text());
     }
 }
@@ -196,7 +210,10 @@ async fn callers_who_leave_pay_what_aws_bills() {
     assert_eq!(line["status"], "client_left");
     settled_as_billed(&client, &pair, line["request_id"].as_str().unwrap()).await;
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
-    assert!(metrics.contains("kairos_ledger_open_rows 0") && metrics.contains("kairos_requests_in_flight 0"), "{metrics}");
+    assert!(
+        metrics.contains("kairos_ledger_open_rows 0") && metrics.contains("kairos_requests_in_flight 0"),
+        "{metrics}"
+    );
 }
 
 async fn settled_as_billed(client: &Client, pair: &Pair, id: &str) {
@@ -237,7 +254,9 @@ async fn told_to_stop_the_gateway_lets_requests_end() {
     let pair = Setup { simulate: &simulate, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
     let client = Client::default();
     let url = format!("{}/v1/chat/completions", pair.gateway.url);
-    let mut response = client.open("POST", &url, &[("content-type", "application/json")], streamed("Tell me a story").to_string()).await;
+    let mut response = client
+        .open("POST", &url, &[("content-type", "application/json")], streamed("Tell me a story").to_string())
+        .await;
     let mut body = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
     pair.gateway.terminate();
     pair.gateway.wait_for_log("told to stop");

@@ -377,7 +377,8 @@ fn auto(catalogue: &Catalogue, configured: Option<&[String]>) -> Result<Vec<usiz
         }
         return Ok(offered);
     }
-    let mut marked: Vec<&Model> = catalogue.models.iter().filter(|model| model.active && model.auto.is_some()).collect();
+    let mut marked: Vec<&Model> =
+        catalogue.models.iter().filter(|model| model.active && model.auto.is_some()).collect();
     marked.sort_by_key(|model| model.auto);
     Ok(marked.into_iter().filter_map(|model| model.target).collect())
 }
@@ -406,13 +407,37 @@ mod tests {
     #[test]
     fn successor_chains_end_at_the_first_active_model_of_the_date() {
         for (date, titan, claude, jurassic) in [
-            ("2024-06-01", "amazon.titan-text-express-v1 in-region", "anthropic.claude-3-5-sonnet-20241022-v2:0 in-region", "ai21.j2-ultra-v1 in-region"),
-            ("2025-03-13", "amazon.titan-text-express-v1 in-region", "anthropic.claude-3-5-sonnet-20241022-v2:0 in-region", "ai21.jamba-1-5-large-v1:0 in-region for ai21.j2-ultra-v1"),
-            ("2026-11-25", "amazon.nova-lite-v1:0 in-region for amazon.titan-text-express-v1", "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0", "ai21.jamba-1-5-large-v1:0 in-region for ai21.j2-ultra-v1"),
-            ("2026-11-26", "amazon.nova-lite-v1:0 in-region for amazon.titan-text-express-v1", "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0", "amazon.nova-pro-v1:0 in-region for ai21.j2-ultra-v1"),
+            (
+                "2024-06-01",
+                "amazon.titan-text-express-v1 in-region",
+                "anthropic.claude-3-5-sonnet-20241022-v2:0 in-region",
+                "ai21.j2-ultra-v1 in-region",
+            ),
+            (
+                "2025-03-13",
+                "amazon.titan-text-express-v1 in-region",
+                "anthropic.claude-3-5-sonnet-20241022-v2:0 in-region",
+                "ai21.jamba-1-5-large-v1:0 in-region for ai21.j2-ultra-v1",
+            ),
+            (
+                "2026-11-25",
+                "amazon.nova-lite-v1:0 in-region for amazon.titan-text-express-v1",
+                "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0",
+                "ai21.jamba-1-5-large-v1:0 in-region for ai21.j2-ultra-v1",
+            ),
+            (
+                "2026-11-26",
+                "amazon.nova-lite-v1:0 in-region for amazon.titan-text-express-v1",
+                "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0",
+                "amazon.nova-pro-v1:0 in-region for ai21.j2-ultra-v1",
+            ),
         ] {
             let catalogue = on("us-east-1", date);
-            assert_eq!([called(&catalogue, "titan"), called(&catalogue, "claude"), called(&catalogue, "jurassic")], [titan, claude, jurassic], "{date}");
+            assert_eq!(
+                [called(&catalogue, "titan"), called(&catalogue, "claude"), called(&catalogue, "jurassic")],
+                [titan, claude, jurassic],
+                "{date}"
+            );
         }
     }
 
@@ -423,8 +448,14 @@ mod tests {
             ("amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0 in-region"),
             ("us.amazon.nova-lite-v1:0", "us.amazon.nova-lite-v1:0 geo"),
             ("nova-lite", "amazon.nova-lite-v1:0 in-region"),
-            ("anthropic.claude-3-5-sonnet", "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0"),
-            ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0"),
+            (
+                "anthropic.claude-3-5-sonnet",
+                "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0",
+            ),
+            (
+                "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
+                "us.anthropic.claude-sonnet-4-6 geo for anthropic.claude-3-5-sonnet-20241022-v2:0",
+            ),
             ("global.anthropic.claude-sonnet-4-6", "global.anthropic.claude-sonnet-4-6 global"),
             ("anthropic.claude-sonnet-4-6", "us.anthropic.claude-sonnet-4-6 geo"),
             ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0 in-region"),
@@ -434,8 +465,14 @@ mod tests {
         ] {
             assert_eq!(called(&catalogue, name), expected, "{name}");
         }
-        assert_eq!(strip_arn("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"), "us.amazon.nova-lite-v1:0");
-        assert_eq!(strip_arn("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x"), "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x");
+        assert_eq!(
+            strip_arn("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0"),
+            "us.amazon.nova-lite-v1:0"
+        );
+        assert_eq!(
+            strip_arn("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x"),
+            "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/x"
+        );
     }
 
     #[test]
@@ -443,9 +480,10 @@ mod tests {
         let rates = |region: &str, name: &str| {
             let catalogue = on(region, "2026-11-23");
             match catalogue.answering(name) {
-                Answering::Target { target, .. } => {
-                    catalogue.targets[target].prices.rates(ServiceTier::Standard, 1).map(|rates| (rates.input, rates.output))
-                }
+                Answering::Target { target, .. } => catalogue.targets[target]
+                    .prices
+                    .rates(ServiceTier::Standard, 1)
+                    .map(|rates| (rates.input, rates.output)),
                 _ => None,
             }
         };

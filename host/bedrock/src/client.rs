@@ -131,9 +131,8 @@ impl Client {
     }
 
     async fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
-        let authority = self.credentials.authority().await.map_err(|error| {
-            Failure::new(Kind::UpstreamAuth, error.to_string())
-        })?;
+        let authority =
+            self.credentials.authority().await.map_err(|error| Failure::new(Kind::UpstreamAuth, error.to_string()))?;
         let path = format!("/model/{}/{}", encode_segment(&call.invocation_id), call.operation.path());
         let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
         let content_type = content_type.map_or("application/json", |(_, value)| value);
@@ -168,7 +167,9 @@ impl Client {
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.entry(ACCEPT).or_insert_with(|| {
             HeaderValue::from_static(match call.operation {
-                UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream => "application/vnd.amazon.eventstream",
+                UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream => {
+                    "application/vnd.amazon.eventstream"
+                }
                 UpstreamOperation::Converse | UpstreamOperation::Invoke => "application/json",
             })
         });
@@ -189,7 +190,9 @@ impl Client {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(not_answered(&error)),
             Err(_) => {
-                return Err(Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}")).maybe_billed());
+                return Err(
+                    Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}")).maybe_billed()
+                );
             }
         };
         let request_id = header(response.headers(), "x-amzn-requestid");
@@ -249,7 +252,9 @@ impl Client {
 /// How long Bedrock asks to wait: whole seconds, or milliseconds in AWS's own header.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    let wait = number("x-amz-retry-after").map(Duration::from_millis).or_else(|| number("retry-after").map(Duration::from_secs));
+    let wait = number("x-amz-retry-after")
+        .map(Duration::from_millis)
+        .or_else(|| number("retry-after").map(Duration::from_secs));
     wait.filter(|wait| *wait <= Duration::from_secs(3600))
 }
 
@@ -258,7 +263,8 @@ fn header(headers: &HeaderMap, name: &str) -> String {
 }
 
 fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
-    let known = PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+    let known =
+        PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
     known.collect()
 }
 
@@ -282,4 +288,3 @@ impl Upstream for Client {
         Box::pin(self.send(call))
     }
 }
-

@@ -66,7 +66,8 @@ pub fn connector(timeout: Duration, ca_bundle: Option<&Path>) -> Result<Connecto
     http.set_nodelay(true);
     http.set_keepalive(Some(Duration::from_secs(60)));
     let connect = ProxyOrDirect { http, proxies: Arc::new(Matcher::from_env()) };
-    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connect);
+    let https =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connect);
     Ok(Deadline { inner: https, timeout })
 }
 

@@ -72,10 +72,20 @@ impl CredentialSource {
         let kind = match (set(id), set(secret), set("AWS_BEARER_TOKEN_BEDROCK")) {
             (Some(id), Some(secret), _) => {
                 let token = set("AWS_BEDROCK_SESSION_TOKEN");
-                Kind::Provider(SharedCredentialsProvider::new(AwsCredentials::new(id, secret, token, None, "environment")))
+                Kind::Provider(SharedCredentialsProvider::new(AwsCredentials::new(
+                    id,
+                    secret,
+                    token,
+                    None,
+                    "environment",
+                )))
             }
-            (Some(_), None, _) => return Err(CredentialError(format!("{id} is set, {secret} is not; set both or neither"))),
-            (None, Some(_), _) => return Err(CredentialError(format!("{secret} is set, {id} is not; set both or neither"))),
+            (Some(_), None, _) => {
+                return Err(CredentialError(format!("{id} is set, {secret} is not; set both or neither")));
+            }
+            (None, Some(_), _) => {
+                return Err(CredentialError(format!("{secret} is set, {id} is not; set both or neither")));
+            }
             (None, None, Some(key)) => Kind::ApiKey(key),
             (None, None, None) => {
                 let region = Region::new(region.to_owned());
@@ -219,7 +229,13 @@ mod tests {
                 return future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("gone")));
             }
             let expiry = now() + Duration::from_secs(1000);
-            future::ProvideCredentials::ready(Ok(AwsCredentials::new(format!("id{call}"), "s", None, Some(expiry), "test")))
+            future::ProvideCredentials::ready(Ok(AwsCredentials::new(
+                format!("id{call}"),
+                "s",
+                None,
+                Some(expiry),
+                "test",
+            )))
         }
     }
 
@@ -254,7 +270,8 @@ mod tests {
     #[tokio::test]
     async fn the_seeds_variables_come_first_and_half_a_pair_is_an_error() {
         let find = async |variables: &[(&str, &str)]| {
-            let variable = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            let variable =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             match CredentialSource::find("us-east-1", variable).await {
                 Err(error) => error.to_string(),
                 Ok(source) => match source.authority().await.unwrap() {

@@ -60,7 +60,8 @@ mod tests {
     use super::*;
 
     fn of(region: &str, variables: &[(&str, &str)]) -> Result<String, EndpointError> {
-        let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         endpoint(region, find).map(|endpoint| endpoint.url)
     }
 

@@ -161,8 +161,7 @@ impl Signer {
         if let Some(token) = &credentials.session_token {
             headers.push(("x-amz-security-token", token));
         }
-        let canonical =
-            Canonical { method: "POST", path, query: "", headers: &headers, payload_hash: &payload_hash };
+        let canonical = Canonical { method: "POST", path, query: "", headers: &headers, payload_hash: &payload_hash };
         let scope = format!("{}/{}/{SERVICE}/aws4_request", moment.date(), self.region);
         let key = self.key(&credentials.secret, moment.date());
         let signature = hex::encode(hmac(&key, canonical.string_to_sign(&moment.stamp, &scope).as_bytes()));
@@ -392,9 +391,17 @@ mod tests {
     fn what_is_signed_here_is_what_botocore_signs() {
         let (request, body) = fixture();
         let signer = Signer::new("us-east-1");
-        let credentials = SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
+        let credentials =
+            SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
         for _ in 0..2 {
-            let signed = signer.sign(&credentials, &Moment::from_unix(NOW), "127.0.0.1:42609", &request.path, "application/json", body);
+            let signed = signer.sign(
+                &credentials,
+                &Moment::from_unix(NOW),
+                "127.0.0.1:42609",
+                &request.path,
+                "application/json",
+                body,
+            );
             assert_eq!(Authorization::parse(&signed.authorization).unwrap(), request.authorization);
         }
         let model = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/fx0converse_arn_model";

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use aws_credential_types::Credentials;
 use aws_sdk_bedrockruntime as sdk;
 use aws_sdk_bedrockruntime::error::ProvideErrorMetadata as _;
-use aws_sdk_bedrockruntime::types::{ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, TokenUsage};
+use aws_sdk_bedrockruntime::types::{
+    ContentBlock, ContentBlockDelta, ConversationRole, ConverseStreamOutput, Message, TokenUsage,
+};
 use kairos_bedrock::sigv4::encode_segment;
 use kairos_dialects::answer::Event;
 use kairos_dialects::bedrock::{parse_answer, parse_event};

@@ -63,7 +63,8 @@ fn every_signature_of_botocore_verifies() {
         let path = lines.next().unwrap().split(' ').nth(1).unwrap().to_owned();
         let named = lines.filter_map(|line| line.split_once(": "));
         let headers: Vec<_> = named.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-        let header = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone()).unwrap();
+        let header =
+            |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone()).unwrap();
         let stamp = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", header("x-amz-date")).unwrap();
         let now = stamp.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
         let authorization = Authorization::parse(&header("authorization")).unwrap();
@@ -177,7 +178,8 @@ async fn streams_are_read_as_botocore_reads_them() {
         let (response, _) = play(UpstreamOperation::ConverseStream, &name).await;
         let (frames, failure) = frames_of(response.unwrap()).await;
         let events = expected["events"].as_array().unwrap();
-        let event_names: Vec<_> = events.iter().map(|event| event.as_object().unwrap().keys().next().unwrap()).collect();
+        let event_names: Vec<_> =
+            events.iter().map(|event| event.as_object().unwrap().keys().next().unwrap()).collect();
         assert_eq!(frames.iter().map(Frame::name).collect::<Vec<_>>(), event_names, "{name}");
         // For botocore a stream that is cut within a frame ends well. It did not end.
         let fails = expected["end"] == "error" || name == "cs_truncated_midframe";

@@ -193,14 +193,7 @@ pub fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
 
 /// Writes an exception as Bedrock sends it within a stream.
 pub fn encode_exception(name: &str, payload: &[u8]) -> Bytes {
-    encode(
-        &[
-            (":exception-type", name),
-            (":content-type", "application/json"),
-            (":message-type", "exception"),
-        ],
-        payload,
-    )
+    encode(&[(":exception-type", name), (":content-type", "application/json"), (":message-type", "exception")], payload)
 }
 
 #[cfg(test)]

@@ -48,7 +48,9 @@ impl GuardrailUnits {
         Self {
             topic_policy_units: self.topic_policy_units.saturating_add(other.topic_policy_units),
             content_policy_units: self.content_policy_units.saturating_add(other.content_policy_units),
-            content_policy_image_units: self.content_policy_image_units.saturating_add(other.content_policy_image_units),
+            content_policy_image_units: self
+                .content_policy_image_units
+                .saturating_add(other.content_policy_image_units),
             word_policy_units: self.word_policy_units.saturating_add(other.word_policy_units),
             sensitive_information_policy_units: self
                 .sensitive_information_policy_units
@@ -71,9 +73,7 @@ impl Usage {
 
     /// All cache writes.
     pub fn cache_write(&self) -> u64 {
-        self.cache_write_5m
-            .saturating_add(self.cache_write_1h)
-            .saturating_add(self.cache_write_unknown)
+        self.cache_write_5m.saturating_add(self.cache_write_1h).saturating_add(self.cache_write_unknown)
     }
 
     /// Input and output together.

@@ -82,9 +82,8 @@ async fn open<'a>(
     let target = &catalogue.targets[target];
     let model = &catalogue.models[target.model];
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-    let worst =
-        worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
-            .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    let worst = worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
+        .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
     let number = u32::try_from(exchange.record.attempts.len()).map_or(u32::MAX, |earlier| earlier.saturating_add(1));
     let reservation = Reservation {
         key: AttemptKey { request: exchange.id, attempt: number },
@@ -111,7 +110,8 @@ fn finish_whole(
     whole: Whole,
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
-    let settle = |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
+    let settle =
+        |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
         let tier = tier_header(&whole.headers);

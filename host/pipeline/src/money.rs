@@ -86,9 +86,13 @@ mod tests {
 
     #[test]
     fn dollars_are_exact() {
-        for (text, picodollars) in
-            [("0", 0), ("0.000000000001", 1), ("1", 1_000_000_000_000), (".5", 500_000_000_000), ("2.50", 2_500_000_000_000)]
-        {
+        for (text, picodollars) in [
+            ("0", 0),
+            ("0.000000000001", 1),
+            ("1", 1_000_000_000_000),
+            (".5", 500_000_000_000),
+            ("2.50", 2_500_000_000_000),
+        ] {
             assert_eq!(Picodollars::parse_dollars(text), Some(Picodollars(picodollars)), "{text}");
         }
         assert_eq!(Picodollars::parse_dollars_per_million("0.00875"), Some(Picodollars(8_750)));

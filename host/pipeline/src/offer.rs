@@ -30,8 +30,7 @@ pub(crate) struct Offers {
 const AUTO: &str = "auto";
 
 /// What only Bedrock can judge well: a named model is asked in spite of the catalogue.
-const HARD_NEEDS: Needs =
-    Needs(Needs::SYSTEM_PROMPT.0 | Needs::TOOLS.0 | Needs::STREAMING.0 | Needs::IMAGES.0);
+const HARD_NEEDS: Needs = Needs(Needs::SYSTEM_PROMPT.0 | Needs::TOOLS.0 | Needs::STREAMING.0 | Needs::IMAGES.0);
 
 pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -> Result<Offers, Failure> {
     let found = features::find(&request.outline, &request.hints);
@@ -57,7 +56,8 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
             named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
         });
         let fitting = others.filter(|&target| fits(&catalogue, target, request));
-        let priced = fitting.filter_map(|target| Some((target, worst(&catalogue, &catalogue.targets[target], request).ok()?)));
+        let priced =
+            fitting.filter_map(|target| Some((target, worst(&catalogue, &catalogue.targets[target], request).ok()?)));
         for (target, worst) in priced.take(MAX_OFFERS - usize::from(named.is_some())) {
             add(target, worst);
         }

@@ -174,8 +174,8 @@ impl Family {
     /// The contract's name.
     pub fn name(self) -> &'static str {
         [
-            "claude", "nova", "titan", "llama", "mistral", "jamba", "jurassic", "command", "deepseek", "openai", "qwen",
-            "other",
+            "claude", "nova", "titan", "llama", "mistral", "jamba", "jurassic", "command", "deepseek", "openai",
+            "qwen", "other",
         ][self as usize]
     }
 }

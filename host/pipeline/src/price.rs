@@ -23,7 +23,11 @@ pub struct Rates {
 impl Rates {
     /// The most that a token of input can cost.
     fn dearest_input(&self) -> u64 {
-        [Some(self.input), self.cache_read, self.cache_write_5m, self.cache_write_1h].into_iter().flatten().max().unwrap_or(0)
+        [Some(self.input), self.cache_read, self.cache_write_5m, self.cache_write_1h]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -281,7 +285,14 @@ mod tests {
     #[test]
     fn every_leg_has_its_price() {
         // 10 × 3 + 20 × 15 + 100 × 0.3 + 40 × 3.75 + 50 × 6 dollars per million tokens.
-        let usage = Usage { input: 10, output: 20, cache_read: 100, cache_write_5m: 40, cache_write_1h: 50, ..Usage::default() };
+        let usage = Usage {
+            input: 10,
+            output: 20,
+            cache_read: 100,
+            cache_write_5m: 40,
+            cache_write_1h: 50,
+            ..Usage::default()
+        };
         assert_eq!(exact(usage), 30_000_000 + 300_000_000 + 30_000_000 + 150_000_000 + 300_000_000);
         // The band holds above its bound, for the whole request.
         assert_eq!(exact(Usage { input: 200_000, ..Usage::default() }), 200_000 * 3_000_000);

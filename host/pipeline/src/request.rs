@@ -233,7 +233,8 @@ impl Hints {
 }
 
 fn invalid(name: &str, what: &str) -> Failure {
-    Failure::new(Kind::InvalidValue, format!("the header x-kairos-{name} {what}")).with_param(format!("x-kairos-{name}"))
+    Failure::new(Kind::InvalidValue, format!("the header x-kairos-{name} {what}"))
+        .with_param(format!("x-kairos-{name}"))
 }
 
 fn is_label(text: &str) -> bool {
@@ -241,7 +242,12 @@ fn is_label(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }
 
-fn one_of<T: Copy, const N: usize>(name: &str, value: &str, all: [T; N], label: fn(T) -> &'static str) -> Result<T, Failure> {
+fn one_of<T: Copy, const N: usize>(
+    name: &str,
+    value: &str,
+    all: [T; N],
+    label: fn(T) -> &'static str,
+) -> Result<T, Failure> {
     all.into_iter().find(|&one| label(one) == value).ok_or_else(|| {
         let names: Vec<_> = all.into_iter().map(label).collect();
         invalid(name, &format!("needs one of {}", names.join(", ")))
@@ -265,9 +271,13 @@ fn tags(name: &str, value: &str) -> Result<Vec<(String, String)>, Failure> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
-        let fits = |text: &str| text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
+        let fits =
+            |text: &str| text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
         if key.is_empty() || !fits(key) || !fits(text) {
-            return Err(invalid(name, "needs key=value pairs, separated by commas, of at most 64 characters a–z, A–Z, 0–9 and _-.:/@ each"));
+            return Err(invalid(
+                name,
+                "needs key=value pairs, separated by commas, of at most 64 characters a–z, A–Z, 0–9 and _-.:/@ each",
+            ));
         }
         if tags.iter().any(|(known, _)| known == key) {
             return Err(invalid(name, "names a tag twice"));

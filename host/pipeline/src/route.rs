@@ -33,9 +33,8 @@ pub(crate) fn route(gateway: &Gateway, exchange: &mut Exchange, offers: &Offers)
             }
             let why = format!("{}: {error}", router.identity().label());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));
-            let plan = ask(&gateway.native, exchange, offers).map_err(|error| {
-                Failure::new(Kind::Internal, format!("the native router gave no plan: {error}"))
-            })?;
+            let plan = ask(&gateway.native, exchange, offers)
+                .map_err(|error| Failure::new(Kind::Internal, format!("the native router gave no plan: {error}")))?;
             (plan, Arc::clone(&gateway.native), Some(why))
         }
     };
@@ -74,8 +73,7 @@ fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result
         }
     }
     let plan = router.route(RouteInput { request: &offers.info, features: &offers.features, models: &models })?;
-    plan.check(models.len())
-        .map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
+    plan.check(models.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)
 }
 
@@ -84,8 +82,12 @@ fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result
 fn triable(plan: &Plan, offers: &Offers) -> Result<Vec<Candidate>, Failure> {
     let named = offers.features.named;
     let affordable = |index: u32| plan.max_cost.is_none_or(|most| offers.facts[index as usize].worst_case_cost <= most);
-    let mut candidates: Vec<Candidate> =
-        plan.candidates.iter().copied().filter(|candidate| affordable(candidate.model) || Some(candidate.model) == named).collect();
+    let mut candidates: Vec<Candidate> = plan
+        .candidates
+        .iter()
+        .copied()
+        .filter(|candidate| affordable(candidate.model) || Some(candidate.model) == named)
+        .collect();
     if let Some(named) = named {
         candidates.retain(|candidate| candidate.model != named);
         candidates.iter_mut().for_each(|candidate| candidate.probability = 0.0);

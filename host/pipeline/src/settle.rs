@@ -35,7 +35,12 @@ pub(crate) fn answered(
     if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail == GuardrailUnits::default() {
         // Units are only stated where the guardrail's trace was asked for.
         let high = priced.amount.max(worst);
-        return Ending::Estimated { low: priced.low, high, usage: Some(usage), why: "the guardrail's units are not stated" };
+        return Ending::Estimated {
+            low: priced.low,
+            high,
+            usage: Some(usage),
+            why: "the guardrail's units are not stated",
+        };
     }
     if priced.is_exact() {
         Ending::Settled { cost: priced.amount, usage }

@@ -157,7 +157,8 @@ impl Delivery {
     /// Reads a frame, and writes what it comes to in the caller's dialect.
     fn take(&mut self, frame: &Frame) -> Result<Seen, Failure> {
         let broken = |invalid: Invalid| {
-            Failure::new(Kind::BrokenStream, format!("an event of Bedrock's stream made no sense: {invalid}")).maybe_billed()
+            Failure::new(Kind::BrokenStream, format!("an event of Bedrock's stream made no sense: {invalid}"))
+                .maybe_billed()
         };
         let seen = self.reader.read(frame).map_err(broken)?;
         match &mut self.writer {
@@ -208,7 +209,12 @@ impl Delivery {
         // An exception as the very first event is an error answer like any other.
         failure.unbilled &= !self.reader.started;
         let ending = match self.reader.usage_so_far() {
-            Some(usage) => Ending::Estimated { low: Picodollars::ZERO, high: attempt.worst, usage: Some(usage), why: failure.kind.name() },
+            Some(usage) => Ending::Estimated {
+                low: Picodollars::ZERO,
+                high: attempt.worst,
+                usage: Some(usage),
+                why: failure.kind.name(),
+            },
             None => settle::failed(&failure, attempt.worst),
         };
         attempt.failed_with(gateway, exchange, reserved, &failure, ending);

@@ -148,7 +148,9 @@ impl PolicyHost {
                 refusal,
                 quarantined,
             },
-            None => Status { policy: self.native.identity().label(), engine: "native", file: None, refusal, quarantined },
+            None => {
+                Status { policy: self.native.identity().label(), engine: "native", file: None, refusal, quarantined }
+            }
         }
     }
 

@@ -95,7 +95,8 @@ pub struct Loader {
 impl Loader {
     /// Reads a policy from a file.
     pub fn load(&self, path: &Path) -> Result<Generation, Refusal> {
-        let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let file =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let most = match ending {
             "rhai" => self.limits.script_bytes,
@@ -147,8 +148,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
 /// Asks the policy some questions, twice each: it must answer them all, validly and alike.
 fn try_out(engine: &Engine) -> Result<(), Refusal> {
     for question in golden::questions() {
-        let input =
-            RouteInput { request: &question.request, features: &question.features, models: &question.models };
+        let input = RouteInput { request: &question.request, features: &question.features, models: &question.models };
         let answer = engine.route(input);
         let refuse = |what: String| Refusal::new(format!("asked on trial with {}, the policy {what}", question.about));
         match &answer {

@@ -36,9 +36,8 @@ impl Repeat {
     fn run(&self) -> Option<Fault> {
         let input = RouteInput { request: &self.request, features: &self.features, models: &self.models };
         let again = self.generation.route_afresh(input);
-        let comparable = |answer: &Result<Plan, PolicyError>| {
-            !matches!(answer, Err(PolicyError::NotRun(_) | PolicyError::Fault(_)))
-        };
+        let comparable =
+            |answer: &Result<Plan, PolicyError>| !matches!(answer, Err(PolicyError::NotRun(_) | PolicyError::Fault(_)));
         let differs = comparable(&self.given) && comparable(&again) && again != self.given;
         let message = "a call that was repeated with the same input on a fresh instance gave another plan";
         differs.then(|| Fault::new(FaultKind::Impure, message))

@@ -66,7 +66,11 @@ pub(crate) async fn region(config: &Config) -> Result<String, AssemblyError> {
         AssemblyError("no AWS region: set AWS_REGION (for example AWS_REGION=us-east-1), or `region` under [upstream] in kairos.toml".to_owned())
     })?;
     let plain = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if plain && (1..=32).contains(&region.len()) { Ok(region) } else { Err(AssemblyError(format!("{region:?} is not the name of an AWS region"))) }
+    if plain && (1..=32).contains(&region.len()) {
+        Ok(region)
+    } else {
+        Err(AssemblyError(format!("{region:?} is not the name of an AWS region")))
+    }
 }
 
 /// Today, in UTC, unless the configuration says otherwise.
@@ -96,9 +100,10 @@ pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyErr
     }
     let folder = std::fs::canonicalize(&folder).ok().filter(|_| cache);
     let wasm = WasmEngine::new(Arc::clone(&limits), folder.as_deref()).map_err(AssemblyError::of)?;
-    let configs = config.policies.config.iter().map(|(slot, table)| {
-        serde_json::to_string(table).map(|json| (slot.clone(), json)).map_err(AssemblyError::of)
-    });
+    let configs =
+        config.policies.config.iter().map(|(slot, table)| {
+            serde_json::to_string(table).map(|json| (slot.clone(), json)).map_err(AssemblyError::of)
+        });
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
     Ok(Loader { limits, wasm, grants: config.grants(), kv: Arc::default(), configs: Arc::new(configs) })
 }

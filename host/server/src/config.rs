@@ -320,12 +320,20 @@ impl Config {
         let wrong = |what: String| Err(ConfigError::Value { what });
         if let Some(unknown) = self.policies.grants.iter().find(|name| Capability::from_name(name).is_none()) {
             let known: Vec<_> = Capability::ALL.into_iter().map(Capability::name).collect();
-            return wrong(format!("policies.grants: there is no capability {unknown:?}; there are {}", known.join(", ")));
+            return wrong(format!(
+                "policies.grants: there is no capability {unknown:?}; there are {}",
+                known.join(", ")
+            ));
         }
         if self.auth.bearer_key.as_ref().is_some_and(|key| key.0.expose().len() < 16) {
             return wrong("auth.bearer_key: a key of at least 16 characters is needed".to_owned());
         }
-        if self.auth.sigv4.as_ref().is_some_and(|pair| pair.access_key_id.is_empty() || pair.secret_access_key.0.expose().len() < 16) {
+        if self
+            .auth
+            .sigv4
+            .as_ref()
+            .is_some_and(|pair| pair.access_key_id.is_empty() || pair.secret_access_key.0.expose().len() < 16)
+        {
             return wrong("auth.sigv4: an id, and a secret of at least 16 characters, are needed".to_owned());
         }
         for (name, zero) in [
@@ -407,8 +415,14 @@ fn nearest(key: &str) -> Option<String> {
     }
     known.extend(["auth.sigv4.access_key_id", "auth.sigv4.secret_access_key"].map(str::to_owned));
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let score = |known: &String| strsim::jaro_winkler(known, key).max(strsim::jaro_winkler(&last(known), &last(key)) * 0.99);
-    known.into_iter().map(|name| (score(&name), name)).filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    let score =
+        |known: &String| strsim::jaro_winkler(known, key).max(strsim::jaro_winkler(&last(known), &last(key)) * 0.99);
+    known
+        .into_iter()
+        .map(|name| (score(&name), name))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }
 
 fn collect(prefix: &str, value: &serde_json::Value, into: &mut Vec<String>) {

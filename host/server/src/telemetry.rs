@@ -126,7 +126,10 @@ impl Metrics {
         // Written by hand: a label that changes with every file must not stay behind in a registry.
         let status = policies.status();
         text.push_str("# HELP kairos_policy_info The policy that serves.\n# TYPE kairos_policy_info gauge\n");
-        text.push_str(&format!("kairos_policy_info{{slot=\"router\",policy=\"{}\",engine=\"{}\"}} 1\n", status.policy, status.engine));
+        text.push_str(&format!(
+            "kairos_policy_info{{slot=\"router\",policy=\"{}\",engine=\"{}\"}} 1\n",
+            status.policy, status.engine
+        ));
         text
     }
 
@@ -135,7 +138,9 @@ impl Metrics {
         for (name, value) in generation.metrics().values() {
             let labels = vec![Label::new("plugin", plugin.clone()), Label::new("name", name)];
             match value {
-                kairos_sandbox::wasm::MetricValue::Counter(count) => self.total("kairos_plugin_counter_total", labels, count),
+                kairos_sandbox::wasm::MetricValue::Counter(count) => {
+                    self.total("kairos_plugin_counter_total", labels, count)
+                }
                 kairos_sandbox::wasm::MetricValue::Gauge(gauge) => self.gauge("kairos_plugin_gauge", labels, gauge),
             }
         }
@@ -182,7 +187,8 @@ impl Observer for Telemetry {
 impl Telemetry {
     fn measure(&self, record: &Record) {
         let metrics = &self.metrics;
-        let model = |name: Option<&Arc<str>>| Label::new("model", name.map_or(NO_MODEL.to_owned(), |name| name.to_string()));
+        let model =
+            |name: Option<&Arc<str>>| Label::new("model", name.map_or(NO_MODEL.to_owned(), |name| name.to_string()));
         let answered = record.attempts.last().filter(|attempt| attempt.status == "ok").map(|attempt| &attempt.model);
         let status = if record.status == "ok" { "success" } else { record.status };
         metrics.count("bedrock_requests_total", vec![model(answered), Label::new("status", status)], 1);

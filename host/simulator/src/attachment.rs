@@ -18,9 +18,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The bytes of a blob.
 pub(crate) fn decode(text: &str) -> Result<Vec<u8>, ApiError> {
-    BASE64
-        .decode(text)
-        .map_err(|e| ApiError::serialization(format!("not base64: {e}")))
+    BASE64.decode(text).map_err(|e| ApiError::serialization(format!("not base64: {e}")))
 }
 
 /// An attachment of which the bytes are at hand.
@@ -38,9 +36,5 @@ pub(crate) fn block<'a>(kind: MediaKind, format: &str, bytes: &[u8]) -> Block<'a
 
 /// A document that is plain text counts as its text.
 pub(crate) fn text<'a>(text: &str) -> Block<'a> {
-    Block::Media(Media::new(
-        MediaKind::Document,
-        tokens::count(text),
-        text.as_bytes(),
-    ))
+    Block::Media(Media::new(MediaKind::Document, tokens::count(text), text.as_bytes()))
 }

@@ -7,11 +7,7 @@ use crate::conversation::{Block, Choice, Conversation, MediaKind, Role};
 use crate::error::ApiError;
 
 /// Refuses what the model has no feature for.
-pub(crate) fn check(
-    model: &Model,
-    conversation: &Conversation<'_>,
-    streamed: bool,
-) -> Result<(), ApiError> {
+pub(crate) fn check(model: &Model, conversation: &Conversation<'_>, streamed: bool) -> Result<(), ApiError> {
     let lacks = |feature| !model.has(feature);
     let refuse = |why: &'static str| Err(ApiError::validation(why));
     if streamed && lacks(Features::STREAM) {
@@ -24,9 +20,7 @@ pub(crate) fn check(
         );
     }
     if conversation.turns.len() > 1 && lacks(Features::MULTI_TURN) {
-        return refuse(
-            "This model doesn't support conversation history. Try again with a single user message.",
-        );
+        return refuse("This model doesn't support conversation history. Try again with a single user message.");
     }
     tools(model, conversation)?;
     turns(model, conversation)?;
@@ -45,9 +39,7 @@ pub(crate) fn check(
     }
     // Other families ignore the fields that would ask for it.
     if conversation.reasoning && lacks(Features::REASONING) && model.family == Family::Claude {
-        return refuse(
-            "The model returned the following errors: thinking is not supported for this model.",
-        );
+        return refuse("The model returned the following errors: thinking is not supported for this model.");
     }
     limit(model, conversation)
 }
@@ -80,19 +72,13 @@ fn tools(model: &Model, conversation: &Conversation<'_>) -> Result<(), ApiError>
 }
 
 fn turns(model: &Model, conversation: &Conversation<'_>) -> Result<(), ApiError> {
-    let mid_system = conversation
-        .turns
-        .iter()
-        .any(|turn| turn.role == Role::System);
+    let mid_system = conversation.turns.iter().any(|turn| turn.role == Role::System);
     if mid_system && !model.has(Features::MID_SYSTEM) {
         return Err(ApiError::validation(
             "This model doesn't support messages of the system role. Use the system field instead.",
         ));
     }
-    let ends_with_assistant = conversation
-        .turns
-        .last()
-        .is_some_and(|turn| turn.role == Role::Assistant);
+    let ends_with_assistant = conversation.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
     if !ends_with_assistant || model.has(Features::PREFILL) {
         return Ok(());
     }
@@ -123,10 +109,7 @@ fn media(model: &Model, conversation: &Conversation<'_>) -> Result<(), ApiError>
         };
         (!model.has(feature)).then_some(name)
     }
-    match conversation
-        .blocks()
-        .find_map(|block| first_missing(model, block))
-    {
+    match conversation.blocks().find_map(|block| first_missing(model, block)) {
         None => Ok(()),
         Some(name) => Err(ApiError::validation(format!(
             "This model doesn't support the {name} content block that you provided. Specify a \

@@ -34,25 +34,16 @@ impl AccessKey {
     pub fn documented() -> Vec<Self> {
         [
             ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-            (
-                "AKIAIOSFODNN7EXAMPLE",
-                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-            ),
+            ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ]
-        .map(|(id, secret)| Self {
-            id: id.into(),
-            secret: secret.into(),
-            session_token: None,
-        })
+        .map(|(id, secret)| Self { id: id.into(), secret: secret.into(), session_token: None })
         .into()
     }
 }
 
 impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessKey")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 

@@ -42,12 +42,7 @@ const EXCEPTIONS: [(Exception, &str, u16, &str); 12] = [
         403,
         "You don't have access to the model with the specified model ID.",
     ),
-    (
-        Exception::Conflict,
-        "ConflictException",
-        400,
-        "The request conflicts with another one.",
-    ),
+    (Exception::Conflict, "ConflictException", 400, "The request conflicts with another one."),
     (
         Exception::InternalServer,
         "InternalServerException",
@@ -66,24 +61,14 @@ const EXCEPTIONS: [(Exception, &str, u16, &str); 12] = [
         429,
         "The model is not ready for inference. Wait and try your request again.",
     ),
-    (
-        Exception::ModelStreamError,
-        "ModelStreamErrorException",
-        424,
-        "The model encountered an error while streaming.",
-    ),
+    (Exception::ModelStreamError, "ModelStreamErrorException", 424, "The model encountered an error while streaming."),
     (
         Exception::ModelTimeout,
         "ModelTimeoutException",
         408,
         "The model took too long to process the request. Try your request again.",
     ),
-    (
-        Exception::ResourceNotFound,
-        "ResourceNotFoundException",
-        404,
-        "The specified resource ARN was not found.",
-    ),
+    (Exception::ResourceNotFound, "ResourceNotFoundException", 404, "The specified resource ARN was not found."),
     (
         Exception::ServiceQuotaExceeded,
         "ServiceQuotaExceededException",
@@ -96,18 +81,8 @@ const EXCEPTIONS: [(Exception, &str, u16, &str); 12] = [
         503,
         "The service isn't currently available. Try again later.",
     ),
-    (
-        Exception::Throttling,
-        "ThrottlingException",
-        429,
-        "Too many requests, please wait before trying again.",
-    ),
-    (
-        Exception::Validation,
-        "ValidationException",
-        400,
-        "The request is not valid.",
-    ),
+    (Exception::Throttling, "ThrottlingException", 429, "Too many requests, please wait before trying again."),
+    (Exception::Validation, "ValidationException", 400, "The request is not valid."),
 ];
 
 impl Exception {
@@ -120,10 +95,7 @@ impl Exception {
     /// The exception of that name.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
-        EXCEPTIONS
-            .iter()
-            .find(|(_, known, ..)| *known == name)
-            .map(|(which, ..)| *which)
+        EXCEPTIONS.iter().find(|(_, known, ..)| *known == name).map(|(which, ..)| *which)
     }
 
     /// All names there are.
@@ -165,11 +137,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(which: Exception, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status: which.status(),
-            name: which.name(),
-            message: message.into(),
-        }
+        Self { status: which.status(), name: which.name(), message: message.into() }
     }
 
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
@@ -178,20 +146,12 @@ impl ApiError {
 
     /// A body whose shape is wrong, as AWS's parsers call it.
     pub(crate) fn serialization(why: impl std::fmt::Display) -> Self {
-        Self {
-            status: 400,
-            name: "SerializationException",
-            message: why.to_string().into(),
-        }
+        Self { status: 400, name: "SerializationException", message: why.to_string().into() }
     }
 
     /// Not let in.
     pub(crate) fn denied(name: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status: 403,
-            name,
-            message: message.into(),
-        }
+        Self { status: 403, name, message: message.into() }
     }
 
     pub(crate) fn body(&self) -> Vec<u8> {

@@ -25,11 +25,7 @@ pub(crate) fn frame(message: Message<'_>, payload: &[u8]) -> Bytes {
         Message::Event(name) => (":event-type", name, "event"),
         Message::Exception(name) => (":exception-type", name, "exception"),
     };
-    let headers = [
-        (key, name),
-        (":content-type", "application/json"),
-        (":message-type", kind),
-    ];
+    let headers = [(key, name), (":content-type", "application/json"), (":message-type", kind)];
     let headers_len: usize = headers.iter().map(|(k, v)| 1 + k.len() + 3 + v.len()).sum();
     let total = OVERHEAD + headers_len + payload.len();
     let mut out = BytesMut::with_capacity(total);
@@ -76,30 +72,10 @@ mod tests {
 
     /// Streams that botocore's own tools wrote, and how each ends.
     const STREAMS: &[(&str, &[u8], usize, Option<decode::Broken>)] = &[
-        (
-            "cs_text",
-            include_bytes!("../tests/fixtures/streams/cs_text.bin"),
-            7,
-            None,
-        ),
-        (
-            "cs_tool",
-            include_bytes!("../tests/fixtures/streams/cs_tool.bin"),
-            14,
-            None,
-        ),
-        (
-            "is_claude",
-            include_bytes!("../tests/fixtures/streams/is_claude.bin"),
-            7,
-            None,
-        ),
-        (
-            "exception",
-            include_bytes!("../tests/fixtures/streams/cs_exception_first.bin"),
-            1,
-            None,
-        ),
+        ("cs_text", include_bytes!("../tests/fixtures/streams/cs_text.bin"), 7, None),
+        ("cs_tool", include_bytes!("../tests/fixtures/streams/cs_tool.bin"), 14, None),
+        ("is_claude", include_bytes!("../tests/fixtures/streams/is_claude.bin"), 7, None),
+        ("exception", include_bytes!("../tests/fixtures/streams/cs_exception_first.bin"), 1, None),
         (
             "cut",
             include_bytes!("../tests/fixtures/streams/cs_truncated_midframe.bin"),
@@ -136,10 +112,7 @@ mod tests {
     #[test]
     fn damaged_frames_are_found_out() {
         let good = frame(Message::Event("chunk"), b"{}");
-        assert_eq!(
-            decode::all(&with_bad_checksum(&good)).1,
-            Some(decode::Broken::MessageCrc)
-        );
+        assert_eq!(decode::all(&with_bad_checksum(&good)).1, Some(decode::Broken::MessageCrc));
         assert_eq!(decode::all(&cut(&good)).1, Some(decode::Broken::Truncated));
     }
 }

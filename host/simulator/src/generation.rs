@@ -62,9 +62,7 @@ impl Generation {
 
     /// Milliseconds from the request to the last token.
     pub(crate) fn latency_ms(&self) -> u64 {
-        let took = self
-            .speed
-            .map_or(0, |speed| speed.until(self.usage().output).as_millis());
+        let took = self.speed.map_or(0, |speed| speed.until(self.usage().output).as_millis());
         u64::try_from(took).unwrap_or(u64::MAX).max(1)
     }
 
@@ -100,14 +98,9 @@ impl Generator {
                 (model, route, true)
             }
         };
-        self.resolver
-            .check_offered(&target.asked, model, route, region)?;
+        self.resolver.check_offered(&target.asked, model, route, region)?;
         let id = &self.catalogue.model(model).id;
-        Ok(Reached {
-            model,
-            route,
-            routed_to: routed.then(|| profile_arn(region, route, id)),
-        })
+        Ok(Reached { model, route, routed_to: routed.then(|| profile_arn(region, route, id)) })
     }
 
     /// Checks what has to hold of any conversation, and measures it.
@@ -119,14 +112,9 @@ impl Generator {
     ) -> Result<Measure, ApiError> {
         capability::check(model, conversation, streamed)?;
         let measure = conversation.measure(&model.id);
-        let window = model
-            .long_in
-            .filter(|_| conversation.long_context)
-            .unwrap_or(model.max_in);
+        let window = model.long_in.filter(|_| conversation.long_context).unwrap_or(model.max_in);
         if measure.tokens > window {
-            return Err(ApiError::validation(
-                "Input is too long for requested model.",
-            ));
+            return Err(ApiError::validation("Input is too long for requested model."));
         }
         Ok(measure)
     }
@@ -149,16 +137,10 @@ impl Generator {
             .map(|sheet| sheet.tariff(wishes.tier.unwrap_or(Tier::Standard)))
             .ok_or_else(unpriced)?;
         let guardrail = wishes.guardrail.as_ref();
-        let guardrail = guardrail
-            .map(|ask| Ok((ask, ask.find(&self.guardrails)?)))
-            .transpose()?;
+        let guardrail = guardrail.map(|ask| Ok((ask, ask.find(&self.guardrails)?))).transpose()?;
 
-        let mut work = Work {
-            reply: Reply::blocked("", 0),
-            usage: Usage::default(),
-            units: GuardUnits::default(),
-            trace: None,
-        };
+        let mut work =
+            Work { reply: Reply::blocked("", 0), usage: Usage::default(), units: GuardUnits::default(), trace: None };
         match guardrail {
             None => self.answer(&reached, model, tariff, conversation, &measure, &mut work),
             Some((ask, guardrail)) => {
@@ -180,14 +162,9 @@ impl Generator {
                 work.trace = verdict.trace;
             }
         }
-        let charge = Charge::new(
-            &self.catalogue,
-            (reached.model, reached.route, region),
-            tariff.tier,
-            work.usage,
-            work.units,
-        )
-        .ok_or_else(unpriced)?;
+        let charge =
+            Charge::new(&self.catalogue, (reached.model, reached.route, region), tariff.tier, work.usage, work.units)
+                .ok_or_else(unpriced)?;
         Ok(Generation {
             charge,
             guarded: guardrail.map(|_| work.reply.stop == reply::Stop::Guardrail),
@@ -224,11 +201,10 @@ impl Generator {
     /// Passes a conversation by the prompt cache. Cache points that the model does not have, that come
     /// too early, or whose tokens have no price are as if they were not there.
     fn cached(&self, which: ModelRef, model: &Model, tariff: &Tariff, measure: &Measure) -> Split {
-        let Some(least) = model.cache_min.filter(|_| {
-            !measure.marks.is_empty()
-                && model.has(Features::CACHE)
-                && tariff.prices(Kind::CacheRead)
-        }) else {
+        let Some(least) = model
+            .cache_min
+            .filter(|_| !measure.marks.is_empty() && model.has(Features::CACHE) && tariff.prices(Kind::CacheRead))
+        else {
             return Split::default();
         };
         let counts = |mark: &Mark, ttl: Ttl| {
@@ -238,14 +214,8 @@ impl Generator {
                     Ttl::OneHour => tariff.prices(Kind::CacheWrite1h),
                 }
         };
-        let marks: Vec<Mark> = measure
-            .marks
-            .iter()
-            .map(|mark| Mark {
-                ttl: mark.ttl.filter(|ttl| counts(mark, *ttl)),
-                ..*mark
-            })
-            .collect();
+        let marks: Vec<Mark> =
+            measure.marks.iter().map(|mark| Mark { ttl: mark.ttl.filter(|ttl| counts(mark, *ttl)), ..*mark }).collect();
         self.cache.pass(which, &marks, self.clock.now())
     }
 }
@@ -258,11 +228,7 @@ struct Work {
 }
 
 fn last_user_tokens(conversation: &Conversation<'_>) -> u32 {
-    let blocks = conversation
-        .last_user()
-        .map(|turn| turn.blocks.iter())
-        .into_iter()
-        .flatten();
+    let blocks = conversation.last_user().map(|turn| turn.blocks.iter()).into_iter().flatten();
     blocks.fold(0u32, |sum, block| match block {
         Block::Text(text) | Block::Guarded(text) => sum.saturating_add(tokens::count(text)),
         _ => sum,
@@ -271,10 +237,7 @@ fn last_user_tokens(conversation: &Conversation<'_>) -> u32 {
 
 /// Cannot happen while the catalogue is whole; said rather than charged at nothing.
 fn unpriced() -> ApiError {
-    ApiError::new(
-        Exception::InternalServer,
-        "The simulator has no price for this invocation.",
-    )
+    ApiError::new(Exception::InternalServer, "The simulator has no price for this invocation.")
 }
 
 #[cfg(test)]

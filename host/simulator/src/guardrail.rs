@@ -38,11 +38,7 @@ pub(crate) struct Verdict {
 
 impl Ask {
     /// Reads the pair that names a guardrail; both or neither are given.
-    pub(crate) fn read(
-        id: Option<&str>,
-        version: Option<&str>,
-        trace: Option<&str>,
-    ) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn read(id: Option<&str>, version: Option<&str>, trace: Option<&str>) -> Result<Option<Self>, ApiError> {
         let trace = match trace {
             None => false,
             Some(word) => match word.to_ascii_lowercase().as_str() {
@@ -57,10 +53,7 @@ impl Ask {
                 }
             },
         };
-        match (
-            id.filter(|id| !id.is_empty()),
-            version.filter(|v| !v.is_empty()),
-        ) {
+        match (id.filter(|id| !id.is_empty()), version.filter(|v| !v.is_empty())) {
             (None, None) => Ok(None),
             (Some(id), Some(version)) => {
                 let numbered = version.bytes().all(|b| b.is_ascii_digit()) && version.len() <= 8;
@@ -71,26 +64,19 @@ impl Ask {
                 }
                 // An ARN ends in its id.
                 let id = id.rsplit_once(":guardrail/").map_or(id, |(_, id)| id);
-                Ok(Some(Self {
-                    id: id.to_owned(),
-                    trace,
-                }))
+                Ok(Some(Self { id: id.to_owned(), trace }))
             }
-            _ => Err(ApiError::validation(
-                "The guardrail identifier and the guardrail version must be given together.",
-            )),
+            _ => {
+                Err(ApiError::validation("The guardrail identifier and the guardrail version must be given together."))
+            }
         }
     }
 
     /// The guardrail of that name.
     pub(crate) fn find<'a>(&self, all: &'a [Guardrail]) -> Result<&'a Guardrail, ApiError> {
-        all.iter()
-            .find(|guardrail| guardrail.id == self.id)
-            .ok_or_else(|| {
-                ApiError::validation(
-                    "The guardrail identifier or version provided in the request does not exist.",
-                )
-            })
+        all.iter().find(|guardrail| guardrail.id == self.id).ok_or_else(|| {
+            ApiError::validation("The guardrail identifier or version provided in the request does not exist.")
+        })
     }
 }
 
@@ -106,10 +92,7 @@ impl Guardrail {
             }
         }
         let words = self.blocked_words.iter().zip(found);
-        let found = words
-            .filter(|(_, found)| *found)
-            .map(|(word, _)| word.clone())
-            .collect();
+        let found = words.filter(|(_, found)| *found).map(|(word, _)| word.clone()).collect();
         Assessment { found, characters }
     }
 
@@ -137,12 +120,7 @@ impl Guardrail {
     }
 
     /// Sums up what was found in the input and, if it came to that, the output.
-    pub(crate) fn verdict(
-        &self,
-        ask: &Ask,
-        input: &Assessment,
-        output: Option<(&Assessment, &str)>,
-    ) -> Verdict {
+    pub(crate) fn verdict(&self, ask: &Ask, input: &Assessment, output: Option<(&Assessment, &str)>) -> Verdict {
         let out_blocked = output.is_some_and(|(assessment, _)| assessment.blocks());
         let blocked = input.blocks() || out_blocked;
         let units = output.map_or(input.units(), |(a, _)| input.units().plus(a.units()));
@@ -156,19 +134,11 @@ impl Guardrail {
                 let all = json!({&*self.id: [assessment.json()]});
                 trace.insert("outputAssessments".into(), all);
             }
-            let reason = if blocked {
-                "Guardrail blocked."
-            } else {
-                "No action."
-            };
+            let reason = if blocked { "Guardrail blocked." } else { "No action." };
             trace.insert("actionReason".into(), json!(reason));
             Value::Object(trace)
         });
-        Verdict {
-            blocked,
-            units,
-            trace,
-        }
+        Verdict { blocked, units, trace }
     }
 }
 
@@ -180,27 +150,17 @@ impl Assessment {
     /// Each policy takes a unit for every thousand characters begun.
     fn units(&self) -> GuardUnits {
         let units = u32::try_from(self.characters.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        GuardUnits {
-            topic: units,
-            content: units,
-            sensitive: units,
-        }
+        GuardUnits { topic: units, content: units, sensitive: units }
     }
 
     fn json(&self) -> Value {
-        let GuardUnits {
-            topic,
-            content,
-            sensitive,
-        } = self.units();
+        let GuardUnits { topic, content, sensitive } = self.units();
         let mut out = Map::new();
         if self.blocks() {
             let topics: Vec<Value> = self
                 .found
                 .iter()
-                .map(|word| {
-                    json!({"name": word, "type": "DENY", "action": "BLOCKED", "detected": true})
-                })
+                .map(|word| json!({"name": word, "type": "DENY", "action": "BLOCKED", "detected": true}))
                 .collect();
             out.insert("topicPolicy".into(), json!({"topics": topics}));
         }
@@ -231,13 +191,7 @@ mod tests {
     use crate::conversation::{Role, Turn};
 
     fn said(blocks: Vec<Block<'static>>) -> Conversation<'static> {
-        Conversation {
-            turns: vec![Turn {
-                role: Role::User,
-                blocks,
-            }],
-            ..Default::default()
-        }
+        Conversation { turns: vec![Turn { role: Role::User, blocks }], ..Default::default() }
     }
 
     #[test]
@@ -256,14 +210,7 @@ mod tests {
         let guardrail = Guardrail::default();
         for (length, units) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2)] {
             let found = guardrail.assess_output(&"x".repeat(length)).units();
-            assert_eq!(
-                found,
-                GuardUnits {
-                    topic: units,
-                    content: units,
-                    sensitive: units
-                }
-            );
+            assert_eq!(found, GuardUnits { topic: units, content: units, sensitive: units });
         }
     }
 
@@ -275,9 +222,7 @@ mod tests {
         assert!(read(Some("g"), Some("latest")).is_err());
         assert!(Ask::read(Some("g"), Some("1"), Some("loud")).is_err());
         let arn = "arn:aws:bedrock:us-east-1:1:guardrail/sim-guardrail";
-        let ask = Ask::read(Some(arn), Some("DRAFT"), Some("ENABLED"))
-            .unwrap()
-            .unwrap();
+        let ask = Ask::read(Some(arn), Some("DRAFT"), Some("ENABLED")).unwrap().unwrap();
         assert!(ask.trace && ask.find(&[Guardrail::default()]).is_ok() && ask.find(&[]).is_err());
     }
 }

@@ -15,10 +15,7 @@ pub(crate) struct RequestIds {
 
 impl RequestIds {
     pub(crate) fn new() -> Self {
-        Self {
-            seed: RandomState::new(),
-            next: AtomicU64::new(0),
-        }
+        Self { seed: RandomState::new(), next: AtomicU64::new(0) }
     }
 
     /// A fresh id, in the form of a UUID.
@@ -54,9 +51,7 @@ pub(crate) fn named(prefix: &str, serial: u64) -> String {
     out.push_str(prefix);
     let mut state = serial;
     for _ in 0..22 {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let digit = usize::try_from((state >> 33) % 62).unwrap_or(0);
         out.push(char::from(DIGITS[digit]));
     }

@@ -81,14 +81,8 @@ impl FromStr for Usd {
             return Err(BadAmount::TooFine);
         }
         let whole: u128 = whole.parse().map_err(|_| BadAmount::TooLarge)?;
-        let picos: u128 = format!("{fraction:0<PLACES$}")
-            .parse()
-            .map_err(|_| BadAmount::TooFine)?;
-        whole
-            .checked_mul(PICOS_PER_USD)
-            .and_then(|w| w.checked_add(picos))
-            .map(Self)
-            .ok_or(BadAmount::TooLarge)
+        let picos: u128 = format!("{fraction:0<PLACES$}").parse().map_err(|_| BadAmount::TooFine)?;
+        whole.checked_mul(PICOS_PER_USD).and_then(|w| w.checked_add(picos)).map(Self).ok_or(BadAmount::TooLarge)
     }
 }
 
@@ -113,18 +107,11 @@ mod tests {
             ("-1", Err(BadAmount::NotDecimal)),
             ("+1", Err(BadAmount::NotDecimal)),
             ("1e-6", Err(BadAmount::NotDecimal)),
-            (
-                "999999999999999999999999999999999999999",
-                Err(BadAmount::TooLarge),
-            ),
+            ("999999999999999999999999999999999999999", Err(BadAmount::TooLarge)),
             ("340282366920938463463374608", Err(BadAmount::TooLarge)),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                text.parse::<Usd>().map(Usd::picodollars),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(text.parse::<Usd>().map(Usd::picodollars), expected, "{text:?}");
         }
     }
 

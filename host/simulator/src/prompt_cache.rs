@@ -53,10 +53,7 @@ pub(crate) struct PromptCache {
 
 impl PromptCache {
     pub(crate) fn new(most: usize) -> Self {
-        Self {
-            most,
-            inner: Mutex::default(),
-        }
+        Self { most, inner: Mutex::default() }
     }
 
     /// Looks up and writes in one step. `marks` has cache points only where they count: at least the
@@ -85,11 +82,7 @@ impl PromptCache {
         split.write_5m = marks[last].tokens.saturating_sub(from);
         let first_new = hit.map_or(0, |at| at + 1);
         for mark in marks[first_new..].iter().filter(|mark| mark.ttl.is_some()) {
-            let ttl = if mark.tokens <= split.read + split.write_1h {
-                Ttl::OneHour
-            } else {
-                Ttl::FiveMinutes
-            };
+            let ttl = if mark.tokens <= split.read + split.write_1h { Ttl::OneHour } else { Ttl::FiveMinutes };
             inner.keep(self.most, (model, mark.digest), ttl, now);
         }
         split
@@ -98,9 +91,7 @@ impl PromptCache {
 
 impl Inner {
     fn longest_hit(&mut self, model: ModelRef, marks: &[Mark], now: Timestamp) -> Option<usize> {
-        let points: Vec<usize> = (0..marks.len())
-            .filter(|at| marks[*at].ttl.is_some())
-            .collect();
+        let points: Vec<usize> = (0..marks.len()).filter(|at| marks[*at].ttl.is_some()).collect();
         for point in points.into_iter().rev() {
             for at in (0..=point).rev().take(LOOK_BACK) {
                 let key = (model, marks[at].digest);
@@ -119,17 +110,7 @@ impl Inner {
         if most == 0 {
             return;
         }
-        if self
-            .entries
-            .insert(
-                key,
-                Entry {
-                    ttl,
-                    until: after(now, ttl),
-                },
-            )
-            .is_none()
-        {
+        if self.entries.insert(key, Entry { ttl, until: after(now, ttl) }).is_none() {
             self.order.push_back(key);
         }
         while self.order.len() > most {
@@ -161,19 +142,11 @@ mod tests {
     }
 
     fn mark(id: u8, tokens: u32, ttl: Option<Ttl>) -> Mark {
-        Mark {
-            tokens,
-            digest: [id; 16],
-            ttl,
-        }
+        Mark { tokens, digest: [id; 16], ttl }
     }
 
     fn split(read: u32, write_5m: u32, write_1h: u32) -> Split {
-        Split {
-            read,
-            write_5m,
-            write_1h,
-        }
+        Split { read, write_5m, write_1h }
     }
 
     const SHORT: Option<Ttl> = Some(Ttl::FiveMinutes);
@@ -195,22 +168,14 @@ mod tests {
         let (cache, model) = (PromptCache::new(10), model());
         cache.pass(model, &[mark(1, 2_000, SHORT)], at(0));
         // The cache point has moved on; the block where it was is still found.
-        let grown = [
-            mark(1, 2_000, None),
-            mark(2, 2_500, None),
-            mark(3, 3_000, SHORT),
-        ];
+        let grown = [mark(1, 2_000, None), mark(2, 2_500, None), mark(3, 3_000, SHORT)];
         assert_eq!(cache.pass(model, &grown, at(1)), split(2_000, 1_000, 0));
     }
 
     #[test]
     fn ttls_split_what_is_written() {
         let (cache, model) = (PromptCache::new(10), model());
-        let marks = [
-            mark(1, 1_000, LONG),
-            mark(2, 1_500, SHORT),
-            mark(3, 1_600, None),
-        ];
+        let marks = [mark(1, 1_000, LONG), mark(2, 1_500, SHORT), mark(3, 1_600, None)];
         assert_eq!(cache.pass(model, &marks, at(0)), split(0, 500, 1_000));
         // After five minutes only the hour's part is left.
         assert_eq!(cache.pass(model, &marks, at(301)), split(1_000, 500, 0));
@@ -223,23 +188,15 @@ mod tests {
         for id in 1..=3 {
             cache.pass(model, &[mark(id, 2_000, SHORT)], at(0));
         }
-        assert_eq!(
-            cache.pass(model, &[mark(3, 2_000, SHORT)], at(1)),
-            split(2_000, 0, 0)
-        );
-        assert_eq!(
-            cache.pass(model, &[mark(1, 2_000, SHORT)], at(1)),
-            split(0, 2_000, 0)
-        );
+        assert_eq!(cache.pass(model, &[mark(3, 2_000, SHORT)], at(1)), split(2_000, 0, 0));
+        assert_eq!(cache.pass(model, &[mark(1, 2_000, SHORT)], at(1)), split(0, 2_000, 0));
     }
 
     #[test]
     fn blocks_far_back_are_not_searched() {
         let (cache, model) = (PromptCache::new(10), model());
         cache.pass(model, &[mark(1, 2_000, SHORT)], at(0));
-        let mut marks: Vec<Mark> = (1..=21)
-            .map(|n| mark(n, 2_000 + u32::from(n), None))
-            .collect();
+        let mut marks: Vec<Mark> = (1..=21).map(|n| mark(n, 2_000 + u32::from(n), None)).collect();
         marks[20].ttl = SHORT;
         assert_eq!(cache.pass(model, &marks, at(1)), split(0, 2_021, 0));
     }

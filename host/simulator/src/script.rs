@@ -39,32 +39,19 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(tokens: u32) -> Self {
-        Self {
-            frames: Vec::with_capacity(16),
-            left: tokens,
-        }
+        Self { frames: Vec::with_capacity(16), left: tokens }
     }
 
     pub(crate) fn push(&mut self, part: Part, bytes: Bytes, tokens: u32) {
         let tokens = tokens.min(self.left);
         self.left -= tokens;
-        self.frames.push(Frame {
-            part,
-            bytes,
-            tokens,
-            bare: None,
-        });
+        self.frames.push(Frame { part, bytes, tokens, bare: None });
     }
 
     /// The last frame, metadata with something else perhaps.
     pub(crate) fn finish(mut self, bytes: Bytes, bare: Option<Bytes>) -> Vec<Frame> {
         let tokens = self.left;
-        self.frames.push(Frame {
-            part: Part::Metadata,
-            bytes,
-            tokens,
-            bare,
-        });
+        self.frames.push(Frame { part: Part::Metadata, bytes, tokens, bare });
         self.frames
     }
 }
@@ -102,20 +89,12 @@ impl Script {
     /// for streams to act out, and change nothing here.
     pub(crate) fn new(frames: Vec<Frame>, fault: Option<&FaultKind>, model: &str) -> Self {
         match fault {
-            Some(FaultKind::StallAfter { after }) => {
-                Self::until(frames, *after, None, End::Silence)
-            }
+            Some(FaultKind::StallAfter { after }) => Self::until(frames, *after, None, End::Silence),
             Some(FaultKind::CleanEof { after }) => Self::until(frames, *after, None, End::Closed),
-            Some(FaultKind::CutFrame { after }) => {
-                Self::until(frames, *after, Some(eventstream::cut), End::Closed)
-            }
+            Some(FaultKind::CutFrame { after }) => Self::until(frames, *after, Some(eventstream::cut), End::Closed),
             Some(FaultKind::BadChecksum { after }) => damaged(frames, *after),
             Some(FaultKind::NoMetadata) => without_metadata(frames),
-            Some(FaultKind::StreamException {
-                exception,
-                after,
-                message,
-            }) => {
+            Some(FaultKind::StreamException { exception, after, message }) => {
                 let message = message.as_deref();
                 let message = message.unwrap_or(exception.exception().usual_message());
                 // A timeout carries no more than its message, like most.
@@ -141,11 +120,7 @@ impl Script {
         let last = change.and_then(|change| frames.get(stop).map(|f| (change(&f.bytes), 0)));
         let whole = frames.into_iter().take(stop).map(|f| (f.bytes, f.tokens));
         // Whatever the client got to see of it, the model has said it all.
-        Self {
-            steps: whole.chain(last).collect(),
-            end,
-            billed: Billed::Everything,
-        }
+        Self { steps: whole.chain(last).collect(), end, billed: Billed::Everything }
     }
 }
 
@@ -165,18 +140,10 @@ fn damaged(frames: Vec<Frame>, after: u32) -> Script {
     let place = after_content(&frames, after);
     let damage = |(at, frame): (usize, Frame)| {
         let damaged = at == place;
-        let bytes = if damaged {
-            eventstream::with_bad_checksum(&frame.bytes)
-        } else {
-            frame.bytes
-        };
+        let bytes = if damaged { eventstream::with_bad_checksum(&frame.bytes) } else { frame.bytes };
         (bytes, frame.tokens)
     };
-    Script {
-        steps: frames.into_iter().enumerate().map(damage).collect(),
-        end: End::Closed,
-        billed: Billed::Everything,
-    }
+    Script { steps: frames.into_iter().enumerate().map(damage).collect(), end: End::Closed, billed: Billed::Everything }
 }
 
 fn without_metadata(frames: Vec<Frame>) -> Script {
@@ -184,36 +151,18 @@ fn without_metadata(frames: Vec<Frame>) -> Script {
         Part::Metadata => frame.bare.map(|bare| (bare, frame.tokens)),
         _ => Some((frame.bytes, frame.tokens)),
     };
-    Script {
-        steps: frames.into_iter().filter_map(kept).collect(),
-        end: End::Closed,
-        billed: Billed::Everything,
-    }
+    Script { steps: frames.into_iter().filter_map(kept).collect(), end: End::Closed, billed: Billed::Everything }
 }
 
 fn interrupted(frames: Vec<Frame>, after: u32, exception: Bytes) -> Script {
     if after == 0 {
-        return Script {
-            steps: vec![(exception, 0)],
-            end: End::Closed,
-            billed: Billed::Nothing,
-        };
+        return Script { steps: vec![(exception, 0)], end: End::Closed, billed: Billed::Nothing };
     }
     let stop = after_content(&frames, after);
-    let mut steps: Vec<(Bytes, u32)> = frames
-        .into_iter()
-        .take(stop)
-        .map(|f| (f.bytes, f.tokens))
-        .collect();
-    let said = steps
-        .iter()
-        .fold(0u32, |sum, (_, tokens)| sum.saturating_add(*tokens));
+    let mut steps: Vec<(Bytes, u32)> = frames.into_iter().take(stop).map(|f| (f.bytes, f.tokens)).collect();
+    let said = steps.iter().fold(0u32, |sum, (_, tokens)| sum.saturating_add(*tokens));
     steps.push((exception, 0));
-    Script {
-        steps,
-        end: End::Closed,
-        billed: Billed::Until(said),
-    }
+    Script { steps, end: End::Closed, billed: Billed::Until(said) }
 }
 
 #[cfg(test)]
@@ -234,43 +183,24 @@ mod tests {
     }
 
     fn seen(script: &Script) -> (Vec<String>, Option<Broken>) {
-        let bytes: Vec<u8> = script
-            .steps
-            .iter()
-            .flat_map(|(bytes, _)| bytes.to_vec())
-            .collect();
+        let bytes: Vec<u8> = script.steps.iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
         let (frames, broken) = decode::all(&bytes);
-        let name = |f: &decode::Frame| {
-            f.headers
-                .get(":event-type")
-                .or(f.headers.get(":exception-type"))
-                .unwrap()
-                .clone()
-        };
+        let name =
+            |f: &decode::Frame| f.headers.get(":event-type").or(f.headers.get(":exception-type")).unwrap().clone();
         (frames.iter().map(name).collect(), broken)
     }
 
     const ALL: [&str; 5] = ["start", "one", "two", "stop", "meta"];
 
     /// A fault, and of what comes: whole frames, the first that is not, the end, and what is charged.
-    type Case = (
-        Option<FaultKind>,
-        Vec<&'static str>,
-        Option<Broken>,
-        End,
-        Billed,
-    );
+    type Case = (Option<FaultKind>, Vec<&'static str>, Option<Broken>, End, Billed);
 
     fn cases() -> Vec<Case> {
         use Billed::{Everything, Nothing, Until};
         use End::{Closed, Silence};
         use FaultKind::{BadChecksum, CleanEof, CutFrame, NoMetadata, StallAfter};
         let thrown = "throttlingException";
-        let throw = |after| FaultKind::StreamException {
-            exception: StreamException::Throttling,
-            after,
-            message: None,
-        };
+        let throw = |after| FaultKind::StreamException { exception: StreamException::Throttling, after, message: None };
         let first = |n: usize| ALL[..n].to_vec();
         let then_thrown = |n: usize| [&ALL[..n], &[thrown]].concat();
         let case = |fault, names, broken, end, billed| (Some(fault), names, broken, end, billed);
@@ -282,13 +212,7 @@ mod tests {
             case(StallAfter { after: 9 }, first(3), None, Silence, Everything),
             case(CleanEof { after: 1 }, first(2), None, Closed, Everything),
             case(CutFrame { after: 1 }, first(2), cut, Closed, Everything),
-            case(
-                CutFrame { after: 9 },
-                first(3),
-                Some(Broken::Truncated),
-                Closed,
-                Everything,
-            ),
+            case(CutFrame { after: 9 }, first(3), Some(Broken::Truncated), Closed, Everything),
             case(BadChecksum { after: 1 }, first(2), crc, Closed, Everything),
             case(NoMetadata, first(4), None, Closed, Everything),
             case(throw(0), then_thrown(0), None, Closed, Nothing),
@@ -303,11 +227,7 @@ mod tests {
             let script = Script::new(frames(), fault.as_ref(), "m");
             let (found, damage) = seen(&script);
             assert_eq!(found, names, "{fault:?}");
-            assert_eq!(
-                (damage, script.end, script.billed),
-                (broken, end, billed),
-                "{fault:?}"
-            );
+            assert_eq!((damage, script.end, script.billed), (broken, end, billed), "{fault:?}");
         }
     }
 

@@ -46,16 +46,8 @@ const ROUTERS: &[Router] = &[
         small: "anthropic.claude-haiku-4-5-20251001-v1:0",
         large: "anthropic.claude-sonnet-4-6",
     },
-    Router {
-        id: "amazon.nova:1",
-        small: "amazon.nova-lite-v1:0",
-        large: "amazon.nova-pro-v1:0",
-    },
-    Router {
-        id: "meta.llama:1",
-        small: "meta.llama3-1-8b-instruct-v1:0",
-        large: "meta.llama3-3-70b-instruct-v1:0",
-    },
+    Router { id: "amazon.nova:1", small: "amazon.nova-lite-v1:0", large: "amazon.nova-pro-v1:0" },
+    Router { id: "meta.llama:1", small: "meta.llama3-1-8b-instruct-v1:0", large: "meta.llama3-3-70b-instruct-v1:0" },
 ];
 
 impl Router {
@@ -69,15 +61,10 @@ impl Router {
         tokens: u32,
         region: Region,
     ) -> Result<(ModelRef, Route), ApiError> {
-        let id = if tokens <= Self::SHORT {
-            self.small
-        } else {
-            self.large
-        };
+        let id = if tokens <= Self::SHORT { self.small } else { self.large };
         let route = Route::of_prefix(region.geography());
         let found = catalogue.find(id).zip(route).filter(|(model, route)| {
-            catalogue.has_route(*model, *route)
-                && !catalogue.model(*model).ended(*route, catalogue.today())
+            catalogue.has_route(*model, *route) && !catalogue.model(*model).ended(*route, catalogue.today())
         });
         found.ok_or_else(not_found)
     }
@@ -85,11 +72,7 @@ impl Router {
 
 /// The ARN of the inference profile by which a model was reached.
 pub(crate) fn profile_arn(region: Region, route: Route, model: &str) -> String {
-    format!(
-        "arn:aws:bedrock:{}:000000000000:inference-profile/{}.{model}",
-        region.name(),
-        route.name()
-    )
+    format!("arn:aws:bedrock:{}:000000000000:inference-profile/{}.{model}", region.name(), route.name())
 }
 
 /// Works out ids, remembering the ones it has seen.
@@ -106,24 +89,13 @@ impl Resolver {
         application_profiles: BTreeMap<String, String>,
         require_profiles: bool,
     ) -> Self {
-        Self {
-            catalogue,
-            application_profiles,
-            require_profiles,
-            seen: RwLock::default(),
-        }
+        Self { catalogue, application_profiles, require_profiles, seen: RwLock::default() }
     }
 
     /// The id in a path, decoded once.
     pub(crate) fn decode(raw: &str) -> Result<Cow<'_, str>, ApiError> {
-        let id = percent_decode_str(raw)
-            .decode_utf8()
-            .map_err(|_| invalid())?;
-        if id.is_empty() || id.len() > LONGEST_ID {
-            Err(invalid())
-        } else {
-            Ok(id)
-        }
+        let id = percent_decode_str(raw).decode_utf8().map_err(|_| invalid())?;
+        if id.is_empty() || id.len() > LONGEST_ID { Err(invalid()) } else { Ok(id) }
     }
 
     pub(crate) fn resolve(&self, id: &str) -> Result<Target, ApiError> {
@@ -132,10 +104,7 @@ impl Resolver {
             return Ok(target.clone());
         }
         drop(seen);
-        let target = Target {
-            asked: id.into(),
-            way: self.work_out(id, true)?,
-        };
+        let target = Target { asked: id.into(), way: self.work_out(id, true)? };
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < REMEMBERED {
             seen.insert(id.into(), target.clone());
@@ -158,11 +127,7 @@ impl Resolver {
         if route != Route::InRegion && !self.catalogue.has_route(model, route) {
             return Err(invalid());
         }
-        if self
-            .catalogue
-            .model(model)
-            .ended(route, self.catalogue.today())
-        {
+        if self.catalogue.model(model).ended(route, self.catalogue.today()) {
             return Err(ApiError::new(
                 Exception::ResourceNotFound,
                 "This model version has reached the end of its life. Please refer to the AWS \
@@ -190,11 +155,7 @@ impl Resolver {
                 let stands_for = self.application_profiles.get(whole).filter(|_| follow);
                 self.work_out(stands_for.ok_or_else(not_found)?, false)
             }
-            "default-prompt-router" => ROUTERS
-                .iter()
-                .find(|r| r.id == id)
-                .map(Way::Router)
-                .ok_or_else(not_found),
+            "default-prompt-router" => ROUTERS.iter().find(|r| r.id == id).map(Way::Router).ok_or_else(not_found),
             _ => Err(not_found()),
         }
     }
@@ -217,11 +178,7 @@ impl Resolver {
                  your request with the ID or ARN of an inference profile that contains this model."
             )));
         }
-        if sheet.is_none() {
-            Err(invalid())
-        } else {
-            Ok(())
-        }
+        if sheet.is_none() { Err(invalid()) } else { Ok(()) }
     }
 }
 
@@ -230,10 +187,7 @@ fn invalid() -> ApiError {
 }
 
 fn not_found() -> ApiError {
-    ApiError::new(
-        Exception::ResourceNotFound,
-        Exception::ResourceNotFound.usual_message(),
-    )
+    ApiError::new(Exception::ResourceNotFound, Exception::ResourceNotFound.usual_message())
 }
 
 #[cfg(test)]
@@ -252,9 +206,7 @@ mod tests {
     fn found(id: &str) -> Result<String, String> {
         let resolver = resolver();
         let id = Resolver::decode(id).map_err(|e| e.message.into_owned())?;
-        let target = resolver
-            .resolve(&id)
-            .map_err(|e| format!("{} {}", e.status, e.message))?;
+        let target = resolver.resolve(&id).map_err(|e| format!("{} {}", e.status, e.message))?;
         Ok(match target.way {
             Way::Model(model, route) => {
                 format!("{} {}", resolver.catalogue.model(model).id, route.label())
@@ -270,27 +222,15 @@ mod tests {
             ("amazon.nova-lite-v1:0", format!("{nova} in-region")),
             ("amazon.nova-lite-v1%3A0", format!("{nova} in-region")),
             ("us.amazon.nova-lite-v1:0", format!("{nova} geo:us")),
-            (
-                "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0",
-                format!("{nova} in-region"),
-            ),
+            ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0", format!("{nova} in-region")),
             (
                 "arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Feu.amazon.nova-lite-v1%3A0",
                 format!("{nova} geo:eu"),
             ),
             (APP, format!("{nova} geo:eu")),
-            (
-                "global.anthropic.claude-sonnet-5-5",
-                "anthropic.claude-sonnet-5-5 global".into(),
-            ),
-            (
-                "us-gov.anthropic.claude-opus-5",
-                "anthropic.claude-opus-5 geo:us-gov".into(),
-            ),
-            (
-                "arn:aws:bedrock:us-east-1:1:default-prompt-router/amazon.nova:1",
-                "amazon.nova:1".into(),
-            ),
+            ("global.anthropic.claude-sonnet-5-5", "anthropic.claude-sonnet-5-5 global".into()),
+            ("us-gov.anthropic.claude-opus-5", "anthropic.claude-opus-5 geo:us-gov".into()),
+            ("arn:aws:bedrock:us-east-1:1:default-prompt-router/amazon.nova:1", "amazon.nova:1".into()),
         ] {
             assert_eq!(found(id), Ok(expected), "{id}");
         }
@@ -309,23 +249,11 @@ mod tests {
             ("global.amazon.nova-lite-v1:0", unknown),
             ("us.us.amazon.nova-lite-v1:0", unknown),
             ("arn:aws:s3:::bucket", unknown),
-            (
-                "arn:aws:bedrock:us-east-1:1:inference-profile/amazon.nova-lite-v1:0",
-                unknown,
-            ),
-            (
-                "arn:aws:bedrock:us-east-1::foundation-model/us.amazon.nova-lite-v1:0",
-                unknown,
-            ),
-            (
-                "arn:aws:bedrock:us-east-1:1:application-inference-profile/other",
-                missing,
-            ),
+            ("arn:aws:bedrock:us-east-1:1:inference-profile/amazon.nova-lite-v1:0", unknown),
+            ("arn:aws:bedrock:us-east-1::foundation-model/us.amazon.nova-lite-v1:0", unknown),
+            ("arn:aws:bedrock:us-east-1:1:application-inference-profile/other", missing),
             ("arn:aws:bedrock:us-east-1:1:provisioned-model/x", missing),
-            (
-                "arn:aws:bedrock:us-east-1:1:default-prompt-router/x:1",
-                missing,
-            ),
+            ("arn:aws:bedrock:us-east-1:1:default-prompt-router/x:1", missing),
             ("anthropic.claude-3-haiku-20240307-v1:0", ended),
             ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", ended),
             ("amazon.titan-text-express-v1", ended),
@@ -341,18 +269,16 @@ mod tests {
     fn some_models_need_a_profile() {
         let resolver = resolver();
         let offered = |id: &str, region: &str| {
-            let Way::Model(model, route) = resolver.resolve(id).unwrap().way else {
-                panic!()
-            };
+            let Way::Model(model, route) = resolver.resolve(id).unwrap().way else { panic!() };
             let region = Region::find(region).unwrap();
-            resolver
-                .check_offered(id, model, route, region)
-                .map_err(|e| e.message.into_owned())
+            resolver.check_offered(id, model, route, region).map_err(|e| e.message.into_owned())
         };
         let refused = offered("anthropic.claude-opus-5", "us-east-1").unwrap_err();
-        assert!(refused.starts_with(
-            "Invocation of model ID anthropic.claude-opus-5 with on-demand throughput isn't supported."
-        ));
+        assert!(
+            refused.starts_with(
+                "Invocation of model ID anthropic.claude-opus-5 with on-demand throughput isn't supported."
+            )
+        );
         assert_eq!(offered("us.anthropic.claude-opus-5", "us-east-1"), Ok(()));
         assert_eq!(offered("anthropic.claude-opus-5", "us-gov-west-1"), Ok(()));
         assert_eq!(offered("anthropic.claude-sonnet-4-6", "us-east-1"), Ok(()));

@@ -14,9 +14,7 @@ use crate::script::{Frame, Frames, Part};
 use crate::tokens;
 
 fn malformed(what: impl std::fmt::Display) -> ApiError {
-    ApiError::validation(format!(
-        "Malformed input request: {what}, please reformat your input and try again."
-    ))
+    ApiError::validation(format!("Malformed input request: {what}, please reformat your input and try again."))
 }
 
 /// From a body to a conversation: one message of the user.
@@ -26,9 +24,7 @@ pub(crate) fn read(body: &Value) -> Result<Conversation<'_>, ApiError> {
     };
     for name in fields.keys() {
         if name != "inputText" && name != "textGenerationConfig" {
-            return Err(malformed(format_args!(
-                "#: extraneous key [{name}] is not permitted"
-            )));
+            return Err(malformed(format_args!("#: extraneous key [{name}] is not permitted")));
         }
     }
     let text = match fields.get("inputText") {
@@ -38,13 +34,7 @@ pub(crate) fn read(body: &Value) -> Result<Conversation<'_>, ApiError> {
         None => return Err(malformed("#: required key [inputText] not found")),
     };
     let blocks = vec![Block::Text(text.into())];
-    let mut conversation = Conversation {
-        turns: vec![Turn {
-            role: Role::User,
-            blocks,
-        }],
-        ..Default::default()
-    };
+    let mut conversation = Conversation { turns: vec![Turn { role: Role::User, blocks }], ..Default::default() };
     match fields.get("textGenerationConfig") {
         None | Some(Value::Null) => {}
         Some(Value::Object(config)) => {
@@ -53,9 +43,7 @@ pub(crate) fn read(body: &Value) -> Result<Conversation<'_>, ApiError> {
             }
         }
         Some(_) => {
-            return Err(malformed(
-                "#/textGenerationConfig: expected type: JSONObject",
-            ));
+            return Err(malformed("#/textGenerationConfig: expected type: JSONObject"));
         }
     }
     Ok(conversation)
@@ -70,25 +58,17 @@ fn setting<'a>(name: &str, value: &'a Value, into: &mut Conversation<'a>) -> Res
         }
         "temperature" | "topP" => {
             let within = value.as_f64().is_some_and(|n| (0.0..=1.0).contains(&n));
-            within
-                .then_some(())
-                .ok_or_else(|| wrong("expected a number between 0 and 1"))?;
+            within.then_some(()).ok_or_else(|| wrong("expected a number between 0 and 1"))?;
         }
         "stopSequences" => {
-            let items = value
-                .as_array()
-                .ok_or_else(|| wrong("expected type: JSONArray"))?;
+            let items = value.as_array().ok_or_else(|| wrong("expected type: JSONArray"))?;
             for item in items {
-                let stop = item
-                    .as_str()
-                    .ok_or_else(|| wrong("expected type: String"))?;
+                let stop = item.as_str().ok_or_else(|| wrong("expected type: String"))?;
                 into.stop.push(stop.into());
             }
         }
         _ => {
-            return Err(malformed(format_args!(
-                "#/textGenerationConfig: extraneous key [{name}] is not permitted"
-            )));
+            return Err(malformed(format_args!("#/textGenerationConfig: extraneous key [{name}] is not permitted")));
         }
     }
     Ok(())

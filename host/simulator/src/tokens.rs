@@ -20,11 +20,7 @@ const IMAGE_MOST: u32 = 1_600;
 pub(crate) const ELSEWHERE: u32 = 1_600;
 
 fn is_wordy(c: char) -> bool {
-    if c.is_ascii() {
-        c.is_ascii_alphanumeric()
-    } else {
-        c < '\u{2E80}' && c.is_alphanumeric()
-    }
+    if c.is_ascii() { c.is_ascii_alphanumeric() } else { c < '\u{2E80}' && c.is_alphanumeric() }
 }
 
 /// Where the run of characters that satisfy `of`, at most `most`, ends.
@@ -38,10 +34,7 @@ fn run(text: &str, at: usize, most: usize, of: impl Fn(char) -> bool) -> usize {
 
 /// The end of `count` characters from `at`, or of the text.
 fn end_of(text: &str, at: usize, count: usize) -> usize {
-    text[at..]
-        .char_indices()
-        .nth(count)
-        .map_or(text.len(), |(offset, _)| at + offset)
+    text[at..].char_indices().nth(count).map_or(text.len(), |(offset, _)| at + offset)
 }
 
 /// The end of the token that starts at `at`, which is before the end of the text.

@@ -17,9 +17,7 @@ pub(crate) struct Usage {
 impl Usage {
     /// Everything the model was given, cached or not.
     pub(crate) fn tokens_in(&self) -> u32 {
-        self.input
-            .saturating_add(self.cache_read)
-            .saturating_add(self.cache_write())
+        self.input.saturating_add(self.cache_read).saturating_add(self.cache_write())
     }
 
     pub(crate) fn cache_write(&self) -> u32 {

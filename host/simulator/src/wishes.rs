@@ -37,11 +37,7 @@ impl Wishes {
         match word {
             None => Ok(false),
             Some("standard" | "optimized") => Ok(true),
-            Some(other) => Err(one_of(
-                other,
-                "performanceConfig.latency",
-                &["standard", "optimized"],
-            )),
+            Some(other) => Err(one_of(other, "performanceConfig.latency", &["standard", "optimized"])),
         }
     }
 }

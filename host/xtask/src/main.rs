@@ -63,7 +63,9 @@ fn demo(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
     eprintln!("xtask: building kairos (the first build takes some minutes) …");
     let mut command = cargo();
-    command.args(["run", "--quiet", "--release", "--package", "kairos-server", "--bin", "kairos", "--", "demo"]).args(rest);
+    command
+        .args(["run", "--quiet", "--release", "--package", "kairos-server", "--bin", "kairos", "--", "demo"])
+        .args(rest);
     run(&mut command)
 }
 

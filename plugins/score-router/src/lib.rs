@@ -63,8 +63,7 @@ fn score(features: &Features, model: &Model, strong: bool) -> f64 {
 }
 
 fn wants_cheaper(features: &Features) -> bool {
-    features.budget_used >= 0.8
-        || (features.cost_sensitivity >= 0.7 && features.cost_sensitivity > features.accuracy)
+    features.budget_used >= 0.8 || (features.cost_sensitivity >= 0.7 && features.cost_sensitivity > features.accuracy)
 }
 
 /// The cheapest of those nearly as good as the first, with its strength. `ranked` is best first, so

@@ -37,9 +37,7 @@ impl lifecycle::Guest for Plugin {
 
 impl routing::Guest for Plugin {
     fn route(_request: &Request, features: Features, models: Vec<Model>) -> Result<Plan, PluginError> {
-        let offered = |name: u64| {
-            models.iter().position(|model| model.names & name != 0).map(|index| index as u32)
-        };
+        let offered = |name: u64| models.iter().position(|model| model.names & name != 0).map(|index| index as u32);
         let (titan, claude, jurassic) = (offered(TITAN), offered(CLAUDE), offered(JURASSIC));
         let (first, reason) = if features.named.is_some() {
             (features.named, 4)

@@ -77,7 +77,8 @@ pub async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
 pub fn client(address: SocketAddr, timeouts: Timeouts) -> Client {
     let endpoint = Endpoint { url: format!("http://{address}"), host: address.to_string() };
     let keys = SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
-    Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, Pool::default()).unwrap()
+    Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, Pool::default())
+        .unwrap()
 }
 
 pub fn call(operation: UpstreamOperation, model: &str, body: Vec<u8>) -> Call {

@@ -71,8 +71,14 @@ mod tests {
             (r#"{"inferenceConfig": null}"#, r#"{"inferenceConfig": {"maxTokens":7}}"#),
             (r#"{"inferenceConfig": {} }"#, r#"{"inferenceConfig": {"maxTokens":7} }"#),
             (r#"{"inferenceConfig": {"maxTokens":null}}"#, r#"{"inferenceConfig": {"maxTokens":7}}"#),
-            (r#"{"x":{"maxTokens":1},"inferenceConfig": {"topP":1} }"#, r#"{"x":{"maxTokens":1},"inferenceConfig": {"maxTokens":7,"topP":1} }"#),
-            (r#"{"inferenceConfig":{"maxTokens" : 900 , "topP":1e0}}"#, r#"{"inferenceConfig":{"maxTokens" : 7 , "topP":1e0}}"#),
+            (
+                r#"{"x":{"maxTokens":1},"inferenceConfig": {"topP":1} }"#,
+                r#"{"x":{"maxTokens":1},"inferenceConfig": {"maxTokens":7,"topP":1} }"#,
+            ),
+            (
+                r#"{"inferenceConfig":{"maxTokens" : 900 , "topP":1e0}}"#,
+                r#"{"inferenceConfig":{"maxTokens" : 7 , "topP":1e0}}"#,
+            ),
         ] {
             let edited = lower_output_limit(&Bytes::copy_from_slice(body.as_bytes()), 7).unwrap();
             assert_eq!(edited, expected);

@@ -51,7 +51,12 @@ mod tests {
     fn codes_are_found_wherever_they_are() {
         let cases: &[(Option<&str>, &str, &str, &str)] = &[
             (Some("ThrottlingException"), r#"{"message":"m"}"#, "ThrottlingException", "m"),
-            (Some("ModelErrorException:http://internal.amazon.com/coral/com.amazon.bedrock/"), "{}", "ModelErrorException", ""),
+            (
+                Some("ModelErrorException:http://internal.amazon.com/coral/com.amazon.bedrock/"),
+                "{}",
+                "ModelErrorException",
+                "",
+            ),
             (None, r#"{"__type":"com.amazon.bedrock#ThrottlingException","message":"m"}"#, "ThrottlingException", "m"),
             (None, r#"{"code":"ValidationException","message":"m"}"#, "ValidationException", "m"),
             (None, r#"{"code":400,"Message":"m"}"#, "", "m"),

@@ -41,8 +41,7 @@ pub fn outline(bytes: &[u8], streaming: bool) -> Result<Outline, Invalid> {
     }
     if let Some(Value::Array(messages)) = body.get("messages") {
         outline.turns = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        let last_user =
-            messages.iter().rposition(|message| message["role"] == "user" && has_text(&message["content"]));
+        let last_user = messages.iter().rposition(|message| message["role"] == "user" && has_text(&message["content"]));
         for (index, message) in messages.iter().enumerate() {
             let content = &message["content"];
             if Some(index) == last_user {
@@ -118,11 +117,7 @@ fn has_media(body: &serde_json::Map<String, Value>) -> bool {
             media || holds_media(&block["content"])
         })
     }
-    body.get("messages")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .any(|message| holds_media(&message["content"]))
+    body.get("messages").and_then(Value::as_array).into_iter().flatten().any(|message| holds_media(&message["content"]))
 }
 
 /// Refuses a body in which an object names a field twice: what is read here and what the model
@@ -313,8 +308,19 @@ fn body_counts(body: &Value) -> Counts {
     let first = |pointers: &[&str]| pointers.iter().find_map(|pointer| body.pointer(pointer)?.as_u64());
     let mut counts = Counts {
         // Claude, Nova, Jamba and other OpenAI-like shapes, Llama, Titan.
-        input: first(&["/usage/input_tokens", "/usage/inputTokens", "/usage/prompt_tokens", "/prompt_token_count", "/inputTextTokenCount"]),
-        output: first(&["/usage/output_tokens", "/usage/outputTokens", "/usage/completion_tokens", "/generation_token_count"]),
+        input: first(&[
+            "/usage/input_tokens",
+            "/usage/inputTokens",
+            "/usage/prompt_tokens",
+            "/prompt_token_count",
+            "/inputTextTokenCount",
+        ]),
+        output: first(&[
+            "/usage/output_tokens",
+            "/usage/outputTokens",
+            "/usage/completion_tokens",
+            "/generation_token_count",
+        ]),
         cache_read: first(&["/usage/cache_read_input_tokens", "/usage/cacheReadInputTokenCount"]),
         cache_write: first(&["/usage/cache_creation_input_tokens", "/usage/cacheWriteInputTokenCount"]),
     };
@@ -324,8 +330,10 @@ fn body_counts(body: &Value) -> Counts {
     // Jurassic-2 lists its tokens instead of counting them.
     if let (Some(prompt), Some(completions)) = (body.pointer("/prompt/tokens"), body["completions"].as_array()) {
         counts.input = prompt.as_array().map(|tokens| tokens.len() as u64);
-        counts.output =
-            completions.iter().map(|one| one.pointer("/data/tokens")?.as_array().map(|tokens| tokens.len() as u64)).sum();
+        counts.output = completions
+            .iter()
+            .map(|one| one.pointer("/data/tokens")?.as_array().map(|tokens| tokens.len() as u64))
+            .sum();
     }
     counts
 }
@@ -396,9 +404,18 @@ impl ChunkReader {
             self.from_body.output = Some(output);
         }
         let stopped = chunk["type"] == "message_stop"
-            || ["/completionReason", "/stop_reason", "/stopReason", "/finish_reason", "/choices/0/finish_reason", "/choices/0/stop_reason", "/outputs/0/stop_reason", "/messageStop/stopReason"]
-                .iter()
-                .any(|pointer| chunk.pointer(pointer).is_some_and(|reason| !reason.is_null()));
+            || [
+                "/completionReason",
+                "/stop_reason",
+                "/stopReason",
+                "/finish_reason",
+                "/choices/0/finish_reason",
+                "/choices/0/stop_reason",
+                "/outputs/0/stop_reason",
+                "/messageStop/stopReason",
+            ]
+            .iter()
+            .any(|pointer| chunk.pointer(pointer).is_some_and(|reason| !reason.is_null()));
         self.ended |= stopped;
     }
 
@@ -425,17 +442,36 @@ mod tests {
     #[test]
     fn limits_and_text_are_read_in_every_family() {
         let cases: &[(&str, Option<u32>, &str, &str)] = &[
-            (r#"{"anthropic_version":"x","max_tokens":64,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}"#, Some(64), "hi", "s"),
-            (r#"{"anthropic_version":"x","system":"s","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"hi"}]}"#, None, "hi", "s"),
+            (
+                r#"{"anthropic_version":"x","max_tokens":64,"system":[{"type":"text","text":"s"}],"messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}]}"#,
+                Some(64),
+                "hi",
+                "s",
+            ),
+            (
+                r#"{"anthropic_version":"x","system":"s","messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"hi"}]}"#,
+                None,
+                "hi",
+                "s",
+            ),
             (r#"{"inputText":"hi","textGenerationConfig":{"maxTokenCount":9}}"#, Some(9), "hi", ""),
             (r#"{"prompt":"hi","maxTokens":3}"#, Some(3), "hi", ""),
             (r#"{"prompt":"hi","max_gen_len":4}"#, Some(4), "hi", ""),
             (r#"{"message":"hi","max_tokens":5}"#, Some(5), "hi", ""),
-            (r#"{"schemaVersion":"messages-v1","messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"max_new_tokens":6}}"#, Some(6), "hi", ""),
+            (
+                r#"{"schemaVersion":"messages-v1","messages":[{"role":"user","content":[{"text":"hi"}]}],"inferenceConfig":{"max_new_tokens":6}}"#,
+                Some(6),
+                "hi",
+                "",
+            ),
         ];
         for (body, limit, prompt, system) in cases {
             let outline = outline(body.as_bytes(), false).unwrap();
-            assert_eq!((outline.max_output_tokens, &*outline.prompt, &*outline.system), (*limit, *prompt, *system), "{body}");
+            assert_eq!(
+                (outline.max_output_tokens, &*outline.prompt, &*outline.system),
+                (*limit, *prompt, *system),
+                "{body}"
+            );
         }
         assert_eq!(outline(b"[1]", false).unwrap_err().text(), "the body is not a JSON object");
         assert_eq!(
@@ -449,7 +485,14 @@ mod tests {
         let body = br#"{"usage":{"input_tokens":99,"cache_creation_input_tokens":1052,"cache_read_input_tokens":2048,
             "cache_creation":{"ephemeral_5m_input_tokens":28,"ephemeral_1h_input_tokens":1024},"output_tokens":98}}"#;
         let headers = Counts { input: Some(10), output: Some(5), cache_read: Some(2048), cache_write: Some(1052) };
-        let expected = Usage { input: 10, output: 5, cache_read: 2048, cache_write_5m: 28, cache_write_1h: 1024, ..Usage::default() };
+        let expected = Usage {
+            input: 10,
+            output: 5,
+            cache_read: 2048,
+            cache_write_5m: 28,
+            cache_write_1h: 1024,
+            ..Usage::default()
+        };
         assert_eq!(usage(headers, body), Some(expected));
         assert_eq!(usage(Counts::default(), body), Some(Usage { input: 99, output: 98, ..expected }));
         // Without the split the writes are there, of unknown time: priced as the dearest, flagged.
@@ -466,7 +509,11 @@ mod tests {
             (r#"{"generation":"x","prompt_token_count":3,"generation_token_count":2}"#, 3, 2),
             (r#"{"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, 3, 2),
             (r#"{"usage":{"inputTokens":3,"outputTokens":2,"cacheReadInputTokenCount":0}}"#, 3, 2),
-            (r#"{"prompt":{"tokens":[1,2]},"completions":[{"data":{"tokens":[1,2,3]}},{"data":{"tokens":[4]}}]}"#, 2, 4),
+            (
+                r#"{"prompt":{"tokens":[1,2]},"completions":[{"data":{"tokens":[1,2,3]}},{"data":{"tokens":[4]}}]}"#,
+                2,
+                4,
+            ),
         ];
         for (body, input, output) in cases {
             let usage = usage(Counts::default(), body.as_bytes()).unwrap();

@@ -217,7 +217,10 @@ pub fn outline(body: &[u8], streaming: bool) -> Result<Outline, Invalid> {
         outline.service_tier = ServiceTier::from_bedrock(&tier.kind).ok_or_else(|| {
             Invalid::value(
                 "serviceTier.type",
-                format!("{:?} is not a service tier; there are default, priority, flex and reserved", short(&tier.kind)),
+                format!(
+                    "{:?} is not a service tier; there are default, priority, flex and reserved",
+                    short(&tier.kind)
+                ),
             )
         })?;
     }
@@ -400,13 +403,34 @@ mod tests {
         let cases: &[(&str, &str)] = &[
             ("{}", "messages: at least one message is needed"),
             (r#"{"messages":[]}"#, "messages: at least one message is needed"),
-            (r#"{"messages":[{"role":"user","content":[]}]}"#, "messages[0].content: at least one content block is needed"),
-            (r#"{"messages":[{"role":"tool","content":[{"text":"x"}]}]}"#, "messages[0].role: \"tool\" is not a role; there are user, assistant and system"),
-            (r#"{"messages":[{"role":"user","content":"x"}]}"#, "messages[0].content: invalid type: string, expected a sequence at line 1 column 41"),
-            (r#"{"messages":[{"role":"user","content":[{"text":5}]}]}"#, "messages[0].content[0].text: invalid type: integer, expected a string at line 1 column 48"),
-            (r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"inferenceConfig":{"maxTokens":"9"}}"#, "inferenceConfig.maxTokens: invalid type: string, expected u32 at line 1 column 89"),
-            (r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"inferenceConfig":{"temperature":1.5}}"#, "inferenceConfig.temperature: a number from 0 to 1 is needed"),
-            (r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"serviceTier":{"type":"best"}}"#, "serviceTier.type: \"best\" is not a service tier; there are default, priority, flex and reserved"),
+            (
+                r#"{"messages":[{"role":"user","content":[]}]}"#,
+                "messages[0].content: at least one content block is needed",
+            ),
+            (
+                r#"{"messages":[{"role":"tool","content":[{"text":"x"}]}]}"#,
+                "messages[0].role: \"tool\" is not a role; there are user, assistant and system",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":"x"}]}"#,
+                "messages[0].content: invalid type: string, expected a sequence at line 1 column 41",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":[{"text":5}]}]}"#,
+                "messages[0].content[0].text: invalid type: integer, expected a string at line 1 column 48",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"inferenceConfig":{"maxTokens":"9"}}"#,
+                "inferenceConfig.maxTokens: invalid type: string, expected u32 at line 1 column 89",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"inferenceConfig":{"temperature":1.5}}"#,
+                "inferenceConfig.temperature: a number from 0 to 1 is needed",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":[{"text":"x"}]}],"serviceTier":{"type":"best"}}"#,
+                "serviceTier.type: \"best\" is not a service tier; there are default, priority, flex and reserved",
+            ),
             ("5", "invalid type: integer, expected a Converse request at line 1 column 1"),
         ];
         for (body, expected) in cases {

@@ -322,7 +322,9 @@ mod tests {
         assert_eq!(answer.served.tier, Some(ServiceTier::Flex));
         assert_eq!(answer.served.invoked_model.as_deref(), Some("m"));
         assert_eq!(answer.stop_reason, StopReason::ToolUse);
-        let [AnswerBlock::Text(first), AnswerBlock::ToolUse { input, .. }, AnswerBlock::Text(cited)] = &answer.blocks[..] else {
+        let [AnswerBlock::Text(first), AnswerBlock::ToolUse { input, .. }, AnswerBlock::Text(cited)] =
+            &answer.blocks[..]
+        else {
             panic!("{:?}", answer.blocks)
         };
         assert_eq!((&**first, input.get(), &**cited), ("ok ", r#"{"a":[1,2.50]}"#, "cited"));

@@ -97,11 +97,9 @@ pub fn completion(head: Head<'_>, answer: &Answer<'_>) -> Bytes {
     for block in &answer.blocks {
         match block {
             AnswerBlock::Text(part) => text.get_or_insert_default().push_str(part),
-            AnswerBlock::ToolUse { id, name, input } => tool_calls.push(ToolCall {
-                id,
-                kind: "function",
-                function: Function { name, arguments: input.get() },
-            }),
+            AnswerBlock::ToolUse { id, name, input } => {
+                tool_calls.push(ToolCall { id, kind: "function", function: Function { name, arguments: input.get() } })
+            }
         }
     }
     if tool_calls.is_empty() {

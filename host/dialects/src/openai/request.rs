@@ -291,7 +291,10 @@ pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
         return Err(Invalid::unsupported("n", "only 1 answer a request is carried out"));
     }
     if body.parallel_tool_calls == Some(false) {
-        return Err(Invalid::unsupported("parallel_tool_calls", "Bedrock cannot hold a model to one tool call; leave it out"));
+        return Err(Invalid::unsupported(
+            "parallel_tool_calls",
+            "Bedrock cannot hold a model to one tool call; leave it out",
+        ));
     }
     let mut reader = Reader::default();
     for (index, message) in body.messages.into_iter().enumerate() {
@@ -299,7 +302,13 @@ pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
     }
     reader.finish()?;
     let mut canonical = Request {
-        inference_config: inference(body.temperature, body.top_p, body.max_tokens, body.max_completion_tokens, body.stop)?,
+        inference_config: inference(
+            body.temperature,
+            body.top_p,
+            body.max_tokens,
+            body.max_completion_tokens,
+            body.stop,
+        )?,
         tool_config: tools(body.tools, body.tool_choice, &reader.tools_used, &mut reader.warnings)?,
         request_metadata: metadata(body.user, body.metadata)?,
         service_tier: service_tier(body.service_tier.as_deref())?.map(Into::into),
@@ -369,7 +378,10 @@ impl<'a> Reader<'a> {
         let path = format!("messages[{index}]");
         refuse_rest(&format!("{path}."), &message.rest)?;
         if message.annotations.as_ref().is_some_and(|list| !list.is_empty()) {
-            return Err(Invalid::unsupported(format!("{path}.annotations"), "annotations are not carried out; leave them out"));
+            return Err(Invalid::unsupported(
+                format!("{path}.annotations"),
+                "annotations are not carried out; leave them out",
+            ));
         }
         let role = &*message.role;
         for (name, present, fits) in [
@@ -378,7 +390,10 @@ impl<'a> Reader<'a> {
             ("refusal", message.refusal.is_some(), role == "assistant"),
         ] {
             if present && !fits {
-                return Err(Invalid::value(format!("{path}.{name}"), format!("a message of role {:?} has none", short(role))));
+                return Err(Invalid::value(
+                    format!("{path}.{name}"),
+                    format!("a message of role {:?} has none", short(role)),
+                ));
             }
         }
         let texts = message.content.map_or(Ok(Vec::new()), |content| texts(&path, content))?;
@@ -397,7 +412,8 @@ impl<'a> Reader<'a> {
             }
             "tool" => {
                 let id = message.tool_call_id.filter(|id| !id.is_empty());
-                let id = id.ok_or_else(|| Invalid::value(format!("{path}.tool_call_id"), "the id of the call is needed"))?;
+                let id =
+                    id.ok_or_else(|| Invalid::value(format!("{path}.tool_call_id"), "the id of the call is needed"))?;
                 // Bedrock wants at least one block; a tool may well have nothing to say.
                 let mut content: Vec<_> = texts.into_iter().map(ToolResultBlock::Text).collect();
                 if content.is_empty() {
@@ -406,7 +422,10 @@ impl<'a> Reader<'a> {
                 self.push(Role::User, [Block::ToolResult(ToolResult { tool_use_id: id, content })]);
                 Ok(())
             }
-            "function" => Err(Invalid::unsupported(format!("{path}.role"), "messages of role \"function\" are not carried out; use \"tool\"")),
+            "function" => Err(Invalid::unsupported(
+                format!("{path}.role"),
+                "messages of role \"function\" are not carried out; use \"tool\"",
+            )),
             other => Err(Invalid::value(
                 format!("{path}.role"),
                 format!("{:?} is not a role; there are system, developer, user, assistant and tool", short(other)),
@@ -445,7 +464,9 @@ impl<'a> Reader<'a> {
             let input = serde_json::from_str::<Map<String, Value>>(arguments)
                 .ok()
                 .and_then(|_| RawValue::from_string(arguments.to_owned()).ok())
-                .ok_or_else(|| Invalid::value(format!("{path}.function.arguments"), "a JSON object, as text, is needed"))?;
+                .ok_or_else(|| {
+                    Invalid::value(format!("{path}.function.arguments"), "a JSON object, as text, is needed")
+                })?;
             self.tools_used.insert(function.name.to_string());
             blocks.push(Block::ToolUse(ToolUse { tool_use_id: call.id, name: function.name, input }));
         }
@@ -515,8 +536,11 @@ fn inference<'a>(
     if max_tokens.is_some() && max_completion_tokens.is_some() {
         return Err(Invalid::value("max_tokens", "give this or max_completion_tokens, not both"));
     }
-    let (limit_name, limit) =
-        if max_tokens.is_some() { ("max_tokens", max_tokens) } else { ("max_completion_tokens", max_completion_tokens) };
+    let (limit_name, limit) = if max_tokens.is_some() {
+        ("max_tokens", max_tokens)
+    } else {
+        ("max_completion_tokens", max_completion_tokens)
+    };
     if limit == Some(0) {
         return Err(Invalid::value(limit_name, "at least 1 is needed"));
     }
@@ -550,7 +574,12 @@ fn tools<'a>(
         warnings.push("tools: the tools that the conversation called were added, as Bedrock requires".to_owned());
         for name in used {
             let name = Cow::Owned(name.clone());
-            specs.push(Tool::ToolSpec(ToolSpec { name, description: None, input_schema: any_object()?, strict: false }));
+            specs.push(Tool::ToolSpec(ToolSpec {
+                name,
+                description: None,
+                input_schema: any_object()?,
+                strict: false,
+            }));
         }
     }
     let tool_choice = match choice {
@@ -600,12 +629,17 @@ fn tool_spec<'a>(path: &str, tool: ToolIn<'a>) -> Result<ToolSpec<'a>, Invalid> 
     refuse_rest(&format!("{path}.function."), &function.rest)?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if function.name.is_empty() || function.name.len() > 64 || !function.name.bytes().all(fits) {
-        return Err(Invalid::value(format!("{path}.function.name"), "1 to 64 characters a–z, A–Z, 0–9, _ or - are needed"));
+        return Err(Invalid::value(
+            format!("{path}.function.name"),
+            "1 to 64 characters a–z, A–Z, 0–9, _ or - are needed",
+        ));
     }
     let input_schema = match function.parameters {
         None => any_object()?,
         Some(schema) if schema.get().starts_with('{') => InputSchema { json: Cow::Borrowed(schema) },
-        Some(_) => return Err(Invalid::value(format!("{path}.function.parameters"), "a JSON schema, an object, is needed")),
+        Some(_) => {
+            return Err(Invalid::value(format!("{path}.function.parameters"), "a JSON schema, an object, is needed"));
+        }
     };
     Ok(ToolSpec {
         name: function.name,
@@ -627,7 +661,8 @@ fn metadata<'a>(
     user: Option<Cow<'a, str>>,
     metadata: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
 ) -> Result<BTreeMap<Cow<'a, str>, Cow<'a, str>>, Invalid> {
-    let fits = |text: &str| text.len() <= 256 && text.chars().all(|c| c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c));
+    let fits =
+        |text: &str| text.len() <= 256 && text.chars().all(|c| c.is_ascii_alphanumeric() || " :_@$#=/+,-.".contains(c));
     let mut labels = metadata.unwrap_or_default();
     for (name, value) in &labels {
         if name.is_empty() || !fits(name) || !fits(value) {
@@ -639,7 +674,10 @@ fn metadata<'a>(
     }
     if let Some(user) = user.filter(|user| !user.is_empty()) {
         if !fits(&user) {
-            return Err(Invalid::value("user", "Bedrock takes at most 256 characters, letters, digits, spaces and :_@$#=/+,-."));
+            return Err(Invalid::value(
+                "user",
+                "Bedrock takes at most 256 characters, letters, digits, spaces and :_@$#=/+,-.",
+            ));
         }
         labels.insert(Cow::Borrowed("user"), user);
     }
@@ -720,8 +758,12 @@ mod tests {
             "tools":[{"type":"function","function":{"name":"get_weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}}},"strict":true}},{"type":"function","function":{"name":"now"}}],
             "tool_choice":{"type":"function","function":{"name":"get_weather"}},"parallel_tool_calls":true}"#;
         insta::assert_snapshot!(converse(body), @r#"{"messages":[{"role":"user","content":[{"text":"weather?"}]},{"role":"assistant","content":[{"toolUse":{"toolUseId":"c1","name":"get_weather","input":{"city": "Oslo", "n": 1.50}}},{"toolUse":{"toolUseId":"c2","name":"now","input":{}}}]},{"role":"user","content":[{"toolResult":{"toolUseId":"c1","content":[{"text":"cold"}]}},{"toolResult":{"toolUseId":"c2","content":[{"text":""}]}},{"text":"and?"}]}],"toolConfig":{"tools":[{"toolSpec":{"name":"get_weather","description":"d","inputSchema":{"json":{"type":"object","properties":{"city":{"type":"string"}}}},"strict":true}},{"toolSpec":{"name":"now","inputSchema":{"json":{"type":"object","properties":{}}}}}],"toolChoice":{"tool":{"name":"get_weather"}}}}"#);
-        for (choice, expected) in [("\"auto\"", r#""toolChoice":{"auto":{}}"#), ("\"required\"", r#""toolChoice":{"any":{}}"#)] {
-            let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f"}}}}],"tool_choice":{choice}}}"#);
+        for (choice, expected) in
+            [("\"auto\"", r#""toolChoice":{"auto":{}}"#), ("\"required\"", r#""toolChoice":{"any":{}}"#)]
+        {
+            let body = format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"tools":[{{"type":"function","function":{{"name":"f"}}}}],"tool_choice":{choice}}}"#
+            );
             assert!(converse(&body).contains(expected), "{choice}");
         }
         let none = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none"}"#;

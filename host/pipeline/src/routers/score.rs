@@ -47,8 +47,7 @@ fn score(features: &Features, model: &Offer) -> f64 {
 }
 
 fn should_use_cheaper_model(features: &Features) -> bool {
-    features.budget_used >= 0.8
-        || (features.cost_sensitivity >= 0.7 && features.cost_sensitivity > features.accuracy)
+    features.budget_used >= 0.8 || (features.cost_sensitivity >= 0.7 && features.cost_sensitivity > features.accuracy)
 }
 
 /// The cheapest of those that are nearly as good; `ranked` is by score, best first.

@@ -33,7 +33,11 @@ impl Router for Task {
             (None, TaskKind::Code) => (answering(CLAUDE), 1),
             (
                 None,
-                TaskKind::Reasoning | TaskKind::Analysis | TaskKind::Decision | TaskKind::Strategy | TaskKind::Resolution,
+                TaskKind::Reasoning
+                | TaskKind::Analysis
+                | TaskKind::Decision
+                | TaskKind::Strategy
+                | TaskKind::Resolution,
             ) => (answering(JURASSIC), 2),
             (None, _) => (answering(TITAN), 3),
         };

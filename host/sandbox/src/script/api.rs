@@ -59,7 +59,13 @@ fn index(value: Option<u32>) -> Dynamic {
     option(value)
 }
 
-pub(super) fn register(engine: &mut Engine, grants: &Grants, metrics: &Arc<PluginMetrics>, kv: &KvSnapshot, name: &Arc<str>) {
+pub(super) fn register(
+    engine: &mut Engine,
+    grants: &Grants,
+    metrics: &Arc<PluginMetrics>,
+    kv: &KvSnapshot,
+    name: &Arc<str>,
+) {
     register_ctx(engine, grants);
     register_features(engine);
     register_models(engine);
@@ -72,7 +78,9 @@ pub(super) fn register(engine: &mut Engine, grants: &Grants, metrics: &Arc<Plugi
     }
     if grants.has(Capability::Metrics) {
         let counters = Arc::clone(metrics);
-        engine.register_fn("metric_add", move |name: &str, value: i64| counters.add(name, u64::try_from(value).unwrap_or(0)));
+        engine.register_fn("metric_add", move |name: &str, value: i64| {
+            counters.add(name, u64::try_from(value).unwrap_or(0))
+        });
         let gauges = Arc::clone(metrics);
         engine.register_fn("metric_set", move |name: &str, value: f64| gauges.set(name, value));
     }
@@ -104,9 +112,7 @@ fn register_ctx(engine: &mut Engine, grants: &Grants) {
     engine
         .register_type_with_name::<Ctx>("Request")
         .register_get("asked_model", |ctx: &mut Ctx| ctx.request.asked_model.clone())
-        .register_get("task_label", |ctx: &mut Ctx| {
-            ctx.request.task_label.clone().map_or(Dynamic::UNIT, Dynamic::from)
-        })
+        .register_get("task_label", |ctx: &mut Ctx| ctx.request.task_label.clone().map_or(Dynamic::UNIT, Dynamic::from))
         .register_get("tags", |ctx: &mut Ctx| -> Map {
             ctx.request.tags.iter().map(|(name, value)| (name.as_str().into(), value.clone().into())).collect()
         })
@@ -161,9 +167,11 @@ fn register_features(engine: &mut Engine) {
 
 /// The bit of a name, or an error that lists the names.
 fn bit(names: &[&str], what: &str, name: &str) -> Fallible<u32> {
-    names.iter().position(|known| *known == name).map(|at| 1 << at).ok_or_else(|| {
-        format!("there is no {what} {name:?}; there are {}", names.join(", ")).into()
-    })
+    names
+        .iter()
+        .position(|known| *known == name)
+        .map(|at| 1 << at)
+        .ok_or_else(|| format!("there is no {what} {name:?}; there are {}", names.join(", ")).into())
 }
 
 /// Registers a number of the offers, as a column over all models and as a getter of one.
@@ -194,12 +202,16 @@ fn register_models(engine: &mut Engine) {
         .register_type_with_name::<Model>("Model")
         .register_get("len", |models: &mut Models| models.offers.len() as i64)
         .register_indexer_get(|models: &mut Models, at: i64| -> Fallible<Model> {
-            let found = usize::try_from(at).ok().and_then(|at| Some((models.offers.get(at)?, models.request.model_ids.get(at)?)));
+            let found = usize::try_from(at)
+                .ok()
+                .and_then(|at| Some((models.offers.get(at)?, models.request.model_ids.get(at)?)));
             let (offer, id) = found.ok_or_else(|| format!("model {at} of {}", models.offers.len()))?;
             Ok(Model { offer: *offer, id: Arc::clone(id) })
         })
         .register_fn("find", |models: &mut Models, name: &str| index(models.request.find(name)))
-        .register_fn("all", |models: &mut Models| -> Array { (0..models.offers.len() as i64).map(Dynamic::from_int).collect() })
+        .register_fn("all", |models: &mut Models| -> Array {
+            (0..models.offers.len() as i64).map(Dynamic::from_int).collect()
+        })
         .register_fn("column", |models: &mut Models, value: f64| Column(vec![value; models.offers.len()]))
         .register_fn("has", |models: &mut Models, strength: &str| -> Fallible<Column> {
             let bit = bit(&Strengths::NAMES, "strength", strength)?;
@@ -255,7 +267,8 @@ fn register_plan(engine: &mut Engine) {
             Ok(())
         })
         .register_set("max_cost", |plan: &mut Plan, picodollars: i64| -> Fallible<()> {
-            let most = u64::try_from(picodollars).map_err(|_| format!("max_cost is {picodollars}; it is not negative"))?;
+            let most =
+                u64::try_from(picodollars).map_err(|_| format!("max_cost is {picodollars}; it is not negative"))?;
             plan.max_cost = Some(most);
             Ok(())
         })
@@ -284,12 +297,20 @@ fn candidate(place: usize, model: Dynamic) -> Fallible<Candidate> {
     }
     let kind = model.type_name();
     let Some(map) = model.try_cast::<Map>() else {
-        return Err(format!("candidate {place} is {kind}; an index, or #{{model: index, probability: chance}}, is needed").into());
+        return Err(format!(
+            "candidate {place} is {kind}; an index, or #{{model: index, probability: chance}}, is needed"
+        )
+        .into());
     };
     let index = map.get("model").and_then(|value| value.as_int().ok());
-    let chance = map.get("probability").and_then(|value| value.as_float().ok().or_else(|| value.as_int().ok().map(|whole| whole as f64)));
+    let chance = map
+        .get("probability")
+        .and_then(|value| value.as_float().ok().or_else(|| value.as_int().ok().map(|whole| whole as f64)));
     match (index, chance, map.len()) {
         (Some(index), Some(probability), 2) => Ok(Candidate { model: code(index)?, probability }),
-        _ => Err(format!("candidate {place} needs `model`, an index, and `probability`, a number, and nothing else").into()),
+        _ => {
+            Err(format!("candidate {place} needs `model`, an index, and `probability`, a number, and nothing else")
+                .into())
+        }
     }
 }

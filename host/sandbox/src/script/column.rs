@@ -74,7 +74,9 @@ pub(super) fn register(engine: &mut Engine) {
         .register_fn("top", |column: &mut Column, count: i64| {
             indices(column.ranked().into_iter().take(usize::try_from(count).unwrap_or(0)))
         })
-        .register_fn("best", |column: &mut Column| column.ranked().first().map_or(Dynamic::UNIT, |&index| (index as i64).into()))
+        .register_fn("best", |column: &mut Column| {
+            column.ranked().first().map_or(Dynamic::UNIT, |&index| (index as i64).into())
+        })
         .register_fn("highest", |column: &mut Column| column.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
         .register_fn("lowest", |column: &mut Column| column.0.iter().copied().fold(f64::INFINITY, f64::min))
         // Indices where the column is not 0.

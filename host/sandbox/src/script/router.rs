@@ -53,13 +53,21 @@ fn is_over(operations: u64) -> bool {
 
 impl ScriptRouter {
     /// Reads and checks a script. Gives it with what it says of itself.
-    pub fn load(limits: &Limits, source: &Source<'_>, grants: &Grants, kv: &KvSnapshot) -> Result<(Self, Identity), Refusal> {
+    pub fn load(
+        limits: &Limits,
+        source: &Source<'_>,
+        grants: &Grants,
+        kv: &KvSnapshot,
+    ) -> Result<(Self, Identity), Refusal> {
         if source.bytes.len() as u64 > limits.script_bytes {
             let message = format!("the script has {} bytes; {} are allowed", source.bytes.len(), limits.script_bytes);
             return Err(Refusal::new(message));
         }
         let text = std::str::from_utf8(source.bytes).map_err(|error| {
-            Refusal::new(format!("the script is not UTF-8: the byte at offset {} starts no character", error.valid_up_to()))
+            Refusal::new(format!(
+                "the script is not UTF-8: the byte at offset {} starts no character",
+                error.valid_up_to()
+            ))
         })?;
         let metrics: Arc<PluginMetrics> = Arc::default();
         let mut engine = engine::bounded(limits, is_over);
@@ -69,9 +77,9 @@ impl ScriptRouter {
             Refusal::new(error.err_type().to_string()).at(line_and_column(error.position())).hint(parse_hint(&error))
         })?;
         check_functions(&ast)?;
-        let config = engine.parse_json(source.config, true).map_err(|error| {
-            Refusal::new(format!("the policy's configuration cannot be read: {error}"))
-        })?;
+        let config = engine
+            .parse_json(source.config, true)
+            .map_err(|error| Refusal::new(format!("the policy's configuration cannot be read: {error}")))?;
         let router = Self {
             engine,
             ast,
@@ -136,7 +144,9 @@ impl ScriptRouter {
             _ => FaultKind::Error,
         };
         let message = match kind {
-            FaultKind::Deadline => format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations()),
+            FaultKind::Deadline => {
+                format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations())
+            }
             _ => without_position(&error),
         };
         let at = line_and_column(if error.position().is_none() { position } else { error.position() });
@@ -159,11 +169,13 @@ impl ScriptRouter {
             self.engine.call_fn_with_options::<Map>(options, &mut Scope::new(), &self.ast, "describe", ())
         });
         let described = described.map_err(|error| {
-            Refusal::new(format!("`describe` failed: {}", without_position(&error))).at(line_and_column(error.position()))
+            Refusal::new(format!("`describe` failed: {}", without_position(&error)))
+                .at(line_and_column(error.position()))
         })?;
-        let wrong = |what: &str| Refusal::new(format!("`describe` gives {what}")).hint(
-            "it gives #{name: \"a-name\", reasons: #{\"1\": \"a reason\"}}; both may be left out",
-        );
+        let wrong = |what: &str| {
+            Refusal::new(format!("`describe` gives {what}"))
+                .hint("it gives #{name: \"a-name\", reasons: #{\"1\": \"a reason\"}}; both may be left out")
+        };
         for (key, value) in described {
             match key.as_str() {
                 "name" => {
@@ -241,10 +253,14 @@ fn without_position(error: &EvalAltResult) -> String {
 fn parse_hint(error: &rhai::ParseError) -> &'static str {
     use rhai::ParseErrorType;
     match error.err_type() {
-        ParseErrorType::MissingToken(..) | ParseErrorType::UnexpectedEOF => "look for a missing ; } or ) just before this place",
+        ParseErrorType::MissingToken(..) | ParseErrorType::UnexpectedEOF => {
+            "look for a missing ; } or ) just before this place"
+        }
         ParseErrorType::Reserved(_) => "this word is reserved; `eval` and `import` are switched off for policies",
         ParseErrorType::BadInput(_) => "look at this place and just before it: something is missing, or too much",
-        ParseErrorType::VariableUndefined(_) => "declare it with `let`, or check its spelling; functions see their parameters only",
+        ParseErrorType::VariableUndefined(_) => {
+            "declare it with `let`, or check its spelling; functions see their parameters only"
+        }
         ParseErrorType::ExprTooDeep => "split the expression",
         _ => "policies/README.md shows what a policy looks like",
     }

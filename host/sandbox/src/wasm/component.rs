@@ -101,8 +101,10 @@ fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
         Some(TYPES) => Ok(()),
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
-            Some(capability) => Err(Refusal::new(format!("the component imports `{capability}`, which is not granted"))
-                .hint(grants.hint(capability))),
+            Some(capability) => {
+                Err(Refusal::new(format!("the component imports `{capability}`, which is not granted"))
+                    .hint(grants.hint(capability)))
+            }
             None => Err(Refusal::new(format!("the component imports {import}, which the contract does not have"))
                 .hint("wit/README.md lists the interfaces")),
         },

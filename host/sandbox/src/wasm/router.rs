@@ -68,10 +68,11 @@ impl WasmRouter {
             metrics: Arc::default(),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
-        let mut instance = router.instantiate().map_err(|error| Refusal::new(format!("the component does not start: {error}")))?;
-        let description = instance.describe(limits.init_deadline).map_err(|error| {
-            Refusal::new(format!("the component's `describe` failed: {error}"))
-        })?;
+        let mut instance =
+            router.instantiate().map_err(|error| Refusal::new(format!("the component does not start: {error}")))?;
+        let description = instance
+            .describe(limits.init_deadline)
+            .map_err(|error| Refusal::new(format!("the component's `describe` failed: {error}")))?;
         let identity = identity(description, source)?;
         router.plugin = identity.name.as_str().into();
         instance.store.data_mut().plugin = Arc::clone(&router.plugin);
@@ -113,8 +114,8 @@ impl WasmRouter {
 
     fn put_back(&self, instance: Instance) {
         let limits = self.engine.limits();
-        let worn = instance.calls >= limits.calls_per_instance
-            || instance.store.data().memory_used > self.memory_bytes / 2;
+        let worn =
+            instance.calls >= limits.calls_per_instance || instance.store.data().memory_used > self.memory_bytes / 2;
         if !worn {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
         }
@@ -209,11 +210,7 @@ fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<Ho
     store.set_hostcall_fuel(limits.handover_bytes);
     store.set_max_component_handles(limits.handles);
     store.epoch_deadline_callback(|mut context| {
-        if context.data_mut().meter.is_over() {
-            Err(DeadlineOver.into())
-        } else {
-            Ok(UpdateDeadline::Continue(1))
-        }
+        if context.data_mut().meter.is_over() { Err(DeadlineOver.into()) } else { Ok(UpdateDeadline::Continue(1)) }
     });
     store
 }

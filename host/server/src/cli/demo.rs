@@ -58,7 +58,8 @@ impl Demo {
         }
         let policies = config.policies.folder.clone().unwrap_or_default();
 
-        let simulator = simulate::bind(simulate::config(config.models.as_of.unwrap_or(DAY), self.pace, Vec::new())).await?;
+        let simulator =
+            simulate::bind(simulate::config(config.models.as_of.unwrap_or(DAY), self.pace, Vec::new())).await?;
         let bedrock = simulator.addr();
         let key = AccessKey::documented().into_iter().next().ok_or_else(|| Failed::new("the simulator has no key"))?;
         let key = SigningCredentials { access_key_id: key.id, secret: key.secret, session_token: key.session_token };

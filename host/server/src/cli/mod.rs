@@ -16,14 +16,20 @@ use crate::telemetry::LogFormat;
 
 /// An inference gateway for AWS Bedrock whose every judgement is a policy that you can swap.
 #[derive(Debug, Parser)]
-#[command(name = "kairos", version, propagate_version = true, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "kairos",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   kairos demo                              try it: no AWS account needed
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
   kairos policy check ./policies/router.rhai
   kairos models --check-access             which models there are, and which you may call
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy")]
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy"
+)]
 pub(crate) struct Cli {
     /// How log lines look [default: text on a terminal, else json]
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
@@ -108,7 +114,8 @@ fn on_runtime(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Fail
 /// Resolves when the process is told to stop.
 async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

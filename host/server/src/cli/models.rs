@@ -66,8 +66,8 @@ struct Row {
 impl Models {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let mut config = Config::read(&flags, |name| std::env::var(name).ok())
-            .map_err(|error| Failed::usage(error.to_string()))?;
+        let mut config =
+            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
         if self.region.is_some() {
             config.upstream.region.clone_from(&self.region);
         }
@@ -104,7 +104,14 @@ impl Models {
             };
             let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
             let auto = row.auto.map_or(String::new(), |place| (place + 1).to_string());
-            table.push(vec![row.id.clone(), status, text(&row.answers), text(&row.input_usd_per_million), text(&row.output_usd_per_million), auto]);
+            table.push(vec![
+                row.id.clone(),
+                status,
+                text(&row.answers),
+                text(&row.input_usd_per_million),
+                text(&row.output_usd_per_million),
+                auto,
+            ]);
         }
         if self.check_access {
             table[0].push("ACCESS".to_owned());
@@ -155,14 +162,18 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         max_output_tokens: model.max_output_tokens,
         capabilities: model.capabilities.names().collect(),
         strengths: model.strengths.names().collect(),
-        auto: catalogue.auto.iter().position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
+        auto: catalogue
+            .auto
+            .iter()
+            .position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
         access: None,
     }
 }
 
 async fn check_access(client: &Client, rows: &mut [Row]) -> Result<(), Failed> {
     eprintln!("asking {} about each model, with an empty conversation that is never billed …", client.endpoint().url);
-    let checker = Checker::new(client).await.map_err(|failure| Failed::new(format!("access cannot be checked: {failure}")))?;
+    let checker =
+        Checker::new(client).await.map_err(|failure| Failed::new(format!("access cannot be checked: {failure}")))?;
     for row in rows.iter_mut().filter(|row| row.status != "ended") {
         let Some(id) = &row.answers else { continue };
         row.access = Some(match checker.check(id).await {
@@ -176,7 +187,9 @@ async fn check_access(client: &Client, rows: &mut [Row]) -> Result<(), Failed> {
 /// Prints columns as wide as their widest cell; figures to the right.
 fn print_table(table: &[Vec<String>]) {
     let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        table.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for line in table {
         let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {

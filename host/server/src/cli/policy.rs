@@ -67,8 +67,8 @@ impl Policy {
 impl Check {
     fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let config = Config::read(&flags, |name| std::env::var(name).ok())
-            .map_err(|error| Failed::usage(error.to_string()))?;
+        let config =
+            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
         let loader = assemble::loader(&config, false)?;
         let file = self.file.display().to_string();
         // On a thread like those that load: scripts need its stack.

@@ -57,7 +57,9 @@ pub(super) async fn bind(app: &Arc<App>) -> Result<edge::Listening, Failed> {
     let address = app.config.listen;
     edge::listen(address).await.map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "; another program has it: choose another with --listen, or port 0 for a free one",
+            std::io::ErrorKind::AddrInUse => {
+                "; another program has it: choose another with --listen, or port 0 for a free one"
+            }
             _ => "",
         };
         Failed::new(format!("{address} cannot be listened on: {error}{hint}"))
@@ -65,7 +67,12 @@ pub(super) async fn bind(app: &Arc<App>) -> Result<edge::Listening, Failed> {
 }
 
 /// Serves until told to stop, then lets what is under way end.
-pub(super) async fn serve(app: Arc<App>, listening: edge::Listening, ready: impl FnOnce(), stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    app: Arc<App>,
+    listening: edge::Listening,
+    ready: impl FnOnce(),
+    stop: impl Future<Output = ()>,
+) {
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
     let stopping = Arc::clone(&app);
@@ -83,7 +90,10 @@ pub(super) async fn serve(app: Arc<App>, listening: edge::Listening, ready: impl
     let patience = app.config.limits.drain_seconds.duration();
     if timeout(patience, app.tasks.wait()).await.is_err() {
         let open = app.gateway.ledger.totals().open_rows;
-        tracing::warn!(open, "requests were still under way when the time to stop was over; they are charged at their worst case");
+        tracing::warn!(
+            open,
+            "requests were still under way when the time to stop was over; they are charged at their worst case"
+        );
     }
     let totals = app.gateway.ledger.totals();
     let mut charged = String::new();

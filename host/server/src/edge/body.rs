@@ -79,7 +79,10 @@ pub(super) async fn read<'a>(
         let Ok(data) = frame.into_data() else { continue };
         if !counted.add(data.len(), limits.buffered_bytes) {
             let message = "the bodies of all requests under way take as much memory as they may; try again shortly";
-            return Err(Failure { retry_after: Some(Duration::from_secs(1)), ..Failure::new(Kind::Overloaded, message) });
+            return Err(Failure {
+                retry_after: Some(Duration::from_secs(1)),
+                ..Failure::new(Kind::Overloaded, message)
+            });
         }
         buffer.extend_from_slice(&data);
         if buffer.len() > limits.body_bytes {
@@ -92,7 +95,10 @@ pub(super) async fn read<'a>(
 }
 
 fn too_large(limits: &Limits) -> Failure {
-    Failure::new(Kind::TooLarge, format!("the body is larger than {} bytes, the most that is accepted", limits.body_bytes))
+    Failure::new(
+        Kind::TooLarge,
+        format!("the body is larger than {} bytes, the most that is accepted", limits.body_bytes),
+    )
 }
 
 async fn next(body: &mut Body, patience: Duration) -> Result<Option<http_body::Frame<Bytes>>, Failure> {

@@ -33,7 +33,8 @@ fn is_loopback(authority: &str) -> bool {
         Some(rest) => rest.split_once(']').map_or("", |(host, _)| host),
         None => authority.split_once(':').map_or(authority, |(host, _)| host),
     };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -45,7 +46,17 @@ mod tests {
         for yes in ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.9.9.9:1", "[::1]:8000", "[::ffff:127.0.0.1]"] {
             assert!(is_loopback(yes), "{yes}");
         }
-        for no in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", "[::1", "0.0.0.0", "null"] {
+        for no in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "[::1",
+            "0.0.0.0",
+            "null",
+        ] {
             assert!(!is_loopback(no), "{no}");
         }
     }

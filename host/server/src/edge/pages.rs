@@ -33,14 +33,19 @@ fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 }
 
 /// `/v1/models`: what a caller can ask for.
-pub(super) async fn models(State(app): State<Arc<App>>, axum::Extension(ConnectInfo(peer)): Peer, request: Request<Body>) -> Response {
+pub(super) async fn models(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
     let (parts, _) = request.into_parts();
     if let Err(failure) = allowed(&app, &parts, peer) {
         return respond::failure(Dialect::OpenAi, &failure);
     }
     let catalogue = app.gateway.catalogue.load();
     let callable = catalogue.models.iter().filter(|model| model.active);
-    let targets = callable.filter_map(|model| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));
+    let targets =
+        callable.filter_map(|model| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));
     let models = std::iter::once(("auto", "kairos")).chain(targets).map(|(id, owner)| Model::new(id, owner));
     json(StatusCode::OK, list(&models.collect::<Vec<_>>()))
 }
@@ -90,7 +95,11 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `/metrics`, in Prometheus's text format.
-pub(super) async fn metrics(State(app): State<Arc<App>>, axum::Extension(ConnectInfo(peer)): Peer, request: Request<Body>) -> Response {
+pub(super) async fn metrics(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
     let (parts, _) = request.into_parts();
     if let Err(failure) = allowed(&app, &parts, peer) {
         return respond::failure(Dialect::OpenAi, &failure);

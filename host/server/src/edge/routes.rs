@@ -88,7 +88,8 @@ fn dialect_of(path: &str) -> Dialect {
 
 async fn unknown_address(request: Request<Body>) -> Response {
     let path = request.uri().path();
-    let failure = Failure::new(Kind::NoSuchRoute, format!("there is nothing at {}; README.md lists what there is", shown(path)));
+    let failure =
+        Failure::new(Kind::NoSuchRoute, format!("there is nothing at {}; README.md lists what there is", shown(path)));
     respond::failure(dialect_of(path), &failure)
 }
 
@@ -174,7 +175,9 @@ async fn serve(
     app.tasks.spawn(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
     match answer.await {
         Ok(outgoing) => respond::response(outgoing),
-        Err(_) => respond::failure(dialect, &Failure::new(Kind::Internal, "the request was lost; the gateway's log says why")),
+        Err(_) => {
+            respond::failure(dialect, &Failure::new(Kind::Internal, "the request was lost; the gateway's log says why"))
+        }
     }
 }
 
@@ -207,7 +210,8 @@ pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
 /// All headers as text. HTTP/2 says the host in its own way.
 fn all_headers(parts: &Parts) -> Vec<(String, String)> {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let mut headers: Vec<_> = parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let mut headers: Vec<_> =
+        parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
     if let (false, Some(authority)) = (parts.headers.contains_key("host"), parts.uri.authority()) {
         headers.push(("host".to_owned(), authority.as_str().to_owned()));
     }
@@ -238,7 +242,8 @@ fn passed_headers(operation: Operation, headers: &HeaderMap) -> Vec<(&'static st
     if !matches!(operation, Operation::Invoke | Operation::InvokeStream) {
         return Vec::new();
     }
-    let present = PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+    let present =
+        PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
     present.collect()
 }
 

@@ -7,11 +7,7 @@ use http::request::Parts;
 use percent_encoding::percent_decode;
 
 /// `METHOD \n path \n query \n headers \n names \n payload hash`; none if a signed header is absent.
-pub(super) fn request(
-    request: &Parts,
-    signed_headers: &str,
-    payload_hash: &[u8],
-) -> Option<Vec<u8>> {
+pub(super) fn request(request: &Parts, signed_headers: &str, payload_hash: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(512);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b'\n');
@@ -72,10 +68,7 @@ fn canonical_query(raw: &str) -> Vec<u8> {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let again = |text: &str| {
                 let mut out = Vec::new();
-                encode(
-                    &percent_decode(text.as_bytes()).collect::<Vec<u8>>(),
-                    &mut out,
-                );
+                encode(&percent_decode(text.as_bytes()).collect::<Vec<u8>>(), &mut out);
                 out
             };
             (again(name), again(value))
@@ -108,10 +101,7 @@ fn header(request: &Parts, name: &str, out: &mut Vec<u8>) -> Option<()> {
         if at > 0 {
             out.push(b',');
         }
-        let words = value
-            .as_bytes()
-            .split(|b| *b == b' ')
-            .filter(|word| !word.is_empty());
+        let words = value.as_bytes().split(|b| *b == b' ').filter(|word| !word.is_empty());
         for (at, word) in words.enumerate() {
             if at > 0 {
                 out.push(b' ');
@@ -128,11 +118,7 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(*byte),
-            _ => out.extend_from_slice(&[
-                b'%',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]),
+            _ => out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
         }
     }
 }
@@ -148,10 +134,7 @@ mod tests {
             ("/model/a.b/converse", "/model/a.b/converse"),
             ("/model/a%3A0/converse", "/model/a%253A0/converse"),
             ("/model/a:0/converse", "/model/a%3A0/converse"),
-            (
-                "/model/arn%3Aaws%2Fx/invoke",
-                "/model/arn%253Aaws%252Fx/invoke",
-            ),
+            ("/model/arn%3Aaws%2Fx/invoke", "/model/arn%253Aaws%252Fx/invoke"),
             ("/a//b/./c/../d", "/a/b/d"),
             ("/a/", "/a/"),
         ];
@@ -164,18 +147,10 @@ mod tests {
 
     #[test]
     fn queries() {
-        for (raw, expected) in [
-            ("b=2&a=1", "a=1&b=2"),
-            ("a", "a="),
-            ("a=%7e&a=%2F", "a=%2F&a=~"),
-            ("&&", ""),
-            ("a=b=c", "a=b%3Dc"),
-        ] {
-            assert_eq!(
-                String::from_utf8(canonical_query(raw)).unwrap(),
-                expected,
-                "{raw}"
-            );
+        for (raw, expected) in
+            [("b=2&a=1", "a=1&b=2"), ("a", "a="), ("a=%7e&a=%2F", "a=%2F&a=~"), ("&&", ""), ("a=b=c", "a=b%3Dc")]
+        {
+            assert_eq!(String::from_utf8(canonical_query(raw)).unwrap(), expected, "{raw}");
         }
     }
 }

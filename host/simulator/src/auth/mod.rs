@@ -39,33 +39,17 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new(keys: Vec<AccessKey>, api_keys: Vec<String>) -> Self {
-        Self {
-            keys,
-            api_keys,
-            derived: RwLock::default(),
-        }
+        Self { keys, api_keys, derived: RwLock::default() }
     }
 
     /// Lets a request in or says why not.
-    pub(crate) fn admit(
-        &self,
-        request: &Parts,
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<Caller, ApiError> {
+    pub(crate) fn admit(&self, request: &Parts, body: &[u8], now: Timestamp) -> Result<Caller, ApiError> {
         let Some(header) = request.headers.get(http::header::AUTHORIZATION) else {
-            return Err(ApiError::denied(
-                "MissingAuthenticationTokenException",
-                "Missing Authentication Token",
-            ));
+            return Err(ApiError::denied("MissingAuthenticationTokenException", "Missing Authentication Token"));
         };
-        let header = header
-            .to_str()
-            .map_err(|_| incomplete("Authorization header"))?;
+        let header = header.to_str().map_err(|_| incomplete("Authorization header"))?;
         match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                self.bearer(request, token.trim())
-            }
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.bearer(request, token.trim()),
             Some(("AWS4-HMAC-SHA256", fields)) => sigv4::verify(self, request, fields, body, now),
             _ => Err(incomplete("a scheme of 'AWS4-HMAC-SHA256' or 'Bearer'")),
         }
@@ -73,42 +57,26 @@ impl Authority {
 
     fn bearer(&self, request: &Parts, token: &str) -> Result<Caller, ApiError> {
         // Every key is compared, so that the time taken tells nothing.
-        let known = self
-            .api_keys
-            .iter()
-            .fold(false, |found, key| same(key, token) | found);
+        let known = self.api_keys.iter().fold(false, |found, key| same(key, token) | found);
         if !known {
             return Err(ApiError::denied(
                 "AccessDeniedException",
                 "Authentication failed: Please make sure your API Key is valid.",
             ));
         }
-        Ok(Caller {
-            region: region_of_host(request).unwrap_or(Region::DEFAULT),
-        })
+        Ok(Caller { region: region_of_host(request).unwrap_or(Region::DEFAULT) })
     }
 
     /// A keyed hash ready to sign with, derived once.
-    fn signing_key(
-        &self,
-        place: usize,
-        date: [u8; 8],
-        region: Region,
-    ) -> Result<Hmac<Sha256>, ApiError> {
+    fn signing_key(&self, place: usize, date: [u8; 8], region: Region) -> Result<Hmac<Sha256>, ApiError> {
         let entry = (place, date, region);
-        let kept = self
-            .derived
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = self.derived.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(key) = kept.get(&entry) {
             return Ok(key.clone());
         }
         drop(kept);
         let key = derive(&self.keys[place].secret, date, region.name())?;
-        let mut kept = self
-            .derived
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self.derived.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if kept.len() >= SIGNING_KEYS_KEPT {
             kept.clear();
         }
@@ -120,12 +88,7 @@ impl Authority {
 fn derive(secret: &str, date: [u8; 8], region: &str) -> Result<Hmac<Sha256>, ApiError> {
     let seed = format!("AWS4{secret}");
     let mut mac = keyed(seed.as_bytes())?;
-    for part in [
-        &date[..],
-        region.as_bytes(),
-        SERVICE.as_bytes(),
-        TERMINATOR.as_bytes(),
-    ] {
+    for part in [&date[..], region.as_bytes(), SERVICE.as_bytes(), TERMINATOR.as_bytes()] {
         mac.update(part);
         mac = keyed(&mac.finalize().into_bytes())?;
     }
@@ -141,19 +104,12 @@ const SERVICE: &str = "bedrock";
 const TERMINATOR: &str = "aws4_request";
 
 fn incomplete(what: &str) -> ApiError {
-    ApiError::denied(
-        "IncompleteSignatureException",
-        format!("Authorization header requires {what}."),
-    )
+    ApiError::denied("IncompleteSignatureException", format!("Authorization header requires {what}."))
 }
 
 /// Equality in time that depends on lengths only.
 fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len()
-        && a.bytes()
-            .zip(b.bytes())
-            .fold(0, |diff, (x, y)| diff | (x ^ y))
-            == 0
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (x, y)| diff | (x ^ y)) == 0
 }
 
 /// The region in `bedrock-runtime.REGION.amazonaws.com`, where somebody points that name here.

@@ -21,10 +21,7 @@ fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> ApiError {
 }
 
 fn unrecognized() -> ApiError {
-    ApiError::denied(
-        "UnrecognizedClientException",
-        "The security token included in the request is invalid.",
-    )
+    ApiError::denied("UnrecognizedClientException", "The security token included in the request is invalid.")
 }
 
 /// The parts of the authorization header.
@@ -40,18 +37,11 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn parse(text: &'a str) -> Result<Self, ApiError> {
-        let find = |name: &str| {
-            text.split(',')
-                .find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='))
-        };
+        let find = |name: &str| text.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
         let wanted = |name: &str| find(name).ok_or_else(|| incomplete(&format!("'{name}'")));
         let credential = wanted("Credential")?;
         let mut scope = credential.rsplitn(5, '/');
-        let mut next = || {
-            scope
-                .next()
-                .ok_or_else(|| incomplete("a credential of five parts"))
-        };
+        let mut next = || scope.next().ok_or_else(|| incomplete("a credential of five parts"));
         let (terminator, service, region, date) = (next()?, next()?, next()?, next()?);
         Ok(Self {
             key_id: next()?,
@@ -76,33 +66,19 @@ pub(super) fn verify(
     let sent = header(request, "x-amz-date")
         .ok_or_else(|| incomplete("existence of either a 'X-Amz-Date' or a 'Date' header"))?;
     let (date, region) = check_scope(&fields, sent)?;
-    let place = authority
-        .keys
-        .iter()
-        .position(|key| key.id == fields.key_id)
-        .ok_or_else(unrecognized)?;
+    let place = authority.keys.iter().position(|key| key.id == fields.key_id).ok_or_else(unrecognized)?;
     check_session(authority.keys[place].session_token.as_deref(), request)?;
     check_clock(sent, now)?;
     check_signed(&fields, request)?;
 
     let payload_hash = hex_digest(body);
     if header(request, "x-amz-content-sha256").is_some_and(|said| said.as_bytes() != payload_hash) {
-        return Err(invalid(
-            "The x-amz-content-sha256 header does not match the body.",
-        ));
+        return Err(invalid("The x-amz-content-sha256 header does not match the body."));
     }
     let canonical = canonical::request(request, fields.signed_headers, &payload_hash)
         .ok_or_else(|| invalid("A header listed in SignedHeaders is not in the request."))?;
     let mut mac = authority.signing_key(place, date, region)?;
-    for part in [
-        "AWS4-HMAC-SHA256\n",
-        sent,
-        "\n",
-        fields.date,
-        "/",
-        fields.region,
-        "/bedrock/aws4_request\n",
-    ] {
+    for part in ["AWS4-HMAC-SHA256\n", sent, "\n", fields.date, "/", fields.region, "/bedrock/aws4_request\n"] {
         mac.update(part.as_bytes());
     }
     mac.update(&hex_digest(&canonical));
@@ -139,12 +115,10 @@ fn check_scope(fields: &Fields<'_>, sent: &str) -> Result<([u8; 8], Region), Api
         )));
     }
     if fields.service != SERVICE {
-        return Err(invalid(format!(
-            "Credential should be scoped to correct service: '{SERVICE}'."
-        )));
+        return Err(invalid(format!("Credential should be scoped to correct service: '{SERVICE}'.")));
     }
-    let region = Region::find(fields.region)
-        .ok_or_else(|| invalid("Credential should be scoped to a valid region."))?;
+    let region =
+        Region::find(fields.region).ok_or_else(|| invalid("Credential should be scoped to a valid region."))?;
     let date: Option<[u8; 8]> = fields.date.as_bytes().try_into().ok();
     match date {
         Some(date) if sent.as_bytes().starts_with(&date) => Ok((date, region)),
@@ -197,20 +171,10 @@ fn parse_time(text: &str) -> Option<Timestamp> {
         return None;
     }
     let number = |from: usize, to: usize| {
-        bytes[from..to].iter().try_fold(0i16, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + i16::from(b - b'0'))
-        })
+        bytes[from..to].iter().try_fold(0i16, |n, b| b.is_ascii_digit().then(|| n * 10 + i16::from(b - b'0')))
     };
     let small = |from: usize| number(from, from + 2).and_then(|n| i8::try_from(n).ok());
-    let date_time = DateTime::new(
-        number(0, 4)?,
-        small(4)?,
-        small(6)?,
-        small(9)?,
-        small(11)?,
-        small(13)?,
-        0,
-    );
+    let date_time = DateTime::new(number(0, 4)?, small(4)?, small(6)?, small(9)?, small(11)?, small(13)?, 0);
     TimeZone::UTC.to_timestamp(date_time.ok()?).ok()
 }
 
@@ -218,15 +182,11 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 fn check_signed(fields: &Fields<'_>, request: &Parts) -> Result<(), ApiError> {
     let signed = |name: &str| fields.signed_headers.split(';').any(|s| s == name);
     if !signed("host") {
-        return Err(invalid(
-            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
-        ));
+        return Err(invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."));
     }
     for name in ["x-amz-date", "x-amz-security-token"] {
         if request.headers.contains_key(name) && !signed(name) {
-            return Err(invalid(format!(
-                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
-            )));
+            return Err(invalid(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization.")));
         }
     }
     Ok(())

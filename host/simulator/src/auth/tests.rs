@@ -12,11 +12,8 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn authority() -> Authority {
-    let temporary = AccessKey {
-        id: "ASIATEMPORARY".into(),
-        secret: "secret".into(),
-        session_token: Some("the token".into()),
-    };
+    let temporary =
+        AccessKey { id: "ASIATEMPORARY".into(), secret: "secret".into(), session_token: Some("the token".into()) };
     let mut keys = AccessKey::documented();
     keys.push(temporary);
     Authority::new(keys, vec!["kairos-simulator-key".into()])
@@ -28,17 +25,12 @@ fn read(raw: &[u8]) -> (Parts, Vec<u8>) {
     let head = std::str::from_utf8(&raw[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let mut start = lines.next().unwrap().split(' ');
-    let mut request = Request::builder()
-        .method(start.next().unwrap())
-        .uri(start.next().unwrap());
+    let mut request = Request::builder().method(start.next().unwrap()).uri(start.next().unwrap());
     for line in lines {
         let (name, value) = line.split_once(": ").unwrap();
         request = request.header(name, value);
     }
-    (
-        request.body(()).unwrap().into_parts().0,
-        raw[end + 4..].to_vec(),
-    )
+    (request.body(()).unwrap().into_parts().0, raw[end + 4..].to_vec())
 }
 
 fn fixture(name: &str) -> (Parts, Vec<u8>) {
@@ -55,11 +47,7 @@ fn every_request_that_boto3_signed_is_let_in_and_none_that_was_changed() {
         let path = entry.unwrap().path();
         let (parts, body) = read(&std::fs::read(&path).unwrap());
         let admitted = authority.admit(&parts, &body, at(NOW));
-        assert_eq!(
-            admitted.map(|c| c.region.name()),
-            Ok("us-east-1"),
-            "{path:?}"
-        );
+        assert_eq!(admitted.map(|c| c.region.name()), Ok("us-east-1"), "{path:?}");
 
         let mut changed = body.clone();
         changed.push(b' ');
@@ -145,11 +133,7 @@ const REFUSED: &[(&str, Change, &str)] = &[
         |p| edit(p, "20261123/", "20261122/"),
         "Date in Credential scope does not match YYYYMMDD",
     ),
-    (
-        "InvalidSignatureException",
-        |p| edit(p, "host;", ""),
-        "'Host' or ':authority' must be a 'SignedHeader'",
-    ),
+    ("InvalidSignatureException", |p| edit(p, "host;", ""), "'Host' or ':authority' must be a 'SignedHeader'"),
     (
         "InvalidSignatureException",
         |p| edit(p, "host;", "host;x-none;"),
@@ -172,26 +156,14 @@ const REFUSED: &[(&str, Change, &str)] = &[
         },
         "Authorization header requires existence of either",
     ),
-    (
-        "IncompleteSignatureException",
-        |p| edit(p, "Signature=", "Sig="),
-        "Authorization header requires 'Signature'.",
-    ),
-    (
-        "IncompleteSignatureException",
-        |p| edit(p, "/aws4_request", ""),
-        "Authorization header requires",
-    ),
+    ("IncompleteSignatureException", |p| edit(p, "Signature=", "Sig="), "Authorization header requires 'Signature'."),
+    ("IncompleteSignatureException", |p| edit(p, "/aws4_request", ""), "Authorization header requires"),
     (
         "IncompleteSignatureException",
         |p| set(p, "authorization", "Basic abc"),
         "Authorization header requires a scheme",
     ),
-    (
-        "AccessDeniedException",
-        |p| set(p, "authorization", "Bearer wrong"),
-        "Authentication failed",
-    ),
+    ("AccessDeniedException", |p| set(p, "authorization", "Bearer wrong"), "Authentication failed"),
 ];
 
 #[test]
@@ -201,16 +173,8 @@ fn what_is_wrong_is_said_as_aws_says_it() {
         let (mut parts, body) = fixture("converse_min.http");
         change(&mut parts);
         let refused = authority.admit(&parts, &body, at(NOW)).unwrap_err();
-        assert_eq!(
-            (refused.name, refused.status),
-            (*name, 403),
-            "case {at_case}: {refused:?}"
-        );
-        assert!(
-            refused.message.starts_with(message),
-            "case {at_case}: {}",
-            refused.message
-        );
+        assert_eq!((refused.name, refused.status), (*name, 403), "case {at_case}: {refused:?}");
+        assert!(refused.message.starts_with(message), "case {at_case}: {}", refused.message);
     }
 }
 
@@ -236,11 +200,7 @@ fn a_signature_holds_for_five_minutes_either_way() {
         ),
     ] {
         let refused = authority().admit(&parts, &body, at(now)).err();
-        assert_eq!(
-            refused.map(|r| r.message.into_owned()).as_deref(),
-            expected,
-            "{now}"
-        );
+        assert_eq!(refused.map(|r| r.message.into_owned()).as_deref(), expected, "{now}");
     }
 }
 
@@ -252,11 +212,7 @@ fn an_api_key_takes_its_region_from_the_host() {
             .header("authorization", "Bearer kairos-simulator-key")
             .body(())
             .unwrap();
-        authority()
-            .admit(&request.into_parts().0, b"", at(NOW))
-            .unwrap()
-            .region
-            .name()
+        authority().admit(&request.into_parts().0, b"", at(NOW)).unwrap().region.name()
     };
     assert_eq!(ask("127.0.0.1:8080"), "us-east-1");
     assert_eq!(ask("bedrock-runtime.eu-west-3.amazonaws.com"), "eu-west-3");
@@ -268,11 +224,6 @@ fn a_session_token_is_part_of_what_is_signed() {
     let raw = include_bytes!("../../tests/fixtures/session_token.http");
     let (mut parts, body) = read(raw);
     assert!(authority().admit(&parts, &body, at(NOW)).is_ok());
-    parts
-        .headers
-        .insert("x-amz-security-token", "another".parse().unwrap());
-    assert_eq!(
-        authority().admit(&parts, &body, at(NOW)).unwrap_err().name,
-        "UnrecognizedClientException"
-    );
+    parts.headers.insert("x-amz-security-token", "another".parse().unwrap());
+    assert_eq!(authority().admit(&parts, &body, at(NOW)).unwrap_err().name, "UnrecognizedClientException");
 }

@@ -63,37 +63,17 @@ impl Charge {
         usage: Usage,
         units: GuardUnits,
     ) -> Option<Self> {
-        let tokens = catalogue
-            .sheet(model, route, region)?
-            .tariff(tier)
-            .cost(&usage)?;
-        let guarded = [
-            (units.topic, TOPIC_UNIT),
-            (units.content, CONTENT_UNIT),
-            (units.sensitive, SENSITIVE_UNIT),
-        ];
+        let tokens = catalogue.sheet(model, route, region)?.tariff(tier).cost(&usage)?;
+        let guarded = [(units.topic, TOPIC_UNIT), (units.content, CONTENT_UNIT), (units.sensitive, SENSITIVE_UNIT)];
         let cost = guarded
             .into_iter()
-            .try_fold(tokens, |sum, (units, price)| {
-                sum.checked_add(u64::from(units).checked_mul(price)?)
-            })?;
-        Some(Self {
-            model,
-            route,
-            region,
-            tier,
-            usage,
-            units,
-            cost,
-        })
+            .try_fold(tokens, |sum, (units, price)| sum.checked_add(u64::from(units).checked_mul(price)?))?;
+        Some(Self { model, route, region, tier, usage, units, cost })
     }
 
     /// The same invocation, stopped after so many tokens of output.
     pub(crate) fn stopped_after(&self, catalogue: &Catalogue, output: u32) -> Option<Self> {
-        let usage = Usage {
-            output,
-            ..self.usage
-        };
+        let usage = Usage { output, ..self.usage };
         let way = (self.model, self.route, self.region);
         Self::new(catalogue, way, self.tier, usage, self.units)
     }
@@ -108,21 +88,8 @@ impl Charge {
         let tariff = catalogue.sheet(self.model, self.route, self.region);
         let band = tariff.map(|sheet| sheet.tariff(self.tier).band(self.usage.tokens_in()));
         let (band, rates) = band.map_or((0, None), |(band, rates)| (band, Some(*rates)));
-        let Self {
-            model,
-            route,
-            region,
-            tier,
-            ..
-        } = *self;
-        let key = move |item| LineKey {
-            model,
-            route,
-            region,
-            tier,
-            band,
-            item,
-        };
+        let Self { model, route, region, tier, .. } = *self;
+        let key = move |item| LineKey { model, route, region, tier, band, item };
         let usage = self.usage;
         let units = self.units;
         let tokens = Kind::ALL.map(|kind| {
@@ -136,11 +103,7 @@ impl Charge {
         ];
         // Products were checked when the charge was made.
         let line = move |(item, quantity, price): (Item, u32, u64)| {
-            (quantity > 0).then(|| Line {
-                key: key(item),
-                quantity,
-                cost: u64::from(quantity).saturating_mul(price),
-            })
+            (quantity > 0).then(|| Line { key: key(item), quantity, cost: u64::from(quantity).saturating_mul(price) })
         };
         tokens.into_iter().chain(guarded).filter_map(line)
     }
@@ -172,11 +135,7 @@ impl LineKey {
                     Kind::CacheWrite1h => "CacheWrite1hInputTokenCount",
                 };
                 let long = if self.band > 0 { "_LongContext" } else { "" };
-                let global = if self.route == Route::Global {
-                    "_Global"
-                } else {
-                    ""
-                };
+                let global = if self.route == Route::Global { "_Global" } else { "" };
                 let tier = match self.tier {
                     Tier::Standard => "",
                     Tier::Priority => "_Priority",
@@ -193,11 +152,7 @@ impl LineKey {
                     Kind::CacheWrite1h => "cache-write-1h-input-token-count",
                 };
                 let long = if self.band > 0 { "-long-context" } else { "" };
-                let global = if self.route == Route::Global {
-                    "-global"
-                } else {
-                    ""
-                };
+                let global = if self.route == Route::Global { "-global" } else { "" };
                 let tier = match self.tier {
                     Tier::Standard => "",
                     Tier::Priority => "-priority",

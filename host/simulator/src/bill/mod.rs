@@ -111,14 +111,8 @@ fn as_number<S: serde::Serializer>(quantity: &u128, serializer: S) -> Result<S::
 
 impl Bill {
     pub(crate) fn new(catalogue: Arc<Catalogue>, rows: usize) -> Self {
-        let inner = Inner {
-            rows: Rows::new(rows),
-            totals: HashMap::new(),
-        };
-        Self {
-            catalogue,
-            inner: Arc::new(Mutex::new(inner)),
-        }
+        let inner = Inner { rows: Rows::new(rows), totals: HashMap::new() };
+        Self { catalogue, inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Books an invocation, unless there is nothing to charge.
@@ -140,18 +134,14 @@ impl Bill {
     #[must_use]
     pub fn rows(&self, after: u64, limit: usize) -> Vec<BillRow> {
         let rows = self.lock().rows.after(after, limit.min(PAGE));
-        rows.into_iter()
-            .map(|(seq, row)| self.shown(seq, &row))
-            .collect()
+        rows.into_iter().map(|(seq, row)| self.shown(seq, &row)).collect()
     }
 
     /// The rows of one invocation: several if it was tried and billed several times.
     #[must_use]
     pub fn find(&self, invocation_id: &str) -> Vec<BillRow> {
         let rows = self.lock().rows.of(&Id::new(invocation_id));
-        rows.into_iter()
-            .map(|(seq, row)| self.shown(seq, &row))
-            .collect()
+        rows.into_iter().map(|(seq, row)| self.shown(seq, &row)).collect()
     }
 
     /// What was billed in all.
@@ -166,24 +156,18 @@ impl Bill {
         for (key, (quantity, cost)) in totals {
             sum = sum.saturating_add(cost);
             let usage_type = key.usage_type(&self.catalogue);
-            let line = by_type
-                .entry(usage_type.clone())
-                .or_insert_with(|| UsageLine {
-                    usage_type,
-                    quantity: 0,
-                    unit: key.unit(),
-                    cost_usd: Usd::default(),
-                });
+            let line = by_type.entry(usage_type.clone()).or_insert_with(|| UsageLine {
+                usage_type,
+                quantity: 0,
+                unit: key.unit(),
+                cost_usd: Usd::default(),
+            });
             line.quantity = line.quantity.saturating_add(quantity);
             let cost = line.cost_usd.picodollars().saturating_add(cost);
             line.cost_usd = Usd::from_picodollars(cost);
         }
         let usage = by_type.into_values().collect();
-        BillTotals {
-            rows,
-            usage,
-            cost_usd: Usd::from_picodollars(sum),
-        }
+        BillTotals { rows, usage, cost_usd: Usd::from_picodollars(sum) }
     }
 
     /// The number of the oldest row that is still kept.
@@ -197,15 +181,7 @@ impl Bill {
     }
 
     fn shown(&self, seq: u64, row: &Row) -> BillRow {
-        let Charge {
-            model,
-            route,
-            region,
-            tier,
-            usage,
-            units,
-            ..
-        } = row.charge;
+        let Charge { model, route, region, tier, usage, units, .. } = row.charge;
         let lines = row.charge.lines(&self.catalogue).map(|line| UsageLine {
             usage_type: line.key.usage_type(&self.catalogue),
             quantity: u128::from(line.quantity),

@@ -92,12 +92,7 @@ pub(crate) struct Rows {
 impl Rows {
     pub(crate) fn new(most: usize) -> Self {
         let room = most.min(ROOM);
-        Self {
-            most,
-            rows: VecDeque::with_capacity(room),
-            first: 1,
-            newest: HashMap::with_capacity(room),
-        }
+        Self { most, rows: VecDeque::with_capacity(room), first: 1, newest: HashMap::with_capacity(room) }
     }
 
     pub(crate) fn push(&mut self, id: Id, asked: Arc<str>, charge: Charge) {
@@ -116,12 +111,7 @@ impl Rows {
         }
         let number = self.first + self.rows.len() as u64;
         let before = self.newest.insert(id.hash(), number).unwrap_or(0);
-        self.rows.push_back(Row {
-            id,
-            asked,
-            charge,
-            before,
-        });
+        self.rows.push_back(Row { id, asked, charge, before });
     }
 
     /// How many rows there ever were.
@@ -134,8 +124,7 @@ impl Rows {
     }
 
     fn get(&self, number: u64) -> Option<&Row> {
-        self.rows
-            .get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.rows.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
     }
 
     /// Rows with numbers above `after`, oldest first, at most so many.
@@ -180,10 +169,7 @@ mod tests {
         ] {
             assert_eq!(Id::new(text).to_string(), text);
         }
-        assert!(matches!(
-            Id::new("7dfed260-cf61-434d-a185-5d691c51a11c"),
-            Id::Uuid(_)
-        ));
+        assert!(matches!(Id::new("7dfed260-cf61-434d-a185-5d691c51a11c"), Id::Uuid(_)));
         assert_eq!(Id::new(&"é".repeat(200)).to_string().len(), 256);
     }
 }

@@ -19,66 +19,30 @@ const SONNET: &str = "anthropic.claude-sonnet-4-6";
 #[test]
 fn a_row_says_what_was_used_and_what_it_costs() {
     let bill = bill(10);
-    let usage = Usage {
-        input: 100,
-        output: 10,
-        cache_read: 2_000,
-        cache_write_5m: 50,
-        cache_write_1h: 5,
-    };
+    let usage = Usage { input: 100, output: 10, cache_read: 2_000, cache_write_5m: 50, cache_write_1h: 5 };
     let mut charge = charge(&bill, SONNET, Route::Global, Tier::Standard, usage);
-    charge.units = GuardUnits {
-        topic: 1,
-        content: 1,
-        sensitive: 1,
-    };
+    charge.units = GuardUnits { topic: 1, content: 1, sensitive: 1 };
     let way = (charge.model, charge.route, charge.region);
     let charge = Charge::new(&bill.catalogue, way, charge.tier, usage, charge.units).unwrap();
-    bill.book(
-        "call-1",
-        "global.anthropic.claude-sonnet-4-6".into(),
-        charge,
-    );
+    bill.book("call-1", "global.anthropic.claude-sonnet-4-6".into(), charge);
 
     let rows = bill.find("call-1");
     assert_eq!((rows.len(), rows[0].seq), (1, 1));
     assert_eq!((&*rows[0].base_model, &*rows[0].route), (SONNET, "global"));
-    let lines: Vec<_> = rows[0]
-        .usage
-        .iter()
-        .map(|line| (&*line.usage_type, line.quantity, line.cost_usd.to_string()))
-        .collect();
+    let lines: Vec<_> =
+        rows[0].usage.iter().map(|line| (&*line.usage_type, line.quantity, line.cost_usd.to_string())).collect();
     // Dollars per million: 3, 15, 0.30, 3.75, 6; guardrail units 0.00015, 0.00015, 0.0001 each.
     let expected = [
         ("USE1-MP:USE1_InputTokenCount_Global-Units", 100, "0.0003"),
         ("USE1-MP:USE1_OutputTokenCount_Global-Units", 10, "0.00015"),
-        (
-            "USE1-MP:USE1_CacheReadInputTokenCount_Global-Units",
-            2_000,
-            "0.0006",
-        ),
-        (
-            "USE1-MP:USE1_CacheWriteInputTokenCount_Global-Units",
-            50,
-            "0.0001875",
-        ),
-        (
-            "USE1-MP:USE1_CacheWrite1hInputTokenCount_Global-Units",
-            5,
-            "0.00003",
-        ),
+        ("USE1-MP:USE1_CacheReadInputTokenCount_Global-Units", 2_000, "0.0006"),
+        ("USE1-MP:USE1_CacheWriteInputTokenCount_Global-Units", 50, "0.0001875"),
+        ("USE1-MP:USE1_CacheWrite1hInputTokenCount_Global-Units", 5, "0.00003"),
         ("USE1-Guardrail-TopicPolicyUnitsConsumed", 1, "0.00015"),
         ("USE1-Guardrail-ContentPolicyUnitsConsumed", 1, "0.00015"),
-        (
-            "USE1-Guardrail-SensitiveInformationPolicyPIIUnitsConsumed",
-            1,
-            "0.0001",
-        ),
+        ("USE1-Guardrail-SensitiveInformationPolicyPIIUnitsConsumed", 1, "0.0001"),
     ];
-    assert_eq!(
-        lines,
-        expected.map(|(name, n, cost)| (name, n, cost.to_owned()))
-    );
+    assert_eq!(lines, expected.map(|(name, n, cost)| (name, n, cost.to_owned())));
     // 0.0003 + 0.00015 + 0.0006 + 0.0001875 + 0.00003 + 0.0004
     assert_eq!(rows[0].cost_usd.to_string(), "0.0016675");
     assert_eq!(bill.totals().cost_usd, rows[0].cost_usd);
@@ -87,29 +51,11 @@ fn a_row_says_what_was_used_and_what_it_costs() {
 #[test]
 fn usage_types() {
     let bill = bill(10);
-    let usage = Usage {
-        input: 1,
-        ..Usage::default()
-    };
-    let long = Usage {
-        input: 200_001,
-        ..Usage::default()
-    };
+    let usage = Usage { input: 1, ..Usage::default() };
+    let long = Usage { input: 200_001, ..Usage::default() };
     for (id, route, tier, usage, expected) in [
-        (
-            SONNET,
-            Route::InRegion,
-            Tier::Standard,
-            usage,
-            "USE1-MP:USE1_InputTokenCount-Units",
-        ),
-        (
-            SONNET,
-            Route::Eu,
-            Tier::Standard,
-            usage,
-            "USE1-MP:USE1_InputTokenCount-Units",
-        ),
+        (SONNET, Route::InRegion, Tier::Standard, usage, "USE1-MP:USE1_InputTokenCount-Units"),
+        (SONNET, Route::Eu, Tier::Standard, usage, "USE1-MP:USE1_InputTokenCount-Units"),
         (
             "anthropic.claude-sonnet-4-5-20250929-v1:0",
             Route::Global,
@@ -117,13 +63,7 @@ fn usage_types() {
             long,
             "USE1-MP:USE1_InputTokenCount_LongContext_Global-Units",
         ),
-        (
-            "amazon.nova-pro-v1:0",
-            Route::InRegion,
-            Tier::Flex,
-            usage,
-            "USE1-NovaPro-input-tokens-flex",
-        ),
+        ("amazon.nova-pro-v1:0", Route::InRegion, Tier::Flex, usage, "USE1-NovaPro-input-tokens-flex"),
         (
             "amazon.nova-2-lite-v1:0",
             Route::Global,
@@ -131,20 +71,8 @@ fn usage_types() {
             usage,
             "USE1-Nova2.0Lite-input-tokens-global-priority",
         ),
-        (
-            "meta.llama3-8b-instruct-v1:0",
-            Route::InRegion,
-            Tier::Standard,
-            usage,
-            "USE1-Llama3-8B-input-tokens",
-        ),
-        (
-            "ai21.jamba-1-5-large-v1:0",
-            Route::InRegion,
-            Tier::Standard,
-            usage,
-            "USE1-MP:USE1_InputTokenCount-Units",
-        ),
+        ("meta.llama3-8b-instruct-v1:0", Route::InRegion, Tier::Standard, usage, "USE1-Llama3-8B-input-tokens"),
+        ("ai21.jamba-1-5-large-v1:0", Route::InRegion, Tier::Standard, usage, "USE1-MP:USE1_InputTokenCount-Units"),
     ] {
         let charge = charge(&bill, id, route, tier, usage);
         let line = charge.lines(&bill.catalogue).next().unwrap();
@@ -155,11 +83,7 @@ fn usage_types() {
 #[test]
 fn rows_are_bounded_and_totals_are_not() {
     let bill = bill(3);
-    let usage = Usage {
-        input: 1,
-        output: 1,
-        ..Usage::default()
-    };
+    let usage = Usage { input: 1, output: 1, ..Usage::default() };
     for n in 1..=5 {
         let charge = charge(&bill, SONNET, Route::Global, Tier::Standard, usage);
         bill.book(&format!("call-{n}"), SONNET.into(), charge);
@@ -171,25 +95,15 @@ fn rows_are_bounded_and_totals_are_not() {
     assert!(bill.find("call-2").is_empty());
     assert_eq!(bill.find("call-3").len(), 1);
     // Five times 3 + 15 microdollars.
-    assert_eq!(
-        (bill.totals().rows, bill.totals().cost_usd.to_string()),
-        (5, "0.00009".into())
-    );
+    assert_eq!((bill.totals().rows, bill.totals().cost_usd.to_string()), (5, "0.00009".into()));
 }
 
 #[test]
 fn an_invocation_billed_twice_has_two_rows() {
     let bill = bill(10);
-    let usage = Usage {
-        input: 1,
-        ..Usage::default()
-    };
+    let usage = Usage { input: 1, ..Usage::default() };
     for id in ["a", "b", "a"] {
-        bill.book(
-            id,
-            SONNET.into(),
-            charge(&bill, SONNET, Route::Us, Tier::Standard, usage),
-        );
+        bill.book(id, SONNET.into(), charge(&bill, SONNET, Route::Us, Tier::Standard, usage));
     }
     let seqs: Vec<u64> = bill.find("a").iter().map(|row| row.seq).collect();
     assert_eq!(seqs, [1, 3]);

@@ -60,11 +60,7 @@ impl Route {
 
     /// The route whose inference profiles have this prefix.
     pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
-        ROUTES
-            .iter()
-            .skip(1)
-            .find(|(_, name)| *name == prefix)
-            .map(|(route, _)| *route)
+        ROUTES.iter().skip(1).find(|(_, name)| *name == prefix).map(|(route, _)| *route)
     }
 
     fn parse(word: &str) -> Result<Self, BadTable> {
@@ -84,27 +80,16 @@ pub(crate) enum BadTable {
     #[error("bad {what} {text:?}")]
     Value { what: &'static str, text: String },
     #[error("{table} line {line}: {source}")]
-    At {
-        table: &'static str,
-        line: usize,
-        source: Box<BadTable>,
-    },
+    At { table: &'static str, line: usize, source: Box<BadTable> },
 }
 
 impl BadTable {
     fn value(what: &'static str, text: &str) -> Self {
-        Self::Value {
-            what,
-            text: text.to_owned(),
-        }
+        Self::Value { what, text: text.to_owned() }
     }
 
     fn at(self, table: &'static str, line: usize) -> Self {
-        Self::At {
-            table,
-            line: line + 1,
-            source: Box::new(self),
-        }
+        Self::At { table, line: line + 1, source: Box::new(self) }
     }
 }
 
@@ -122,11 +107,7 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     pub(crate) fn load(today: Date) -> Result<Self, BadTable> {
-        Self::read(
-            include_str!("models.tsv"),
-            include_str!("prices.tsv"),
-            today,
-        )
+        Self::read(include_str!("models.tsv"), include_str!("prices.tsv"), today)
     }
 
     fn read(models: &str, prices: &str, today: Date) -> Result<Self, BadTable> {
@@ -144,18 +125,13 @@ impl Catalogue {
                 Ok((model, prices::sheets(own, today)?))
             };
             let (model, sheets) = read().map_err(|e: BadTable| e.at("models.tsv", at))?;
-            let number =
-                u16::try_from(all.len()).map_err(|_| BadTable::value("model", &model.id))?;
+            let number = u16::try_from(all.len()).map_err(|_| BadTable::value("model", &model.id))?;
             by_id.insert(model.id.clone(), ModelRef(number));
             all.push((model, sheets));
         }
         match lines.keys().next() {
             Some(stray) => Err(BadTable::value("model", stray)),
-            None => Ok(Self {
-                today,
-                models: all,
-                by_id,
-            }),
+            None => Ok(Self { today, models: all, by_id }),
         }
     }
 
@@ -173,18 +149,12 @@ impl Catalogue {
 
     /// Prices of a model on a route for a caller in a region; none where it is not offered.
     pub(crate) fn sheet(&self, which: ModelRef, route: Route, region: Region) -> Option<&Sheet> {
-        self.models[usize::from(which.0)]
-            .1
-            .iter()
-            .find(|sheet| sheet.serves(route, region))
+        self.models[usize::from(which.0)].1.iter().find(|sheet| sheet.serves(route, region))
     }
 
     /// Whether the model has that route anywhere.
     pub(crate) fn has_route(&self, which: ModelRef, route: Route) -> bool {
-        self.models[usize::from(which.0)]
-            .1
-            .iter()
-            .any(|sheet| sheet.route() == route)
+        self.models[usize::from(which.0)].1.iter().any(|sheet| sheet.route() == route)
     }
 
     #[cfg(test)]
@@ -194,10 +164,7 @@ impl Catalogue {
 }
 
 fn rows(table: &str) -> impl Iterator<Item = (usize, &str)> {
-    table
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+    table.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 #[cfg(test)]

@@ -71,10 +71,8 @@ impl Features {
 
     fn parse(list: &str) -> Result<Self, BadTable> {
         list.split(',').try_fold(Self::default(), |all, word| {
-            let (_, bit) = FEATURES
-                .iter()
-                .find(|(name, _)| *name == word)
-                .ok_or_else(|| BadTable::value("feature", word))?;
+            let (_, bit) =
+                FEATURES.iter().find(|(name, _)| *name == word).ok_or_else(|| BadTable::value("feature", word))?;
             Ok(Self(all.0 | bit.0))
         })
     }
@@ -104,42 +102,19 @@ impl Model {
 
     /// Whether this way to the model is gone on that day.
     pub(crate) fn ended(&self, route: Route, today: Date) -> bool {
-        self.ends
-            .iter()
-            .any(|(which, day)| which.is_none_or(|w| w == route) && today >= *day)
+        self.ends.iter().any(|(which, day)| which.is_none_or(|w| w == route) && today >= *day)
     }
 
     /// A line of the table, its columns in the order the file's head gives.
     pub(super) fn parse(line: &str) -> Result<Self, BadTable> {
         let columns: Vec<&str> = line.split('\t').collect();
-        let [
-            id,
-            name,
-            family,
-            product,
-            max_in,
-            long_in,
-            max_out,
-            cache_min,
-            reach,
-            ends,
-            features,
-        ] = columns[..]
+        let [id, name, family, product, max_in, long_in, max_out, cache_min, reach, ends, features] = columns[..]
         else {
-            return Err(BadTable::Columns {
-                found: columns.len(),
-                wanted: 11,
-            });
+            return Err(BadTable::Columns { found: columns.len(), wanted: 11 });
         };
-        let number = |what: &'static str, text: &str| {
-            text.parse::<u32>().map_err(|_| BadTable::value(what, text))
-        };
+        let number = |what: &'static str, text: &str| text.parse::<u32>().map_err(|_| BadTable::value(what, text));
         let maybe = |what: &'static str, text: &str| {
-            if text == "-" {
-                Ok(None)
-            } else {
-                number(what, text).map(Some)
-            }
+            if text == "-" { Ok(None) } else { number(what, text).map(Some) }
         };
         Ok(Self {
             id: id.into(),
@@ -184,10 +159,7 @@ fn parse_ends(list: &str) -> Result<Vec<(Option<Route>, Date)>, BadTable> {
                 Some((route, day)) => (Some(Route::parse(route)?), day),
                 None => (None, entry),
             };
-            Ok((
-                route,
-                day.parse().map_err(|_| BadTable::value("date", day))?,
-            ))
+            Ok((route, day.parse().map_err(|_| BadTable::value("date", day))?))
         })
         .collect()
 }

@@ -53,13 +53,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Input,
-        Self::Output,
-        Self::CacheRead,
-        Self::CacheWrite5m,
-        Self::CacheWrite1h,
-    ];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Input, Self::Output, Self::CacheRead, Self::CacheWrite5m, Self::CacheWrite1h];
 }
 
 /// Picodollars for one token of each kind.
@@ -85,12 +80,7 @@ pub(crate) struct Tariff {
 impl Tariff {
     /// The band that an input of this size falls into, by number, and its rates.
     pub(crate) fn band(&self, tokens_in: u32) -> (u8, &Rates) {
-        let above = self
-            .bands
-            .iter()
-            .skip(1)
-            .take_while(|(floor, _)| tokens_in > *floor)
-            .count();
+        let above = self.bands.iter().skip(1).take_while(|(floor, _)| tokens_in > *floor).count();
         (u8::try_from(above).unwrap_or(u8::MAX), &self.bands[above].1)
     }
 
@@ -102,12 +92,10 @@ impl Tariff {
     /// What this usage costs; none if a kind it has is not priced or the sum does not fit.
     pub(crate) fn cost(&self, usage: &Usage) -> Option<u64> {
         let (_, rates) = self.band(usage.tokens_in());
-        Kind::ALL
-            .into_iter()
-            .try_fold(0u64, |sum, kind| match usage.of(kind) {
-                0 => Some(sum),
-                tokens => sum.checked_add(rates.of(kind)?.checked_mul(u64::from(tokens))?),
-            })
+        Kind::ALL.into_iter().try_fold(0u64, |sum, kind| match usage.of(kind) {
+            0 => Some(sum),
+            tokens => sum.checked_add(rates.of(kind)?.checked_mul(u64::from(tokens))?),
+        })
     }
 }
 
@@ -132,10 +120,7 @@ impl Sheet {
 
     /// The tariff of the tier asked for, or the standard one.
     pub(crate) fn tariff(&self, asked: Tier) -> &Tariff {
-        self.tariffs
-            .iter()
-            .find(|t| t.tier == asked)
-            .unwrap_or(&self.tariffs[0])
+        self.tariffs.iter().find(|t| t.tier == asked).unwrap_or(&self.tariffs[0])
     }
 
     pub(crate) fn is_for_one_gov_region(&self) -> bool {
@@ -162,17 +147,11 @@ impl<'a> Line<'a> {
     pub(super) fn parse(line: &'a str) -> Result<Self, BadTable> {
         let columns: Vec<&str> = line.split('\t').collect();
         let [model, route, regions, tier, band, from, ref prices @ ..] = columns[..] else {
-            return Err(BadTable::Columns {
-                found: columns.len(),
-                wanted: 11,
-            });
+            return Err(BadTable::Columns { found: columns.len(), wanted: 11 });
         };
         let mut by_kind = [None; 5];
         if prices.len() != by_kind.len() {
-            return Err(BadTable::Columns {
-                found: columns.len(),
-                wanted: 11,
-            });
+            return Err(BadTable::Columns { found: columns.len(), wanted: 11 });
         }
         for (slot, text) in by_kind.iter_mut().zip(prices) {
             if *text != "-" {
@@ -205,34 +184,20 @@ pub(super) fn sheets(mut lines: Vec<Line<'_>>, today: Date) -> Result<Vec<Sheet>
     lines.retain(|line| line.from.is_none_or(|day| day <= today));
     lines.sort_by_key(|line| {
         let reach = std::cmp::Reverse(line.regions.len());
-        (
-            reach,
-            line.regions,
-            line.route,
-            line.tier.number(),
-            line.band,
-            line.from,
-        )
+        (reach, line.regions, line.route, line.tier.number(), line.band, line.from)
     });
     let mut sheets: Vec<Sheet> = Vec::new();
     for line in lines {
         let same = |s: &Sheet| s.route == line.route && *s.regions == *line.regions;
         if !sheets.last().is_some_and(same) {
             let regions = line.regions.into();
-            sheets.push(Sheet {
-                route: line.route,
-                regions,
-                tariffs: Vec::new(),
-            });
+            sheets.push(Sheet { route: line.route, regions, tariffs: Vec::new() });
         }
         let Some(sheet) = sheets.last_mut() else {
             continue;
         };
         if sheet.tariffs.last().is_none_or(|t| t.tier != line.tier) {
-            sheet.tariffs.push(Tariff {
-                tier: line.tier,
-                bands: Vec::new(),
-            });
+            sheet.tariffs.push(Tariff { tier: line.tier, bands: Vec::new() });
         }
         let Some(tariff) = sheet.tariffs.last_mut() else {
             continue;

@@ -56,10 +56,7 @@ impl Region {
     }
 
     fn row(self) -> (&'static str, &'static str) {
-        REGIONS
-            .get(usize::from(self.0))
-            .copied()
-            .unwrap_or(REGIONS[0])
+        REGIONS.get(usize::from(self.0)).copied().unwrap_or(REGIONS[0])
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -95,11 +92,7 @@ mod tests {
         for (at, (name, prefix)) in REGIONS.iter().enumerate() {
             let region = Region::find(name).unwrap();
             assert_eq!((usize::from(region.0), region.name()), (at, *name));
-            assert_eq!(
-                REGIONS.iter().filter(|(_, p)| p == prefix).count(),
-                1,
-                "{prefix}"
-            );
+            assert_eq!(REGIONS.iter().filter(|(_, p)| p == prefix).count(), 1, "{prefix}");
         }
         assert_eq!(Region::DEFAULT.name(), "us-east-1");
         assert_eq!(Region::find("us-moon-1"), None);

@@ -58,11 +58,7 @@ fn block(said: &Said) -> Value {
         Said::Reasoning { text, signature } => {
             json!({"type": "thinking", "thinking": text, "signature": signature})
         }
-        Said::Tool {
-            serial,
-            name,
-            input,
-        } => {
+        Said::Tool { serial, name, input } => {
             // Made by us, so it is JSON.
             let input: Value = serde_json::from_str(input).unwrap_or_else(|_| json!({}));
             json!({"type": "tool_use", "id": tool_use_id(*serial), "name": name, "input": input})

@@ -37,11 +37,7 @@ pub(super) fn cache_point(fields: &Map<String, Value>, place: &dyn Display) -> R
 }
 
 /// Adds a block, and its cache point if it has one.
-pub(super) fn push<'a>(
-    item: &'a Value,
-    place: &dyn Display,
-    into: &mut Vec<Block<'a>>,
-) -> Result<()> {
+pub(super) fn push<'a>(item: &'a Value, place: &dyn Display, into: &mut Vec<Block<'a>>) -> Result<()> {
     let Value::Object(fields) = item else {
         return Err(wrong(place, "Input should be a valid dictionary"));
     };
@@ -57,9 +53,7 @@ fn block<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Bloc
         "text" => {
             let said = text(fields, "text", &format_args!("{place}.text"))?;
             if said.trim().is_empty() {
-                return Err(ApiError::validation(
-                    "messages: text content blocks must contain non-whitespace text",
-                ));
+                return Err(ApiError::validation("messages: text content blocks must contain non-whitespace text"));
             }
             Block::Text(said.into())
         }
@@ -75,17 +69,10 @@ fn block<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Bloc
             Block::Media(Media::new(MediaKind::Redacted, tokens, &bytes))
         }
         "search_result" => {
-            let (title, from) = (
-                text(fields, "title", place)?,
-                text(fields, "source", place)?,
-            );
+            let (title, from) = (text(fields, "title", place)?, text(fields, "source", place)?);
             let mut all = vec![title, from];
             if let Some(Value::Array(parts)) = fields.get("content") {
-                all.extend(
-                    parts
-                        .iter()
-                        .filter_map(|p| p.get("text").and_then(Value::as_str)),
-                );
+                all.extend(parts.iter().filter_map(|p| p.get("text").and_then(Value::as_str)));
             }
             Block::Text(all.join("\n").into())
         }
@@ -107,18 +94,11 @@ fn tool_use<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<B
         Some(input @ Value::Object(_)) => input.clone(),
         None => return Err(required(format_args!("{place}.input"))),
         Some(_) => {
-            return Err(wrong(
-                format_args!("{place}.input"),
-                "Input should be a valid dictionary",
-            ));
+            return Err(wrong(format_args!("{place}.input"), "Input should be a valid dictionary"));
         }
     };
     let (id, name) = (text(fields, "id", place)?, text(fields, "name", place)?);
-    Ok(Block::ToolUse {
-        id: id.into(),
-        name: name.into(),
-        input,
-    })
+    Ok(Block::ToolUse { id: id.into(), name: name.into(), input })
 }
 
 fn tool_result<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Block<'a>> {
@@ -127,28 +107,13 @@ fn tool_result<'a>(fields: &'a Map<String, Value>, place: &dyn Display) -> Resul
     if fields.get("content").is_some_and(|given| !given.is_null()) {
         content(fields.get("content"), place, &mut parts)?;
     }
-    let failed = fields
-        .get("is_error")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    Ok(Block::ToolResult {
-        id: id.into(),
-        parts,
-        failed,
-    })
+    let failed = fields.get("is_error").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Block::ToolResult { id: id.into(), parts, failed })
 }
 
 /// An attachment by value or by address.
-fn source<'a>(
-    kind: MediaKind,
-    fields: &'a Map<String, Value>,
-    place: &dyn Display,
-) -> Result<Block<'a>> {
-    let name = if kind == MediaKind::Image {
-        "image"
-    } else {
-        "document"
-    };
+fn source<'a>(kind: MediaKind, fields: &'a Map<String, Value>, place: &dyn Display) -> Result<Block<'a>> {
+    let name = if kind == MediaKind::Image { "image" } else { "document" };
     let place = format_args!("{place}.{name}.source");
     let Some(Value::Object(source)) = fields.get("source") else {
         return Err(required(place));
@@ -157,9 +122,7 @@ fn source<'a>(
         "base64" => {
             let media_type = text(source, "media_type", &place)?;
             let format = match (kind, media_type.split_once('/')) {
-                (MediaKind::Image, Some(("image", format @ ("png" | "jpeg" | "gif" | "webp")))) => {
-                    format
-                }
+                (MediaKind::Image, Some(("image", format @ ("png" | "jpeg" | "gif" | "webp")))) => format,
                 (MediaKind::Document, Some(("application", "pdf"))) => "pdf",
                 (MediaKind::Document, Some(("text", "plain"))) => "txt",
                 _ => {
@@ -173,30 +136,18 @@ fn source<'a>(
                 .map_err(|e| wrong(format_args!("{place}.base64.data"), e.message))?;
             Ok(attachment::block(kind, format, &bytes))
         }
-        "text" if kind == MediaKind::Document => {
-            Ok(attachment::text(text(source, "data", &place)?))
-        }
+        "text" if kind == MediaKind::Document => Ok(attachment::text(text(source, "data", &place)?)),
         "content" if kind == MediaKind::Document => {
             let parts = source.get("content").and_then(Value::as_array);
-            let texts: String = parts
-                .into_iter()
-                .flatten()
-                .filter_map(|part| part.get("text").and_then(Value::as_str))
-                .collect();
+            let texts: String =
+                parts.into_iter().flatten().filter_map(|part| part.get("text").and_then(Value::as_str)).collect();
             Ok(attachment::text(&texts))
         }
         "url" => {
             let url = text(source, "url", &place)?;
-            Ok(Block::Media(Media::new(
-                kind,
-                tokens::ELSEWHERE,
-                url.as_bytes(),
-            )))
+            Ok(Block::Media(Media::new(kind, tokens::ELSEWHERE, url.as_bytes())))
         }
-        other => Err(wrong(
-            place,
-            format_args!("Input tag '{other}' found using 'type' is unknown"),
-        )),
+        other => Err(wrong(place, format_args!("Input tag '{other}' found using 'type' is unknown"))),
     }
 }
 
@@ -229,21 +180,13 @@ pub(super) fn pair_up(conversation: &Conversation<'_>) -> Result<()> {
                 _ => {}
             }
         }
-        let missing: Vec<&str> = open
-            .iter()
-            .copied()
-            .filter(|id| !answered.contains(id))
-            .collect();
+        let missing: Vec<&str> = open.iter().copied().filter(|id| !answered.contains(id)).collect();
         if !missing.is_empty() {
             return Err(without_results(at.saturating_sub(1), &missing));
         }
         open = calls;
     }
-    if open.is_empty() {
-        Ok(())
-    } else {
-        Err(without_results(last, &open))
-    }
+    if open.is_empty() { Ok(()) } else { Err(without_results(last, &open)) }
 }
 
 fn without_results(at: usize, ids: &[&str]) -> ApiError {

@@ -20,11 +20,7 @@ pub(crate) fn events(generation: &Generation, model: &Model, request_id: &str) -
     message["stop_reason"] = Value::Null;
     message["stop_sequence"] = Value::Null;
     message["usage"]["output_tokens"] = json!(1.min(generation.usage().output));
-    frames.push(
-        Part::Structure,
-        chunk(&json!({"type": "message_start", "message": message})),
-        0,
-    );
+    frames.push(Part::Structure, chunk(&json!({"type": "message_start", "message": message})), 0);
     for (index, said) in generation.reply.blocks.iter().enumerate() {
         block(&mut frames, index, said);
         let stop = json!({"type": "content_block_stop", "index": index});
@@ -52,10 +48,7 @@ fn chunk(event: &Value) -> bytes::Bytes {
 fn block(frames: &mut Frames, index: usize, said: &Said) {
     let (empty, tokens) = match said {
         Said::Text(_) => (json!({"type": "text", "text": ""}), 0),
-        Said::Reasoning { .. } => (
-            json!({"type": "thinking", "thinking": "", "signature": ""}),
-            0,
-        ),
+        Said::Reasoning { .. } => (json!({"type": "thinking", "thinking": "", "signature": ""}), 0),
         Said::Tool { serial, name, .. } => (
             json!({"type": "tool_use", "id": tool_use_id(*serial), "name": name, "input": {}}),
             PER_TOOL_USE.saturating_add(tokens::count(name)),

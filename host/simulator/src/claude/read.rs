@@ -46,18 +46,11 @@ pub(super) fn required(place: impl std::fmt::Display) -> ApiError {
 }
 
 /// A string that has to be there.
-pub(super) fn text<'a>(
-    fields: &'a Map<String, Value>,
-    name: &str,
-    place: &dyn std::fmt::Display,
-) -> Result<&'a str> {
+pub(super) fn text<'a>(fields: &'a Map<String, Value>, name: &str, place: &dyn std::fmt::Display) -> Result<&'a str> {
     match fields.get(name) {
         Some(Value::String(text)) => Ok(text),
         None | Some(Value::Null) => Err(required(format_args!("{place}.{name}"))),
-        Some(_) => Err(wrong(
-            format_args!("{place}.{name}"),
-            "Input should be a valid string",
-        )),
+        Some(_) => Err(wrong(format_args!("{place}.{name}"), "Input should be a valid string")),
     }
 }
 
@@ -77,16 +70,10 @@ pub(crate) fn read(body: &Value) -> Result<Conversation<'_>> {
         None => return Err(required("anthropic_version")),
         Some(version) if version == VERSION => {}
         Some(_) => {
-            return Err(wrong(
-                "anthropic_version",
-                format_args!("Input should be '{VERSION}'"),
-            ));
+            return Err(wrong("anthropic_version", format_args!("Input should be '{VERSION}'")));
         }
     }
-    let mut conversation = Conversation {
-        max_tokens: Some(max_tokens(fields)?),
-        ..Default::default()
-    };
+    let mut conversation = Conversation { max_tokens: Some(max_tokens(fields)?), ..Default::default() };
     system(present("system"), &mut conversation)?;
     tools(present("tools"), &mut conversation)?;
     choice(present("tool_choice"), &mut conversation)?;
@@ -95,22 +82,15 @@ pub(crate) fn read(body: &Value) -> Result<Conversation<'_>> {
     stop_sequences(present("stop_sequences"), &mut conversation)?;
     read_additional(body, &mut conversation)?;
     if conversation.cache_points().count() > 4 {
-        return Err(ApiError::validation(
-            "A maximum of 4 blocks with cache_control may be provided.",
-        ));
+        return Err(ApiError::validation("A maximum of 4 blocks with cache_control may be provided."));
     }
     Ok(conversation)
 }
 
 fn max_tokens(fields: &Map<String, Value>) -> Result<u32> {
     let place = "max_tokens";
-    let asked = fields
-        .get(place)
-        .filter(|v| !v.is_null())
-        .ok_or_else(|| required(place))?;
-    let asked = asked
-        .as_i64()
-        .ok_or_else(|| wrong(place, "Input should be a valid integer"))?;
+    let asked = fields.get(place).filter(|v| !v.is_null()).ok_or_else(|| required(place))?;
+    let asked = asked.as_i64().ok_or_else(|| wrong(place, "Input should be a valid integer"))?;
     u32::try_from(asked)
         .ok()
         .filter(|n| *n > 0)
@@ -145,9 +125,7 @@ fn tools<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result<()
         };
         let name = text(tool, "name", &place)?;
         // Tools that Anthropic defines have a type and bring their own schema.
-        let own = tool
-            .get("type")
-            .is_none_or(|kind| kind == "custom" || kind.is_null());
+        let own = tool.get("type").is_none_or(|kind| kind == "custom" || kind.is_null());
         let schema = match tool.get("input_schema") {
             Some(schema @ Value::Object(_)) => schema.clone(),
             None if !own => serde_json::json!({"type": "object"}),
@@ -160,15 +138,8 @@ fn tools<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result<()
         if into.tool_names().any(|known| known == name) {
             return Err(wrong("tools", "Tool names must be unique."));
         }
-        let description = tool
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        into.tools.push(Tool::Spec {
-            name: name.into(),
-            description: description.into(),
-            schema,
-        });
+        let description = tool.get("description").and_then(Value::as_str).unwrap_or_default();
+        into.tools.push(Tool::Spec { name: name.into(), description: description.into(), schema });
         if let Some(ttl) = cache_point(tool, &place)? {
             into.tools.push(Tool::CachePoint(ttl));
         }
@@ -183,10 +154,7 @@ fn choice<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result<(
         Some(Value::Object(choice)) => choice,
         Some(_) => return Err(wrong(place, "Input should be a valid dictionary")),
     };
-    into.one_tool_at_most = choice
-        .get("disable_parallel_tool_use")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
+    into.one_tool_at_most = choice.get("disable_parallel_tool_use").and_then(Value::as_bool).unwrap_or(false);
     into.choice = match text(choice, "type", &place)? {
         "auto" => Choice::Auto,
         "any" => Choice::Any,
@@ -194,19 +162,13 @@ fn choice<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result<(
         "tool" => {
             let name = text(choice, "name", &place)?;
             if !into.tool_names().any(|known| known == name) {
-                return Err(wrong(
-                    "tool_choice",
-                    format_args!("Tool '{name}' not found in provided tools"),
-                ));
+                return Err(wrong("tool_choice", format_args!("Tool '{name}' not found in provided tools")));
             }
             Choice::Named(name.into())
         }
         other => {
             let what = "does not match any of the expected tags: 'auto', 'any', 'tool', 'none'";
-            return Err(wrong(
-                place,
-                format_args!("Input tag '{other}' found using 'type' {what}"),
-            ));
+            return Err(wrong(place, format_args!("Input tag '{other}' found using 'type' {what}")));
         }
     };
     Ok(())
@@ -228,10 +190,7 @@ fn messages<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result
             "assistant" => Role::Assistant,
             "system" => Role::System,
             _ => {
-                return Err(wrong(
-                    format_args!("{place}.role"),
-                    "Input should be 'user' or 'assistant'",
-                ));
+                return Err(wrong(format_args!("{place}.role"), "Input should be 'user' or 'assistant'"));
             }
         };
         let mut said = Vec::new();
@@ -251,10 +210,7 @@ fn messages<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> Result
     }
     match into.turns.iter().find(|turn| turn.role != Role::System) {
         None => Err(wrong("messages", "at least one message is required")),
-        Some(first) if first.role != Role::User => Err(wrong(
-            "messages",
-            "first message must use the \"user\" role",
-        )),
+        Some(first) if first.role != Role::User => Err(wrong("messages", "first message must use the \"user\" role")),
         Some(_) => blocks::pair_up(into),
     }
 }
@@ -273,13 +229,11 @@ pub(super) fn content<'a>(
             }
             Ok(())
         }
-        Some(Value::Array(items)) => items.iter().enumerate().try_for_each(|(at, item)| {
-            blocks::push(item, &format_args!("{place}.content.{at}"), into)
-        }),
-        Some(_) => Err(wrong(
-            format_args!("{place}.content"),
-            "Input should be a valid string or list",
-        )),
+        Some(Value::Array(items)) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, item)| blocks::push(item, &format_args!("{place}.content.{at}"), into)),
+        Some(_) => Err(wrong(format_args!("{place}.content"), "Input should be a valid string or list")),
     }
 }
 
@@ -288,9 +242,7 @@ fn sampling(fields: &Map<String, Value>, into: &mut Conversation<'_>) -> Result<
         let Some(value) = fields.get(name).filter(|value| !value.is_null()) else {
             continue;
         };
-        let value = value
-            .as_f64()
-            .ok_or_else(|| wrong(name, "Input should be a valid number"))?;
+        let value = value.as_f64().ok_or_else(|| wrong(name, "Input should be a valid number"))?;
         if value < 0.0 {
             return Err(wrong(name, "Input should be greater than or equal to 0"));
         }
@@ -312,10 +264,7 @@ fn stop_sequences<'a>(given: Option<&'a Value>, into: &mut Conversation<'a>) -> 
     for (at, item) in items.iter().enumerate() {
         match item {
             Value::String(stop) if stop.trim().is_empty() => {
-                return Err(wrong(
-                    place,
-                    "each stop sequence must contain non-whitespace",
-                ));
+                return Err(wrong(place, "each stop sequence must contain non-whitespace"));
             }
             Value::String(stop) => into.stop.push(stop.into()),
             _ => {

@@ -17,55 +17,19 @@ type Change = fn(&mut Value);
 
 /// How a request goes wrong, and how the complaint begins.
 const WRONG: &[(Change, &str)] = &[
-    (
-        |b| *b = json!([]),
-        "Malformed input request: expected type: JSONObject",
-    ),
-    (
-        |b| b["model"] = json!("x"),
-        "model: Extra inputs are not permitted",
-    ),
-    (
-        |b| b["stream"] = json!(true),
-        "stream: Extra inputs are not permitted",
-    ),
-    (
-        |b| b["anthropic_version"] = json!(null),
-        "anthropic_version: Field required",
-    ),
-    (
-        |b| b["anthropic_version"] = json!("2023-06-01"),
-        "anthropic_version: Input should be 'bedrock-2023-05-31'",
-    ),
-    (
-        |b| b["max_tokens"] = json!(null),
-        "max_tokens: Field required",
-    ),
-    (
-        |b| b["max_tokens"] = json!("9"),
-        "max_tokens: Input should be a valid integer",
-    ),
-    (
-        |b| b["max_tokens"] = json!(0),
-        "max_tokens: Input should be greater than or equal to 1",
-    ),
+    (|b| *b = json!([]), "Malformed input request: expected type: JSONObject"),
+    (|b| b["model"] = json!("x"), "model: Extra inputs are not permitted"),
+    (|b| b["stream"] = json!(true), "stream: Extra inputs are not permitted"),
+    (|b| b["anthropic_version"] = json!(null), "anthropic_version: Field required"),
+    (|b| b["anthropic_version"] = json!("2023-06-01"), "anthropic_version: Input should be 'bedrock-2023-05-31'"),
+    (|b| b["max_tokens"] = json!(null), "max_tokens: Field required"),
+    (|b| b["max_tokens"] = json!("9"), "max_tokens: Input should be a valid integer"),
+    (|b| b["max_tokens"] = json!(0), "max_tokens: Input should be greater than or equal to 1"),
     (|b| b["messages"] = json!(null), "messages: Field required"),
-    (
-        |b| b["messages"] = json!([]),
-        "messages: at least one message is required",
-    ),
-    (
-        |b| b["messages"][0]["role"] = json!("assistant"),
-        "messages: first message must use the \"user\" role",
-    ),
-    (
-        |b| b["messages"][0]["role"] = json!("tool"),
-        "messages.0.role: Input should be 'user' or",
-    ),
-    (
-        |b| b["messages"][0]["content"] = json!(""),
-        "messages.0: all messages must have non-empty content",
-    ),
+    (|b| b["messages"] = json!([]), "messages: at least one message is required"),
+    (|b| b["messages"][0]["role"] = json!("assistant"), "messages: first message must use the \"user\" role"),
+    (|b| b["messages"][0]["role"] = json!("tool"), "messages.0.role: Input should be 'user' or"),
+    (|b| b["messages"][0]["content"] = json!(""), "messages.0: all messages must have non-empty content"),
     (
         |b| b["messages"][0]["content"] = json!([{"type": "text", "text": " "}]),
         "messages: text content blocks must contain non-whitespace text",
@@ -74,10 +38,7 @@ const WRONG: &[(Change, &str)] = &[
         |b| b["messages"][0]["content"] = json!([{"type": "video"}]),
         "messages.0.content.0: Input tag 'video' found using 'type' does not match",
     ),
-    (
-        |b| b["messages"][0]["content"] = json!([{"type": "text"}]),
-        "messages.0.content.0.text.text: Field required",
-    ),
+    (|b| b["messages"][0]["content"] = json!([{"type": "text"}]), "messages.0.content.0.text.text: Field required"),
     (
         |b| b["messages"][0]["content"] = json!([{"type": "tool_result", "tool_use_id": "a"}]),
         "messages.0.content: unexpected `tool_use_id` found in `tool_result` blocks: a.",
@@ -93,22 +54,10 @@ const WRONG: &[(Change, &str)] = &[
         },
         "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: a.",
     ),
-    (
-        |b| b["temperature"] = json!(2),
-        "temperature: Input should be less than or equal to 1",
-    ),
-    (
-        |b| b["tools"] = json!([{"name": "f"}]),
-        "tools.0.input_schema: Field required",
-    ),
-    (
-        |b| b["tool_choice"] = json!({"type": "tool", "name": "f"}),
-        "tool_choice: Tool 'f' not found in provided tools",
-    ),
-    (
-        |b| b["stop_sequences"] = json!([" "]),
-        "stop_sequences: each stop sequence must contain",
-    ),
+    (|b| b["temperature"] = json!(2), "temperature: Input should be less than or equal to 1"),
+    (|b| b["tools"] = json!([{"name": "f"}]), "tools.0.input_schema: Field required"),
+    (|b| b["tool_choice"] = json!({"type": "tool", "name": "f"}), "tool_choice: Tool 'f' not found in provided tools"),
+    (|b| b["stop_sequences"] = json!([" "]), "stop_sequences: each stop sequence must contain"),
     (
         |b| {
             b["system"] = json!([{"type": "text", "text": "s", "cache_control": {"type": "x"}}]);
@@ -127,11 +76,7 @@ fn what_is_wrong_is_said_as_anthropic_says_it() {
         let body = body(change);
         let error = read(&body).map(drop).unwrap_err();
         assert_eq!(error.name, "ValidationException", "case {at}");
-        assert!(
-            error.message.starts_with(expected),
-            "case {at}: {}",
-            error.message
-        );
+        assert!(error.message.starts_with(expected), "case {at}: {}", error.message);
     }
 }
 
@@ -211,8 +156,7 @@ fn messages_of_one_role_in_a_row_are_one() {
         b["messages"] = json!([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]);
     });
     let joined = body(|b| {
-        b["messages"][0]["content"] =
-            json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
+        b["messages"][0]["content"] = json!([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]);
     });
     let [split, joined] = [&split, &joined].map(|b| read(b).unwrap().measure("m").digest);
     assert_eq!(split, joined);

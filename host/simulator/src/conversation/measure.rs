@@ -41,20 +41,11 @@ impl Conversation<'_> {
     /// Reads everything once, in the order a model does: tools, system, messages.
     pub(crate) fn measure(&self, model: &str) -> Measure {
         let mark = self.cache_points().next().is_some();
-        let mut walk = Walk {
-            hash: Sha256::new(),
-            tokens: PER_CONVERSATION,
-            marks: Vec::new(),
-            mark,
-        };
+        let mut walk = Walk { hash: Sha256::new(), tokens: PER_CONVERSATION, marks: Vec::new(), mark };
         walk.put(b'M', model.as_bytes());
         for tool in &self.tools {
             match tool {
-                Tool::Spec {
-                    name,
-                    description,
-                    schema,
-                } => {
+                Tool::Spec { name, description, schema } => {
                     walk.tool(name, description, schema);
                     walk.end_block();
                 }
@@ -142,11 +133,7 @@ impl Walk {
             digest.copy_from_slice(&self.hash.clone().finalize()[..16]);
             // A cache point ends nothing of its own: the mark before it is the same place.
             if self.marks.last().is_none_or(|last| last.digest != digest) {
-                self.marks.push(Mark {
-                    tokens: self.tokens,
-                    digest,
-                    ttl: None,
-                });
+                self.marks.push(Mark { tokens: self.tokens, digest, ttl: None });
             }
         }
     }
@@ -169,11 +156,7 @@ impl Walk {
         if let Some(schema) = &conversation.schema {
             self.text(b'O', &canonical_json(schema));
         }
-        Measure {
-            tokens: self.tokens,
-            digest: self.hash.finalize().into(),
-            marks: self.marks,
-        }
+        Measure { tokens: self.tokens, digest: self.hash.finalize().into(), marks: self.marks }
     }
 }
 
@@ -222,13 +205,7 @@ mod tests {
     use crate::conversation::{Role, Turn};
 
     fn said<'a>(blocks: Vec<Block<'a>>) -> Conversation<'a> {
-        Conversation {
-            turns: vec![Turn {
-                role: Role::User,
-                blocks,
-            }],
-            ..Default::default()
-        }
+        Conversation { turns: vec![Turn { role: Role::User, blocks }], ..Default::default() }
     }
 
     #[test]
@@ -237,11 +214,7 @@ mod tests {
         assert_eq!(said(vec![Block::Text("hi".into())]).measure("m").tokens, 7);
         // A result: 3, and "cold" is one.
         let parts = vec![Block::Text("cold".into())];
-        let result = Block::ToolResult {
-            id: "x".into(),
-            parts,
-            failed: false,
-        };
+        let result = Block::ToolResult { id: "x".into(), parts, failed: false };
         assert_eq!(said(vec![result]).measure("m").tokens, 10);
     }
 
@@ -249,26 +222,15 @@ mod tests {
     fn meaning_counts_and_wording_of_the_wire_does_not() {
         let call = |id: &'static str, input| {
             let input: Value = input;
-            said(vec![Block::ToolUse {
-                id: id.into(),
-                name: "f".into(),
-                input,
-            }])
-            .measure("m")
+            said(vec![Block::ToolUse { id: id.into(), name: "f".into(), input }]).measure("m")
         };
         let one = call("a", json!({"x": 1, "y": [true, null]}));
         let other = call("b", json!({"y": [true, null], "x": 1}));
         assert_eq!((one.tokens, one.digest), (other.tokens, other.digest));
-        assert_ne!(
-            one.digest,
-            call("a", json!({"x": 2, "y": [true, null]})).digest
-        );
+        assert_ne!(one.digest, call("a", json!({"x": 2, "y": [true, null]})).digest);
 
         let plain = said(vec![Block::Text("ab".into())]).measure("m");
-        assert_ne!(
-            plain.digest,
-            said(vec![Block::Text("ab".into())]).measure("n").digest
-        );
+        assert_ne!(plain.digest, said(vec![Block::Text("ab".into())]).measure("n").digest);
         let split = said(vec![Block::Text("a".into()), Block::Text("b".into())]).measure("m");
         assert_ne!(plain.digest, split.digest);
     }
@@ -281,18 +243,12 @@ mod tests {
         let ttls: Vec<_> = marked.marks.iter().map(|m| (m.tokens, m.ttl)).collect();
         assert_eq!(ttls, [(7, Some(Ttl::OneHour)), (8, None)]);
         // The cache point itself leaves no trace in what the model sees.
-        assert_eq!(
-            marked.digest,
-            said(vec![text(), text()]).measure("m").digest
-        );
+        assert_eq!(marked.digest, said(vec![text(), text()]).measure("m").digest);
     }
 
     #[test]
     fn canonical_json_sorts_at_every_depth() {
         let value = json!({"b": [{"z": 1, "a": "é\""}], "a": null});
-        assert_eq!(
-            canonical_json(&value),
-            r#"{"a":null,"b":[{"a":"é\"","z":1}]}"#
-        );
+        assert_eq!(canonical_json(&value), r#"{"a":null,"b":[{"a":"é\"","z":1}]}"#);
     }
 }

@@ -48,11 +48,7 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn new(kind: MediaKind, tokens: u32, content: &[u8]) -> Self {
-        Self {
-            kind,
-            tokens,
-            digest: Sha256::digest(content).into(),
-        }
+        Self { kind, tokens, digest: Sha256::digest(content).into() }
     }
 }
 
@@ -89,11 +85,7 @@ pub(crate) struct Turn<'a> {
 /// A tool the model may call, or a mark between tools up to which they are cached.
 #[derive(Debug)]
 pub(crate) enum Tool<'a> {
-    Spec {
-        name: Cow<'a, str>,
-        description: Cow<'a, str>,
-        schema: Value,
-    },
+    Spec { name: Cow<'a, str>, description: Cow<'a, str>, schema: Value },
     CachePoint(Ttl),
 }
 
@@ -151,14 +143,10 @@ impl<'a> Conversation<'a> {
             Tool::CachePoint(ttl) => Some(*ttl),
             Tool::Spec { .. } => None,
         });
-        let blocks = self
-            .system
-            .iter()
-            .chain(self.blocks())
-            .filter_map(|block| match block {
-                Block::CachePoint(ttl) => Some(*ttl),
-                _ => None,
-            });
+        let blocks = self.system.iter().chain(self.blocks()).filter_map(|block| match block {
+            Block::CachePoint(ttl) => Some(*ttl),
+            _ => None,
+        });
         tools.chain(blocks)
     }
 }

@@ -13,16 +13,9 @@ const LONG_CONTEXT: &str = "context-1m-2025-08-07";
 
 pub(crate) fn read(fields: &Value, into: &mut Conversation<'_>) -> Result<(), ApiError> {
     if !fields.is_object() {
-        return Err(ApiError::serialization(
-            "additionalModelRequestFields is not a structure",
-        ));
+        return Err(ApiError::serialization("additionalModelRequestFields is not a structure"));
     }
-    for name in [
-        "thinking",
-        "reasoning_config",
-        "reasoningConfig",
-        "reasoning",
-    ] {
+    for name in ["thinking", "reasoning_config", "reasoningConfig", "reasoning"] {
         if let Some(config) = fields.get(name).filter(|config| !config.is_null()) {
             into.reasoning |= reasoning(name, config, into.max_tokens)?;
         }
@@ -31,9 +24,7 @@ pub(crate) fn read(fields: &Value, into: &mut Conversation<'_>) -> Result<(), Ap
     if let Some(Value::Array(betas)) = fields.get("anthropic_beta") {
         into.long_context = betas.iter().any(|beta| beta == LONG_CONTEXT);
     }
-    let format = fields
-        .pointer("/output_config/format")
-        .or_else(|| fields.get("output_format"));
+    let format = fields.pointer("/output_config/format").or_else(|| fields.get("output_format"));
     if let Some(schema) = format.and_then(|format| format.get("schema")) {
         into.schema = Some(schema.clone());
     }
@@ -53,14 +44,9 @@ fn reasoning(name: &str, config: &Value, max_tokens: Option<u32>) -> Result<bool
         }
     }
     if let Some(budget) = config.get("budget_tokens") {
-        let budget = budget
-            .as_u64()
-            .filter(|budget| *budget >= LEAST_BUDGET)
-            .ok_or_else(|| {
-                ApiError::validation(format!(
-                    "{name}.enabled.budget_tokens: Input should be greater than or equal to 1024"
-                ))
-            })?;
+        let budget = budget.as_u64().filter(|budget| *budget >= LEAST_BUDGET).ok_or_else(|| {
+            ApiError::validation(format!("{name}.enabled.budget_tokens: Input should be greater than or equal to 1024"))
+        })?;
         if max_tokens.is_some_and(|most| u64::from(most) <= budget) {
             return Err(ApiError::validation(format!(
                 "`max_tokens` must be greater than `{name}.budget_tokens`. Please consult our \

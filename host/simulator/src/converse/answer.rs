@@ -16,10 +16,7 @@ pub(super) fn tool_use_id(serial: u64) -> String {
 /// The body. `native` is the answer as the model's own dialect has it, for the fields asked for.
 pub(crate) fn answer(generation: &Generation, native: Option<&Value>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1_024);
-    raw(
-        &mut out,
-        format_args!(r#"{{"output":{{"message":{{"role":"assistant","content":["#),
-    );
+    raw(&mut out, format_args!(r#"{{"output":{{"message":{{"role":"assistant","content":["#));
     for (at, said) in generation.reply.blocks.iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -30,10 +27,7 @@ pub(crate) fn answer(generation: &Generation, native: Option<&Value>) -> Vec<u8>
     field(&mut out, "stopReason", generation.reply.stop.name());
     tail(generation, &mut out);
     if let Some(fields) = additional_fields(generation, native) {
-        raw(
-            &mut out,
-            format_args!(r#","additionalModelResponseFields":{fields}"#),
-        );
+        raw(&mut out, format_args!(r#","additionalModelResponseFields":{fields}"#));
     }
     out.push(b'}');
     out
@@ -47,19 +41,12 @@ fn block(said: &Said, out: &mut Vec<u8>) {
             out.push(b'}');
         }
         Said::Reasoning { text, signature } => {
-            raw(
-                out,
-                format_args!(r#"{{"reasoningContent":{{"reasoningText":{{"text":"#),
-            );
+            raw(out, format_args!(r#"{{"reasoningContent":{{"reasoningText":{{"text":"#));
             string(out, text);
             field(out, "signature", signature);
             raw(out, format_args!("}}}}}}"));
         }
-        Said::Tool {
-            serial,
-            name,
-            input,
-        } => {
+        Said::Tool { serial, name, input } => {
             let id = tool_use_id(*serial);
             raw(out, format_args!(r#"{{"toolUse":{{"toolUseId":"{id}""#));
             field(out, "name", name);
@@ -72,19 +59,13 @@ fn block(said: &Said, out: &mut Vec<u8>) {
 pub(super) fn tail(generation: &Generation, out: &mut Vec<u8>) {
     raw(out, format_args!(r#","usage":"#));
     usage(generation.usage(), out);
-    raw(
-        out,
-        format_args!(r#","metrics":{{"latencyMs":{}}}"#, generation.latency_ms()),
-    );
+    raw(out, format_args!(r#","metrics":{{"latencyMs":{}}}"#, generation.latency_ms()));
     if let Some(trace) = trace(generation) {
         raw(out, format_args!(r#","trace":{trace}"#));
     }
     if generation.wishes.latency {
         // Nothing here is optimised, and AWS says what was served.
-        raw(
-            out,
-            format_args!(r#","performanceConfig":{{"latency":"standard"}}"#),
-        );
+        raw(out, format_args!(r#","performanceConfig":{{"latency":"standard"}}"#));
     }
     if let Some(tier) = generation.tier_served() {
         raw(out, format_args!(r#","serviceTier":{{"type":"{tier}"}}"#));
@@ -93,29 +74,17 @@ pub(super) fn tail(generation: &Generation, out: &mut Vec<u8>) {
 
 fn usage(usage: &Usage, out: &mut Vec<u8>) {
     let total = usage.tokens_in().saturating_add(usage.output);
-    raw(
-        out,
-        format_args!(
-            r#"{{"inputTokens":{},"outputTokens":{},"totalTokens":{total}"#,
-            usage.input, usage.output
-        ),
-    );
+    raw(out, format_args!(r#"{{"inputTokens":{},"outputTokens":{},"totalTokens":{total}"#, usage.input, usage.output));
     if usage.cache_read > 0 || usage.cache_write() > 0 {
         let (read, write) = (usage.cache_read, usage.cache_write());
-        raw(
-            out,
-            format_args!(r#","cacheReadInputTokens":{read},"cacheWriteInputTokens":{write}"#),
-        );
+        raw(out, format_args!(r#","cacheReadInputTokens":{read},"cacheWriteInputTokens":{write}"#));
         let details: Vec<Value> = [("1h", usage.cache_write_1h), ("5m", usage.cache_write_5m)]
             .into_iter()
             .filter(|(_, tokens)| *tokens > 0)
             .map(|(ttl, tokens)| json!({"ttl": ttl, "inputTokens": tokens}))
             .collect();
         if !details.is_empty() {
-            raw(
-                out,
-                format_args!(r#","cacheDetails":{}"#, Value::Array(details)),
-            );
+            raw(out, format_args!(r#","cacheDetails":{}"#, Value::Array(details)));
         }
     }
     out.push(b'}');
@@ -140,16 +109,11 @@ pub(super) fn additional_fields(generation: &Generation, native: Option<&Value>)
             continue;
         };
         let mut place = &mut out;
-        let mut names: Vec<String> = path
-            .split('/')
-            .skip(1)
-            .map(|name| name.replace("~1", "/").replace("~0", "~"))
-            .collect();
+        let mut names: Vec<String> =
+            path.split('/').skip(1).map(|name| name.replace("~1", "/").replace("~0", "~")).collect();
         let Some(last) = names.pop() else { continue };
         for name in names {
-            let next = place
-                .entry(name)
-                .or_insert_with(|| Value::Object(Map::new()));
+            let next = place.entry(name).or_insert_with(|| Value::Object(Map::new()));
             if !next.is_object() {
                 *next = Value::Object(Map::new());
             }

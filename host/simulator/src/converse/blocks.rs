@@ -88,18 +88,12 @@ fn text_block(text: wire::Str<'_>, place: Place) -> Result<Block<'_>> {
 }
 
 fn joined<'a>(texts: Option<Vec<wire::TextOnly<'a>>>) -> Block<'a> {
-    let all: String = texts
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|t| t.text)
-        .map(|t| t.0)
-        .collect();
+    let all: String = texts.unwrap_or_default().into_iter().filter_map(|t| t.text).map(|t| t.0).collect();
     Block::Text(all.into())
 }
 
 fn searched<'a>(found: wire::SearchResult<'a>, place: &dyn Display) -> Result<Block<'a>> {
-    let (Some(source), Some(title), Some(content)) = (found.source, found.title, found.content)
-    else {
+    let (Some(source), Some(title), Some(content)) = (found.source, found.title, found.content) else {
         return Err(absent(&format!("{place}.searchResult")));
     };
     let parts = content.into_iter().filter_map(|t| t.text).map(|t| t.0);
@@ -117,16 +111,10 @@ fn reasoning<'a>(said: wire::Reasoning<'a>, place: &dyn Display) -> Result<Block
     if let Some(text) = said.text.and_then(|r| r.text) {
         return Ok(Block::Reasoning(text.0));
     }
-    let redacted = said
-        .redacted
-        .ok_or_else(|| absent(&format!("{place}.reasoningContent")))?;
+    let redacted = said.redacted.ok_or_else(|| absent(&format!("{place}.reasoningContent")))?;
     let bytes = decode(&redacted)?;
     let tokens = tokens::binary_document(bytes.len());
-    Ok(Block::Media(Media::new(
-        MediaKind::Redacted,
-        tokens,
-        &bytes,
-    )))
+    Ok(Block::Media(Media::new(MediaKind::Redacted, tokens, &bytes)))
 }
 
 fn guarded<'a>(guard: wire::Guarded<'a>, place: &dyn Display) -> Result<Block<'a>> {
@@ -146,17 +134,11 @@ fn used<'a>(call: wire::ToolUse<'a>, place: Place) -> Result<Block<'a>> {
     if !input.is_object() {
         return Err(not_an_object(&format!("{place}.toolUse.input")));
     }
-    Ok(Block::ToolUse {
-        id: id.0,
-        name: name.0,
-        input,
-    })
+    Ok(Block::ToolUse { id: id.0, name: name.0, input })
 }
 
 fn result<'a>(result: wire::ToolResult<'a>, place: Place) -> Result<Block<'a>> {
-    let id = result
-        .id
-        .ok_or_else(|| absent(&format!("{place}.toolResult.toolUseId")))?;
+    let id = result.id.ok_or_else(|| absent(&format!("{place}.toolResult.toolUseId")))?;
     let failed = match result.status.as_deref() {
         None | Some("success") => false,
         Some("error") => true,
@@ -165,9 +147,7 @@ fn result<'a>(result: wire::ToolResult<'a>, place: Place) -> Result<Block<'a>> {
             return Err(one_of(other, &place, &["success", "error"]));
         }
     };
-    let content = result
-        .content
-        .ok_or_else(|| absent(&format!("{place}.toolResult.content")))?;
+    let content = result.content.ok_or_else(|| absent(&format!("{place}.toolResult.content")))?;
     if failed && content.is_empty() {
         return Err(ApiError::validation(format!(
             "The content field at {place}.toolResult cannot be empty when status value is error."
@@ -178,11 +158,7 @@ fn result<'a>(result: wire::ToolResult<'a>, place: Place) -> Result<Block<'a>> {
         let place = format!("{place}.toolResult.content.{at}");
         parts.push(result_part(part, &place)?);
     }
-    Ok(Block::ToolResult {
-        id: id.0,
-        parts,
-        failed,
-    })
+    Ok(Block::ToolResult { id: id.0, parts, failed })
 }
 
 fn result_part<'a>(part: wire::ResultPart<'a>, place: &str) -> Result<Block<'a>> {
@@ -199,15 +175,8 @@ fn result_part<'a>(part: wire::ResultPart<'a>, place: &str) -> Result<Block<'a>>
     if let Some(found) = part.search_result {
         return searched(found, &place);
     }
-    let kinds = [
-        (MediaKind::Image, part.image),
-        (MediaKind::Document, part.document),
-        (MediaKind::Video, part.video),
-    ];
-    match kinds
-        .into_iter()
-        .find_map(|(kind, attachment)| Some((kind, attachment?)))
-    {
+    let kinds = [(MediaKind::Image, part.image), (MediaKind::Document, part.document), (MediaKind::Video, part.video)];
+    match kinds.into_iter().find_map(|(kind, attachment)| Some((kind, attachment?))) {
         Some((kind, attachment)) => media(kind, attachment, &place),
         None => Err(absent(place)),
     }
@@ -217,22 +186,14 @@ pub(super) fn cache_point_ttl(point: &wire::CachePoint<'_>, place: &dyn Display)
     match point.kind.as_deref() {
         Some("default") => {}
         Some(other) => {
-            return Err(one_of(
-                other,
-                &format!("{place}.cachePoint.type"),
-                &["default"],
-            ));
+            return Err(one_of(other, &format!("{place}.cachePoint.type"), &["default"]));
         }
         None => return Err(absent(&format!("{place}.cachePoint.type"))),
     }
     match point.ttl.as_deref() {
         None | Some("5m") => Ok(Ttl::FiveMinutes),
         Some("1h") => Ok(Ttl::OneHour),
-        Some(other) => Err(one_of(
-            other,
-            &format!("{place}.cachePoint.ttl"),
-            &["5m", "1h"],
-        )),
+        Some(other) => Err(one_of(other, &format!("{place}.cachePoint.ttl"), &["5m", "1h"])),
     }
 }
 
@@ -255,11 +216,7 @@ pub(super) fn system<'a>(block: wire::System<'a>, at: usize) -> Result<Block<'a>
 }
 
 /// An attachment, weighed and forgotten.
-fn media<'a>(
-    kind: MediaKind,
-    sent: wire::Attachment<'a>,
-    place: &dyn Display,
-) -> Result<Block<'a>> {
+fn media<'a>(kind: MediaKind, sent: wire::Attachment<'a>, place: &dyn Display) -> Result<Block<'a>> {
     let (name, formats) = formats(kind);
     match sent.format.as_deref() {
         Some(format) if !formats.contains(&format) => {
@@ -273,70 +230,36 @@ fn media<'a>(
     if kind == MediaKind::Document && sent.name.is_none() {
         return Err(absent(&format!("{place}.document.name")));
     }
-    let source = sent
-        .source
-        .ok_or_else(|| absent(&format!("{place}.{name}.source")))?;
+    let source = sent.source.ok_or_else(|| absent(&format!("{place}.{name}.source")))?;
     if let Some(location) = source.s3_location {
-        let uri = location
-            .uri
-            .ok_or_else(|| absent(&format!("{place}.{name}.source.uri")))?;
-        return Ok(Block::Media(Media::new(
-            kind,
-            tokens::ELSEWHERE,
-            uri.as_bytes(),
-        )));
+        let uri = location.uri.ok_or_else(|| absent(&format!("{place}.{name}.source.uri")))?;
+        return Ok(Block::Media(Media::new(kind, tokens::ELSEWHERE, uri.as_bytes())));
     }
     if kind == MediaKind::Document {
-        let parts = source
-            .content
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|t| t.text);
+        let parts = source.content.unwrap_or_default().into_iter().filter_map(|t| t.text);
         let texts: String = source.text.into_iter().chain(parts).map(|t| t.0).collect();
         if !texts.is_empty() {
             return Ok(attachment::text(&texts));
         }
     }
-    let bytes = decode(
-        &source
-            .bytes
-            .ok_or_else(|| absent(&format!("{place}.{name}.source")))?,
-    )?;
+    let bytes = decode(&source.bytes.ok_or_else(|| absent(&format!("{place}.{name}.source")))?)?;
     if bytes.is_empty() {
         let place = format!("{place}.{name}.source.bytes");
-        return Err(constraint(
-            "''",
-            &place,
-            "Member must have length greater than or equal to 1",
-        ));
+        return Err(constraint("''", &place, "Member must have length greater than or equal to 1"));
     }
-    Ok(attachment::block(
-        kind,
-        sent.format.as_deref().unwrap_or("txt"),
-        &bytes,
-    ))
+    Ok(attachment::block(kind, sent.format.as_deref().unwrap_or("txt"), &bytes))
 }
 
 fn formats(kind: MediaKind) -> (&'static str, &'static [&'static str]) {
     match kind {
         MediaKind::Image | MediaKind::Redacted => ("image", &["png", "jpeg", "gif", "webp"]),
-        MediaKind::Document => (
-            "document",
-            &[
-                "pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md",
-            ],
-        ),
-        MediaKind::Video => (
-            "video",
-            &[
-                "mkv", "mov", "mp4", "webm", "flv", "mpeg", "mpg", "wmv", "three_gp",
-            ],
-        ),
+        MediaKind::Document => ("document", &["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"]),
+        MediaKind::Video => ("video", &["mkv", "mov", "mp4", "webm", "flv", "mpeg", "mpg", "wmv", "three_gp"]),
         MediaKind::Audio => (
             "audio",
             &[
-                "mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a",
-                "mpeg", "mpga", "pcm", "webm",
+                "mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm",
+                "webm",
             ],
         ),
     }

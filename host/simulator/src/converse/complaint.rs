@@ -16,10 +16,7 @@ pub(crate) fn absent(place: &str) -> ApiError {
 
 /// A word that is none of those allowed.
 pub(crate) fn one_of(value: &str, place: &str, allowed: &[&str]) -> ApiError {
-    let what = format!(
-        "Member must satisfy enum value set: [{}]",
-        allowed.join(", ")
-    );
+    let what = format!("Member must satisfy enum value set: [{}]", allowed.join(", "));
     constraint(&format!("'{value}'"), place, &what)
 }
 

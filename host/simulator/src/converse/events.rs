@@ -27,15 +27,9 @@ pub(crate) fn events(generation: &Generation, native: Option<&Value>) -> Vec<Fra
         });
     }
     event(&mut frames, Part::Structure, "messageStop", 0, |out| {
-        raw(
-            out,
-            format_args!(r#"{{"stopReason":"{}""#, generation.reply.stop.name()),
-        );
+        raw(out, format_args!(r#"{{"stopReason":"{}""#, generation.reply.stop.name()));
         if let Some(fields) = additional_fields(generation, native) {
-            raw(
-                out,
-                format_args!(r#","additionalModelResponseFields":{fields}"#),
-            );
+            raw(out, format_args!(r#","additionalModelResponseFields":{fields}"#));
         }
         out.push(b'}');
     });
@@ -47,13 +41,7 @@ pub(crate) fn events(generation: &Generation, native: Option<&Value>) -> Vec<Fra
     frames.finish(frame(Message::Event("metadata"), &metadata), None)
 }
 
-fn event(
-    frames: &mut Frames,
-    part: Part,
-    name: &str,
-    tokens: u32,
-    write: impl FnOnce(&mut Vec<u8>),
-) {
+fn event(frames: &mut Frames, part: Part, name: &str, tokens: u32, write: impl FnOnce(&mut Vec<u8>)) {
     let mut payload = Vec::with_capacity(128);
     write(&mut payload);
     frames.push(part, frame(Message::Event(name), &payload), tokens);
@@ -64,10 +52,7 @@ fn delta(frames: &mut Frames, index: usize, (open, close): (&str, &str), text: &
     event(frames, Part::Content, "contentBlockDelta", tokens, |out| {
         raw(out, format_args!(r#"{{"delta":{open}"#));
         string(out, text);
-        raw(
-            out,
-            format_args!(r#"{close},"contentBlockIndex":{index}}}"#),
-        );
+        raw(out, format_args!(r#"{close},"contentBlockIndex":{index}}}"#));
     });
 }
 
@@ -81,51 +66,20 @@ fn block(frames: &mut Frames, index: usize, said: &Said) {
         }
         Said::Reasoning { text, signature } => {
             for (piece, tokens) in tokens::pieces(text, PIECE) {
-                delta(
-                    frames,
-                    index,
-                    (r#"{"reasoningContent":{"text":"#, "}}"),
-                    piece,
-                    tokens,
-                );
+                delta(frames, index, (r#"{"reasoningContent":{"text":"#, "}}"), piece, tokens);
             }
-            delta(
-                frames,
-                index,
-                (r#"{"reasoningContent":{"signature":"#, "}}"),
-                signature,
-                0,
-            );
+            delta(frames, index, (r#"{"reasoningContent":{"signature":"#, "}}"), signature, 0);
         }
-        Said::Tool {
-            serial,
-            name,
-            input,
-        } => {
+        Said::Tool { serial, name, input } => {
             let id = tool_use_id(*serial);
             let tokens = PER_TOOL_USE.saturating_add(tokens::count(name));
-            event(
-                frames,
-                Part::Structure,
-                "contentBlockStart",
-                tokens,
-                |out| {
-                    raw(
-                        out,
-                        format_args!(r#"{{"start":{{"toolUse":{{"toolUseId":"{id}""#),
-                    );
-                    field(out, "name", name);
-                    raw(out, format_args!(r#"}}}},"contentBlockIndex":{index}}}"#));
-                },
-            );
+            event(frames, Part::Structure, "contentBlockStart", tokens, |out| {
+                raw(out, format_args!(r#"{{"start":{{"toolUse":{{"toolUseId":"{id}""#));
+                field(out, "name", name);
+                raw(out, format_args!(r#"}}}},"contentBlockIndex":{index}}}"#));
+            });
             for (piece, tokens) in arguments(input) {
-                delta(
-                    frames,
-                    index,
-                    (r#"{"toolUse":{"input":"#, "}}"),
-                    piece,
-                    tokens,
-                );
+                delta(frames, index, (r#"{"toolUse":{"input":"#, "}}"), piece, tokens);
             }
         }
     }
@@ -133,10 +87,6 @@ fn block(frames: &mut Frames, index: usize, said: &Said) {
 
 /// Arguments in pieces. The first is empty, as Claude's are, and the only one where there are none.
 pub(crate) fn arguments(input: &str) -> impl Iterator<Item = (&str, u32)> {
-    let (all, first) = if input == "{}" {
-        ("", tokens::count(input))
-    } else {
-        (input, 0)
-    };
+    let (all, first) = if input == "{}" { ("", tokens::count(input)) } else { (input, 0) };
     std::iter::once(("", first)).chain(tokens::pieces(all, PIECE))
 }

@@ -21,14 +21,10 @@ fn tool() -> Value {
 
 /// A conversation in which the tool `f` was called as `ids`, up to and with the results given.
 fn after_calls(ids: &[&str], results: &[&str]) -> Value {
-    let calls: Vec<Value> = ids
-        .iter()
-        .map(|id| json!({"toolUse": {"toolUseId": id, "name": "f", "input": {}}}))
-        .collect();
-    let results: Vec<Value> = results
-        .iter()
-        .map(|id| json!({"toolResult": {"toolUseId": id, "content": [{"text": "x"}]}}))
-        .collect();
+    let calls: Vec<Value> =
+        ids.iter().map(|id| json!({"toolUse": {"toolUseId": id, "name": "f", "input": {}}})).collect();
+    let results: Vec<Value> =
+        results.iter().map(|id| json!({"toolResult": {"toolUseId": id, "content": [{"text": "x"}]}})).collect();
     json!([
         {"role": "user", "content": [{"text": "hi"}]},
         {"role": "assistant", "content": calls},
@@ -40,18 +36,9 @@ type Change = fn(&mut Value);
 
 /// How a request goes wrong, and how the complaint begins.
 const WRONG: &[(Change, &str)] = &[
-    (
-        |r| r["messages"] = json!([]),
-        "A conversation must start with a user message.",
-    ),
-    (
-        |r| *r = json!({}),
-        "A conversation must start with a user message.",
-    ),
-    (
-        |r| r["messages"][0]["role"] = json!("assistant"),
-        "A conversation must start with a user",
-    ),
+    (|r| r["messages"] = json!([]), "A conversation must start with a user message."),
+    (|r| *r = json!({}), "A conversation must start with a user message."),
+    (|r| r["messages"][0]["role"] = json!("assistant"), "A conversation must start with a user"),
     (
         |r| {
             let first = r["messages"][0].clone();
@@ -68,10 +55,7 @@ const WRONG: &[(Change, &str)] = &[
         |r| r["messages"][0] = json!({"content": []}),
         "1 validation error detected: Value null at 'messages.1.member.role'",
     ),
-    (
-        |r| r["messages"][0]["content"] = json!([]),
-        "The content field in the Message object at messages.0 is empty.",
-    ),
+    (|r| r["messages"][0]["content"] = json!([]), "The content field in the Message object at messages.0 is empty."),
     (
         |r| r["messages"][0]["content"][0]["text"] = json!("  \n"),
         "The text field in the ContentBlock object at messages.0.content.0 is blank.",
@@ -82,15 +66,13 @@ const WRONG: &[(Change, &str)] = &[
     ),
     (
         |r| {
-            r["messages"][0]["content"][0] =
-                json!({"text": "a", "cachePoint": {"type": "default"}});
+            r["messages"][0]["content"][0] = json!({"text": "a", "cachePoint": {"type": "default"}});
         },
         "The ContentBlock object at messages.0.content.0 sets more than one key.",
     ),
     (
         |r| {
-            r["messages"][0]["content"][0] =
-                json!({"cachePoint": {"type": "default", "ttl": "2h"}});
+            r["messages"][0]["content"][0] = json!({"cachePoint": {"type": "default", "ttl": "2h"}});
         },
         "1 validation error detected: Value '2h' at 'messages.0.content.0.cachePoint.ttl'",
     ),
@@ -100,8 +82,7 @@ const WRONG: &[(Change, &str)] = &[
     ),
     (
         |r| {
-            r["messages"][0]["content"][0] =
-                json!({"image": {"format": "png", "source": {"bytes": ""}}});
+            r["messages"][0]["content"][0] = json!({"image": {"format": "png", "source": {"bytes": ""}}});
         },
         "1 validation error detected: Value '' at 'messages.0.content.0.image.source.bytes'",
     ),
@@ -109,14 +90,8 @@ const WRONG: &[(Change, &str)] = &[
         |r| r["messages"][0]["content"][0] = json!({"document": {"source": {"text": "x"}}}),
         "1 validation error detected: Value null at 'messages.0.content.0.document.name'",
     ),
-    (
-        |r| r["system"] = json!([{"text": ""}]),
-        "1 validation error detected: Value '' at 'system.1.member.text'",
-    ),
-    (
-        |r| r["system"] = json!([{}]),
-        "The SystemContentBlock object at system.0 must set one",
-    ),
+    (|r| r["system"] = json!([{"text": ""}]), "1 validation error detected: Value '' at 'system.1.member.text'"),
+    (|r| r["system"] = json!([{}]), "The SystemContentBlock object at system.0 must set one"),
     (
         |r| r["inferenceConfig"] = json!({"maxTokens": 0}),
         "1 validation error detected: Value '0' at 'inferenceConfig.maxTokens'",
@@ -148,8 +123,7 @@ const WRONG: &[(Change, &str)] = &[
     ),
     (
         |r| {
-            *r =
-                json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}});
+            *r = json!({"messages": after_calls(&["a"], &["b"]), "toolConfig": {"tools": [tool()]}});
         },
         "Expected toolResult blocks at messages.2.content for the following Ids: a",
     ),
@@ -174,18 +148,9 @@ const WRONG: &[(Change, &str)] = &[
         },
         "The format of the value at messages.2.content.0.toolResult.content.0.json is invalid.",
     ),
-    (
-        |r| r["toolConfig"] = json!({"tools": []}),
-        "1 validation error detected: Value '[]'",
-    ),
-    (
-        |r| r["toolConfig"] = json!({}),
-        "1 validation error detected: Value null at 'toolConfig.tools'",
-    ),
-    (
-        |r| r["toolConfig"] = json!({"tools": [tool(), tool()]}),
-        "The tool f is already defined at toolConfig.tools.",
-    ),
+    (|r| r["toolConfig"] = json!({"tools": []}), "1 validation error detected: Value '[]'"),
+    (|r| r["toolConfig"] = json!({}), "1 validation error detected: Value null at 'toolConfig.tools'"),
+    (|r| r["toolConfig"] = json!({"tools": [tool(), tool()]}), "The tool f is already defined at toolConfig.tools."),
     (
         |r| {
             r["toolConfig"] = json!({"tools": [tool()]});
@@ -209,18 +174,9 @@ const WRONG: &[(Change, &str)] = &[
         |r| r["toolConfig"] = json!({"tools": [tool()], "toolChoice": {}}),
         "The ToolChoice object at toolConfig.toolChoice must set one",
     ),
-    (
-        |r| r["serviceTier"] = json!({"type": "gold"}),
-        "1 validation error detected: Value 'gold'",
-    ),
-    (
-        |r| r["performanceConfig"] = json!({"latency": "warp"}),
-        "1 validation error detected: Value 'warp'",
-    ),
-    (
-        |r| r["requestMetadata"] = json!({}),
-        "1 validation error detected: Value '{}' at 'requestMetadata'",
-    ),
+    (|r| r["serviceTier"] = json!({"type": "gold"}), "1 validation error detected: Value 'gold'"),
+    (|r| r["performanceConfig"] = json!({"latency": "warp"}), "1 validation error detected: Value 'warp'"),
+    (|r| r["requestMetadata"] = json!({}), "1 validation error detected: Value '{}' at 'requestMetadata'"),
     (
         |r| r["additionalModelResponseFieldPaths"] = json!(["stop"]),
         "The JSON pointer \"stop\" in additionalModelResponseFieldPaths is not valid.",
@@ -231,16 +187,14 @@ const WRONG: &[(Change, &str)] = &[
     ),
     (
         |r| {
-            r["additionalModelRequestFields"] =
-                json!({"thinking": {"type": "enabled", "budget_tokens": 10}});
+            r["additionalModelRequestFields"] = json!({"thinking": {"type": "enabled", "budget_tokens": 10}});
         },
         "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
     ),
     (
         |r| {
             r["inferenceConfig"] = json!({"maxTokens": 1024});
-            r["additionalModelRequestFields"] =
-                json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
+            r["additionalModelRequestFields"] = json!({"thinking": {"type": "enabled", "budget_tokens": 1024}});
         },
         "`max_tokens` must be greater than `thinking.budget_tokens`.",
     ),
@@ -265,14 +219,8 @@ fn what_is_wrong_is_said_as_aws_says_it() {
     for (at, (change, expected)) in WRONG.iter().enumerate() {
         let request = asked(change);
         let (name, message) = refused(&request);
-        assert_eq!(
-            name, "ValidationException",
-            "case {at}: {request}: {message}"
-        );
-        assert!(
-            message.starts_with(expected),
-            "case {at}: {request}: {message}"
-        );
+        assert_eq!(name, "ValidationException", "case {at}: {request}: {message}");
+        assert!(message.starts_with(expected), "case {at}: {request}: {message}");
     }
 }
 
@@ -294,15 +242,9 @@ fn wrong_shapes_are_serialization_exceptions() {
           \"source\": {\"bytes\": \"!\"}}}]}]}",
         &"[".repeat(100_000),
     ] {
-        assert_eq!(
-            refused(request).0,
-            "SerializationException",
-            "{request:.80}"
-        );
+        assert_eq!(refused(request).0, "SerializationException", "{request:.80}");
     }
-    let invalid = read(b"{\"messages\": [{\"role\": \"\xff\"}]}")
-        .map(drop)
-        .unwrap_err();
+    let invalid = read(b"{\"messages\": [{\"role\": \"\xff\"}]}").map(drop).unwrap_err();
     assert_eq!(invalid.name, "SerializationException");
 }
 
@@ -328,19 +270,11 @@ fn a_full_request_is_read_in_full() {
     let raw = include_bytes!("../../tests/fixtures/requests/converse_full.http");
     let start = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     let (conversation, wishes) = read(&raw[start..]).unwrap();
-    let Conversation {
-        tools,
-        system,
-        turns,
-        ..
-    } = &conversation;
+    let Conversation { tools, system, turns, .. } = &conversation;
     assert_eq!((tools.len(), system.len(), turns.len()), (2, 4, 3));
     assert_eq!(turns[0].blocks.len(), 4);
     assert_eq!(conversation.choice, Choice::Named("get_weather".into()));
-    assert_eq!(
-        (conversation.max_tokens, conversation.stop.len()),
-        (Some(256), 1)
-    );
+    assert_eq!((conversation.max_tokens, conversation.stop.len()), (Some(256), 1));
     assert!(conversation.reasoning && conversation.sampling && conversation.schema.is_some());
     assert_eq!(conversation.cache_points().count(), 4);
     assert!(wishes.guardrail.unwrap().trace && wishes.latency);

@@ -13,10 +13,8 @@ use crate::error::ApiError;
 type Result<T> = std::result::Result<T, ApiError>;
 
 pub(super) fn check_name(name: &str, place: &dyn Fn() -> String) -> Result<()> {
-    let fits = (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let fits =
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if fits {
         return Ok(());
     }
@@ -48,9 +46,7 @@ pub(super) fn tool_config<'a>(config: wire::Tools<'a>, into: &mut Conversation<'
         (Some(_), None, None) => Choice::Auto,
         (None, Some(_), None) => Choice::Any,
         (None, None, Some(tool)) => {
-            let name = tool
-                .name
-                .ok_or_else(|| absent("toolConfig.toolChoice.tool.name"))?;
+            let name = tool.name.ok_or_else(|| absent("toolConfig.toolChoice.tool.name"))?;
             if !into.tool_names().any(|known| known == &*name) {
                 return Err(ApiError::validation(format!(
                     "The tool {} named at toolConfig.toolChoice.tool.name is not defined in \
@@ -74,15 +70,10 @@ fn one_tool<'a>(tool: wire::Tool<'a>, at: usize) -> Result<Tool<'a>> {
     let place = format!("toolConfig.tools.{at}");
     match (tool.tool_spec, tool.system_tool, tool.cache_point) {
         (Some(spec), None, None) => {
-            let name = spec
-                .name
-                .ok_or_else(|| absent(&format!("{place}.toolSpec.name")))?;
+            let name = spec.name.ok_or_else(|| absent(&format!("{place}.toolSpec.name")))?;
             check_name(&name, &|| format!("{place}.toolSpec.name"))?;
-            let schema = spec
-                .input_schema
-                .and_then(|mut schema| schema.remove("json"));
-            let schema =
-                schema.ok_or_else(|| absent(&format!("{place}.toolSpec.inputSchema.json")))?;
+            let schema = spec.input_schema.and_then(|mut schema| schema.remove("json"));
+            let schema = schema.ok_or_else(|| absent(&format!("{place}.toolSpec.inputSchema.json")))?;
             if schema.get("type").and_then(Value::as_str) != Some("object") {
                 return Err(ApiError::validation(format!(
                     "The value at {place}.toolSpec.inputSchema.json.type must be one of the \
@@ -90,22 +81,12 @@ fn one_tool<'a>(tool: wire::Tool<'a>, at: usize) -> Result<Tool<'a>> {
                 )));
             }
             let description = spec.description.map(|d| d.0).unwrap_or_default();
-            Ok(Tool::Spec {
-                name: name.0,
-                description,
-                schema,
-            })
+            Ok(Tool::Spec { name: name.0, description, schema })
         }
         (None, Some(tool), None) => {
-            let name = tool
-                .name
-                .ok_or_else(|| absent(&format!("{place}.systemTool.name")))?;
+            let name = tool.name.ok_or_else(|| absent(&format!("{place}.systemTool.name")))?;
             let schema = serde_json::json!({"type": "object"});
-            Ok(Tool::Spec {
-                name: name.0,
-                description: Cow::Borrowed(""),
-                schema,
-            })
+            Ok(Tool::Spec { name: name.0, description: Cow::Borrowed(""), schema })
         }
         (None, None, Some(point)) => cache_point_ttl(&point, &place).map(Tool::CachePoint),
         _ => Err(ApiError::validation(format!(

@@ -9,12 +9,8 @@ use crate::error::ApiError;
 
 pub(super) fn check(conversation: &Conversation<'_>, has_tools: bool) -> Result<(), ApiError> {
     // System messages may stand between the others, and change nothing of their order.
-    let talk: Vec<(usize, &Turn<'_>)> = conversation
-        .turns
-        .iter()
-        .enumerate()
-        .filter(|(_, turn)| turn.role != Role::System)
-        .collect();
+    let talk: Vec<(usize, &Turn<'_>)> =
+        conversation.turns.iter().enumerate().filter(|(_, turn)| turn.role != Role::System).collect();
     if talk.first().is_none_or(|(_, turn)| turn.role != Role::User) {
         return Err(ApiError::validation(
             "A conversation must start with a user message. Try again with a conversation that \
@@ -27,9 +23,8 @@ pub(super) fn check(conversation: &Conversation<'_>, has_tools: bool) -> Result<
              conversation alternates between user and assistant roles and try again.",
         ));
     }
-    let uses_tools = conversation
-        .blocks()
-        .any(|block| matches!(block, Block::ToolUse { .. } | Block::ToolResult { .. }));
+    let uses_tools =
+        conversation.blocks().any(|block| matches!(block, Block::ToolUse { .. } | Block::ToolResult { .. }));
     if !uses_tools {
         return Ok(());
     }
@@ -80,11 +75,7 @@ fn pair_up<'t>(at: usize, turn: &'t Turn<'_>, open: &[&str]) -> Result<Vec<&'t s
              blocks of previous turn."
         )));
     }
-    let missing: Vec<&str> = open
-        .iter()
-        .copied()
-        .filter(|id| !results.contains(id))
-        .collect();
+    let missing: Vec<&str> = open.iter().copied().filter(|id| !results.contains(id)).collect();
     if !missing.is_empty() {
         return Err(ApiError::validation(format!(
             "Expected toolResult blocks at messages.{at}.content for the following Ids: {}",

@@ -32,12 +32,7 @@ impl Fault {
 
     /// A fault that hits every call of a model.
     pub fn always(model: impl Into<String>, kind: FaultKind) -> Self {
-        Self {
-            model: model.into(),
-            kind,
-            rate: Rate::ALWAYS,
-            times: None,
-        }
+        Self { model: model.into(), kind, rate: Rate::ALWAYS, times: None }
     }
 }
 
@@ -159,9 +154,7 @@ impl Rate {
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     pub fn new(fraction: f64) -> Option<Self> {
-        (0.0..=1.0)
-            .contains(&fraction)
-            .then(|| Self((fraction * f64::from(Self::WHOLE)).round() as u32))
+        (0.0..=1.0).contains(&fraction).then(|| Self((fraction * f64::from(Self::WHOLE)).round() as u32))
     }
 
     /// The fraction of calls.
@@ -189,10 +182,7 @@ impl FaultKind {
     fn fits(&self, sort: Sort) -> bool {
         match self {
             Self::Error { .. } | Self::Empty429 | Self::ConnectionReset | Self::Stall => true,
-            Self::StreamException {
-                exception: StreamException::ModelTimeout,
-                ..
-            } => sort == Sort::NativeStream,
+            Self::StreamException { exception: StreamException::ModelTimeout, .. } => sort == Sort::NativeStream,
             _ => sort != Sort::Buffered,
         }
     }
@@ -218,14 +208,7 @@ impl Faults {
 
     /// Puts these in force in place of all others, with fresh counts.
     pub fn set(&self, faults: Vec<Fault>) {
-        *self.lock() = faults
-            .into_iter()
-            .map(|fault| Counted {
-                fault,
-                seen: 0,
-                struck: 0,
-            })
-            .collect();
+        *self.lock() = faults.into_iter().map(|fault| Counted { fault, seen: 0, struck: 0 }).collect();
     }
 
     /// Ends all faults.
@@ -236,10 +219,7 @@ impl Faults {
     /// The faults in force, those that are spent included.
     #[must_use]
     pub fn list(&self) -> Vec<Fault> {
-        self.lock()
-            .iter()
-            .map(|counted| counted.fault.clone())
-            .collect()
+        self.lock().iter().map(|counted| counted.fault.clone()).collect()
     }
 
     pub(crate) fn counted(&self) -> Vec<Counted> {
@@ -258,12 +238,7 @@ impl Faults {
     pub(crate) fn strike(&self, model: &str, sort: Sort) -> Option<FaultKind> {
         let mut all = self.lock();
         for counted in all.iter_mut() {
-            let Fault {
-                model: wanted,
-                kind,
-                rate,
-                times,
-            } = &counted.fault;
+            let Fault { model: wanted, kind, rate, times } = &counted.fault;
             let spent = times.is_some_and(|times| counted.struck >= times);
             if spent || !(wanted == "*" || wanted == model) || !kind.fits(sort) {
                 continue;
@@ -285,30 +260,18 @@ mod tests {
 
     fn fault(model: &str, rate: f64, times: Option<u64>) -> Fault {
         let rate = Rate::new(rate).unwrap();
-        Fault {
-            model: model.into(),
-            kind: FaultKind::Empty429,
-            rate,
-            times,
-        }
+        Fault { model: model.into(), kind: FaultKind::Empty429, rate, times }
     }
 
     fn struck(faults: &Faults, calls: usize) -> usize {
-        (0..calls)
-            .filter(|_| faults.strike("m", Sort::Buffered).is_some())
-            .count()
+        (0..calls).filter(|_| faults.strike("m", Sort::Buffered).is_some()).count()
     }
 
     #[test]
     fn strikes_exactly_its_share() {
-        for (rate, calls, expected) in [
-            (0.0, 100, 0),
-            (1.0, 7, 7),
-            (0.1, 30, 3),
-            (0.29, 100, 29),
-            (0.5, 3, 1),
-            (1e-9, 9, 0),
-        ] {
+        for (rate, calls, expected) in
+            [(0.0, 100, 0), (1.0, 7, 7), (0.1, 30, 3), (0.29, 100, 29), (0.5, 3, 1), (1e-9, 9, 0)]
+        {
             let faults = Faults::new(vec![fault("*", rate, None)]);
             assert_eq!(struck(&faults, calls), expected, "{rate}");
         }
@@ -325,11 +288,7 @@ mod tests {
 
     #[test]
     fn stream_faults_leave_buffered_calls_alone() {
-        let timeout = FaultKind::StreamException {
-            exception: StreamException::ModelTimeout,
-            after: 0,
-            message: None,
-        };
+        let timeout = FaultKind::StreamException { exception: StreamException::ModelTimeout, after: 0, message: None };
         for (kind, buffered, converse, native) in [
             (FaultKind::NoMetadata, false, true, true),
             (FaultKind::CutFrame { after: 1 }, false, true, true),

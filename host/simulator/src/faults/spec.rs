@@ -84,8 +84,7 @@ fn always() -> f64 {
 
 /// Reads a list of faults.
 pub(crate) fn read(json: &[u8]) -> Result<Vec<Fault>, BadFault> {
-    let value: Value =
-        serde_json::from_slice(json).map_err(|e| BadFault::NotJson(e.to_string()))?;
+    let value: Value = serde_json::from_slice(json).map_err(|e| BadFault::NotJson(e.to_string()))?;
     let Value::Array(items) = value else {
         return Err(BadFault::NotAList);
     };
@@ -105,16 +104,10 @@ fn fault(spec: Spec) -> Result<Fault, String> {
     if spec.model.is_empty() {
         return Err("`model` is empty; `*` means every model".into());
     }
-    let rate = Rate::new(spec.rate)
-        .ok_or_else(|| format!("`rate` is {}, which is not between 0 and 1", spec.rate))?;
+    let rate = Rate::new(spec.rate).ok_or_else(|| format!("`rate` is {}, which is not between 0 and 1", spec.rate))?;
     let model = spec.model.clone();
     let times = spec.times;
-    Ok(Fault {
-        model,
-        kind: kind(spec)?,
-        rate,
-        times,
-    })
+    Ok(Fault { model, kind: kind(spec)?, rate, times })
 }
 
 fn kind(mut spec: Spec) -> Result<FaultKind, String> {
@@ -127,18 +120,10 @@ fn kind(mut spec: Spec) -> Result<FaultKind, String> {
         "connection_reset" => FaultKind::ConnectionReset,
         "stall" => FaultKind::Stall,
         "no_metadata" => FaultKind::NoMetadata,
-        "stall_after" => FaultKind::StallAfter {
-            after: damaged_after,
-        },
-        "cut_frame" => FaultKind::CutFrame {
-            after: damaged_after,
-        },
-        "bad_checksum" => FaultKind::BadChecksum {
-            after: damaged_after,
-        },
-        "clean_eof" => FaultKind::CleanEof {
-            after: damaged_after,
-        },
+        "stall_after" => FaultKind::StallAfter { after: damaged_after },
+        "cut_frame" => FaultKind::CutFrame { after: damaged_after },
+        "bad_checksum" => FaultKind::BadChecksum { after: damaged_after },
+        "clean_eof" => FaultKind::CleanEof { after: damaged_after },
         "stream_exception" => FaultKind::StreamException {
             exception: stream_exception(spec.exception.take())?,
             after: after.unwrap_or(0),
@@ -172,24 +157,15 @@ fn kind(mut spec: Spec) -> Result<FaultKind, String> {
 
 fn stream_exception(name: Option<String>) -> Result<StreamException, String> {
     let name = name.ok_or("`stream_exception` needs an `exception`")?;
-    StreamException::ALL
-        .into_iter()
-        .find(|known| known.name().eq_ignore_ascii_case(&name))
-        .ok_or_else(|| {
-            let known: Vec<_> = StreamException::ALL.iter().map(|e| e.name()).collect();
-            format!(
-                "no stream exception is called `{name}`; there are {}",
-                known.join(", ")
-            )
-        })
+    StreamException::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(&name)).ok_or_else(|| {
+        let known: Vec<_> = StreamException::ALL.iter().map(|e| e.name()).collect();
+        format!("no stream exception is called `{name}`; there are {}", known.join(", "))
+    })
 }
 
 fn unknown(name: &str) -> String {
     let known: Vec<_> = WORDS.into_iter().chain(Exception::names()).collect();
-    format!(
-        "no fault is called `{name}`; there are {}",
-        known.join(", ")
-    )
+    format!("no fault is called `{name}`; there are {}", known.join(", "))
 }
 
 /// Writes faults and their counts so that [`read`] takes them back.
@@ -209,11 +185,7 @@ fn spec(counted: &Counted) -> Spec {
         ..Spec::default()
     };
     spec.fault = match &fault.kind {
-        FaultKind::Error {
-            exception,
-            message,
-            retry_after,
-        } => {
+        FaultKind::Error { exception, message, retry_after } => {
             spec.message.clone_from(message);
             spec.retry_after = *retry_after;
             exception.name()
@@ -238,11 +210,7 @@ fn spec(counted: &Counted) -> Spec {
             spec.after = Some(*after);
             "clean_eof"
         }
-        FaultKind::StreamException {
-            exception,
-            after,
-            message,
-        } => {
+        FaultKind::StreamException { exception, after, message } => {
             spec.exception = Some(exception.name().into());
             spec.after = Some(*after);
             spec.message.clone_from(message);
@@ -283,46 +251,22 @@ mod tests {
         let cases = [
             ("[", "not JSON: EOF while parsing a list at line 1 column 1"),
             ("{}", "a list of faults is wanted"),
-            (
-                "[1]",
-                "fault 0: invalid type: integer `1`, expected struct Spec",
-            ),
-            (
-                r#"[{"model":"*","fault":"stall"},{"fault":"stall"}]"#,
-                "fault 1: missing field `model`",
-            ),
-            (
-                r#"[{"model":"","fault":"stall"}]"#,
-                "fault 0: `model` is empty; `*` means every model",
-            ),
-            (
-                r#"[{"model":"*","fault":"stall","rate":1.5}]"#,
-                "fault 0: `rate` is 1.5, which is not between 0 and 1",
-            ),
-            (
-                r#"[{"model":"*","fault":"stall","after":1}]"#,
-                "fault 0: `after` means nothing to `stall`",
-            ),
+            ("[1]", "fault 0: invalid type: integer `1`, expected struct Spec"),
+            (r#"[{"model":"*","fault":"stall"},{"fault":"stall"}]"#, "fault 1: missing field `model`"),
+            (r#"[{"model":"","fault":"stall"}]"#, "fault 0: `model` is empty; `*` means every model"),
+            (r#"[{"model":"*","fault":"stall","rate":1.5}]"#, "fault 0: `rate` is 1.5, which is not between 0 and 1"),
+            (r#"[{"model":"*","fault":"stall","after":1}]"#, "fault 0: `after` means nothing to `stall`"),
             (
                 r#"[{"model":"*","fault":"clean_eof","retry_after":1}]"#,
                 "fault 0: `retry_after` means nothing to `clean_eof`",
             ),
-            (
-                r#"[{"model":"*","fault":"stream_exception"}]"#,
-                "fault 0: `stream_exception` needs an `exception`",
-            ),
-            (
-                r#"[{"model":"*","fault":"stall","often":1}]"#,
-                "fault 0: unknown field `often`",
-            ),
+            (r#"[{"model":"*","fault":"stream_exception"}]"#, "fault 0: `stream_exception` needs an `exception`"),
+            (r#"[{"model":"*","fault":"stall","often":1}]"#, "fault 0: unknown field `often`"),
             (
                 r#"[{"model":"*","fault":"stream_exception","exception":"boom"}]"#,
                 "fault 0: no stream exception is called `boom`; there are internalServerException",
             ),
-            (
-                r#"[{"model":"*","fault":"boom"}]"#,
-                "fault 0: no fault is called `boom`; there are empty_429",
-            ),
+            (r#"[{"model":"*","fault":"boom"}]"#, "fault 0: no fault is called `boom`; there are empty_429"),
         ];
         for (json, complaint) in cases {
             let error = read(json.as_bytes()).unwrap_err().to_string();

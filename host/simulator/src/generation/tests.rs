@@ -28,16 +28,9 @@ fn exercise(generator: &Generator, id: &str, conversation: &Conversation<'_>, wi
     let own = native::answer(&made, model, "id");
     let answer = converse::answer(&made, own.as_ref());
     serde_json::from_slice::<Value>(&answer).unwrap();
-    let frames = [
-        converse::events(&made, own.as_ref()),
-        claude::events(&made, model, "id"),
-        titan::events(&made),
-    ];
+    let frames = [converse::events(&made, own.as_ref()), claude::events(&made, model, "id"), titan::events(&made)];
     for frames in frames {
-        assert_eq!(
-            frames.iter().map(|f| f.tokens).sum::<u32>(),
-            made.reply.tokens
-        );
+        assert_eq!(frames.iter().map(|f| f.tokens).sum::<u32>(), made.reply.tokens);
     }
 }
 
@@ -59,8 +52,7 @@ fn converse_body() -> String {
     let raw = include_bytes!("../../tests/fixtures/requests/converse_full.http");
     let start = raw.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
     let body = String::from_utf8(raw[start..].to_vec()).unwrap();
-    body.replace("gr123", "sim-guardrail")
-        .replace("{\"tool\": {\"name\": \"get_weather\"}}", "{\"auto\": {}}")
+    body.replace("gr123", "sim-guardrail").replace("{\"tool\": {\"name\": \"get_weather\"}}", "{\"auto\": {}}")
 }
 
 fn claude_body() -> String {
@@ -90,31 +82,14 @@ fn whole_bodies_come_to_an_answer() {
     let generator = generator();
     let body = converse_body();
     let (conversation, wishes) = converse::read(body.as_bytes()).unwrap();
-    let target = generator
-        .resolver
-        .resolve("global.anthropic.claude-sonnet-4-6")
-        .unwrap();
-    let made = generator
-        .generate(&target, Region::DEFAULT, &conversation, wishes, false)
-        .unwrap();
+    let target = generator.resolver.resolve("global.anthropic.claude-sonnet-4-6").unwrap();
+    let made = generator.generate(&target, Region::DEFAULT, &conversation, wishes, false).unwrap();
     assert!(made.reply.tokens > 0 && made.guard_trace.is_some() && made.guarded == Some(false));
 
     let body: Value = serde_json::from_str(&claude_body()).unwrap();
     let conversation = claude::read(&body).unwrap();
-    let made = generator
-        .generate(
-            &target,
-            Region::DEFAULT,
-            &conversation,
-            Wishes::default(),
-            false,
-        )
-        .unwrap();
-    assert_eq!(
-        made.reply.blocks.len(),
-        2,
-        "thoughts and an answer, the result being there"
-    );
+    let made = generator.generate(&target, Region::DEFAULT, &conversation, Wishes::default(), false).unwrap();
+    assert_eq!(made.reply.blocks.len(), 2, "thoughts and an answer, the result being there");
 }
 
 proptest! {

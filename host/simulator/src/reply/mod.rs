@@ -83,12 +83,7 @@ pub(crate) struct Reply {
 impl Reply {
     /// A reply that a guardrail put in place of the model's.
     pub(crate) fn blocked(message: &str, tokens: u32) -> Self {
-        Self {
-            blocks: vec![Said::Text(message.to_owned())],
-            stop: Stop::Guardrail,
-            stop_sequence: None,
-            tokens,
-        }
+        Self { blocks: vec![Said::Text(message.to_owned())], stop: Stop::Guardrail, stop_sequence: None, tokens }
     }
 
     /// All its text.
@@ -138,10 +133,7 @@ pub(crate) fn reply(model: &Model, conversation: &Conversation<'_>, digest: &[u8
     let mut blocks = Vec::with_capacity(2);
     if conversation.reasoning {
         let text = prose::reasoning(&topics, &mut draw);
-        blocks.push(Said::Reasoning {
-            text,
-            signature: prose::signature(&mut draw),
-        });
+        blocks.push(Said::Reasoning { text, signature: prose::signature(&mut draw) });
     }
     let calls = calls(conversation, &heard);
     if let Some(schema) = conversation.schema.as_ref().filter(|_| calls.is_empty()) {
@@ -149,12 +141,7 @@ pub(crate) fn reply(model: &Model, conversation: &Conversation<'_>, digest: &[u8
         return cut(blocks, Stop::EndTurn, conversation, model);
     }
     if calls.is_empty() {
-        blocks.push(Said::Text(prose::answer(
-            &model.name,
-            &heard,
-            &topics,
-            &mut draw,
-        )));
+        blocks.push(Said::Text(prose::answer(&model.name, &heard, &topics, &mut draw)));
         return cut(blocks, Stop::EndTurn, conversation, model);
     }
     // A tool that was not asked for by force is announced.
@@ -163,20 +150,11 @@ pub(crate) fn reply(model: &Model, conversation: &Conversation<'_>, digest: &[u8
     }
     for name in calls {
         let schema = conversation.tools.iter().find_map(|tool| match tool {
-            Tool::Spec {
-                name: known,
-                schema,
-                ..
-            } if *known == name => Some(schema),
+            Tool::Spec { name: known, schema, .. } if *known == name => Some(schema),
             _ => None,
         });
-        let input =
-            schema.map_or_else(|| "{}".into(), |s| schema::arguments(s, &topics, &mut draw));
-        blocks.push(Said::Tool {
-            serial: draw.next(),
-            name: name.to_owned(),
-            input,
-        });
+        let input = schema.map_or_else(|| "{}".into(), |s| schema::arguments(s, &topics, &mut draw));
+        blocks.push(Said::Tool { serial: draw.next(), name: name.to_owned(), input });
     }
     cut(blocks, Stop::ToolUse, conversation, model)
 }
@@ -203,15 +181,11 @@ impl<'c> Heard<'c> {
         };
         let count = |kind: MediaKind| {
             let blocks = last.map(|turn| turn.blocks.iter()).into_iter().flatten();
-            blocks
-                .filter(|b| matches!(b, Block::Media(m) if m.kind == kind))
-                .count()
+            blocks.filter(|b| matches!(b, Block::Media(m) if m.kind == kind)).count()
         };
         Self {
             text,
-            results: last
-                .map(|turn| results_of(conversation, turn))
-                .unwrap_or_default(),
+            results: last.map(|turn| results_of(conversation, turn)).unwrap_or_default(),
             images: count(MediaKind::Image),
             documents: count(MediaKind::Document),
         }
@@ -226,10 +200,7 @@ fn texts_of<'c>(turn: &'c Turn<'_>) -> Vec<&'c str> {
     texts.collect()
 }
 
-fn results_of<'c>(
-    conversation: &'c Conversation<'_>,
-    turn: &'c Turn<'_>,
-) -> Vec<(Option<&'c str>, String)> {
+fn results_of<'c>(conversation: &'c Conversation<'_>, turn: &'c Turn<'_>) -> Vec<(Option<&'c str>, String)> {
     let called = |wanted: &str| {
         conversation.blocks().find_map(|block| match block {
             Block::ToolUse { id, name, .. } if *id == wanted => Some(&**name),
@@ -251,11 +222,7 @@ fn results_of<'c>(
 
 /// The tools to call, by name.
 fn calls<'c>(conversation: &'c Conversation<'_>, heard: &Heard<'_>) -> Vec<&'c str> {
-    let most = if conversation.one_tool_at_most {
-        1
-    } else {
-        MOST_CALLS
-    };
+    let most = if conversation.one_tool_at_most { 1 } else { MOST_CALLS };
     let named = || -> Vec<&'c str> {
         let Some(text) = &heard.text else {
             return Vec::new();
@@ -266,19 +233,11 @@ fn calls<'c>(conversation: &'c Conversation<'_>, heard: &Heard<'_>) -> Vec<&'c s
             .filter_map(|name| mention(&said, &name.to_lowercase()).map(|at| (at, name)))
             .collect();
         places.sort_unstable();
-        places
-            .into_iter()
-            .map(|(_, name)| name)
-            .take(most)
-            .collect()
+        places.into_iter().map(|(_, name)| name).take(most).collect()
     };
     match &conversation.choice {
         Choice::Never => Vec::new(),
-        Choice::Named(wanted) => conversation
-            .tool_names()
-            .filter(|n| n == wanted)
-            .take(1)
-            .collect(),
+        Choice::Named(wanted) => conversation.tool_names().filter(|n| n == wanted).take(1).collect(),
         // An agent that has its result must not be sent round again.
         Choice::Auto if !heard.results.is_empty() => Vec::new(),
         Choice::Auto => named(),
@@ -301,16 +260,8 @@ fn mention(text: &str, name: &str) -> Option<usize> {
 
 /// Ends a reply where it has to: at a stop sequence or at the limit of tokens.
 fn cut(blocks: Vec<Said>, end: Stop, conversation: &Conversation<'_>, model: &Model) -> Reply {
-    let mut left = conversation
-        .max_tokens
-        .unwrap_or(model.max_out)
-        .min(model.max_out);
-    let mut reply = Reply {
-        blocks: Vec::with_capacity(blocks.len()),
-        stop: end,
-        stop_sequence: None,
-        tokens: 0,
-    };
+    let mut left = conversation.max_tokens.unwrap_or(model.max_out).min(model.max_out);
+    let mut reply = Reply { blocks: Vec::with_capacity(blocks.len()), stop: end, stop_sequence: None, tokens: 0 };
     for said in blocks {
         let before_stop = match &said {
             Said::Text(text) => first_stop(text, conversation),
@@ -347,9 +298,7 @@ fn cut(blocks: Vec<Said>, end: Stop, conversation: &Conversation<'_>, model: &Mo
 
 fn first_stop(text: &str, conversation: &Conversation<'_>) -> Option<(usize, String)> {
     let found = conversation.stop.iter().filter(|stop| !stop.is_empty());
-    found
-        .filter_map(|stop| text.find(&**stop).map(|at| (at, stop.to_string())))
-        .min()
+    found.filter_map(|stop| text.find(&**stop).map(|at| (at, stop.to_string()))).min()
 }
 
 /// What of a block fits into so many tokens.
@@ -358,16 +307,11 @@ fn shorten(said: Said, left: u32) -> Option<Said> {
         return None;
     }
     Some(match said {
-        Said::Reasoning { text, signature } => Said::Reasoning {
-            text: tokens::first(&text, left).to_owned(),
-            signature,
-        },
+        Said::Reasoning { text, signature } => {
+            Said::Reasoning { text: tokens::first(&text, left).to_owned(), signature }
+        }
         Said::Text(text) => Said::Text(tokens::first(&text, left).to_owned()),
-        Said::Tool { serial, name, .. } => Said::Tool {
-            serial,
-            name,
-            input: "{}".into(),
-        },
+        Said::Tool { serial, name, .. } => Said::Tool { serial, name, input: "{}".into() },
     })
 }
 

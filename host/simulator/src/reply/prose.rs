@@ -24,11 +24,10 @@ const SHORTEST: usize = 20;
 const SPREAD: usize = 101;
 
 const COMMON: &[&str] = &[
-    "about", "after", "again", "also", "because", "been", "before", "being", "could", "does",
-    "explain", "from", "give", "have", "hello", "here", "into", "just", "like", "make", "more",
-    "much", "only", "over", "please", "should", "some", "tell", "than", "that", "their", "them",
-    "then", "there", "these", "they", "this", "what", "when", "where", "which", "will", "with",
-    "would", "write", "your",
+    "about", "after", "again", "also", "because", "been", "before", "being", "could", "does", "explain", "from",
+    "give", "have", "hello", "here", "into", "just", "like", "make", "more", "much", "only", "over", "please",
+    "should", "some", "tell", "than", "that", "their", "them", "then", "there", "these", "they", "this", "what",
+    "when", "where", "which", "will", "with", "would", "write", "your",
 ];
 
 /// Of [`COMMON`].
@@ -46,10 +45,7 @@ pub(super) fn topics(text: &str) -> Vec<String> {
         let word = word.trim_matches('-');
         let length = word.chars().count();
         // The longest first; of equals the one that came first.
-        let at = best
-            .iter()
-            .position(|(l, ..)| *l < length)
-            .unwrap_or(best.len());
+        let at = best.iter().position(|(l, ..)| *l < length).unwrap_or(best.len());
         let known = |other: &str| word.eq_ignore_ascii_case(other);
         if at == TOPICS
             || !(4..=40).contains(&length)
@@ -62,9 +58,7 @@ pub(super) fn topics(text: &str) -> Vec<String> {
         best.truncate(TOPICS);
     }
     best.sort_unstable_by_key(|(_, place, _)| *place);
-    best.into_iter()
-        .map(|(_, _, word)| word.to_owned())
-        .collect()
+    best.into_iter().map(|(_, _, word)| word.to_owned()).collect()
 }
 
 /// "a", "a and b", "a, b and c".
@@ -78,13 +72,11 @@ fn list(words: &[String]) -> Cow<'_, str> {
 
 /// The first text in double quotes.
 fn quotation(text: &str) -> Option<&str> {
-    let inside = [('"', '"'), ('“', '”')]
-        .into_iter()
-        .filter_map(|(open, close)| {
-            let start = text.find(open)? + open.len_utf8();
-            let length = text[start..].find(close)?;
-            Some((start, &text[start..start + length]))
-        });
+    let inside = [('"', '"'), ('“', '”')].into_iter().filter_map(|(open, close)| {
+        let start = text.find(open)? + open.len_utf8();
+        let length = text[start..].find(close)?;
+        Some((start, &text[start..start + length]))
+    });
     let (_, quoted) = inside.min_by_key(|(start, _)| *start)?;
     (!quoted.trim().is_empty() && quoted.len() <= LONGEST_QUOTATION).then_some(quoted)
 }
@@ -115,11 +107,8 @@ pub(super) fn answer(model: &str, heard: &Heard<'_>, topics: &[String], draw: &m
         out.push('.');
     }
     if heard.results.is_empty() || heard.text.is_some() {
-        let (before, after) = [
-            (" You asked about ", "."),
-            (" This seems to be about ", "."),
-            (" So, ", ": let me see."),
-        ][draw.below(3)];
+        let (before, after) =
+            [(" You asked about ", "."), (" This seems to be about ", "."), (" So, ", ": let me see.")][draw.below(3)];
         out.push_str(before);
         out.push_str(&list(topics));
         out.push_str(after);
@@ -217,10 +206,7 @@ mod tests {
 
     #[test]
     fn common_words_are_no_longer_than_is_said() {
-        assert_eq!(
-            COMMON.iter().map(|word| word.len()).max(),
-            Some(LONGEST_COMMON)
-        );
+        assert_eq!(COMMON.iter().map(|word| word.len()).max(), Some(LONGEST_COMMON));
     }
 
     #[test]
@@ -228,19 +214,10 @@ mod tests {
         for (text, expected) in [
             ("", vec![]),
             ("hi you", vec![]),
-            (
-                "What is an inference gateway written in Rust?",
-                vec!["inference", "gateway", "written"],
-            ),
+            ("What is an inference gateway written in Rust?", vec!["inference", "gateway", "written"]),
             ("budgets, Budgets and BUDGETS", vec!["budgets"]),
-            (
-                "mention forbidden-topic in your answer",
-                vec!["mention", "forbidden-topic", "answer"],
-            ),
-            (
-                "größer schöner weiter länger",
-                vec!["größer", "schöner", "weiter"],
-            ),
+            ("mention forbidden-topic in your answer", vec!["mention", "forbidden-topic", "answer"]),
+            ("größer schöner weiter länger", vec!["größer", "schöner", "weiter"]),
         ] {
             assert_eq!(topics(text), expected, "{text:?}");
         }

@@ -18,12 +18,7 @@ const LONGEST: usize = 1_000;
 
 /// Arguments of a tool: an object, whatever its schema says.
 pub(super) fn arguments(schema: &Value, topics: &[String], draw: &mut Draw) -> String {
-    let mut maker = Maker {
-        root: schema,
-        topics,
-        draw,
-        left: MOST_VALUES,
-    };
+    let mut maker = Maker { root: schema, topics, draw, left: MOST_VALUES };
     match maker.value(schema, "", 0) {
         object @ Value::Object(_) => canonical_json(&object),
         _ => "{}".into(),
@@ -32,12 +27,7 @@ pub(super) fn arguments(schema: &Value, topics: &[String], draw: &mut Draw) -> S
 
 /// A reply that satisfies a schema.
 pub(super) fn instance(schema: &Value, topics: &[String], draw: &mut Draw) -> String {
-    let mut maker = Maker {
-        root: schema,
-        topics,
-        draw,
-        left: MOST_VALUES,
-    };
+    let mut maker = Maker { root: schema, topics, draw, left: MOST_VALUES };
     canonical_json(&maker.value(schema, "", 0))
 }
 
@@ -86,9 +76,7 @@ impl Maker<'_> {
                 break;
             };
             if let Some(Value::String(reference)) = fields.get("$ref") {
-                let target = reference
-                    .strip_prefix('#')
-                    .and_then(|path| self.root.pointer(path));
+                let target = reference.strip_prefix('#').and_then(|path| self.root.pointer(path));
                 schema = target.cloned().unwrap_or(Value::Null);
                 continue;
             }
@@ -140,9 +128,7 @@ impl Maker<'_> {
         let wanted = if depth < DEEPEST { least.max(1) } else { least };
         let any = json!({"type": "string"});
         let schema = fields.get("items").unwrap_or(&any);
-        (0..wanted.min(most))
-            .map(|_| self.value(schema, name, depth + 1))
-            .collect()
+        (0..wanted.min(most)).map(|_| self.value(schema, name, depth + 1)).collect()
     }
 
     fn string(&mut self, fields: &Map<String, Value>, name: &str) -> String {
@@ -162,10 +148,7 @@ impl Maker<'_> {
         let least = size(fields, "minLength").unwrap_or(0).min(LONGEST);
         let most = size(fields, "maxLength").unwrap_or(usize::MAX);
         let length = text.chars().count();
-        text.chars()
-            .chain(std::iter::repeat_n('x', least.saturating_sub(length)))
-            .take(most)
-            .collect()
+        text.chars().chain(std::iter::repeat_n('x', least.saturating_sub(length))).take(most).collect()
     }
 
     /// A word of the conversation, so that arguments have something to do with it.
@@ -179,9 +162,7 @@ impl Maker<'_> {
 
     fn number(&mut self, fields: &Map<String, Value>, whole: bool) -> Value {
         let bound = |name: &str| fields.get(name).and_then(Value::as_f64);
-        let step = bound("multipleOf")
-            .filter(|step| *step > 0.0)
-            .unwrap_or(1.0);
+        let step = bound("multipleOf").filter(|step| *step > 0.0).unwrap_or(1.0);
         let step = if whole { step.ceil() } else { step };
         let least = bound("minimum").or(bound("exclusiveMinimum").map(|b| b + step));
         let most = bound("maximum").or(bound("exclusiveMaximum").map(|b| b - step));
@@ -194,11 +175,7 @@ impl Maker<'_> {
                 n = least.unwrap_or(most);
             }
         }
-        if whole || n.fract() == 0.0 {
-            integer(n)
-        } else {
-            Number::from_f64(n).map_or(json!(0), Value::Number)
-        }
+        if whole || n.fract() == 0.0 { integer(n) } else { Number::from_f64(n).map_or(json!(0), Value::Number) }
     }
 }
 
@@ -213,20 +190,14 @@ fn has_items(value: &Value) -> bool {
 }
 
 fn size(fields: &Map<String, Value>, name: &str) -> Option<usize> {
-    fields
-        .get(name)
-        .and_then(Value::as_u64)
-        .map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+    fields.get(name).and_then(Value::as_u64).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// The type, said or implied.
 fn kind(fields: &Map<String, Value>) -> &str {
     let said = match fields.get("type") {
         Some(Value::String(kind)) => Some(kind.as_str()),
-        Some(Value::Array(kinds)) => kinds
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|k| *k != "null"),
+        Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).find(|k| *k != "null"),
         _ => None,
     };
     said.unwrap_or_else(|| {
@@ -274,55 +245,25 @@ mod tests {
             (json!({"type": "string"}), json!("Oslo")),
             (json!({"type": "string", "minLength": 6}), json!("Osloxx")),
             (json!({"type": "string", "maxLength": 2}), json!("Os")),
-            (
-                json!({"type": "string", "format": "uuid"}),
-                json!("00000000-0000-4000-8000-000000000000"),
-            ),
+            (json!({"type": "string", "format": "uuid"}), json!("00000000-0000-4000-8000-000000000000")),
             (json!({"type": ["null", "string"]}), json!("Oslo")),
             (json!({"const": 5}), json!(5)),
             (json!({"enum": ["only"]}), json!("only")),
-            (
-                json!({"type": "integer", "minimum": 4, "maximum": 4}),
-                json!(4),
-            ),
-            (
-                json!({"type": "integer", "exclusiveMinimum": 4, "maximum": 5}),
-                json!(5),
-            ),
-            (
-                json!({"type": "integer", "minimum": 7, "multipleOf": 5}),
-                json!(10),
-            ),
-            (
-                json!({"type": "number", "minimum": 0.25, "maximum": 0.5}),
-                json!(0.25),
-            ),
+            (json!({"type": "integer", "minimum": 4, "maximum": 4}), json!(4)),
+            (json!({"type": "integer", "exclusiveMinimum": 4, "maximum": 5}), json!(5)),
+            (json!({"type": "integer", "minimum": 7, "multipleOf": 5}), json!(10)),
+            (json!({"type": "number", "minimum": 0.25, "maximum": 0.5}), json!(0.25)),
             (json!({"type": "integer", "maximum": -3}), json!(-3)),
             (json!({"type": "null"}), json!(null)),
-            (
-                json!({"type": "array", "items": {"const": 1}, "minItems": 2}),
-                json!([1, 1]),
-            ),
-            (
-                json!({"type": "array", "items": {"const": 1}, "maxItems": 0}),
-                json!([]),
-            ),
-            (
-                json!({"anyOf": [{"type": "null"}, {"const": "x"}]}),
-                json!("x"),
-            ),
+            (json!({"type": "array", "items": {"const": 1}, "minItems": 2}), json!([1, 1])),
+            (json!({"type": "array", "items": {"const": 1}, "maxItems": 0}), json!([])),
+            (json!({"anyOf": [{"type": "null"}, {"const": "x"}]}), json!("x")),
             (
                 json!({"allOf": [{"type": "object", "required": ["a"]}, {"properties": {"a": {"const": 1}}}]}),
                 json!({"a": 1}),
             ),
-            (
-                json!({"$ref": "#/$defs/T", "$defs": {"T": {"const": "t"}}}),
-                json!("t"),
-            ),
-            (
-                json!({"type": "object", "required": ["city"]}),
-                json!({"city": "Oslo"}),
-            ),
+            (json!({"$ref": "#/$defs/T", "$defs": {"T": {"const": "t"}}}), json!("t")),
+            (json!({"type": "object", "required": ["city"]}), json!({"city": "Oslo"})),
             (json!(true), json!({})),
         ] {
             assert_eq!(made(&schema), expected, "{schema}");

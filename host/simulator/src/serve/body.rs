@@ -28,25 +28,16 @@ fn too_large(most: usize) -> ApiError {
     ApiError {
         status: 413,
         name: "ValidationException",
-        message: format!("The request body is larger than the {most} bytes that are allowed.")
-            .into(),
+        message: format!("The request body is larger than the {most} bytes that are allowed.").into(),
     }
 }
 
 fn broken(why: &'static str) -> ApiError {
-    ApiError {
-        status: 408,
-        name: "RequestTimeoutException",
-        message: why.into(),
-    }
+    ApiError { status: 408, name: "RequestTimeoutException", message: why.into() }
 }
 
 /// Reads a whole body of at most `most` bytes.
-pub(super) async fn collect(
-    mut body: Incoming,
-    most: usize,
-    large: &Semaphore,
-) -> Result<Bytes, ApiError> {
+pub(super) async fn collect(mut body: Incoming, most: usize, large: &Semaphore) -> Result<Bytes, ApiError> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if declared > most {
         return Err(too_large(most));

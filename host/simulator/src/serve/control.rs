@@ -32,11 +32,7 @@ fn nothing_here() -> ApiError {
 
 fn wrong_method(allowed: &str) -> ApiError {
     let message = format!("Only {allowed} is taken here.").into();
-    ApiError {
-        status: 405,
-        name: "MethodNotAllowedException",
-        message,
-    }
+    ApiError { status: 405, name: "MethodNotAllowedException", message }
 }
 
 pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Response<Payload> {
@@ -50,24 +46,16 @@ pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Response<P
     answered.unwrap_or_else(|error| respond::error(&error))
 }
 
-fn answer_faults(
-    service: &Service,
-    method: &Method,
-    body: &[u8],
-) -> Result<Response<Payload>, ApiError> {
+fn answer_faults(service: &Service, method: &Method, body: &[u8]) -> Result<Response<Payload>, ApiError> {
     match *method {
         Method::GET => {}
         Method::PUT => {
-            service
-                .faults
-                .set(faults::read(body).map_err(|error| bad(error.to_string()))?);
+            service.faults.set(faults::read(body).map_err(|error| bad(error.to_string()))?);
         }
         Method::DELETE => service.faults.clear(),
         _ => return Err(wrong_method("GET, PUT or DELETE")),
     }
-    Ok(respond::json(
-        faults::write(&service.faults.counted()).to_string(),
-    ))
+    Ok(respond::json(faults::write(&service.faults.counted()).to_string()))
 }
 
 fn answer_bill(service: &Service, head: &Parts) -> Result<Response<Payload>, ApiError> {
@@ -75,26 +63,14 @@ fn answer_bill(service: &Service, head: &Parts) -> Result<Response<Payload>, Api
         return Err(wrong_method("GET"));
     }
     let (mut after, mut limit) = (0u64, USUAL_ROWS);
-    for pair in head
-        .uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = || {
-            bad(format!(
-                "`{name}` is {value:?}, which is not a whole number"
-            ))
-        };
+        let wrong = || bad(format!("`{name}` is {value:?}, which is not a whole number"));
         match name {
             "after" => after = value.parse().map_err(|_| wrong())?,
             "limit" => limit = value.parse().map_err(|_| wrong())?,
             _ => {
-                return Err(bad(format!(
-                    "`{name}` is unknown; there are `after` and `limit`"
-                )));
+                return Err(bad(format!("`{name}` is unknown; there are `after` and `limit`")));
             }
         }
     }
@@ -113,23 +89,16 @@ fn answer_row(service: &Service, method: &Method, id: &str) -> Result<Response<P
     if *method != Method::GET {
         return Err(wrong_method("GET"));
     }
-    let id = percent_decode_str(id)
-        .decode_utf8()
-        .map_err(|_| bad("the invocation id is not UTF-8".into()))?;
+    let id = percent_decode_str(id).decode_utf8().map_err(|_| bad("the invocation id is not UTF-8".into()))?;
     let rows = service.bill.find(&id);
     if rows.is_empty() {
         return Err(ApiError {
             status: 404,
             name: "ResourceNotFoundException",
-            message: "Nothing was billed under that invocation id, or its row is no longer kept."
-                .into(),
+            message: "Nothing was billed under that invocation id, or its row is no longer kept.".into(),
         });
     }
-    let sum = rows.iter().fold(0u128, |sum, row| {
-        sum.saturating_add(row.cost_usd.picodollars())
-    });
+    let sum = rows.iter().fold(0u128, |sum, row| sum.saturating_add(row.cost_usd.picodollars()));
     let cost = crate::money::Usd::from_picodollars(sum);
-    Ok(respond::json(
-        json!({"invocation_id": id, "rows": rows, "cost_usd": cost}).to_string(),
-    ))
+    Ok(respond::json(json!({"invocation_id": id, "rows": rows, "cost_usd": cost}).to_string()))
 }

@@ -41,13 +41,7 @@ pub(super) fn invoke(
     request_id: &str,
 ) -> Result<Answer, ApiError> {
     let target = service.generator.resolver.resolve(&call.model)?;
-    let at = At {
-        service,
-        head,
-        call,
-        request_id,
-        target: &target,
-    };
+    let at = At { service, head, call, request_id, target: &target };
     match call.operation {
         Operation::Converse | Operation::ConverseStream => {
             let (conversation, wishes) = converse::read(body)?;
@@ -65,16 +59,11 @@ pub(super) fn invoke(
 
 fn native_json(body: &[u8]) -> Result<Value, ApiError> {
     // The body is a blob to Bedrock: what is wrong with it is the model's complaint.
-    serde_json::from_slice(body).map_err(|_| {
-        ApiError::validation("Malformed input request, please reformat your input and try again.")
-    })
+    serde_json::from_slice(body)
+        .map_err(|_| ApiError::validation("Malformed input request, please reformat your input and try again."))
 }
 
-fn native_conversation<'a>(
-    family: Family,
-    asked: &str,
-    body: &'a Value,
-) -> Result<Conversation<'a>, ApiError> {
+fn native_conversation<'a>(family: Family, asked: &str, body: &'a Value) -> Result<Conversation<'a>, ApiError> {
     match family {
         Family::Claude => claude::read(body),
         Family::Titan => titan::read(body),
@@ -106,49 +95,28 @@ impl At<'_> {
         }
     }
 
-    fn generate(
-        &self,
-        conversation: &Conversation<'_>,
-        wishes: Wishes,
-    ) -> Result<Generation, ApiError> {
+    fn generate(&self, conversation: &Conversation<'_>, wishes: Wishes) -> Result<Generation, ApiError> {
         let streamed = self.call.operation.is_streamed();
         let region = self.call.region;
-        self.service
-            .generator
-            .generate(self.target, region, conversation, wishes, streamed)
+        self.service.generator.generate(self.target, region, conversation, wishes, streamed)
     }
 
     fn model(&self, generation: &Generation) -> &Model {
-        self.service
-            .generator
-            .catalogue
-            .model(generation.charge.model)
+        self.service.generator.catalogue.model(generation.charge.model)
     }
 
-    fn converse(
-        &self,
-        conversation: &Conversation<'_>,
-        wishes: Wishes,
-    ) -> Result<Answer, ApiError> {
+    fn converse(&self, conversation: &Conversation<'_>, wishes: Wishes) -> Result<Answer, ApiError> {
         let generation = self.generate(conversation, wishes)?;
         let asked = !generation.wishes.paths.is_empty();
-        let own = asked
-            .then(|| native::answer(&generation, self.model(&generation), self.request_id))
-            .flatten();
+        let own = asked.then(|| native::answer(&generation, self.model(&generation), self.request_id)).flatten();
         if self.call.operation.is_streamed() {
             let frames = converse::events(&generation, own.as_ref());
             let response = respond::event_stream(self.play(&generation, frames)?);
-            return Ok(Answer {
-                response,
-                wait: None,
-            });
+            return Ok(Answer { response, wait: None });
         }
         self.book(&generation, Billed::Everything)?;
         let response = respond::json(converse::answer(&generation, own.as_ref()));
-        Ok(Answer {
-            response,
-            wait: wait(&generation),
-        })
+        Ok(Answer { response, wait: wait(&generation) })
     }
 
     fn native(&self, conversation: &Conversation<'_>) -> Result<Answer, ApiError> {
@@ -160,23 +128,14 @@ impl At<'_> {
                 _ => claude::events(&generation, model, self.request_id),
             };
             let mut response = respond::event_stream(self.play(&generation, frames)?);
-            response.headers_mut().insert(
-                HeaderName::from_static("x-amzn-bedrock-content-type"),
-                respond::JSON,
-            );
-            Answer {
-                response,
-                wait: None,
-            }
+            response.headers_mut().insert(HeaderName::from_static("x-amzn-bedrock-content-type"), respond::JSON);
+            Answer { response, wait: None }
         } else {
             self.book(&generation, Billed::Everything)?;
             let body = native::answer(&generation, model, self.request_id).unwrap_or_default();
             let mut response = respond::json(body.to_string());
             count_headers(&generation, response.headers_mut());
-            Answer {
-                response,
-                wait: wait(&generation),
-            }
+            Answer { response, wait: wait(&generation) }
         };
         granted(&generation, answer.response.headers_mut());
         Ok(answer)
@@ -186,11 +145,7 @@ impl At<'_> {
     fn play(&self, generation: &Generation, frames: Vec<Frame>) -> Result<Payload, ApiError> {
         let script = Script::new(frames, self.call.fault.as_ref(), &self.call.model);
         self.book(generation, script.billed)?;
-        Ok(Payload::played(
-            script,
-            generation.speed,
-            self.service.stopped.clone(),
-        ))
+        Ok(Payload::played(script, generation.speed, self.service.stopped.clone()))
     }
 
     fn book(&self, generation: &Generation, billed: Billed) -> Result<(), ApiError> {
@@ -201,19 +156,11 @@ impl At<'_> {
             Billed::Until(output) => generation
                 .charge
                 .stopped_after(catalogue, output)
-                .ok_or_else(|| {
-                    ApiError::new(Exception::InternalServer, "The simulator lost a price.")
-                })?,
+                .ok_or_else(|| ApiError::new(Exception::InternalServer, "The simulator lost a price."))?,
         };
-        let id = self
-            .head
-            .headers
-            .get(INVOCATION_ID)
-            .and_then(|id| id.to_str().ok());
+        let id = self.head.headers.get(INVOCATION_ID).and_then(|id| id.to_str().ok());
         let id = id.filter(|id| !id.is_empty()).unwrap_or(self.request_id);
-        self.service
-            .bill
-            .book(id, self.target.asked.clone(), charge);
+        self.service.bill.book(id, self.target.asked.clone(), charge);
         Ok(())
     }
 
@@ -221,18 +168,13 @@ impl At<'_> {
     fn count_tokens(&self, body: &[u8]) -> Result<Answer, ApiError> {
         let generator = &self.service.generator;
         let Way::Model(which, _) = self.target.way else {
-            return Err(ApiError::validation(
-                "The provided model identifier is invalid.",
-            ));
+            return Err(ApiError::validation("The provided model identifier is invalid."));
         };
         let model = generator.catalogue.model(which);
         if model.family != Family::Claude {
-            return Err(ApiError::validation(
-                "The provided model doesn't support counting tokens.",
-            ));
+            return Err(ApiError::validation("The provided model doesn't support counting tokens."));
         }
-        let request: converse::CountTokens<'_> =
-            serde_json::from_slice(body).map_err(ApiError::serialization)?;
+        let request: converse::CountTokens<'_> = serde_json::from_slice(body).map_err(ApiError::serialization)?;
         let input = request.input.unwrap_or_default();
         let tokens = match (input.converse, input.invoke_model) {
             (Some(request), None) => {
@@ -253,17 +195,12 @@ impl At<'_> {
             }
         };
         let response = respond::json(format!(r#"{{"inputTokens":{tokens}}}"#));
-        Ok(Answer {
-            response,
-            wait: None,
-        })
+        Ok(Answer { response, wait: None })
     }
 }
 
 fn wait(generation: &Generation) -> Option<Duration> {
-    generation
-        .speed
-        .map(|speed| speed.until(generation.usage().output))
+    generation.speed.map(|speed| speed.until(generation.usage().output))
 }
 
 /// What the headers of InvokeModel ask for.
@@ -291,14 +228,8 @@ fn count_headers(generation: &Generation, headers: &mut HeaderMap) {
     put("x-amzn-bedrock-output-token-count", usage.output.into());
     put("x-amzn-bedrock-invocation-latency", generation.latency_ms());
     if usage.cache_read > 0 || usage.cache_write() > 0 {
-        put(
-            "x-amzn-bedrock-cache-read-input-token-count",
-            usage.cache_read.into(),
-        );
-        put(
-            "x-amzn-bedrock-cache-write-input-token-count",
-            usage.cache_write().into(),
-        );
+        put("x-amzn-bedrock-cache-read-input-token-count", usage.cache_read.into());
+        put("x-amzn-bedrock-cache-write-input-token-count", usage.cache_write().into());
     }
 }
 

@@ -84,11 +84,7 @@ impl Simulator {
         let catalogue = Arc::new(Catalogue::load(config.as_of).map_err(io::Error::other)?);
         let (stop, stopped) = watch::channel(false);
         let generator = Generator {
-            resolver: Resolver::new(
-                Arc::clone(&catalogue),
-                config.application_profiles,
-                config.require_profiles,
-            ),
+            resolver: Resolver::new(Arc::clone(&catalogue), config.application_profiles, config.require_profiles),
             guardrails: config.guardrails,
             cache: PromptCache::new(config.cached_prompts),
             pace: config.pace,
@@ -195,9 +191,7 @@ impl Simulator {
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-        let connection = builder
-            .serve_connection(TokioIo::new(socket), service)
-            .into_owned();
+        let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             // Clients that go away and faults that cut connections both end up here.

@@ -49,22 +49,10 @@ mod tests {
     #[test]
     fn paths_name_operations() {
         for (path, expected) in [
-            (
-                "/model/a.b-v1:0/converse",
-                Some((Operation::Converse, "a.b-v1:0")),
-            ),
-            (
-                "/model/a.b-v1%3A0/converse-stream",
-                Some((Operation::ConverseStream, "a.b-v1%3A0")),
-            ),
-            (
-                "/model/arn:aws:x/y/invoke",
-                Some((Operation::Invoke, "arn:aws:x/y")),
-            ),
-            (
-                "/model/x/invoke-with-response-stream",
-                Some((Operation::InvokeStream, "x")),
-            ),
+            ("/model/a.b-v1:0/converse", Some((Operation::Converse, "a.b-v1:0"))),
+            ("/model/a.b-v1%3A0/converse-stream", Some((Operation::ConverseStream, "a.b-v1%3A0"))),
+            ("/model/arn:aws:x/y/invoke", Some((Operation::Invoke, "arn:aws:x/y"))),
+            ("/model/x/invoke-with-response-stream", Some((Operation::InvokeStream, "x"))),
             ("/model/x/count-tokens", Some((Operation::CountTokens, "x"))),
             ("/model//converse", None),
             ("/model/converse", None),

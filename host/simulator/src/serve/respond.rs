@@ -47,9 +47,7 @@ pub(super) fn text(body: &'static str) -> Response<Payload> {
 pub(super) fn error(error: &ApiError) -> Response<Payload> {
     let mut response = json(error.body());
     *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or_default();
-    response
-        .headers_mut()
-        .insert(ERROR_TYPE, HeaderValue::from_static(error.name));
+    response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(error.name));
     response
 }
 
@@ -63,9 +61,7 @@ pub(super) fn exception(
     let message = message.unwrap_or(which.usual_message());
     let mut response = json(which.body(message, model));
     *response.status_mut() = StatusCode::from_u16(which.status()).unwrap_or_default();
-    response
-        .headers_mut()
-        .insert(ERROR_TYPE, HeaderValue::from_static(which.name()));
+    response.headers_mut().insert(ERROR_TYPE, HeaderValue::from_static(which.name()));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }

@@ -89,18 +89,9 @@ impl Service {
             Err(error) => return Ok(respond::error(&error)),
         };
         match call.fault {
-            Some(FaultKind::Error {
-                exception,
-                message,
-                retry_after,
-            }) => {
+            Some(FaultKind::Error { exception, message, retry_after }) => {
                 let message = message.as_deref();
-                return Ok(respond::exception(
-                    exception,
-                    message,
-                    retry_after,
-                    &call.model,
-                ));
+                return Ok(respond::exception(exception, message, retry_after, &call.model));
             }
             Some(FaultKind::Empty429) => return Ok(respond::empty(429)),
             Some(FaultKind::ConnectionReset) => {
@@ -128,24 +119,11 @@ impl Service {
     ///
     /// Faults come after authentication, which nobody's model has a say in, and before everything
     /// else: a throttled call is throttled whether or not it would have been valid.
-    fn enter(
-        &self,
-        head: &Parts,
-        body: &Bytes,
-        operation: Operation,
-        model: &str,
-    ) -> Result<Call, ApiError> {
-        let caller = self
-            .authority
-            .admit(head, body, self.generator.clock.now())?;
+    fn enter(&self, head: &Parts, body: &Bytes, operation: Operation, model: &str) -> Result<Call, ApiError> {
+        let caller = self.authority.admit(head, body, self.generator.clock.now())?;
         let model = Resolver::decode(model)?.into_owned();
         let fault = self.faults.strike(&model, operation.sort());
-        Ok(Call {
-            operation,
-            model,
-            region: caller.region,
-            fault,
-        })
+        Ok(Call { operation, model, region: caller.region, fault })
     }
 }
 
@@ -159,9 +137,5 @@ pub(super) struct Call {
 }
 
 fn unknown_operation() -> ApiError {
-    ApiError {
-        status: 404,
-        name: "UnknownOperationException",
-        message: "The simulator has no such operation.".into(),
-    }
+    ApiError { status: 404, name: "UnknownOperationException", message: "The simulator has no such operation.".into() }
 }

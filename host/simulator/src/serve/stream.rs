@@ -43,11 +43,7 @@ impl Payload {
         Self::Whole(Some(bytes.into()))
     }
 
-    pub(crate) fn played(
-        script: Script,
-        speed: Option<Speed>,
-        stopped: watch::Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn played(script: Script, speed: Option<Speed>, stopped: watch::Receiver<bool>) -> Self {
         Self::Played(Box::new(Played {
             steps: script.steps.into_iter(),
             next: None,
@@ -101,10 +97,7 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = Abandoned;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Played(played) => played.poll_next(cx),
@@ -117,9 +110,7 @@ impl Body for Payload {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Played(_) => SizeHint::default(),
         }
     }
@@ -136,14 +127,8 @@ mod tests {
 
     fn script(end: End) -> Script {
         let steps = [("start", 0), ("one", 4), ("two", 4), ("stop", 0)];
-        let steps = steps
-            .map(|(name, tokens)| (Bytes::from(name), tokens))
-            .into();
-        Script {
-            steps,
-            end,
-            billed: Billed::Everything,
-        }
+        let steps = steps.map(|(name, tokens)| (Bytes::from(name), tokens)).into();
+        Script { steps, end, billed: Billed::Everything }
     }
 
     /// What came, and how long after the beginning; and whether it was cut.
@@ -155,10 +140,7 @@ mod tests {
                 return (seen, true);
             };
             let bytes = frame.into_data().unwrap();
-            seen.push((
-                String::from_utf8(bytes.to_vec()).unwrap(),
-                started.elapsed(),
-            ));
+            seen.push((String::from_utf8(bytes.to_vec()).unwrap(), started.elapsed()));
         }
         (seen, false)
     }
@@ -166,20 +148,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_script_is_played_at_its_pace() {
         let (_stop, stopped) = watch::channel(false);
-        let speed = Speed {
-            first_token: Duration::from_millis(500),
-            tokens_per_second: 40,
-        };
+        let speed = Speed { first_token: Duration::from_millis(500), tokens_per_second: 40 };
         let (seen, cut) = play(Payload::played(script(End::Closed), Some(speed), stopped)).await;
-        let millis: Vec<(&str, u128)> = seen
-            .iter()
-            .map(|(name, after)| (&**name, after.as_millis()))
-            .collect();
+        let millis: Vec<(&str, u128)> = seen.iter().map(|(name, after)| (&**name, after.as_millis())).collect();
         // Four tokens at forty a second are a tenth of a second.
-        assert_eq!(
-            millis,
-            [("start", 500), ("one", 600), ("two", 700), ("stop", 700)]
-        );
+        assert_eq!(millis, [("start", 500), ("one", 600), ("two", 700), ("stop", 700)]);
         assert!(!cut);
     }
 

@@ -42,20 +42,13 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
     }
 
     /// Status, error type and message.
     pub(crate) fn error(&self) -> (u16, &str, String) {
-        let name = self
-            .headers
-            .get("x-amzn-errortype")
-            .map_or("", String::as_str);
-        let message = self.json()["message"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let name = self.headers.get("x-amzn-errortype").map_or("", String::as_str);
+        let message = self.json()["message"].as_str().unwrap_or_default().to_owned();
         (self.status, name, message)
     }
 
@@ -63,14 +56,8 @@ impl Answer {
     pub(crate) fn frames(&self) -> (Vec<(String, Value)>, Option<Broken>) {
         let (frames, broken) = frames::all(&self.body);
         let named = |frame: Frame| {
-            let name = frame
-                .headers
-                .get(":event-type")
-                .or(frame.headers.get(":exception-type"));
-            (
-                name.unwrap().clone(),
-                serde_json::from_slice(&frame.payload).unwrap(),
-            )
+            let name = frame.headers.get(":event-type").or(frame.headers.get(":exception-type"));
+            (name.unwrap().clone(), serde_json::from_slice(&frame.payload).unwrap())
         };
         (frames.into_iter().map(named).collect(), broken)
     }
@@ -125,20 +112,12 @@ impl Running {
                 }
             }
         }
-        Some(Answer {
-            status,
-            headers,
-            body: bytes,
-            broke_off,
-        })
+        Some(Answer { status, headers, body: bytes, broke_off })
     }
 
     pub(crate) async fn http(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .body(Full::new(body.into()))
-            .unwrap();
+        let request =
+            Request::builder().method(method).uri(format!("{}{path}", self.base)).body(Full::new(body.into())).unwrap();
         self.send(request).await.unwrap()
     }
 
@@ -164,14 +143,8 @@ impl Running {
     }
 
     /// Calls an operation; none if no answer came.
-    pub(crate) async fn try_call(
-        &self,
-        model: &str,
-        operation: &str,
-        body: &Value,
-    ) -> Option<Answer> {
-        self.send(self.request(model, operation, body.to_string(), &[]))
-            .await
+    pub(crate) async fn try_call(&self, model: &str, operation: &str, body: &Value) -> Option<Answer> {
+        self.send(self.request(model, operation, body.to_string(), &[])).await
     }
 
     pub(crate) async fn call(&self, model: &str, operation: &str, body: &Value) -> Answer {
@@ -179,17 +152,9 @@ impl Running {
     }
 
     /// Calls an operation under an invocation id.
-    pub(crate) async fn call_as(
-        &self,
-        id: &str,
-        model: &str,
-        operation: &str,
-        body: &Value,
-    ) -> Answer {
+    pub(crate) async fn call_as(&self, id: &str, model: &str, operation: &str, body: &Value) -> Answer {
         let headers = [("amz-sdk-invocation-id", id)];
-        self.send(self.request(model, operation, body.to_string(), &headers))
-            .await
-            .unwrap()
+        self.send(self.request(model, operation, body.to_string(), &headers)).await.unwrap()
     }
 }
 
@@ -208,8 +173,5 @@ pub(crate) fn claude(text: &str) -> Value {
 /// The text of a Converse answer.
 pub(crate) fn text_of(answer: &Value) -> String {
     let content = answer["output"]["message"]["content"].as_array().unwrap();
-    content
-        .iter()
-        .filter_map(|block| block["text"].as_str())
-        .collect()
+    content.iter().filter_map(|block| block["text"].as_str()).collect()
 }

@@ -10,9 +10,7 @@ use crate::client::{NOVA, Running, SONNET, claude, converse};
 #[tokio::test]
 async fn an_error_has_a_type_a_message_and_a_request_id() {
     let running = Running::today().await;
-    let answer = running
-        .call("no-such-model", "converse", &converse("hi"))
-        .await;
+    let answer = running.call("no-such-model", "converse", &converse("hi")).await;
     let expected = "The provided model identifier is invalid.".to_owned();
     assert_eq!(answer.error(), (400, "ValidationException", expected));
     assert_eq!(answer.headers["content-type"], "application/json");
@@ -22,65 +20,26 @@ async fn an_error_has_a_type_a_message_and_a_request_id() {
 #[tokio::test]
 async fn every_operation_refuses_alike() {
     let running = Running::today().await;
-    for operation in [
-        "converse",
-        "converse-stream",
-        "invoke",
-        "invoke-with-response-stream",
-    ] {
-        let ended = running
-            .call("ai21.j2-ultra-v1", operation, &converse("hi"))
-            .await;
-        assert_eq!(
-            (ended.status, ended.error().1),
-            (404, "ResourceNotFoundException")
-        );
-        let body = if operation.starts_with("converse") {
-            converse("hi")
-        } else {
-            claude("hi")
-        };
-        let bare = running
-            .call("anthropic.claude-opus-5", operation, &body)
-            .await;
-        assert_eq!(
-            (bare.status, bare.error().1),
-            (400, "ValidationException"),
-            "{operation}"
-        );
-        let nobody = running
-            .http(Method::POST, &format!("/model/x/{operation}"), "{}")
-            .await;
-        assert_eq!(
-            (nobody.status, nobody.error().1),
-            (403, "MissingAuthenticationTokenException")
-        );
+    for operation in ["converse", "converse-stream", "invoke", "invoke-with-response-stream"] {
+        let ended = running.call("ai21.j2-ultra-v1", operation, &converse("hi")).await;
+        assert_eq!((ended.status, ended.error().1), (404, "ResourceNotFoundException"));
+        let body = if operation.starts_with("converse") { converse("hi") } else { claude("hi") };
+        let bare = running.call("anthropic.claude-opus-5", operation, &body).await;
+        assert_eq!((bare.status, bare.error().1), (400, "ValidationException"), "{operation}");
+        let nobody = running.http(Method::POST, &format!("/model/x/{operation}"), "{}").await;
+        assert_eq!((nobody.status, nobody.error().1), (403, "MissingAuthenticationTokenException"));
     }
 }
 
 #[tokio::test]
 async fn shapes_are_checked_before_meaning() {
     let running = Running::today().await;
-    let wrong = running
-        .call(NOVA, "converse", &json!({"messages": "hi"}))
-        .await;
-    assert_eq!(
-        (wrong.status, wrong.error().1),
-        (400, "SerializationException")
-    );
-    let broken = running
-        .send(running.request(NOVA, "converse", "{", &[]))
-        .await
-        .unwrap();
-    assert_eq!(
-        (broken.status, broken.error().1),
-        (400, "SerializationException")
-    );
+    let wrong = running.call(NOVA, "converse", &json!({"messages": "hi"})).await;
+    assert_eq!((wrong.status, wrong.error().1), (400, "SerializationException"));
+    let broken = running.send(running.request(NOVA, "converse", "{", &[])).await.unwrap();
+    assert_eq!((broken.status, broken.error().1), (400, "SerializationException"));
     // A native body is a blob to Bedrock; what is wrong with it is the model's complaint.
-    let broken = running
-        .send(running.request(SONNET, "invoke", "{", &[]))
-        .await
-        .unwrap();
+    let broken = running.send(running.request(SONNET, "invoke", "{", &[])).await.unwrap();
     let expected = "Malformed input request, please reformat your input and try again.".to_owned();
     assert_eq!(broken.error(), (400, "ValidationException", expected));
 }
@@ -111,48 +70,23 @@ fn too_much() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             with("system", json!([{"text": "be brief"}])),
             "This model doesn't support system messages.",
         ),
-        (
-            TITAN,
-            "converse",
-            with("toolConfig", tools),
-            "This model doesn't support tool use.",
-        ),
+        (TITAN, "converse", with("toolConfig", tools), "This model doesn't support tool use."),
         (
             TITAN,
             "converse",
             with("inferenceConfig", json!({"maxTokens": 8001})),
             "The maximum tokens you requested exceeds the model limit of 8000.",
         ),
-        (
-            TITAN,
-            "converse",
-            converse(&"word ".repeat(42_001)),
-            "Input is too long for requested model.",
-        ),
-        (
-            JURASSIC,
-            "converse",
-            long,
-            "This model doesn't support conversation history.",
-        ),
-        (
-            JURASSIC,
-            "converse-stream",
-            converse("hi"),
-            "The model is unsupported for streaming.",
-        ),
+        (TITAN, "converse", converse(&"word ".repeat(42_001)), "Input is too long for requested model."),
+        (JURASSIC, "converse", long, "This model doesn't support conversation history."),
+        (JURASSIC, "converse-stream", converse("hi"), "The model is unsupported for streaming."),
         (
             MICRO,
             "converse",
             json!({"messages": [{"role": "user", "content": [image]}]}),
             "This model doesn't support the image content block",
         ),
-        (
-            MICRO,
-            "invoke",
-            json!({}),
-            "The simulator has no InvokeModel body for",
-        ),
+        (MICRO, "invoke", json!({}), "The simulator has no InvokeModel body for"),
         (
             MICRO,
             "count-tokens",
@@ -168,11 +102,7 @@ async fn what_a_model_cannot_take_is_refused() {
     for (model, operation, request, expected) in too_much() {
         let answer = running.call(model, operation, &request).await;
         let (status, name, message) = answer.error();
-        assert_eq!(
-            (status, name),
-            (400, "ValidationException"),
-            "{model} {message}"
-        );
+        assert_eq!((status, name), (400, "ValidationException"), "{model} {message}");
         assert!(message.starts_with(expected), "{model}: {message}");
     }
 }
@@ -197,8 +127,5 @@ async fn there_is_nothing_elsewhere() {
     }
     assert_eq!(running.get("/healthz").await.body, b"ok\n");
     let about = String::from_utf8(running.get("/").await.body).unwrap();
-    assert!(
-        about.starts_with("This is the Kairos simulator, not AWS"),
-        "{about}"
-    );
+    assert!(about.starts_with("This is the Kairos simulator, not AWS"), "{about}");
 }

@@ -25,18 +25,9 @@ async fn raw(running: &Running, bytes: &[u8]) -> String {
 #[tokio::test]
 async fn rubbish_does_no_harm() {
     let running = Running::today().await;
-    let many_headers = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\n{}\r\n",
-        "a: b\r\n".repeat(1_000)
-    );
-    let long_header = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n",
-        "b".repeat(200_000)
-    );
-    let long_path = format!(
-        "POST /model/{}/converse HTTP/1.1\r\nhost: x\r\n\r\n",
-        "a".repeat(5_000)
-    );
+    let many_headers = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(1_000));
+    let long_header = format!("GET / HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(200_000));
+    let long_path = format!("POST /model/{}/converse HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(5_000));
     for bytes in [
         &b""[..],
         b"\0\0\0\0",
@@ -62,25 +53,15 @@ async fn bodies_have_a_limit() {
     let running = Running::today().await;
     let most = 25_000_000;
     // Declared: refused before a byte of it is read.
-    let head = format!(
-        "POST /model/{NOVA}/converse HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
-        most + 1
-    );
+    let head = format!("POST /model/{NOVA}/converse HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", most + 1);
     let answer = raw(&running, head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    assert!(
-        answer.contains("x-amzn-errortype: ValidationException"),
-        "{answer}"
-    );
+    assert!(answer.contains("x-amzn-errortype: ValidationException"), "{answer}");
 
     let mut body = converse("hi").to_string();
     body.push_str(&" ".repeat(most - body.len()));
     let request = running.request(NOVA, "converse", body, &[]);
-    assert_eq!(
-        running.send(request).await.unwrap().status,
-        200,
-        "exactly the limit is fine"
-    );
+    assert_eq!(running.send(request).await.unwrap().status, 200, "exactly the limit is fine");
 }
 
 #[tokio::test]
@@ -90,10 +71,7 @@ async fn deep_and_wide_json_is_survived() {
         "{{\"messages\": [{{\"role\": \"user\", \"content\": [{{\"text\": \"hi\"}}]}}], \"x\": {}",
         "[".repeat(500_000)
     );
-    let answer = running
-        .send(running.request(NOVA, "converse", deep, &[]))
-        .await
-        .unwrap();
+    let answer = running.send(running.request(NOVA, "converse", deep, &[])).await.unwrap();
     assert_eq!(answer.error().1, "SerializationException");
 
     let schema = json!({"json": {"type": "object", "properties": (0..3_000)
@@ -102,10 +80,7 @@ async fn deep_and_wide_json_is_survived() {
     let mut wide = converse("call f");
     wide["toolConfig"] = json!({"tools": [{"toolSpec": {"name": "f", "inputSchema": schema}}]});
     let answer = running.call(SONNET, "converse", &wide).await;
-    assert_eq!(
-        (answer.status, &answer.json()["stopReason"]),
-        (200, &json!("tool_use"))
-    );
+    assert_eq!((answer.status, &answer.json()["stopReason"]), (200, &json!("tool_use")));
 }
 
 #[tokio::test]
@@ -119,10 +94,7 @@ async fn signatures_are_checked_by_the_server_too() {
     let request = include_bytes!("../fixtures/requests/converse_min.http");
     let answer = raw(&then, request).await;
     // Let in, and then asked what model that is supposed to be.
-    assert!(
-        answer.contains("The provided model identifier is invalid."),
-        "{answer}"
-    );
+    assert!(answer.contains("The provided model identifier is invalid."), "{answer}");
     let text = String::from_utf8_lossy(request).replace("\"hi\"", "\"ho\"");
     let answer = raw(&then, text.as_bytes()).await;
     assert!(answer.contains("InvalidSignatureException"), "{answer}");
@@ -133,9 +105,7 @@ async fn signatures_are_checked_by_the_server_too() {
 #[tokio::test]
 async fn http_2_is_spoken_too() {
     let running = Running::today().await;
-    let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new())
-        .http2_only(true)
-        .build_http();
+    let client: Client<_, Full<bytes::Bytes>> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let request = Request::builder()
         .method(Method::POST)
         .uri(format!("{}/model/{NOVA}/converse", running.base))
@@ -143,10 +113,7 @@ async fn http_2_is_spoken_too() {
         .body(Full::new(converse("hi").to_string().into()))
         .unwrap();
     let response = client.request(request).await.unwrap();
-    assert_eq!(
-        (response.status().as_u16(), response.version()),
-        (200, http::Version::HTTP_2)
-    );
+    assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
 }
 
 #[tokio::test]

@@ -39,8 +39,7 @@ fn gathered(answer: &Answer) -> Value {
                 input.clear();
             }
             "contentBlockDelta" => {
-                let index =
-                    usize::try_from(payload["contentBlockIndex"].as_u64().unwrap()).unwrap();
+                let index = usize::try_from(payload["contentBlockIndex"].as_u64().unwrap()).unwrap();
                 let delta = &payload["delta"];
                 if index == content.len() {
                     content.push(json!({}));
@@ -101,14 +100,8 @@ fn requests() -> Vec<Value> {
         ),
         with("hi", json!({"inferenceConfig": {"stopSequences": ["["]}})),
         with("call get_weather for Oslo", json!({"toolConfig": tools})),
-        with(
-            "call get_weather",
-            json!({"toolConfig": tools, "inferenceConfig": {"maxTokens": 20}}),
-        ),
-        with(
-            "why?",
-            json!({"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}}),
-        ),
+        with("call get_weather", json!({"toolConfig": tools, "inferenceConfig": {"maxTokens": 20}})),
+        with("why?", json!({"additionalModelRequestFields": {"thinking": {"type": "adaptive"}}})),
         with("a forbidden-topic", json!({"guardrailConfig": guardrail})),
         with(
             "fine",
@@ -124,10 +117,7 @@ async fn converse_streams_what_it_answers() {
     for request in requests() {
         let whole = running.call(SONNET, "converse", &request).await.json();
         let streamed = running.call(SONNET, "converse-stream", &request).await;
-        assert_eq!(
-            streamed.headers["content-type"],
-            "application/vnd.amazon.eventstream"
-        );
+        assert_eq!(streamed.headers["content-type"], "application/vnd.amazon.eventstream");
         assert_eq!(gathered(&streamed), whole, "{request}");
         let names = streamed.frame_names();
         assert_eq!(names.first().unwrap(), "messageStart");
@@ -146,22 +136,16 @@ fn content(events: &[Value]) -> Value {
             continue;
         }
         let index = usize::try_from(event["index"].as_u64().unwrap()).unwrap();
-        for (from, to) in [
-            ("text", "text"),
-            ("thinking", "thinking"),
-            ("signature", "signature"),
-            ("partial_json", "input"),
-        ] {
+        for (from, to) in
+            [("text", "text"), ("thinking", "thinking"), ("signature", "signature"), ("partial_json", "input")]
+        {
             if let Some(more) = event["delta"].get(from) {
                 let was = blocks[index][to].as_str().unwrap_or_default().to_owned();
                 blocks[index][to] = json!(was + more.as_str().unwrap());
             }
         }
     }
-    for block in blocks
-        .iter_mut()
-        .filter(|block| block["type"] == "tool_use")
-    {
+    for block in blocks.iter_mut().filter(|block| block["type"] == "tool_use") {
         block["input"] = serde_json::from_str(block["input"].as_str().unwrap()).unwrap();
     }
     json!(blocks)
@@ -188,66 +172,32 @@ async fn claude_streams_what_it_answers() {
         with(json!({"stop_sequences": ["Kairos"]})),
     ] {
         let whole = running.call(SONNET, "invoke", &body).await;
-        let stream = running
-            .call(SONNET, "invoke-with-response-stream", &body)
-            .await;
-        assert_eq!(
-            stream.headers["x-amzn-bedrock-content-type"],
-            "application/json"
-        );
+        let stream = running.call(SONNET, "invoke-with-response-stream", &body).await;
+        assert_eq!(stream.headers["x-amzn-bedrock-content-type"], "application/json");
         let (message, events) = (whole.json(), chunks(&stream));
-        let of =
-            |kind: &str| -> Vec<&Value> { events.iter().filter(|e| e["type"] == kind).collect() };
-        assert_eq!(
-            (&events[0]["type"], of("message_stop").len()),
-            (&json!("message_start"), 1)
-        );
+        let of = |kind: &str| -> Vec<&Value> { events.iter().filter(|e| e["type"] == kind).collect() };
+        assert_eq!((&events[0]["type"], of("message_stop").len()), (&json!("message_start"), 1));
         let delta = of("message_delta")[0];
-        assert_eq!(
-            delta["delta"]["stop_reason"], message["stop_reason"],
-            "{body}"
-        );
+        assert_eq!(delta["delta"]["stop_reason"], message["stop_reason"], "{body}");
         assert_eq!(delta["delta"]["stop_sequence"], message["stop_sequence"]);
-        assert_eq!(
-            delta["usage"]["output_tokens"],
-            message["usage"]["output_tokens"]
-        );
+        assert_eq!(delta["usage"]["output_tokens"], message["usage"]["output_tokens"]);
         assert_eq!(content(&events), message["content"], "{body}");
         let metrics = &events.last().unwrap()["amazon-bedrock-invocationMetrics"];
-        assert_eq!(
-            metrics["inputTokenCount"].to_string(),
-            whole.headers["x-amzn-bedrock-input-token-count"]
-        );
-        assert_eq!(
-            metrics["outputTokenCount"],
-            message["usage"]["output_tokens"]
-        );
+        assert_eq!(metrics["inputTokenCount"].to_string(), whole.headers["x-amzn-bedrock-input-token-count"]);
+        assert_eq!(metrics["outputTokenCount"], message["usage"]["output_tokens"]);
     }
 }
 
 #[tokio::test]
 async fn claude_and_converse_say_the_same() {
     let running = Running::today().await;
-    for text in [
-        "hi",
-        "Compare two dialects of one thing",
-        "\"quoted words\" here",
-    ] {
-        let converse = running
-            .call(SONNET, "converse", &converse(text))
-            .await
-            .json();
+    for text in ["hi", "Compare two dialects of one thing", "\"quoted words\" here"] {
+        let converse = running.call(SONNET, "converse", &converse(text)).await.json();
         let message = running.call(SONNET, "invoke", &claude(text)).await.json();
         assert_eq!(message["content"][0]["text"], text_of(&converse));
         assert_eq!(message["stop_reason"], converse["stopReason"]);
-        assert_eq!(
-            message["usage"]["input_tokens"],
-            converse["usage"]["inputTokens"]
-        );
-        assert_eq!(
-            message["usage"]["output_tokens"],
-            converse["usage"]["outputTokens"]
-        );
+        assert_eq!(message["usage"]["input_tokens"], converse["usage"]["inputTokens"]);
+        assert_eq!(message["usage"]["output_tokens"], converse["usage"]["outputTokens"]);
         assert_eq!(message["model"], "claude-sonnet-4-6");
     }
 }
@@ -263,24 +213,13 @@ async fn titan_streams_what_it_answers() {
     ] {
         let body = json!({"inputText": "hi there", "textGenerationConfig": settings});
         let whole = running.call(titan, "invoke", &body).await.json();
-        let stream = running
-            .call(titan, "invoke-with-response-stream", &body)
-            .await;
+        let stream = running.call(titan, "invoke-with-response-stream", &body).await;
         let events = chunks(&stream);
-        let text: String = events
-            .iter()
-            .map(|e| e["outputText"].as_str().unwrap())
-            .collect();
+        let text: String = events.iter().map(|e| e["outputText"].as_str().unwrap()).collect();
         let (result, last) = (&whole["results"][0], events.last().unwrap());
         assert_eq!(result["outputText"], text);
-        assert_eq!(
-            (&result["completionReason"], &last["completionReason"]),
-            (&json!(reason), &json!(reason))
-        );
-        assert_eq!(
-            events[0]["inputTextTokenCount"],
-            whole["inputTextTokenCount"]
-        );
+        assert_eq!((&result["completionReason"], &last["completionReason"]), (&json!(reason), &json!(reason)));
+        assert_eq!(events[0]["inputTextTokenCount"], whole["inputTextTokenCount"]);
         assert_eq!(last["totalOutputTextTokenCount"], result["tokenCount"]);
         let metrics = &last["amazon-bedrock-invocationMetrics"];
         assert_eq!(metrics["outputTokenCount"], result["tokenCount"]);
@@ -291,17 +230,9 @@ async fn titan_streams_what_it_answers() {
 async fn a_router_answers_for_the_model_it_chose() {
     let running = Running::today().await;
     let router = "arn:aws:bedrock:us-east-1:123456789012:default-prompt-router/amazon.nova:1";
-    for (text, model) in [
-        ("hi".to_owned(), "nova-lite"),
-        ("words ".repeat(50), "nova-pro"),
-    ] {
-        let answer = running
-            .call(router, "converse", &converse(&text))
-            .await
-            .json();
-        let chosen = answer["trace"]["promptRouter"]["invokedModelId"]
-            .as_str()
-            .unwrap();
+    for (text, model) in [("hi".to_owned(), "nova-lite"), ("words ".repeat(50), "nova-pro")] {
+        let answer = running.call(router, "converse", &converse(&text)).await.json();
+        let chosen = answer["trace"]["promptRouter"]["invokedModelId"].as_str().unwrap();
         assert!(chosen.contains(model), "{chosen}");
         let row = running.bill.rows(0, 10).pop().unwrap();
         assert!(row.base_model.contains(model) && row.route == "geo:us" && row.model == router);
@@ -312,36 +243,21 @@ async fn a_router_answers_for_the_model_it_chose() {
 async fn an_application_profile_stands_for_what_it_was_made_of() {
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
     let mut config = Config::new(TODAY);
-    config
-        .application_profiles
-        .insert(arn.into(), SONNET.into());
+    config.application_profiles.insert(arn.into(), SONNET.into());
     let running = Running::start(config).await;
     let encoded = arn.replace(':', "%3A").replace('/', "%2F");
     for id in [arn, &encoded] {
-        assert_eq!(
-            running.call(id, "converse", &converse("hi")).await.status,
-            200,
-            "{id}"
-        );
+        assert_eq!(running.call(id, "converse", &converse("hi")).await.status, 200, "{id}");
     }
     let rows = running.bill.rows(0, 10);
-    assert!(
-        rows.iter()
-            .all(|row| row.model == arn && row.route == "global")
-    );
+    assert!(rows.iter().all(|row| row.model == arn && row.route == "global"));
 }
 
 #[tokio::test]
 async fn paced_answers_say_how_long_they_took() {
     let mut config = Config::new(TODAY);
-    let speed = Speed {
-        first_token: Duration::from_millis(2),
-        tokens_per_second: 100_000,
-    };
-    config.pace = Pace::Paced {
-        default: speed,
-        models: [].into(),
-    };
+    let speed = Speed { first_token: Duration::from_millis(2), tokens_per_second: 100_000 };
+    config.pace = Pace::Paced { default: speed, models: [].into() };
     let running = Running::start(config).await;
     let whole = running.call(NOVA, "converse", &converse("hi")).await.json();
     let streamed = running.call(NOVA, "converse-stream", &converse("hi")).await;
