@@ -139,7 +139,7 @@ impl Metrics {
             let labels = vec![Label::new("plugin", plugin.clone()), Label::new("name", name)];
             match value {
                 kairos_sandbox::wasm::MetricValue::Counter(count) => {
-                    self.total("kairos_plugin_counter_total", labels, count)
+                    self.total("kairos_plugin_counter_total", labels, count);
                 }
                 kairos_sandbox::wasm::MetricValue::Gauge(gauge) => self.gauge("kairos_plugin_gauge", labels, gauge),
             }

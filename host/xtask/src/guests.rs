@@ -1,7 +1,7 @@
 //! Builds guests: Rust for `wasm32-unknown-unknown`, which imports nothing, then made components.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use wit_component::ComponentEncoder;
@@ -11,23 +11,42 @@ use crate::root;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Workspaces of guests.
+const WORKSPACES: [&str; 2] = ["plugins", "tests/guests"];
+
 /// Builds the plugins, and the guests of the tests, into `target/guests`.
 pub(crate) fn build() -> Result<(), Failed> {
     add_target()?;
     let into = root().join("target/guests");
     fs::create_dir_all(&into).map_err(|error| Failed(format!("{}: {error}", into.display())))?;
-    for workspace in ["plugins", "tests/guests"] {
-        let folder = root().join(workspace);
-        if !folder.join("Cargo.toml").exists() {
-            continue;
-        }
-        let built = root().join("target").join("wasm").join(workspace.replace('/', "-"));
-        let mut command = cargo();
-        command.args(["build", "--release", "--quiet", "--locked", "--target-dir"]).arg(&built).current_dir(&folder);
-        run(&mut command)?;
-        componentise(&built.join(TARGET).join("release"), &into)?;
+    for workspace in WORKSPACES {
+        run(guest_cargo(workspace).args(["build", "--release", "--quiet"]))?;
+        componentise(&target_folder(workspace).join(TARGET).join("release"), &into)?;
     }
     Ok(())
+}
+
+/// Checks the format of the guests, and lints them.
+pub(crate) fn lint() -> Result<(), Failed> {
+    for workspace in WORKSPACES {
+        run(guest_cargo(workspace).args(["fmt", "--all", "--check"]))?;
+        run(guest_cargo(workspace).args(["clippy", "--release", "--quiet", "--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
+
+/// Cargo, in a workspace of guests.
+fn guest_cargo(workspace: &str) -> Command {
+    let mut command = cargo();
+    command
+        .current_dir(root().join(workspace))
+        .env("CARGO_BUILD_TARGET", TARGET)
+        .env("CARGO_TARGET_DIR", target_folder(workspace));
+    command
+}
+
+fn target_folder(workspace: &str) -> PathBuf {
+    root().join("target").join("wasm").join(workspace.replace('/', "-"))
 }
 
 /// Makes a component of each module in a folder.

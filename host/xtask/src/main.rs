@@ -73,6 +73,7 @@ fn test(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
     let python = clients::environment()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
+    guests::lint()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     run(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;

@@ -17,39 +17,39 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The example key of AWS's documentation.
-pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(crate) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-pub fn read(path: &str) -> Vec<u8> {
+pub(crate) fn read(path: &str) -> Vec<u8> {
     std::fs::read(fixtures().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-pub fn json(path: &str) -> Value {
+pub(crate) fn json(path: &str) -> Value {
     serde_json::from_slice(&read(path)).unwrap()
 }
 
 /// Names of the fixtures of an operation.
-pub fn names(operation: &str) -> Vec<String> {
+pub(crate) fn names(operation: &str) -> Vec<String> {
     let index = json("index.json");
     let of = index.as_array().unwrap().iter().filter(|one| one["op"] == operation);
     of.map(|one| one["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Head and body of a raw message.
-pub fn split(raw: &[u8]) -> (String, Vec<u8>) {
+pub(crate) fn split(raw: &[u8]) -> (String, Vec<u8>) {
     let at = raw.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
     (String::from_utf8(raw[..at].to_vec()).unwrap(), raw[at + 4..].to_vec())
 }
 
-pub fn number(value: &Value) -> u64 {
+pub(crate) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
 /// Answers one connection with raw bytes; gives the request that came.
-pub async fn serve_once(listener: &TcpListener, answer: &[u8]) -> Vec<u8> {
+pub(crate) async fn serve_once(listener: &TcpListener, answer: &[u8]) -> Vec<u8> {
     let (mut socket, _) = listener.accept().await.unwrap();
     let request = read_request(&mut socket).await;
     socket.write_all(answer).await.unwrap();
@@ -57,7 +57,7 @@ pub async fn serve_once(listener: &TcpListener, answer: &[u8]) -> Vec<u8> {
     request
 }
 
-pub async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
     let mut request = Vec::new();
     loop {
         let mut buffer = [0; 4096];
@@ -74,19 +74,19 @@ pub async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-pub fn client(address: SocketAddr, timeouts: Timeouts) -> Client {
+pub(crate) fn client(address: SocketAddr, timeouts: Timeouts) -> Client {
     let endpoint = Endpoint { url: format!("http://{address}"), host: address.to_string() };
     let keys = SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
     Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, Pool::default())
         .unwrap()
 }
 
-pub fn call(operation: UpstreamOperation, model: &str, body: Vec<u8>) -> Call {
+pub(crate) fn call(operation: UpstreamOperation, model: &str, body: Vec<u8>) -> Call {
     Call { operation, invocation_id: model.into(), body: body.into(), headers: [].into(), attempt: "id-1".into() }
 }
 
 /// What our client makes of a fixture: the answer, and the request that it sent.
-pub async fn play(operation: UpstreamOperation, name: &str) -> (Result<Response, Failure>, Vec<u8>) {
+pub(crate) async fn play(operation: UpstreamOperation, name: &str) -> (Result<Response, Failure>, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = client(listener.local_addr().unwrap(), Timeouts::default());
     let (_, body) = split(&read(&format!("requests/{name}.http")));
@@ -95,7 +95,7 @@ pub async fn play(operation: UpstreamOperation, name: &str) -> (Result<Response,
     tokio::join!(client.call(call(operation, &model, body)), serve_once(&listener, &answer))
 }
 
-pub async fn frames_of(response: Response) -> (Vec<Frame>, Option<Failure>) {
+pub(crate) async fn frames_of(response: Response) -> (Vec<Frame>, Option<Failure>) {
     let Response::Stream(mut frames) = response else { panic!("not a stream") };
     let mut all = Vec::new();
     loop {
@@ -107,7 +107,7 @@ pub async fn frames_of(response: Response) -> (Vec<Frame>, Option<Failure>) {
     }
 }
 
-pub fn whole(response: Response) -> Whole {
+pub(crate) fn whole(response: Response) -> Whole {
     match response {
         Response::Whole(whole) => whole,
         Response::Stream(_) => panic!("a stream"),

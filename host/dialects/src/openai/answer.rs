@@ -98,7 +98,7 @@ pub fn completion(head: Head<'_>, answer: &Answer<'_>) -> Bytes {
         match block {
             AnswerBlock::Text(part) => text.get_or_insert_default().push_str(part),
             AnswerBlock::ToolUse { id, name, input } => {
-                tool_calls.push(ToolCall { id, kind: "function", function: Function { name, arguments: input.get() } })
+                tool_calls.push(ToolCall { id, kind: "function", function: Function { name, arguments: input.get() } });
             }
         }
     }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{
-    CacheDirective, Candidate, Complexity, Features, Needs, Offer, Plan, RequestInfo, Strengths,
-};
+use kairos_pipeline::policy::{CacheDirective, Candidate, Features, Needs, Offer, Plan, RequestInfo, Strengths};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 
 use super::column::Column;
@@ -70,19 +68,28 @@ pub(super) fn register(
     register_features(engine);
     register_models(engine);
     register_plan(engine);
-    if grants.has(Capability::Log) {
-        for (function, level) in [("log", 1), ("log_debug", 0), ("log_info", 1), ("log_warn", 2), ("log_error", 3)] {
+    let denied = |what: &str, capability| needs(grants, what, capability);
+    for (function, level) in [("log", 1), ("log_debug", 0), ("log_info", 1), ("log_warn", 2), ("log_error", 3)] {
+        if grants.has(Capability::Log) {
             let plugin = Arc::clone(name);
             engine.register_fn(function, move |text: &str| write_line(&plugin, level, text));
+        } else {
+            let denied = denied(function, Capability::Log);
+            engine.register_fn(function, move |_: &str| -> Fallible<()> { Err(denied.as_str().into()) });
         }
     }
     if grants.has(Capability::Metrics) {
         let counters = Arc::clone(metrics);
         engine.register_fn("metric_add", move |name: &str, value: i64| {
-            counters.add(name, u64::try_from(value).unwrap_or(0))
+            counters.add(name, u64::try_from(value).unwrap_or(0));
         });
         let gauges = Arc::clone(metrics);
         engine.register_fn("metric_set", move |name: &str, value: f64| gauges.set(name, value));
+    } else {
+        for function in ["metric_add", "metric_set"] {
+            let denied = denied(function, Capability::Metrics);
+            engine.register_fn(function, move |_: &str, _: Dynamic| -> Fallible<()> { Err(denied.as_str().into()) });
+        }
     }
     if grants.has(Capability::Kv) {
         let kv = Arc::clone(kv);
@@ -90,7 +97,15 @@ pub(super) fn register(
             Some(bytes) => Dynamic::from(String::from_utf8_lossy(bytes).into_owned()),
             None => Dynamic::UNIT,
         });
+    } else {
+        let denied = denied("kv_get", Capability::Kv);
+        engine.register_fn("kv_get", move |_: &str| -> Fallible<Dynamic> { Err(denied.as_str().into()) });
     }
+}
+
+/// What a script is told that uses what is not granted.
+fn needs(grants: &Grants, what: &str, capability: Capability) -> String {
+    format!("{what} needs the capability `{capability}`, which is not granted; {}", grants.hint(capability))
 }
 
 /// Bytes of a line that a script logs.
@@ -130,10 +145,8 @@ fn register_ctx(engine: &mut Engine, grants: &Grants) {
             .register_get("system", |ctx: &mut Ctx| ctx.request.system.clone());
     } else {
         for name in ["prompt", "system"] {
-            let hint = grants.hint(Capability::Content);
-            engine.register_get(name, move |_: &mut Ctx| -> Fallible<Dynamic> {
-                Err(format!("ctx.{name} needs the capability `content`, which is not granted; {hint}").into())
-            });
+            let denied = needs(grants, &format!("ctx.{name}"), Capability::Content);
+            engine.register_get(name, move |_: &mut Ctx| -> Fallible<Dynamic> { Err(denied.as_str().into()) });
         }
     }
 }
@@ -162,7 +175,6 @@ fn register_features(engine: &mut Engine) {
         .register_fn("needs", |f: &mut F, name: &str| -> Fallible<bool> {
             Ok(f.0.needs.contains(Needs(bit(&Needs::NAMES, "capability", name)?)))
         });
-    debug_assert_eq!(Complexity::ALL.len(), 3);
 }
 
 /// The bit of a name, or an error that lists the names.

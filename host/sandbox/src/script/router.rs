@@ -280,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_granted_says_how_to_grant_it() {
+        let mut engine = engine::bounded(&Limits::default(), |_| false);
+        let (metrics, kv) = (Arc::default(), Arc::default());
+        api::register(&mut engine, &Grants::of([]), &metrics, &kv, &"x".into());
+        let calls = [("log", "log(\"x\")"), ("metrics", "metric_add(\"x\", 1)"), ("kv", "kv_get(\"x\")")];
+        for (capability, script) in calls {
+            let error = engine.eval::<Dynamic>(script).unwrap_err().to_string();
+            assert!(error.contains(&format!("set `grants = [\"{capability}\"]`")), "{error}");
+        }
+    }
+
+    #[test]
     fn the_deepest_script_fits_the_stack() {
         let engine = engine::bounded(&Limits::default(), |_| false);
         let nested = |depth: usize| format!("{}1{}", "(".repeat(depth), ")".repeat(depth));
