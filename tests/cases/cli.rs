@@ -181,6 +181,8 @@ fn demo() -> (Server, Vec<String>) {
             lines.push(line.to_owned());
         }
     }
+    // What was said of the first policy is behind us.
+    server.wait_for_log("the gateway starts");
     (server, lines)
 }
 

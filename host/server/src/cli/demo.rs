@@ -68,8 +68,10 @@ impl Demo {
             endpoint: Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() },
             credentials: CredentialSource::fixed(Authority::Keys(key)),
         };
+        let endpoint = side.endpoint.url.clone();
         let app = assemble::assemble(config, side)?;
         let _watching = serve::watch(&app)?;
+        serve::log_start(&app, REGION, &endpoint);
         let listening = serve::bind(&app).await?;
         let address = listening.address();
         let (stop_simulator, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -36,8 +36,7 @@ impl Serve {
         let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
         let app = assemble::assemble(config, side)?;
         let _watching = watch(&app)?;
-        tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
-        tracing::warn!("what is spent is kept in memory: it is lost when the gateway stops");
+        log_start(&app, &region, &endpoint);
         let listening = bind(&app).await?;
         let address = listening.address();
         serve(app, listening, || say_listening(address), told_to_stop()).await;
@@ -50,6 +49,11 @@ pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
     let Some(folder) = &app.config.policies.folder else { return Ok(None) };
     let watching = app.policies.watch(folder).map_err(|error| Failed::usage(error.to_string()))?;
     Ok(Some(watching))
+}
+
+pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
+    tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
+    tracing::warn!("what is spent is kept in memory: it is lost when the gateway stops");
 }
 
 /// Takes the address of the configuration.
