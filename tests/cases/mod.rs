@@ -9,4 +9,5 @@ mod hostile;
 mod keys;
 mod money;
 mod routing;
+mod scripted;
 mod streams;

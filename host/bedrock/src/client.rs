@@ -1,5 +1,9 @@
 //! Calls Bedrock Runtime: builds the request, signs it, sends it once, reads the answer.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -26,6 +30,8 @@ use crate::sigv4::{Moment, Signer, encode_segment};
 pub const MOST_ANSWER_BYTES: usize = 25_000_000;
 /// The largest error answer that is read.
 const MOST_ERROR_BYTES: usize = 1_000_000;
+/// How long an error's body is waited for: its status and headers say enough to go on.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +73,14 @@ pub struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { idle_connections: 64, keep_alive: Duration::from_secs(300) }
+        // AWS's load balancers close after 60 s: we close first, rather than send into that.
+        Self { idle_connections: 64, keep_alive: Duration::from_secs(55) }
     }
 }
 
 /// Calls one endpoint of Bedrock Runtime.
 pub struct Client {
-    http: HttpClient<Connector, Full<Bytes>>,
+    http: HttpClient<Connector, MarkedBody>,
     endpoint: Endpoint,
     credentials: CredentialSource,
     signer: Signer,
@@ -111,8 +118,9 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(pool.keep_alive)
             .pool_max_idle_per_host(pool.idle_connections)
-            // Repeating is the pipeline's business, and the ledger's.
-            .retry_canceled_requests(false)
+            // Only of what was never written, because a kept connection turned out to be closed. All
+            // other repeating is the pipeline's business, and the ledger's.
+            .retry_canceled_requests(true)
             .set_host(false)
             .build(connector);
         let user_agent = HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION")));
@@ -130,9 +138,15 @@ impl Client {
         &self.endpoint
     }
 
-    async fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, Failure> {
-        let authority =
-            self.credentials.authority().await.map_err(|error| Failure::new(Kind::UpstreamAuth, error.to_string()))?;
+    async fn request(&self, call: &Call, sent: &Sent) -> Result<Request<MarkedBody>, Failure> {
+        let limit = self.timeouts.connect;
+        let authority = match tokio::time::timeout(limit, self.credentials.authority()).await {
+            Ok(found) => found.map_err(|error| Failure::new(Kind::UpstreamAuth, error.to_string()))?,
+            Err(_) => {
+                let message = format!("credentials were not found within {limit:?}; what gives them is slow or hangs");
+                return Err(Failure::new(Kind::UpstreamAuth, message));
+            }
+        };
         let path = format!("/model/{}/{}", encode_segment(&call.invocation_id), call.operation.path());
         let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
         let content_type = content_type.map_or("application/json", |(_, value)| value);
@@ -174,30 +188,29 @@ impl Client {
             })
         });
         let mut request = Request::post(format!("{}{path}", self.endpoint.url))
-            .body(Full::new(call.body.clone()))
+            .body(MarkedBody { body: Full::new(call.body.clone()), sent: sent.clone() })
             .map_err(|error| Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}")))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
     async fn send(&self, call: Call) -> Result<Response, Failure> {
-        let request = self.request(&call).await?;
+        let sent = Sent::default();
+        let request = self.request(&call, &sent).await?;
         let started = Instant::now();
         let streams = call.operation.streams();
         let limit = if streams { self.timeouts.first_event } else { self.timeouts.answer };
-        let sent = timeout_at(started + limit, self.http.request(request)).await;
-        let response = match sent {
+        let answer = timeout_at(started + limit, self.http.request(request)).await;
+        let response = match answer {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(not_answered(&error)),
+            Ok(Err(error)) => return Err(sent.judge(not_answered(&error))),
             Err(_) => {
-                return Err(
-                    Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}")).maybe_billed()
-                );
+                return Err(sent.judge(Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}"))));
             }
         };
         let request_id = header(response.headers(), "x-amzn-requestid");
         if !response.status().is_success() {
-            let failure = self.error_answer(response, request_id, started).await;
+            let failure = error_answer(response, request_id).await;
             if failure.kind == Kind::UpstreamAuth {
                 self.credentials.refused();
             }
@@ -223,29 +236,68 @@ impl Client {
             Err(_) => failure(Kind::Timeout, format!("Bedrock's answer was not over within {limit:?}")),
         }
     }
+}
 
-    async fn error_answer(&self, response: HttpResponse<Incoming>, request_id: String, started: Instant) -> Failure {
-        let (parts, body) = response.into_parts();
-        let status = parts.status.as_u16();
-        let limit = started + self.timeouts.answer;
-        let body = match timeout_at(limit, Limited::new(body, MOST_ERROR_BYTES).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) | Err(_) => Bytes::new(),
-        };
-        let error_type = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
-        let said = error::parse(error_type, &body);
-        let (kind, unbilled) = from_bedrock(&said.code, status);
-        let code = if said.code.is_empty() { status.to_string() } else { said.code.clone() };
-        let message = match said.message.as_str() {
-            "" => format!("Bedrock answered {code}, without a message"),
-            text => format!("Bedrock answered {code}: {text}"),
-        };
-        Failure {
-            unbilled,
-            retry_after: retry_after(&parts.headers),
-            upstream: Some(Box::new(UpstreamAnswer { status, code: said.code, request_id, body })),
-            ..Failure::new(kind, message)
-        }
+async fn error_answer(response: HttpResponse<Incoming>, request_id: String) -> Failure {
+    let (parts, body) = response.into_parts();
+    let status = parts.status.as_u16();
+    let body = match tokio::time::timeout(ERROR_BODY_PATIENCE, Limited::new(body, MOST_ERROR_BYTES).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) | Err(_) => Bytes::new(),
+    };
+    let error_type = parts.headers.get("x-amzn-errortype").and_then(|value| value.to_str().ok());
+    let said = error::parse(error_type, &body);
+    let (kind, unbilled) = from_bedrock(&said.code, status);
+    let code = if said.code.is_empty() { status.to_string() } else { said.code.clone() };
+    let message = match said.message.as_str() {
+        "" => format!("Bedrock answered {code}, without a message"),
+        text => format!("Bedrock answered {code}: {text}"),
+    };
+    Failure {
+        unbilled,
+        retry_after: retry_after(&parts.headers),
+        upstream: Some(Box::new(UpstreamAnswer { status, code: said.code, request_id, body })),
+        ..Failure::new(kind, message)
+    }
+}
+
+/// Whether anything of a request was written. Hyper asks for the body after it has put the head into
+/// its buffer, and before it writes the buffer out: a body that was not asked for has not left.
+#[derive(Clone, Debug, Default)]
+struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    /// What never left is known to cost nothing.
+    fn judge(&self, failure: Failure) -> Failure {
+        if self.0.load(Ordering::Relaxed) { failure.maybe_billed() } else { failure }
+    }
+}
+
+/// A body that says when it is asked for.
+struct MarkedBody {
+    body: Full<Bytes>,
+    sent: Sent,
+}
+
+impl http_body::Body for MarkedBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        self.sent.0.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    /// Never before it was asked for: an empty body would otherwise leave unnoticed.
+    fn is_end_stream(&self) -> bool {
+        self.sent.0.load(Ordering::Relaxed) && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -268,7 +320,7 @@ fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
     known.collect()
 }
 
-/// A call without an answer. What never left is known to cost nothing.
+/// A call without an answer.
 fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
     use std::error::Error as _;
     let mut text = error.to_string();
@@ -280,7 +332,7 @@ fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
     if error.is_connect() {
         return Failure::new(Kind::Network, format!("no connection to Bedrock: {text}"));
     }
-    Failure::new(Kind::Network, format!("the connection to Bedrock broke before an answer: {text}")).maybe_billed()
+    Failure::new(Kind::Network, format!("the connection to Bedrock broke before an answer: {text}"))
 }
 
 impl Upstream for Client {

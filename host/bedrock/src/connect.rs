@@ -72,7 +72,7 @@ pub fn connector(timeout: Duration, ca_bundle: Option<&Path>) -> Result<Connecto
 }
 
 /// Connects directly, or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
-/// `NO_PROXY` name for the target.
+/// `NO_PROXY` name for the target. This machine is always reached directly.
 #[derive(Clone)]
 pub struct ProxyOrDirect {
     http: HttpConnector,
@@ -91,7 +91,8 @@ impl Service<Uri> for ProxyOrDirect {
     }
 
     fn call(&mut self, target: Uri) -> Connecting {
-        let Some(proxy) = self.proxies.intercept(&target) else {
+        let proxy = if is_loopback(&target) { None } else { self.proxies.intercept(&target) };
+        let Some(proxy) = proxy else {
             let connecting = self.http.call(target);
             return Box::pin(async move { connecting.await.map_err(Into::into) });
         };
@@ -101,6 +102,12 @@ impl Service<Uri> for ProxyOrDirect {
         }
         Box::pin(async move { tunnel.call(target).await.map_err(Into::into) })
     }
+}
+
+/// Whether a target is this machine, which no proxy reaches.
+fn is_loopback(target: &Uri) -> bool {
+    let host = target.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Bounds the time that a connection takes, TLS included.

@@ -103,6 +103,8 @@ pub struct Served {
     pub usage: Option<Usage>,
     /// The service tier that was used, where the answer says.
     pub tier: Option<ServiceTier>,
+    /// Why the price of how it was served is not known, where it is not.
+    pub unpriced: Option<&'static str>,
     /// The model that a prompt router chose: the one that is billed.
     pub invoked_model: Option<String>,
 }

@@ -102,6 +102,8 @@ pub struct Outline {
     /// Whether the body's length bounds the input tokens. It does not where content is media or is
     /// referred to: an image of 200 bytes can be 1,600 tokens.
     pub unbounded_input: bool,
+    /// Whether beta switches may widen the model's context beyond what the catalogue says.
+    pub wide_context: bool,
     /// Whether `max_output_tokens` bounds the output. It does not where the body may raise it in a
     /// field that is not read.
     pub unbounded_output: bool,
@@ -123,6 +125,7 @@ impl Default for Outline {
             max_output_tokens: None,
             needs: Needs::default(),
             unbounded_input: false,
+            wide_context: false,
             unbounded_output: false,
             completions: 1,
             optimized_latency: false,

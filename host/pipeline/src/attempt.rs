@@ -18,6 +18,7 @@ use crate::policy::Task;
 use crate::price::{Limits, worst_case};
 use crate::record::AttemptRecord;
 use crate::reply::{Outgoing, Reply};
+use crate::request::Dialect;
 use crate::settle;
 use crate::stream;
 use crate::upstream::{Call, Response, UpstreamOperation, Whole};
@@ -57,7 +58,7 @@ pub(crate) async fn attempt(
         attempt: reserved.key().to_string(),
     };
     reserved.mark_sent();
-    let signs = stream::SignsOfLife::new(gateway, request);
+    let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
         Ok(Response::Whole(whole)) => Ok(finish_whole(gateway, exchange, request, &attempt, reserved, whole)?),
         Ok(Response::Stream(frames)) => {
@@ -114,18 +115,22 @@ fn finish_whole(
         |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
-        let tier = tier_header(&whole.headers);
-        let ending = settle(&Served { usage, tier, invoked_model: None });
+        let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
         attempt.succeeded(gateway, exchange, reserved, ending);
         return Ok(Answered::Whole(encode::native(whole)));
     }
     let answer = match bedrock::parse_answer(&whole.body) {
         Ok(answer) => answer,
         Err(invalid) => {
-            // It was answered, so it is billed, whatever it says.
+            // It was answered, so it is billed, whatever it says. A native caller may well read it.
+            let ending = settle(&bedrock::parse_served(&whole.body).unwrap_or_default());
+            if request.operation.dialect() == Dialect::Bedrock {
+                attempt.succeeded(gateway, exchange, reserved, ending);
+                return Ok(Answered::Whole(encode::native(whole)));
+            }
             let failure = Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"));
             let failure = failure.maybe_billed();
-            attempt.failed(gateway, exchange, reserved, &failure);
+            attempt.failed_with(gateway, exchange, reserved, &failure, ending);
             return Err(failure);
         }
     };
@@ -133,14 +138,15 @@ fn finish_whole(
     reserved.observe(ending.clone());
     attempt.succeeded(gateway, exchange, reserved, ending);
     Ok(Answered::Whole(match request.operation.dialect() {
-        crate::request::Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
-        crate::request::Dialect::Bedrock => encode::native(whole),
+        Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
+        Dialect::Bedrock => encode::native(whole),
     }))
 }
 
-fn tier_header(headers: &[(&'static str, String)]) -> Option<kairos_dialects::outline::ServiceTier> {
-    let value = headers.iter().find(|(name, _)| *name == "x-amzn-bedrock-service-tier").map(|(_, value)| value)?;
-    kairos_dialects::outline::ServiceTier::from_bedrock(value)
+/// What InvokeModel's headers say of how a call was served.
+fn served_headers(headers: &[(&'static str, String)]) -> Served {
+    let named = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str());
+    bedrock::served(named("x-amzn-bedrock-service-tier"), named("x-amzn-bedrock-performanceconfig-latency"))
 }
 
 impl Attempt<'_> {

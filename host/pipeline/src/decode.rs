@@ -1,5 +1,6 @@
 //! Step 2: one form for every dialect.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::route::Decision;
 use crate::upstream::UpstreamOperation;
 
 /// A request, understood.
+#[derive(Clone)]
 pub(crate) struct Decoded {
     /// What was asked for.
     pub(crate) operation: Operation,
@@ -35,7 +37,19 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
 }
 
+/// Bytes of a model's name: as many as Bedrock takes.
+const MOST_NAME_BYTES: usize = 2_048;
+
 pub(crate) fn decode(incoming: Incoming) -> Result<Decoded, Failure> {
+    let decoded = by_dialect(incoming)?;
+    if decoded.asked_model.len() > MOST_NAME_BYTES {
+        let message = format!("a model's name has at most {MOST_NAME_BYTES} bytes");
+        return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
+    }
+    Ok(decoded)
+}
+
+fn by_dialect(incoming: Incoming) -> Result<Decoded, Failure> {
     let hints = Hints::parse(&incoming.hints)?;
     let operation = incoming.operation;
     if operation == Operation::ChatCompletions {
@@ -102,17 +116,24 @@ fn read_invoke_headers(headers: &[(&'static str, String)], outline: &mut Outline
     Ok(())
 }
 
-/// Lowers the output limit where the plan says so.
-pub(crate) fn apply_limit(request: &mut Decoded, decision: &Decision, exchange: &mut Exchange) -> Result<(), Failure> {
-    let Some(limit) = decision.max_output_tokens else { return Ok(()) };
-    if request.outline.max_output_tokens.is_some_and(|asked| asked <= limit) {
-        return Ok(());
-    }
+/// The request as a model is asked that gives at most `model_limit` tokens: with its output limit
+/// lowered where the plan says so.
+pub(crate) fn limited<'a>(
+    request: &'a Decoded,
+    decision: &Decision,
+    model_limit: u32,
+    exchange: &mut Exchange,
+) -> Result<Cow<'a, Decoded>, Failure> {
+    let asked = request.outline.max_output_tokens.unwrap_or(model_limit);
+    let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else {
+        return Ok(Cow::Borrowed(request));
+    };
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
-        exchange.record.warnings.push("the policy's output limit is not applied to InvokeModel bodies".to_owned());
-        return Ok(());
+        exchange.warn("the policy's output limit is not applied to InvokeModel bodies");
+        return Ok(Cow::Borrowed(request));
     }
+    let mut request = request.clone();
     request.body = bedrock::lower_output_limit(&request.body, limit)?;
     request.outline.max_output_tokens = Some(limit);
-    Ok(())
+    Ok(Cow::Owned(request))
 }

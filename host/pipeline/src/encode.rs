@@ -14,6 +14,9 @@ use crate::upstream::Whole;
 
 const JSON: &str = "application/json";
 
+/// Bytes of warnings in a head: clients bound heads, and the record has them all.
+const MOST_WARNING_BYTES: usize = 1_024;
+
 /// What every head says.
 pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     let id = &exchange.record.request_id;
@@ -28,7 +31,9 @@ pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
         headers.push(("x-kairos-policy", decision.policy.clone()));
     }
     if !exchange.record.warnings.is_empty() {
-        headers.push(("x-kairos-warnings", exchange.record.warnings.join("; ")));
+        let mut warnings = exchange.record.warnings.join("; ");
+        warnings.truncate(warnings.floor_char_boundary(MOST_WARNING_BYTES));
+        headers.push(("x-kairos-warnings", warnings));
     }
     headers
 }
@@ -81,6 +86,12 @@ pub(crate) fn closing_comment(exchange: &Exchange) -> String {
         if record.cost_estimated { " cost=estimated" } else { "" },
         record.attempts.len(),
     )
+}
+
+/// The same, of a stream that ends for the caller before its cost is known.
+pub(crate) fn pending_comment(exchange: &Exchange, model: &str) -> String {
+    let id = &exchange.record.request_id;
+    format!("kairos request_id={id} model={model} cost=pending, see /v1/requests/{id}")
 }
 
 /// Answers a request that failed, by an error answer, or within the stream that has begun.

@@ -25,7 +25,8 @@ pub struct Exchange {
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
     pub record: Record,
-    started: Instant,
+    /// When it came in.
+    pub started: Instant,
     finished: bool,
 }
 
@@ -73,6 +74,18 @@ impl Exchange {
         self.record.asked_model.clone_from(&request.asked_model);
         self.record.warnings.extend(request.warnings.iter().cloned());
         self.tags = request.hints.tags.clone().into();
+    }
+
+    /// The most output tokens of a target's model.
+    pub(crate) fn output_limit(&self, target: usize) -> u32 {
+        self.catalogue.models[self.catalogue.targets[target].model].max_output_tokens
+    }
+
+    /// Tells the caller of something, once.
+    pub(crate) fn warn(&mut self, what: &str) {
+        if !self.record.warnings.iter().any(|known| known == what) {
+            self.record.warnings.push(what.to_owned());
+        }
     }
 
     pub(crate) fn decided(&mut self, decision: DecisionRecord) {

@@ -42,7 +42,8 @@ use crate::request::Incoming;
 /// Serves one request, whatever its dialect: the only way there is.
 ///
 /// Runs in a task of its own until the money is accounted for, however soon the caller leaves.
-pub async fn handle(gateway: Arc<Gateway>, incoming: Incoming, mut reply: Reply) {
+pub async fn handle(gateway: Arc<Gateway>, mut incoming: Incoming, mut reply: Reply) {
+    let _held = incoming.held.take();
     let mut exchange = Exchange::begin(&gateway, &incoming);
     match answer(&gateway, &mut exchange, incoming, &mut reply).await {
         // A stream has been delivered, and its record is kept, when it ends.
@@ -67,20 +68,20 @@ async fn answer(
     // 1. Identify: whose key is it?
     exchange.caller(gateway.keys.identify(&incoming.presented, &incoming.body)?);
     // 2. Decode: one form for every dialect.
-    let mut request = decode::decode(incoming)?;
+    let request = decode::decode(incoming)?;
     exchange.decoded(&request);
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
     let decision = route::route(gateway, exchange, &offers)?;
-    decode::apply_limit(&mut request, &decision, exchange)?;
 
     // 5. Per attempt: reserve → upstream → settle, or heal by the next candidate.
     let mut last = None;
-    for target in decision.order {
+    for &target in &decision.order {
         if reply.is_gone() {
             return Err(Failure::new(Kind::ClientLeft, "the caller left"));
         }
+        let request = decode::limited(&request, &decision, exchange.output_limit(target), exchange)?;
         match attempt::attempt(gateway, exchange, &request, target, reply).await {
             Ok(answered) => return Ok(answered),
             Err(failure) if heal::tries_next(&failure) => last = Some(failure),

@@ -162,6 +162,9 @@ const BYTES_PER_TOKEN: u64 = 256;
 /// Tokens that a family wraps around a conversation, per message and in all, at most.
 const OVERHEAD_TOKENS: u64 = 1_024;
 
+/// Tokens of the widest context that a beta switch opens (`context-1m-2025-08-07`).
+const WIDEST_CONTEXT: u32 = 1_000_000;
+
 /// Limits of the model that a worst case is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -187,7 +190,8 @@ pub fn worst_case(
         return Err(PriceError::OptimizedLatency);
     }
     let bound = (body_bytes as u64).saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
-    let most = u64::from(limits.input);
+    let most = if outline.wide_context { WIDEST_CONTEXT.max(limits.input) } else { limits.input };
+    let most = u64::from(most);
     let input = if outline.unbounded_input { most } else { most.min(bound) };
     let asked = if outline.unbounded_output { None } else { outline.max_output_tokens };
     let output = u64::from(asked.unwrap_or(limits.output)).saturating_mul(u64::from(outline.completions));

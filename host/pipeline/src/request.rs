@@ -136,6 +136,8 @@ pub struct Incoming {
     pub client_request_id: Option<String>,
     /// The body.
     pub body: Bytes,
+    /// What is held until the request is over, its caller gone or not: the body's place among all.
+    pub held: Option<Box<dyn Send + Sync>>,
 }
 
 /// Who calls, once that is known.

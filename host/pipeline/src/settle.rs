@@ -21,6 +21,9 @@ pub(crate) fn answered(
 ) -> Ending {
     let unknown = |why| Ending::Estimated { low: Picodollars::ZERO, high: worst, usage: served.usage, why };
     let Some(usage) = served.usage else { return unknown("the answer states no usage") };
+    if let Some(why) = served.unpriced {
+        return unknown(why);
+    }
     let target = match served.invoked_model.as_deref() {
         None => target,
         Some(invoked) => match catalogue.answering(last_part(invoked)) {

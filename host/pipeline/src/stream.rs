@@ -50,12 +50,13 @@ pub(crate) async fn deliver(
     };
     let mut delivery = Delivery {
         reader: Reader::new(request.upstream),
-        signs: SignsOfLife::new(gateway, request),
+        signs: SignsOfLife::new(gateway, request, exchange, reply),
         patience: gateway.settings.metadata_patience,
         writer,
         frames,
         out: Vec::new(),
         begun: false,
+        parted: None,
         model: Arc::clone(&attempt.target.invocation_id),
     };
     match delivery.run(exchange, reply).await {
@@ -65,7 +66,15 @@ pub(crate) async fn deliver(
     let catalogue = Arc::clone(&exchange.catalogue);
     let served = delivery.reader.served();
     let ending = settle::answered(&catalogue, attempt.target, &request.outline, &served, attempt.worst);
-    attempt.succeeded(gateway, exchange, reserved, ending);
+    if let Some(Err(failure)) = &delivery.parted {
+        attempt.failed_with(gateway, exchange, reserved, failure, ending);
+    } else {
+        attempt.succeeded(gateway, exchange, reserved, ending);
+    }
+    if let Some(told) = &delivery.parted {
+        exchange.finish(gateway, told.as_ref().map_or_else(|failure| failure.kind.name(), |()| "ok"), Some(200));
+        return Ok(());
+    }
     let status = if reply.is_gone() { "client_left" } else { "ok" };
     exchange.finish(gateway, status, Some(200));
     if let Writer::OpenAi(writer) = &mut delivery.writer {
@@ -86,8 +95,13 @@ struct Delivery {
     /// What is written and not sent yet. Before the first content: all that came.
     out: Vec<u8>,
     begun: bool,
+    /// What the caller was told as the end, where that is behind us and only the usage is to come.
+    parted: Option<Result<(), Failure>>,
     model: Arc<str>,
 }
+
+/// What is kept of a stream before its first content. More comes from no model.
+const MOST_BEFORE_CONTENT: usize = 1_000_000;
 
 /// What comes next.
 enum Next {
@@ -110,11 +124,19 @@ impl Delivery {
             match self.next(metadata_by.as_mut()).await {
                 Next::Frame(frame) => {
                     self.signs.heard();
-                    let seen = self.take(&frame)?;
+                    let seen = match self.take(&frame) {
+                        Ok(seen) => seen,
+                        // What went out cannot be taken back; what it costs is still to be known.
+                        Err(failure) if self.begun => {
+                            self.part(Err(failure), exchange, reply).await;
+                            continue;
+                        }
+                        Err(failure) => return Err(failure),
+                    };
                     if seen.content || self.reader.stopped {
                         self.begin(exchange, reply);
                     }
-                    if self.reader.stopped && metadata_by.is_none() {
+                    if self.reader.stopped && metadata_by.is_none() && self.parted.is_none() {
                         metadata_by = Some(Box::pin(sleep_until(Instant::now() + self.patience)));
                     }
                     if self.reader.is_complete() {
@@ -123,7 +145,11 @@ impl Delivery {
                 }
                 Next::Pause => self.flush(reply).await,
                 Next::Idle => self.signs.give(exchange, reply).await,
-                Next::NoMetadata => return Ok(()),
+                // The answer is whole: who asked need not wait for what it costs.
+                Next::NoMetadata => {
+                    metadata_by = None;
+                    self.part(Ok(()), exchange, reply).await;
+                }
                 Next::End if self.reader.stopped => return Ok(()),
                 Next::End => {
                     let message = "Bedrock's stream ended before the answer did";
@@ -160,16 +186,48 @@ impl Delivery {
             Failure::new(Kind::BrokenStream, format!("an event of Bedrock's stream made no sense: {invalid}"))
                 .maybe_billed()
         };
-        let seen = self.reader.read(frame).map_err(broken)?;
-        match &mut self.writer {
-            Writer::Native => self.out.extend_from_slice(&frame.raw),
-            Writer::OpenAi(writer) if frame.name() != "metadata" => {
-                let event = parse_event(frame.name(), &frame.payload).map_err(broken)?;
-                writer.event(&event, &mut self.out);
+        let seen = self.reader.read(frame);
+        if self.parted.is_some() {
+            return Ok(seen.unwrap_or(Seen { content: true }));
+        }
+        let seen = match &mut self.writer {
+            Writer::Native => {
+                self.out.extend_from_slice(&frame.raw);
+                // What is not understood here may well be by the caller.
+                seen.unwrap_or(Seen { content: true })
             }
-            Writer::OpenAi(_) => {}
+            Writer::OpenAi(writer) => {
+                let seen = seen.map_err(broken)?;
+                if frame.name() != "metadata" {
+                    let event = parse_event(frame.name(), &frame.payload).map_err(broken)?;
+                    writer.event(&event, &mut self.out);
+                }
+                seen
+            }
+        };
+        if !self.begun && self.out.len() > MOST_BEFORE_CONTENT {
+            let message = format!("Bedrock's stream had no content within {MOST_BEFORE_CONTENT} bytes");
+            return Err(Failure::new(Kind::BrokenStream, message).maybe_billed());
         }
         Ok(seen)
+    }
+
+    /// Ends the caller's stream before the usage is known.
+    async fn part(&mut self, told: Result<(), Failure>, exchange: &Exchange, reply: &mut Reply) {
+        match &told {
+            Ok(()) => {
+                if let Writer::OpenAi(writer) = &mut self.writer {
+                    writer.finish(None, &encode::pending_comment(exchange, &self.model), &mut self.out);
+                }
+                self.flush(reply).await;
+                reply.end().await;
+            }
+            Err(failure) => {
+                self.flush(reply).await;
+                encode::fail_stream(exchange, failure, reply).await;
+            }
+        }
+        self.parted = Some(told);
     }
 
     /// The answer has begun: from here on it is this one.
@@ -217,6 +275,13 @@ impl Delivery {
             },
             None => settle::failed(&failure, attempt.worst),
         };
+        if let Some(told) = self.parted {
+            let status = told.as_ref().map_or_else(|failure| failure.kind.name(), |()| "ok");
+            attempt.failed_with(gateway, exchange, reserved, &failure, ending);
+            exchange.record.model = Some(Arc::clone(&attempt.target.invocation_id));
+            exchange.finish(gateway, status, Some(200));
+            return Ok(());
+        }
         attempt.failed_with(gateway, exchange, reserved, &failure, ending);
         if !self.begun {
             return Err(failure);
@@ -276,9 +341,11 @@ impl Reader {
                     Ok(Seen { content: false })
                 }
                 "metadata" => {
-                    if let Event::Metadata(said) = parse_event("metadata", &frame.payload)? {
-                        *served = Some(said);
-                    }
+                    // One that cannot be read says nothing of usage; the answer is whole all the same.
+                    *served = Some(match parse_event("metadata", &frame.payload) {
+                        Ok(Event::Metadata(said)) => said,
+                        _ => Served::default(),
+                    });
                     Ok(Seen { content: false })
                 }
                 _ => Ok(Seen { content: false }),
@@ -332,9 +399,11 @@ pub(crate) struct SignsOfLife {
 }
 
 impl SignsOfLife {
-    pub(crate) fn new(gateway: &Gateway, request: &Decoded) -> Self {
+    /// Until a caller has heard anything, the time counts from the request, whatever was tried since.
+    pub(crate) fn new(gateway: &Gateway, request: &Decoded, exchange: &Exchange, reply: &Reply) -> Self {
         let every = gateway.settings.keep_alive;
-        Self { every, due: None, last: Instant::now(), streams: request.streams }
+        let last = if reply.has_begun() { Instant::now() } else { exchange.started };
+        Self { every, due: None, last, streams: request.streams }
     }
 
     /// Something came.

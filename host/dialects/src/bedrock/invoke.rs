@@ -30,6 +30,7 @@ pub fn outline(bytes: &[u8], streaming: bool) -> Result<Outline, Invalid> {
         max_output_tokens: output_limit(&value)?,
         completions: completions(body),
         unbounded_input: !body.keys().all(|key| TEXT_FIELDS.contains(&key.as_str())) || has_media(body),
+        wide_context: body.contains_key("anthropic_beta"),
         turns: 1,
         ..Outline::default()
     };
@@ -377,7 +378,7 @@ impl ChunkReader {
             .decode(view.bytes.as_bytes())
             .map_err(|error| Invalid::value("bytes", format!("not base64: {error}")))?;
         // Most chunks hold a piece of text and nothing to count: these are not parsed.
-        let tells = [&b"usage"[..], b"oken", b"\"type\":\"message_", b"\"ping\"", b"eason\":\""];
+        let tells = [&b"usage"[..], b"oken", b"\"message_st", b"\"ping\"", b"eason\""];
         if !tells.iter().any(|needle| memchr::memmem::find(&json, needle).is_some()) {
             return Ok(Chunk { content: true });
         }

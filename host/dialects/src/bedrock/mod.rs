@@ -12,4 +12,4 @@ mod response;
 pub use edit::lower_output_limit;
 pub use request::outline;
 pub(crate) use request::short;
-pub use response::{parse_answer, parse_event};
+pub use response::{parse_answer, parse_event, parse_served, served};

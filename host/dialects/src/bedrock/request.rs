@@ -234,8 +234,8 @@ impl MessageView<'_> {
 }
 
 /// Fields of `additionalModelRequestFields` that raise neither input nor output: sampling,
-/// penalties, reasoning effort (which the output limit bounds) and beta switches.
-const HARMLESS_FIELDS: [&str; 12] = [
+/// penalties, reasoning effort (which the output limit bounds).
+const HARMLESS_FIELDS: [&str; 11] = [
     "top_k",
     "topK",
     "temperature",
@@ -246,7 +246,6 @@ const HARMLESS_FIELDS: [&str; 12] = [
     "reasoning_effort",
     "reasoningConfig",
     "output_config",
-    "anthropic_beta",
     "inferenceConfig",
 ];
 
@@ -329,6 +328,7 @@ impl Outline {
                 "inferenceConfig" if value.as_object().is_none_or(|map| map.keys().any(|key| key != "topK")) => {
                     self.unbounded_output = true;
                 }
+                "anthropic_beta" => self.wide_context = true,
                 name if !HARMLESS_FIELDS.contains(&name) => {
                     self.unbounded_input = true;
                     self.unbounded_output = true;

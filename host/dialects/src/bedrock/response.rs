@@ -25,6 +25,8 @@ struct AnswerView<'a> {
     trace: Option<TraceView<'a>>,
     #[serde(default, borrow)]
     service_tier: Option<TierView<'a>>,
+    #[serde(default, borrow)]
+    performance_config: Option<PerformanceView<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +75,7 @@ struct TextView<'a> {
     text: Cow<'a, str>,
 }
 
-/// What a `metadata` event says.
+/// What a `metadata` event says. Of a whole answer, what pricing needs.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ServedView<'a> {
@@ -83,6 +85,8 @@ struct ServedView<'a> {
     trace: Option<TraceView<'a>>,
     #[serde(default, borrow)]
     service_tier: Option<TierView<'a>>,
+    #[serde(default, borrow)]
+    performance_config: Option<PerformanceView<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +105,8 @@ struct UsageView {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CacheDetailView {
-    ttl: String,
+    #[serde(default)]
+    ttl: Option<String>,
     input_tokens: u64,
 }
 
@@ -123,15 +128,21 @@ struct RouterView<'a> {
 
 #[derive(Deserialize)]
 struct TierView<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+    #[serde(rename = "type", default, borrow)]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct PerformanceView<'a> {
+    #[serde(default, borrow)]
+    latency: Option<Cow<'a, str>>,
 }
 
 impl UsageView {
     fn usage(&self) -> Usage {
         let written = self.cache_write_input_tokens.unwrap_or(0);
         let by_ttl = |ttl: &str| -> u64 {
-            let details = self.cache_details.iter().flatten().filter(|detail| detail.ttl == ttl);
+            let details = self.cache_details.iter().flatten().filter(|detail| detail.ttl.as_deref() == Some(ttl));
             details.fold(0, |sum, detail| sum.saturating_add(detail.input_tokens))
         };
         let (five, hour) = (by_ttl("5m"), by_ttl("1h"));
@@ -154,12 +165,22 @@ impl ServedView<'_> {
             usage.guardrail = guardrail_units(guardrail);
         }
         let router = self.trace.as_ref().and_then(|trace| trace.prompt_router.as_ref());
-        Served {
-            usage,
-            tier: self.service_tier.as_ref().and_then(|tier| ServiceTier::from_bedrock(&tier.kind)),
-            invoked_model: router.and_then(|router| router.invoked_model_id.as_deref().map(str::to_owned)),
-        }
+        let named = self.service_tier.as_ref().and_then(|tier| tier.kind.as_deref());
+        let latency = self.performance_config.as_ref().and_then(|config| config.latency.as_deref());
+        let invoked_model = router.and_then(|router| router.invoked_model_id.as_deref().map(str::to_owned));
+        Served { usage, invoked_model, ..served(named, latency) }
     }
+}
+
+/// What an answer's tier and latency mode say of its price.
+pub fn served(tier: Option<&str>, latency: Option<&str>) -> Served {
+    let known = tier.and_then(ServiceTier::from_bedrock);
+    let unpriced = match (tier, latency) {
+        (Some(_), _) if known.is_none() => Some("the answer names a service tier that is not known"),
+        (_, Some("optimized")) => Some("latency-optimised inference has no known price"),
+        _ => None,
+    };
+    Served { tier: known, unpriced, ..Served::default() }
 }
 
 /// Adds up the units of every `invocationMetrics.usage` in a guardrail trace, whichever assessment
@@ -184,6 +205,12 @@ fn guardrail_units(trace: &RawValue) -> GuardrailUnits {
     units
 }
 
+/// Reads of a Converse answer only what pricing needs: an answer that cannot be read otherwise was
+/// given all the same.
+pub fn parse_served(body: &[u8]) -> Result<Served, Invalid> {
+    Ok(Invalid::parse::<ServedView<'_>>(body)?.served())
+}
+
 /// Reads a Converse answer.
 pub fn parse_answer(body: &[u8]) -> Result<Answer<'_>, Invalid> {
     let view: AnswerView<'_> = Invalid::parse(body)?;
@@ -198,7 +225,12 @@ pub fn parse_answer(body: &[u8]) -> Result<Answer<'_>, Invalid> {
         }
     }
     let stop_reason = StopReason::from_converse(&view.stop_reason);
-    let served = ServedView { usage: view.usage, trace: view.trace, service_tier: view.service_tier };
+    let served = ServedView {
+        usage: view.usage,
+        trace: view.trace,
+        service_tier: view.service_tier,
+        performance_config: view.performance_config,
+    };
     Ok(Answer { blocks, stop_reason, served: served.served() })
 }
 
@@ -328,6 +360,24 @@ mod tests {
             panic!("{:?}", answer.blocks)
         };
         assert_eq!((&**first, input.get(), &**cited), ("ok ", r#"{"a":[1,2.50]}"#, "cited"));
+    }
+
+    #[test]
+    fn what_pricing_needs_is_read_of_answers_that_make_no_sense_otherwise() {
+        let odd =
+            br#"{"output":{"message":{"content":null}},"serviceTier":{},"usage":{"inputTokens":3,"outputTokens":4,
+            "cacheWriteInputTokens":5,"cacheDetails":[{"inputTokens":5}]}}"#;
+        assert!(parse_answer(odd).is_err());
+        let served = parse_served(odd).unwrap();
+        let usage = served.usage.unwrap();
+        assert_eq!((usage.input, usage.output, usage.cache_write_unknown), (3, 4, 5));
+        assert_eq!((served.tier, served.unpriced), (None, None));
+        for (odd, why) in [
+            (&br#"{"serviceTier":{"type":"turbo"}}"#[..], "tier"),
+            (br#"{"performanceConfig":{"latency":"optimized"}}"#, "latency"),
+        ] {
+            assert!(parse_served(odd).unwrap().unpriced.unwrap().contains(why));
+        }
     }
 
     #[test]

@@ -64,6 +64,7 @@ struct Function<'a> {
 /// A tool call that is being written.
 struct OpenTool {
     block: u32,
+    index: u32,
     has_arguments: bool,
 }
 
@@ -75,7 +76,8 @@ pub struct ChunkWriter {
     include_usage: bool,
     started: bool,
     tools: u32,
-    open: Option<OpenTool>,
+    /// Most models write one after the other; nothing says that all do.
+    open: Vec<OpenTool>,
 }
 
 impl ChunkWriter {
@@ -88,7 +90,7 @@ impl ChunkWriter {
             include_usage,
             started: false,
             tools: 0,
-            open: None,
+            open: Vec::new(),
         }
     }
 
@@ -97,23 +99,26 @@ impl ChunkWriter {
         match event {
             Event::Text { text, .. } => self.delta(Delta { content: Some(text), ..Delta::default() }, out),
             Event::ToolStart { block, id, name } => {
-                self.open = Some(OpenTool { block: *block, has_arguments: false });
+                let index = self.tools;
+                self.open.push(OpenTool { block: *block, index, has_arguments: false });
                 self.tools += 1;
                 let function = Function { name: Some(name), arguments: "" };
-                self.tool(ToolCall { index: self.tools - 1, id: Some(id), kind: Some("function"), function }, out);
+                self.tool(ToolCall { index, id: Some(id), kind: Some("function"), function }, out);
             }
             Event::ToolInput { block, json } => {
-                let Some(open) = self.open.as_mut().filter(|open| open.block == *block) else { return };
+                let Some(open) = self.open.iter_mut().find(|open| open.block == *block) else { return };
                 if !json.is_empty() {
                     open.has_arguments = true;
-                    self.arguments(json, out);
+                    let index = open.index;
+                    self.arguments(index, json, out);
                 }
             }
             Event::BlockStop { block } => {
-                if let Some(open) = self.open.take_if(|open| open.block == *block) {
+                if let Some(place) = self.open.iter().position(|open| open.block == *block) {
+                    let open = self.open.remove(place);
                     // A tool without parameters: the whole answer says `{}`, so the stream does.
                     if !open.has_arguments {
-                        self.arguments("{}", out);
+                        self.arguments(open.index, "{}", out);
                     }
                 }
             }
@@ -145,9 +150,9 @@ impl ChunkWriter {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn arguments(&mut self, json: &str, out: &mut Vec<u8>) {
+    fn arguments(&mut self, index: u32, json: &str, out: &mut Vec<u8>) {
         let function = Function { name: None, arguments: json };
-        self.tool(ToolCall { index: self.tools.saturating_sub(1), id: None, kind: None, function }, out);
+        self.tool(ToolCall { index, id: None, kind: None, function }, out);
     }
 
     fn tool(&mut self, call: ToolCall<'_>, out: &mut Vec<u8>) {

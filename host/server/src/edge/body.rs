@@ -1,5 +1,6 @@
 //! Reads request bodies: bounded each, bounded together, and not for ever.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -21,26 +22,13 @@ const MOST_DISCARDED: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Buffered(AtomicUsize);
 
-/// A body, counted until it is dropped.
-pub(super) struct CountedBody<'a> {
-    pub(super) bytes: Bytes,
-    counted: Counted<'a>,
-}
-
-impl CountedBody<'_> {
-    /// The bytes; they stop counting when the returned guard is dropped.
-    pub(super) fn parts(&self) -> Bytes {
-        debug_assert!(self.counted.bytes >= self.bytes.len());
-        self.bytes.clone()
-    }
-}
-
-struct Counted<'a> {
-    all: &'a Buffered,
+/// A body's place among all: counted until this is dropped.
+pub(super) struct Counted {
+    all: Arc<Buffered>,
     bytes: usize,
 }
 
-impl Counted<'_> {
+impl Counted {
     fn add(&mut self, bytes: usize, most: usize) -> bool {
         let before = self.all.0.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
@@ -48,19 +36,19 @@ impl Counted<'_> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// Reads a body to its end.
-pub(super) async fn read<'a>(
-    all: &'a Buffered,
+/// Reads a body to its end. Gives it with its place among all, to be held as long as the body is.
+pub(super) async fn read(
+    all: &Arc<Buffered>,
     headers: &HeaderMap,
     mut body: Body,
     limits: &Limits,
-) -> Result<CountedBody<'a>, Failure> {
+) -> Result<(Bytes, Counted), Failure> {
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         let message = "a compressed body is not accepted; send it without Content-Encoding";
         return Err(Failure::new(Kind::InvalidValue, message).with_param("Content-Encoding"));
@@ -73,7 +61,7 @@ pub(super) async fn read<'a>(
         }
         return Err(too_large(limits));
     }
-    let mut counted = Counted { all, bytes: 0 };
+    let mut counted = Counted { all: Arc::clone(all), bytes: 0 };
     let mut buffer = BytesMut::with_capacity(usize::try_from(stated.unwrap_or(0)).unwrap_or(0).min(64 * 1024));
     while let Some(frame) = next(&mut body, limits.body_seconds.duration()).await? {
         let Ok(data) = frame.into_data() else { continue };
@@ -91,7 +79,7 @@ pub(super) async fn read<'a>(
             return Err(too_large(limits));
         }
     }
-    Ok(CountedBody { bytes: buffer.freeze(), counted })
+    Ok((buffer.freeze(), counted))
 }
 
 fn too_large(limits: &Limits) -> Failure {

@@ -41,7 +41,7 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
     /// Why the gateway is not ready, where it is not.
     pub(crate) not_ready: std::sync::Mutex<Option<String>>,
-    buffered: Buffered,
+    buffered: Arc<Buffered>,
 }
 
 impl App {
@@ -61,7 +61,7 @@ impl App {
             tasks: TaskTracker::new(),
             stopping: AtomicBool::new(false),
             not_ready: std::sync::Mutex::new(None),
-            buffered: Buffered::default(),
+            buffered: Arc::default(),
         }
     }
 }
@@ -152,8 +152,12 @@ async fn serve(
     if let Err(failure) = admit(app, &parts, peer) {
         return respond::failure(dialect, &failure);
     }
-    let counted = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
-        Ok(body) => body,
+    let passed_headers = match passed_headers(operation, &parts.headers) {
+        Ok(headers) => headers,
+        Err(failure) => return respond::failure(dialect, &failure),
+    };
+    let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
+        Ok(read) => read,
         Err(failure) => {
             let mut response = respond::failure(dialect, &failure);
             // What is left of the body would be taken for the next request.
@@ -166,9 +170,10 @@ async fn serve(
         path_model: model.map(|model| strip_arn(&model).to_owned()),
         presented: presented(app, &parts),
         hints: hints(&parts.headers),
-        passed_headers: passed_headers(operation, &parts.headers),
+        passed_headers,
         client_request_id: client_request_id(&parts.headers),
-        body: counted.parts(),
+        body,
+        held: Some(Box::new(counted)),
     };
     let (reply, answer) = Reply::channel(app.config.limits.write_seconds.duration());
     // A task of its own: it goes on to the end of the money when the caller leaves.
@@ -238,13 +243,18 @@ const PASSED_HEADERS: [&str; 9] = [
     "x-amzn-bedrock-request-metadata",
 ];
 
-fn passed_headers(operation: Operation, headers: &HeaderMap) -> Vec<(&'static str, String)> {
+fn passed_headers(operation: Operation, headers: &HeaderMap) -> Result<Vec<(&'static str, String)>, Failure> {
     if !matches!(operation, Operation::Invoke | Operation::InvokeStream) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let present =
-        PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
-    present.collect()
+    let present = PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?)));
+    // To drop one would be to call without the guardrail that the caller asked for.
+    let readable = present.map(|(name, value)| match value.to_str() {
+        Ok(text) => Ok((name, text.to_owned())),
+        Err(_) => Err(Failure::new(Kind::InvalidValue, format!("the header {name} has characters that are not ASCII"))
+            .with_param(name)),
+    });
+    readable.collect()
 }
 
 /// The caller's own id of the request, if it is one that can be shown.

@@ -19,6 +19,8 @@ pub(super) struct Reader<'a> {
     pub(super) system: Vec<SystemBlock<'a>>,
     pub(super) tools_used: BTreeSet<String>,
     pub(super) warnings: Vec<String>,
+    /// System messages that stood within the conversation.
+    moved: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -86,7 +88,7 @@ impl<'a> Reader<'a> {
             return Err(Invalid::value(format!("{path}.content"), "text is needed"));
         }
         if !self.messages.is_empty() {
-            self.warnings.push(format!("{path}: a system message within the conversation was moved to its start"));
+            self.moved += 1;
         }
         self.system.extend(texts.into_iter().map(SystemBlock::Text));
         Ok(())
@@ -133,6 +135,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Invalid> {
+        if self.moved > 0 {
+            let moved = self.moved;
+            self.warnings
+                .push(format!("messages: system messages within the conversation were moved to its start: {moved}"));
+        }
         match self.messages.first().map(|message| message.role) {
             None => Err(Invalid::value("messages", "at least one message of the user is needed")),
             Some(Role::Assistant) => Err(Invalid::value("messages[0].role", "a conversation starts with the user")),
