@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use kairos_tests::http::{Answer, Client};
-use kairos_tests::process::Pair;
+use kairos_tests::policy;
+use kairos_tests::process::{Pair, Setup};
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -34,6 +35,7 @@ async fn bad_requests_are_told_what_is_wrong_and_where() {
         (json!({"model": "auto", "messages": message, "temprature": 1}).to_string().into(), 400, "unknown_parameter", "temprature"),
         (json!({"model": "amazon.nova-lite-v1", "messages": message}).to_string().into(), 404, "model_not_found", "did you mean \"amazon.nova-lite-v1:0\"?"),
         (json!({"model": "", "messages": message}).to_string().into(), 400, "invalid_value", "model"),
+        (json!({"model": "x".repeat(100_000), "messages": message}).to_string().into(), 400, "invalid_value", "at most 2048 bytes"),
         (json!({"model": "auto", "messages": message, "max_tokens": 1_000_000}).to_string().into(), 400, "unsupported_parameter", "no model of the 9 on offer"),
         (json!({"model": "meta.llama3-2-1b-instruct-v1:0", "messages": message, "tools": [{"type": "function", "function": {"name": "f"}}]}).to_string().into(), 200, "", ""),
         (json!({"model": "llama3-8b", "messages": message, "tools": [{"type": "function", "function": {"name": "f"}}]}).to_string().into(), 400, "unsupported_parameter", "does not take: tools"),
@@ -153,6 +155,60 @@ async fn bodies_and_heads_are_bounded() {
         assert_eq!(answer.status, status, "{method} {path}");
         openai_error(&answer);
     }
+}
+
+/// Bodies of requests under way are bounded together, their callers gone or not.
+#[tokio::test]
+async fn bodies_count_until_their_requests_are_over() {
+    let config = "[limits]\nbuffered_bytes = 3_000_000\n[upstream]\nrequest_seconds = 3\n";
+    let pair = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let stall = json!([{"fault": "stall"}]).to_string();
+    client.send("PUT", &format!("{}/sim/v1/faults", pair.simulator.url), &[], stall).await;
+    let url = format!("{}/model/amazon.nova-lite-v1:0/converse", pair.gateway.url);
+    let body = kairos_tests::http::converse(&"x".repeat(2_000_000)).to_string();
+    let leaving = Client::default();
+    let (to, sent) = (url.clone(), body.clone());
+    let caller = tokio::spawn(async move { leaving.send("POST", &to, &[JSON], sent).await });
+    let attempts = format!("{}/metrics", pair.gateway.url);
+    while !client.get(&attempts).await.text().contains("kairos_requests_in_flight 1") {
+        tokio::task::yield_now().await;
+    }
+    caller.abort();
+    let refused = client.send("POST", &url, &[JSON], body).await;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("as much memory as they may"), "{}", refused.text());
+}
+
+/// What is adapted is said in a head that any client can read.
+#[tokio::test]
+async fn warnings_fit_a_head() {
+    let pair = Pair::start();
+    let client = Client::default();
+    let mut messages = vec![json!({"role": "user", "content": "x"})];
+    messages.extend((0..2_000).map(|_| json!({"role": "system", "content": "be brief"})));
+    let body = json!({"model": "auto", "messages": messages});
+    let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let warning = answer.header("x-kairos-warnings");
+    assert!(warning.contains("were moved to its start: 2000") && warning.len() < 200, "{warning}");
+}
+
+/// A guardrail that cannot be passed on is not left out.
+#[tokio::test]
+async fn headers_that_cannot_be_passed_on_are_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let pair = Pair::start();
+    let address = pair.gateway.url.strip_prefix("http://").unwrap();
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST /model/amazon.nova-lite-v1:0/invoke HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         x-amzn-bedrock-guardrailidentifier: gr-\u{e9}\r\ncontent-length: 2\r\n\r\n{{}}"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("guardrailidentifier"), "{answer}");
 }
 
 /// What a caller sends never reaches the log.

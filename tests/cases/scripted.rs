@@ -129,12 +129,7 @@ struct Outcome {
 
 /// Nova Lite, by its name, unless a plan says otherwise.
 async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer>, plan: Option<Plan>) -> Outcome {
-    let view = catalogue::View {
-        region: "us-east-1",
-        as_of: jiff::civil::date(2026, 11, 23),
-        names: &[],
-        auto: None,
-    };
+    let view = catalogue::View { region: "us-east-1", as_of: jiff::civil::date(2026, 11, 23), names: &[], auto: None };
     let catalogue = catalogue::load(catalogue::BUILT_IN, &view).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let router = match plan {
@@ -245,7 +240,11 @@ async fn usage_that_comes_late_is_settled_all_the_same() {
         settled(&outcome);
         assert_eq!((outcome.record.status, outcome.status), ("ok", 200));
         if chat {
-            assert!(outcome.body.ends_with("data: [DONE]\n\n") && outcome.body.contains("cost=pending"), "{}", outcome.body);
+            assert!(
+                outcome.body.ends_with("data: [DONE]\n\n") && outcome.body.contains("cost=pending"),
+                "{}",
+                outcome.body
+            );
         } else {
             assert!(outcome.body.contains("messageStop") && !outcome.body.contains("inputTokens"));
         }
@@ -305,7 +304,11 @@ async fn a_way_of_serving_without_a_price_is_an_estimate() {
 /// A policy's limit lowers what a model may say; it asks no model for more than it can.
 #[tokio::test(start_paused = true)]
 async fn a_policys_limit_never_raises_one() {
-    let answer = || Answer::Whole(format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"hi"}}]}}}},"stopReason":"end_turn",{USAGE}}}"#));
+    let answer = || {
+        Answer::Whole(format!(
+            r#"{{"output":{{"message":{{"role":"assistant","content":[{{"text":"hi"}}]}}}},"stopReason":"end_turn",{USAGE}}}"#
+        ))
+    };
     for (model, limit, sent) in [("jamba", 8_000, None), ("jamba", 100, Some(100)), (NOVA, 8_000, Some(8_000))] {
         let plan = Plan { max_output_tokens: Some(limit), ..Plan::in_order([0], 1) };
         let outcome = run(Operation::Converse, model, converse(), vec![answer()], Some(plan)).await;

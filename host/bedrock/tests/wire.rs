@@ -15,7 +15,9 @@ use kairos_dialects::bedrock::{outline, parse_answer, parse_event};
 use kairos_dialects::eventstream::{Decoder, Frame};
 use kairos_dialects::{Kind, Usage};
 use kairos_pipeline::upstream::{Upstream as _, UpstreamOperation};
-use play::{SECRET, call, client, fixtures, frames_of, json, names, number, play, read, read_request, split, whole};
+use play::{
+    SECRET, call, client, client_to, fixtures, frames_of, json, names, number, play, read, read_request, split, whole,
+};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -328,6 +330,31 @@ async fn silence_is_a_timeout_by_its_own_limit() {
         assert_eq!(started.elapsed().as_secs(), limit, "{operation:?} after {sent} bytes");
         stalling.abort();
     }
+    // An error without its body is that error, soon enough for another candidate.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let started = tokio::time::Instant::now();
+    let patient = Timeouts { answer: second * 900, ..timeouts };
+    let client_of_stalled = client(listener.local_addr().unwrap(), patient);
+    let stalling = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        read_request(&mut socket).await;
+        let head = "HTTP/1.1 429 \r\nx-amzn-errortype: ThrottlingException\r\ncontent-length: 90\r\n\r\n{";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let Err(failure) = client_of_stalled.call(call(UpstreamOperation::Converse, "m", b"{}".to_vec())).await else {
+        panic!("answered by half an error")
+    };
+    assert_eq!((failure.kind, failure.unbilled, started.elapsed().as_secs()), (Kind::Throttled, true, 5), "{failure}");
+    stalling.abort();
+    // A connection that is never made: nothing was written, whichever limit ends it.
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let patient = Timeouts { connect: second * 30, ..timeouts };
+    let over_tls = client_to(&format!("https://{}", mute.local_addr().unwrap()), patient);
+    let Err(failure) = over_tls.call(call(UpstreamOperation::ConverseStream, "m", b"{}".to_vec())).await else {
+        panic!("answered without a handshake")
+    };
+    assert_eq!((failure.kind, failure.unbilled), (Kind::Timeout, true), "{failure}");
     // Nobody listens: known to cost nothing.
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let refused = client(nobody, timeouts).call(call(UpstreamOperation::Converse, "m", b"{}".to_vec())).await;

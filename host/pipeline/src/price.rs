@@ -326,6 +326,9 @@ mod tests {
         let worst = |outline: &Outline, bytes| worst_case(outline, bytes, &table(), &guardrail, limits).unwrap().0;
         let outline = Outline { max_output_tokens: Some(10), turns: 1, ..Outline::default() };
         assert_eq!(worst(&outline, 100), (100 + 1_024 + 16) * 6_000_000 + 10 * 15_000_000);
+        // A beta switch can open a wider context, with a dearer band, than the catalogue says.
+        let wide = Outline { wide_context: true, unbounded_input: true, ..outline.clone() };
+        assert_eq!(worst(&wide, 100), 1_000_000 * 6_000_000 + 10 * 22_500_000);
         // Long input can reach the dearer band.
         assert_eq!(worst(&outline, 250_000), (250_000 + 1_040) * 6_000_000 + 10 * 22_500_000);
         let media = Outline { unbounded_input: true, ..outline.clone() };

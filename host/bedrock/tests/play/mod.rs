@@ -75,7 +75,12 @@ pub(crate) async fn read_request(socket: &mut TcpStream) -> Vec<u8> {
 }
 
 pub(crate) fn client(address: SocketAddr, timeouts: Timeouts) -> Client {
-    let endpoint = Endpoint { url: format!("http://{address}"), host: address.to_string() };
+    client_to(&format!("http://{address}"), timeouts)
+}
+
+pub(crate) fn client_to(url: &str, timeouts: Timeouts) -> Client {
+    let host = url.split("://").last().unwrap();
+    let endpoint = Endpoint { url: url.to_owned(), host: host.to_owned() };
     let keys = SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
     Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, Pool::default())
         .unwrap()

@@ -441,6 +441,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_end_is_seen_however_the_json_is_spaced() {
+        for end in [r#"{"type": "message_stop"}"#, r#"{"finish_reason" : "COMPLETE"}"#] {
+            let mut reader = ChunkReader::default();
+            let bytes = base64::engine::general_purpose::STANDARD.encode(end);
+            reader.read(format!(r#"{{"bytes":"{bytes}"}}"#).as_bytes()).unwrap();
+            assert!(reader.ended(), "{end}");
+        }
+    }
+
+    #[test]
     fn limits_and_text_are_read_in_every_family() {
         let cases: &[(&str, Option<u32>, &str, &str)] = &[
             (

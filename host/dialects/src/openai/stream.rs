@@ -236,6 +236,26 @@ mod tests {
         "#);
     }
 
+    /// Nothing says that a model writes its calls one after the other.
+    #[test]
+    fn tools_that_are_written_side_by_side() {
+        let input = |block, json: &'static str| Event::ToolInput { block, json: json.into() };
+        let start = |block, id: &'static str| Event::ToolStart { block, id: id.into(), name: "f".into() };
+        let stop = |block| Event::BlockStop { block };
+        let written = write(
+            &[start(0, "a"), start(1, "b"), input(0, "{0"), input(1, "{1"), stop(0), input(1, "}"), stop(1)],
+            false,
+        );
+        for call in [
+            r#"{"index":0,"function":{"arguments":"{0"}}"#,
+            r#"{"index":1,"function":{"arguments":"{1"}}"#,
+            r#"{"index":1,"function":{"arguments":"}"}}"#,
+        ] {
+            assert!(written.contains(call), "{call}: {written}");
+        }
+        assert!(!written.contains("{}"), "{written}");
+    }
+
     #[test]
     fn tools() {
         let events = [
