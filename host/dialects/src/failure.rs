@@ -44,6 +44,8 @@ pub enum Kind {
     RefusedByPolicy,
     /// The gateway is stopping, or has as much under way as it takes.
     Overloaded,
+    /// A limit on spending has no room for what the request can cost.
+    BudgetExceeded,
     /// Money cannot be accounted for at the moment.
     LedgerUnavailable,
     /// A fault of the gateway itself.
@@ -179,6 +181,7 @@ pub fn answers(kind: Kind) -> Answers {
         Kind::Forbidden => ((403, "permission_error", "forbidden"), (403, "AccessDeniedException")),
         Kind::RefusedByPolicy => ((403, "permission_error", "refused_by_policy"), (403, "AccessDeniedException")),
         Kind::Overloaded => ((503, "overloaded_error", "overloaded"), (503, "ServiceUnavailableException")),
+        Kind::BudgetExceeded => ((429, "insufficient_quota", "budget_exceeded"), (429, "ThrottlingException")),
         Kind::LedgerUnavailable => ((503, "server_error", "ledger_unavailable"), (503, "ServiceUnavailableException")),
         Kind::Internal => ((500, "server_error", "internal_error"), (500, "InternalServerException")),
         Kind::ClientLeft => ((499, INVALID, "client_left"), (499, "ValidationException")),
@@ -254,6 +257,7 @@ impl Kind {
                 | Self::ModelNotReady
                 | Self::ModelError
                 | Self::ModelTimeout
+                | Self::BudgetExceeded
                 | Self::Server
                 | Self::Unavailable
                 | Self::Timeout
@@ -264,7 +268,8 @@ impl Kind {
 
     /// Whether it says something of the model's health: what `successes` and `failures` count.
     pub fn is_model_failure(self) -> bool {
-        self.may_succeed_elsewhere() && !matches!(self, Self::AccessDenied | Self::ModelNotFound | Self::Quota)
+        self.may_succeed_elsewhere()
+            && !matches!(self, Self::AccessDenied | Self::ModelNotFound | Self::Quota | Self::BudgetExceeded)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Step 5: one attempt. Reserve, call, settle.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kairos_dialects::answer::Served;
 use kairos_dialects::bedrock;
@@ -11,7 +12,7 @@ use crate::decode::Decoded;
 use crate::encode;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::ledger::{AttemptKey, Ending, Reservation, Reserved, reserve};
+use crate::ledger::{AttemptKey, Ending, Reservation, ReserveError, Reserved, reserve};
 use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
 use crate::policy::Task;
@@ -95,11 +96,20 @@ async fn open<'a>(
         worst,
         price_version: catalogue.version.clone(),
     };
-    let reserved = reserve(&gateway.ledger, &reservation)
-        .await
-        .map_err(|error| Failure::new(Kind::LedgerUnavailable, error.to_string()))?;
+    let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
     Ok((Attempt { target, worst, number, started: Instant::now(), task }, reserved))
+}
+
+fn not_reserved(error: &ReserveError) -> Failure {
+    match error {
+        ReserveError::Limit(limit) => Failure {
+            // Waiting helps, but no sooner.
+            retry_after: Some(Duration::from_millis(limit.resets_ms)),
+            ..Failure::new(Kind::BudgetExceeded, error.to_string())
+        },
+        ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),
+    }
 }
 
 fn finish_whole(

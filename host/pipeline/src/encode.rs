@@ -108,8 +108,10 @@ pub(crate) async fn failure(gateway: &Gateway, exchange: &mut Exchange, failure:
     }
     let mut outgoing = error(exchange.dialect, failure);
     outgoing.headers.extend(final_headers(exchange));
-    if exchange.dialect == Dialect::OpenAi && exchange.record.cost_usd.0 > 0 {
-        // What was tried may be billed: whether it is tried again is for a person to say.
+    let in_vain = failure.kind == Kind::BudgetExceeded;
+    if exchange.dialect == Dialect::OpenAi && (exchange.record.cost_usd.0 > 0 || in_vain) {
+        // What was tried may be billed: whether it is tried again is for a person to say. And a
+        // limit does not give way.
         outgoing.headers.push(("x-should-retry", "false".to_owned()));
     }
     reply.whole(outgoing);

@@ -46,9 +46,42 @@ pub struct Reservation {
     pub price_version: Arc<str>,
 }
 
+/// A limit that has no room for what was to be reserved: charged + open + worst is above it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the day's limit of {limit} USD has no room for what the request can cost, {worst} USD: {charged} USD are spent, \
+     {open} USD reserved for requests under way"
+)]
+pub struct LimitReached {
+    /// The limit.
+    pub limit: Picodollars,
+    /// What is spent of it.
+    pub charged: Picodollars,
+    /// What is reserved by requests under way.
+    pub open: Picodollars,
+    /// The most that the refused request could cost.
+    pub worst: Picodollars,
+    /// Milliseconds until the limit begins anew.
+    pub resets_ms: u64,
+}
+
+/// What is left of the budgets that cover a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Budget {
+    /// The least that is left, open reservations counted as spent.
+    pub remaining: Picodollars,
+    /// The greatest part that is used, in [0, 1].
+    pub used: f64,
+    /// How many alert thresholds are passed.
+    pub level: u32,
+}
+
 /// Why nothing was reserved. Nothing may be sent then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReserveError {
+    /// A limit has no room.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
     /// Money cannot be accounted for at the moment.
     #[error("money cannot be accounted for at the moment: {0}")]
     Unavailable(String),
@@ -109,6 +142,9 @@ pub trait Ledger: Send + Sync {
 
     /// Ends an open row. Never waits, never fails: room for it was set aside when the row opened.
     fn end(&self, key: AttemptKey, ending: Ending);
+
+    /// What is left of the budgets that cover a request at this time; none where no budget does.
+    fn budget(&self, at_ms: u64) -> Option<Budget>;
 
     /// What was spent and what is open.
     fn totals(&self) -> Totals;
@@ -237,6 +273,10 @@ impl Ledger for MemoryLedger {
         if matches!(ending, Ending::Estimated { .. }) {
             books.totals.estimated += charged;
         }
+    }
+
+    fn budget(&self, _: u64) -> Option<Budget> {
+        None
     }
 
     fn totals(&self) -> Totals {

@@ -66,6 +66,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         return Err(nothing_fits(&catalogue, request));
     }
     let outline = &request.outline;
+    let budget = gateway.ledger.budget((gateway.clock)());
     let features = Features {
         task: found.task,
         task_hinted: request.hints.task.is_some(),
@@ -82,9 +83,9 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         turns: outline.turns,
         text_bytes: u32::try_from(outline.text_bytes).unwrap_or(u32::MAX),
         named: named.map(|_| 0),
-        budget_remaining: None,
-        budget_used: 0.0,
-        budget_level: 0,
+        budget_remaining: budget.map(|budget| budget.remaining.0),
+        budget_used: budget.map_or(0.0, |budget| budget.used),
+        budget_level: budget.map_or(0, |budget| budget.level),
     };
     let info = RequestInfo {
         prompt: outline.prompt.clone(),

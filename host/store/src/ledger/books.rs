@@ -1,0 +1,509 @@
+//! What the ledger knows in memory: what each tuple has drawn on its lease, what each day has spent,
+//! which rows are open, and who waits. No I/O: time is passed in, the writer does what is planned.
+//!
+//! Invariant: for each tuple, drawn ≤ upto, and upto ≤ every value that its lease may have on disk;
+//! drawn counts every draw of the tuple in this epoch. So whatever was sent is covered by a lease
+//! that was synced before, and recovery can charge what it finds no row for.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, LimitReached, Reservation, ReserveError, Totals};
+use kairos_pipeline::money::Picodollars;
+use tokio::sync::oneshot;
+
+use super::entry::{Entry, EntryKind, amount};
+
+/// Milliseconds of a day.
+pub(crate) const DAY_MS: u64 = 86_400_000;
+
+/// Whom a reservation counts against: what leases and sums are kept for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TupleKey {
+    /// The UTC day of the reservation, in days since 1970.
+    pub day: u32,
+    /// The caller's key.
+    pub caller: Arc<str>,
+    /// The model.
+    pub model: Arc<str>,
+}
+
+impl TupleKey {
+    fn of(reservation: &Reservation) -> Self {
+        Self {
+            day: u32::try_from(reservation.at_ms / DAY_MS).unwrap_or(u32::MAX),
+            caller: Arc::clone(&reservation.caller),
+            model: Arc::clone(&reservation.model),
+        }
+    }
+}
+
+/// What a tuple has drawn of what was committed for it, in this epoch.
+#[derive(Debug, Default)]
+struct Tuple {
+    /// Never falls.
+    drawn: u64,
+    /// Drawing stops here until the writer has committed more.
+    upto: u64,
+    /// What the lease reaches to on disk; none while that is not known.
+    committed: Option<u64>,
+    /// Worst cases of rows that are open.
+    open: u64,
+    /// Worst cases of those that wait.
+    waiting: u64,
+    /// What was drawn in the current second and in the one before.
+    recent: [u64; 2],
+    /// The largest of these draws.
+    largest: u64,
+    second: u64,
+}
+
+impl Tuple {
+    fn pass_time(&mut self, second: u64) {
+        match second.saturating_sub(self.second) {
+            0 => return,
+            1 => self.recent = [0, self.recent[0]],
+            _ => self.recent = [0, 0],
+        }
+        self.second = second;
+        if self.recent == [0, 0] {
+            self.largest = 0;
+        }
+    }
+
+    fn headroom(&self) -> u64 {
+        self.upto.saturating_sub(self.drawn)
+    }
+}
+
+/// What a day has spent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Day {
+    pub(crate) charged: u64,
+    pub(crate) open: u64,
+    /// What leases of the day could still draw.
+    headroom: u64,
+    /// Whether passing the alert threshold was told.
+    alerted: bool,
+}
+
+struct OpenRow {
+    tuple: TupleKey,
+    worst: u64,
+}
+
+struct Waiter {
+    reservation: Reservation,
+    tuple: TupleKey,
+    answer: oneshot::Sender<Result<(), ReserveError>>,
+}
+
+/// Limits of a day's spending, in picodollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DailyLimits {
+    /// Nothing may be reserved beyond.
+    pub limit: Option<u64>,
+    /// Operators are told once a day when it is passed.
+    pub alert: Option<u64>,
+}
+
+/// What the ledger knows in memory.
+pub(crate) struct Books {
+    pub(crate) epoch: i64,
+    limits: DailyLimits,
+    tuples: HashMap<TupleKey, Tuple>,
+    days: HashMap<u32, Day>,
+    rows: HashMap<AttemptKey, OpenRow>,
+    queue: Vec<Entry>,
+    waiters: VecDeque<Waiter>,
+    /// Tuples that the next commit looks at.
+    touched: HashSet<TupleKey>,
+    /// Places in the queue that nobody has claimed.
+    places: usize,
+    totals: Totals,
+    /// Why nothing is granted any more.
+    closed: Option<String>,
+    /// Why the last commit failed.
+    pub(crate) failing: Option<String>,
+    /// Whether the writer has something to do.
+    pub(crate) work: bool,
+}
+
+/// Places in the queue: a reservation claims two, one for its row and one for its end.
+const PLACES: usize = 65_536;
+/// Tuples in memory. More are served, as leases of others run out of use.
+const MOST_TUPLES: usize = 65_536;
+/// Time after which what is not drawn of a lease is given back.
+const IDLE_SECONDS: u64 = 10;
+/// Tuples that are looked at in one tick.
+const TICK_TUPLES: usize = 256;
+
+/// What came of asking for a reservation.
+pub(crate) enum Asked {
+    Granted,
+    No(ReserveError),
+    Wait(oneshot::Receiver<Result<(), ReserveError>>),
+}
+
+/// What the writer commits: rows, and leases with what they reach to.
+pub(crate) struct Plan {
+    pub(crate) rows: Vec<Entry>,
+    pub(crate) leases: Vec<(TupleKey, u64)>,
+}
+
+impl Books {
+    pub(crate) fn new(epoch: i64, limits: DailyLimits, totals: Totals) -> Self {
+        Self {
+            epoch,
+            limits,
+            tuples: HashMap::new(),
+            days: HashMap::new(),
+            rows: HashMap::new(),
+            queue: Vec::new(),
+            waiters: VecDeque::new(),
+            touched: HashSet::new(),
+            places: PLACES,
+            totals,
+            closed: None,
+            failing: None,
+            work: false,
+        }
+    }
+
+    /// Asks for a reservation. Granted at once where the tuple's lease has room and nobody waits for
+    /// it; else its turn comes with the next commit.
+    pub(crate) fn ask(&mut self, reservation: &Reservation, second: u64) -> Asked {
+        if let Some(why) = &self.closed {
+            return Asked::No(ReserveError::Unavailable(why.clone()));
+        }
+        let tuple = TupleKey::of(reservation);
+        if let Err(error) = self.within_limits(tuple.day, reservation.worst.0, reservation.at_ms) {
+            return Asked::No(error);
+        }
+        if self.draws(&tuple, reservation.worst.0, true) {
+            self.grant(reservation, tuple, second);
+            return Asked::Granted;
+        }
+        if let Some(why) = &self.failing {
+            return Asked::No(ReserveError::Unavailable(why.clone()));
+        }
+        if self.tuples.len() >= MOST_TUPLES && !self.tuples.contains_key(&tuple) {
+            let why = format!("{MOST_TUPLES} pairs of key and model are under way, as many as are kept in memory");
+            return Asked::No(ReserveError::Unavailable(why));
+        }
+        if let Some(known) = self.tuples.get_mut(&tuple) {
+            known.waiting = known.waiting.saturating_add(reservation.worst.0);
+        }
+        let (answer, turn) = oneshot::channel();
+        self.touched.insert(tuple.clone());
+        self.waiters.push_back(Waiter { reservation: reservation.clone(), tuple, answer });
+        self.work = true;
+        Asked::Wait(turn)
+    }
+
+    /// Every limit that covers a reservation has room for its worst case.
+    fn within_limits(&self, day: u32, worst: u64, at_ms: u64) -> Result<(), ReserveError> {
+        let spent = self.days.get(&day).copied().unwrap_or_default();
+        let taken = spent.charged.saturating_add(spent.open);
+        // What the database keeps of an amount.
+        let most = i64::MAX as u64;
+        let limit = self.limits.limit.unwrap_or(most).min(most);
+        if taken.checked_add(worst).is_some_and(|sum| sum <= limit) {
+            return Ok(());
+        }
+        Err(ReserveError::Limit(LimitReached {
+            limit: Picodollars(limit),
+            charged: Picodollars(spent.charged),
+            open: Picodollars(spent.open),
+            worst: Picodollars(worst),
+            resets_ms: DAY_MS - at_ms % DAY_MS,
+        }))
+    }
+
+    /// Whether a tuple's lease has room, and the queue has.
+    fn draws(&self, tuple: &TupleKey, worst: u64, at_once: bool) -> bool {
+        self.places >= 2
+            && self.days.contains_key(&tuple.day)
+            && self.tuples.get(tuple).is_some_and(|tuple| {
+                (!at_once || tuple.waiting == 0) && tuple.drawn.checked_add(worst).is_some_and(|sum| sum <= tuple.upto)
+            })
+    }
+
+    fn grant(&mut self, reservation: &Reservation, tuple: TupleKey, second: u64) {
+        let worst = reservation.worst.0;
+        let Some(known) = self.tuples.get_mut(&tuple) else { return };
+        known.pass_time(second);
+        known.drawn += worst;
+        known.open += worst;
+        known.recent[0] = known.recent[0].saturating_add(worst);
+        known.largest = known.largest.max(worst);
+        let day = self.days.entry(tuple.day).or_default();
+        day.open += worst;
+        day.headroom = day.headroom.saturating_sub(worst);
+        self.places -= 2;
+        self.totals.open += u128::from(worst);
+        self.totals.open_rows += 1;
+        let tags: serde_json::Map<_, _> =
+            reservation.tags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+        self.queue.push(Entry {
+            key: Some(reservation.key),
+            tuple: Some(tuple.clone()),
+            high: amount(worst),
+            prices: Some(Arc::clone(&reservation.price_version)),
+            tags: (!tags.is_empty()).then(|| serde_json::Value::Object(tags).to_string()),
+            ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))
+        });
+        self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst });
+        self.touched.insert(tuple);
+        self.work = true;
+    }
+
+    /// Ends a row. Its place in the queue was claimed when it opened.
+    pub(crate) fn end(&mut self, key: AttemptKey, ending: &Ending, at_ms: u64) {
+        let Some(row) = self.rows.remove(&key) else { return };
+        let charged = ending.charged().0;
+        let entry = Entry::ending(key, row.tuple.clone(), ending, self.epoch, amount(at_ms));
+        self.totals.open -= u128::from(row.worst);
+        self.totals.open_rows -= 1;
+        self.totals.ended_rows += 1;
+        self.totals.charged += u128::from(charged);
+        if entry.kind == EntryKind::Estimated {
+            self.totals.estimated += u128::from(charged);
+        }
+        if let Some(tuple) = self.tuples.get_mut(&row.tuple) {
+            tuple.open -= row.worst;
+            let above = charged.saturating_sub(row.worst);
+            if above > 0 {
+                // Booked all the same, and drawn: should this row be lost, the lease covers it as far
+                // as it reaches.
+                tuple.drawn = tuple.drawn.saturating_add(above);
+                tracing::error!(attempt = %key, charged, reserved = row.worst, "an attempt cost more than was reserved for it");
+            }
+        }
+        let day = self.days.entry(row.tuple.day).or_default();
+        day.open -= row.worst;
+        day.charged = day.charged.saturating_add(charged);
+        self.alert(row.tuple.day);
+        self.queue.push(entry);
+        self.touched.insert(row.tuple);
+        self.work = true;
+    }
+
+    fn alert(&mut self, number: u32) {
+        let Some(day) = self.days.get_mut(&number) else { return };
+        if !day.alerted && self.limits.alert.is_some_and(|alert| day.charged >= alert) {
+            day.alerted = true;
+            let spent = Picodollars(day.charged);
+            let threshold = Picodollars(self.limits.alert.unwrap_or(0));
+            tracing::warn!(spent_usd = %spent, threshold_usd = %threshold, "the day's spending has passed the alert threshold");
+        }
+    }
+
+    /// What is left of the day's limit.
+    pub(crate) fn budget(&self, at_ms: u64) -> Option<Budget> {
+        let limit = self.limits.limit?;
+        let day = u32::try_from(at_ms / DAY_MS).ok().and_then(|day| self.days.get(&day)).copied().unwrap_or_default();
+        let taken = day.charged.saturating_add(day.open);
+        let used = if limit == 0 { 1.0 } else { (taken as f64 / limit as f64).min(1.0) };
+        let level = u32::from(self.limits.alert.is_some_and(|alert| taken >= alert));
+        Some(Budget { remaining: Picodollars(limit.saturating_sub(taken)), used, level })
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Tuples that somebody waits for, and that are not in memory; and days likewise.
+    pub(crate) fn unknown(&self) -> (Vec<TupleKey>, Vec<u32>) {
+        let tuples: HashSet<_> = self.waiters.iter().map(|waiter| &waiter.tuple).collect();
+        let days: HashSet<_> =
+            tuples.iter().map(|tuple| tuple.day).filter(|day| !self.days.contains_key(day)).collect();
+        let tuples = tuples.into_iter().filter(|tuple| !self.tuples.contains_key(tuple));
+        (tuples.cloned().collect(), days.into_iter().collect())
+    }
+
+    /// Takes in what the database has of a tuple: what its lease reached in this epoch counts as
+    /// drawn.
+    pub(crate) fn learn_tuple(&mut self, key: TupleKey, lease: u64) {
+        let waiting = self.waiters.iter().filter(|waiter| waiter.tuple == key);
+        let waiting = waiting.fold(0u64, |sum, waiter| sum.saturating_add(waiter.reservation.worst.0));
+        self.tuples.entry(key).or_insert(Tuple {
+            drawn: lease,
+            upto: lease,
+            committed: Some(lease),
+            waiting,
+            ..Tuple::default()
+        });
+    }
+
+    /// Takes in what the database has of a day.
+    pub(crate) fn learn_day(&mut self, day: u32, charged: u64) {
+        self.days.entry(day).or_insert(Day { charged, ..Day::default() });
+        self.alert(day);
+    }
+
+    /// What is to be committed: all rows that are queued, unless earlier ones are still to be, and
+    /// the leases of the tuples that were touched. A lease that is to reach less does so from now on.
+    pub(crate) fn plan(&mut self, second: u64, with_rows: bool) -> Plan {
+        self.work = false;
+        let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
+        let touched = std::mem::take(&mut self.touched);
+        let mut leases = Vec::with_capacity(touched.len());
+        for key in touched {
+            let Some(tuple) = self.tuples.get_mut(&key) else { continue };
+            tuple.pass_time(second);
+            let Some(day) = self.days.get_mut(&key.day) else { continue };
+            if self.closed.is_some() {
+                lower(tuple, day);
+            }
+            let recent = tuple.recent[0].saturating_add(tuple.recent[1]);
+            let share = self.limits.limit.map_or(u64::MAX, |limit| limit / 100);
+            let base = recent.min(share).max(tuple.largest.saturating_mul(2));
+            // No more than the limit can pay for, whatever waits; but always what is first in line.
+            let left =
+                self.limits.limit.map_or(u64::MAX, |limit| limit.saturating_sub(day.charged.saturating_add(day.open)));
+            let others = day.headroom.saturating_sub(tuple.headroom());
+            let first = self.waiters.iter().find(|waiter| waiter.tuple == key);
+            let first = first.map_or(0, |waiter| waiter.reservation.worst.0);
+            let target = tuple.waiting.saturating_add(base).min(left.saturating_sub(others).max(first));
+            // Giving back is for when nothing was drawn for a while: here a lease only grows.
+            let target = if self.closed.is_some() { 0 } else { target };
+            let upto = tuple.drawn.saturating_add(target).min(i64::MAX as u64).max(tuple.upto);
+            if tuple.committed != Some(upto) {
+                leases.push((key, upto));
+            }
+        }
+        Plan { rows, leases }
+    }
+
+    /// Gives back what idle tuples do not draw, and forgets those of which nothing is left to know.
+    pub(crate) fn tick(&mut self, second: u64) {
+        let idle: Vec<_> = self
+            .tuples
+            .iter()
+            .filter(|(_, tuple)| second.saturating_sub(tuple.second) >= IDLE_SECONDS && tuple.waiting == 0)
+            .map(|(key, tuple)| {
+                (key.clone(), tuple.headroom() > 0, tuple.open > 0 || tuple.committed != Some(tuple.upto))
+            })
+            .take(TICK_TUPLES)
+            .collect();
+        for (key, has_headroom, is_needed) in idle {
+            if has_headroom {
+                self.give_back(&key);
+            } else if !is_needed && !self.touched.contains(&key) {
+                self.tuples.remove(&key);
+            }
+        }
+        let used: HashSet<_> = self.tuples.keys().map(|key| key.day).collect();
+        let newest = self.days.keys().copied().max().unwrap_or(0);
+        self.days.retain(|number, day| day.open > 0 || used.contains(number) || number + 1 >= newest);
+    }
+
+    fn give_back(&mut self, key: &TupleKey) {
+        let (Some(tuple), Some(day)) = (self.tuples.get_mut(key), self.days.get_mut(&key.day)) else { return };
+        lower(tuple, day);
+        self.touched.insert(key.clone());
+        self.work = true;
+    }
+
+    /// The plan is on disk: leases reach where they were committed to, and who waits has its turn.
+    pub(crate) fn committed(&mut self, rows: usize, leases: &[(TupleKey, u64)], second: u64) {
+        self.failing = None;
+        self.places += rows;
+        for (key, upto) in leases {
+            let (Some(tuple), Some(day)) = (self.tuples.get_mut(key), self.days.get_mut(&key.day)) else { continue };
+            tuple.committed = Some(*upto);
+            if self.closed.is_none() && *upto > tuple.upto {
+                day.headroom = day.headroom.saturating_add(upto - tuple.upto);
+                tuple.upto = *upto;
+            }
+        }
+        self.serve_waiters(second);
+    }
+
+    fn serve_waiters(&mut self, second: u64) {
+        let mut behind: HashSet<TupleKey> = HashSet::new();
+        for _ in 0..self.waiters.len() {
+            let Some(waiter) = self.waiters.pop_front() else { break };
+            if waiter.answer.is_closed() {
+                self.leaves(&waiter);
+                continue;
+            }
+            let worst = waiter.reservation.worst.0;
+            if let Err(error) = self.within_limits(waiter.tuple.day, worst, waiter.reservation.at_ms) {
+                self.leaves(&waiter);
+                let _ = waiter.answer.send(Err(error));
+            } else if !behind.contains(&waiter.tuple) && self.draws(&waiter.tuple, worst, false) {
+                self.leaves(&waiter);
+                self.grant(&waiter.reservation, waiter.tuple.clone(), second);
+                if waiter.answer.send(Ok(())).is_err() {
+                    // Who asked is gone, and sent nothing.
+                    self.end(waiter.reservation.key, &Ending::Voided { why: "never sent" }, waiter.reservation.at_ms);
+                }
+            } else {
+                behind.insert(waiter.tuple.clone());
+                // A lease can be extended now; a place in the queue comes with rows that are committed.
+                if self.places >= 2 {
+                    self.touched.insert(waiter.tuple.clone());
+                    self.work = true;
+                }
+                self.waiters.push_back(waiter);
+            }
+        }
+    }
+
+    fn leaves(&mut self, waiter: &Waiter) {
+        if let Some(tuple) = self.tuples.get_mut(&waiter.tuple) {
+            tuple.waiting = tuple.waiting.saturating_sub(waiter.reservation.worst.0);
+        }
+    }
+
+    /// The commit failed: who waits is told, rather than left to wait.
+    pub(crate) fn failed(&mut self, why: &str, leases: Vec<(TupleKey, u64)>) {
+        self.failing = Some(why.to_owned());
+        for (key, _) in leases {
+            // It may be on disk or not: what it reaches to is committed anew.
+            if let Some(tuple) = self.tuples.get_mut(&key) {
+                tuple.committed = None;
+            }
+            self.touched.insert(key);
+        }
+        self.turn_away(why);
+    }
+
+    fn turn_away(&mut self, why: &str) {
+        while let Some(waiter) = self.waiters.pop_front() {
+            self.leaves(&waiter);
+            let _ = waiter.answer.send(Err(ReserveError::Unavailable(why.to_owned())));
+        }
+    }
+
+    /// Grants nothing from now on, and gives back what no lease needs.
+    pub(crate) fn close(&mut self, why: &str) {
+        self.closed.get_or_insert_with(|| why.to_owned());
+        self.turn_away(why);
+        self.touched.extend(self.tuples.keys().cloned());
+        self.work = true;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn tuples(&self) -> usize {
+        self.tuples.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn day(&self, day: u32) -> Day {
+        self.days.get(&day).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing is open and nothing is left to be written.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.rows.is_empty() && self.queue.is_empty()
+    }
+}
+
+/// A tuple's lease reaches no further than it was drawn.
+fn lower(tuple: &mut Tuple, day: &mut Day) {
+    day.headroom = day.headroom.saturating_sub(tuple.headroom());
+    tuple.upto = tuple.drawn;
+}

@@ -1,0 +1,167 @@
+//! The durable ledger: every attempt that may cost money has a row, and no crash can lose what was
+//! spent.
+//!
+//! Before anything is sent, an attempt draws its worst case on a *lease*: money that was committed
+//! for its key, model and day, with a sync, ahead of need. Its row is queued at once and committed
+//! with others. What a crash leaves, a lease without all its rows, is charged at the next start.
+//! `host/ARCHITECTURE.md` has the rules.
+//!
+//! [`books`] is what is known in memory, [`journal`] the database, [`writer`] the thread between.
+
+mod books;
+mod entry;
+mod journal;
+mod read;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, Ledger, Reservation, ReserveError, Totals};
+use tokio::time::timeout;
+
+use self::books::{Asked, Books};
+use self::journal::Journal;
+use self::writer::{Shared, Stop, Writer};
+
+pub use self::books::{DailyLimits, TupleKey};
+pub use self::entry::{Entry, EntryKind};
+pub use self::journal::LedgerError;
+pub use self::read::{DaySum, Reader, Verified};
+pub use self::writer::Ended;
+
+/// The ledger's file in the data folder.
+pub const FILE: &str = "ledger.sqlite";
+const LOCK_FILE: &str = "lock";
+
+/// How long a reservation waits for a commit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The ledger of one gateway.
+pub struct SqliteLedger {
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+    writer: Mutex<Option<JoinHandle<Ended>>>,
+    /// Held until the process ends.
+    _lock: File,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger of a data folder, and recovers what the last run left. `clock` gives
+    /// milliseconds since 1970.
+    pub fn open(
+        folder: &Path,
+        limits: DailyLimits,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<Self, LedgerError> {
+        let lock = lock(folder)?;
+        let journal = Journal::open(&folder.join(FILE), entry::amount(clock()))?;
+        let books = Books::new(journal.epoch, limits, journal.totals()?);
+        let shared = Arc::new(Shared::new(books, clock));
+        let stop = Arc::new(Stop::default());
+        let writer = Writer::new(journal, Arc::clone(&shared));
+        let stopped = Arc::clone(&stop);
+        let writing = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("kairos-ledger".to_owned()).spawn(move || {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run(&stopped)));
+            ended.unwrap_or_else(|_| {
+                writing.lock().close("the ledger's writer has failed; this is a fault of Kairos: restart it");
+                Ended::Failing
+            })
+        });
+        let thread = thread.map_err(|cause| LedgerError::File { path: "the ledger's thread".to_owned(), cause })?;
+        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), _lock: lock })
+    }
+
+    /// Grants nothing from now on. What is open can still end.
+    pub fn close(&self) {
+        self.shared.with(|books| books.close("the gateway is stopping"));
+    }
+
+    /// Writes the last rows and ends. To be called after [`SqliteLedger::close`], once nothing that
+    /// holds a reservation is left. Takes `patience` at most.
+    pub fn finish(&self, patience: Duration) -> Ended {
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ended::Open };
+        let deadline = Instant::now() + patience;
+        self.stop.want(deadline);
+        self.shared.with(|books| books.work = true);
+        // A disk that hangs does not keep the process from ending.
+        while !thread.is_finished() && Instant::now() < deadline + patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if thread.is_finished() { thread.join().unwrap_or(Ended::Failing) } else { Ended::Failing }
+    }
+
+    /// Why nothing can be spent at the moment, if so.
+    pub fn failing(&self) -> Option<String> {
+        self.shared.lock().failing.clone()
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, LedgerError> {
+    let failed =
+        |path: PathBuf| move |cause: std::io::Error| LedgerError::File { path: path.display().to_string(), cause };
+    let is_new = !folder.exists();
+    std::fs::create_dir_all(folder).map_err(failed(folder.to_owned()))?;
+    if is_new {
+        // SQLite syncs its files' entries in the folder, not the folder's own.
+        let parent = folder.canonicalize().ok().and_then(|folder| folder.parent().map(Path::to_owned));
+        if let Some(parent) = parent {
+            File::open(&parent).and_then(|parent| parent.sync_all()).map_err(failed(parent))?;
+        }
+    }
+    let path = folder.join(LOCK_FILE);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed(path.clone()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(format!(
+            "{}: another gateway keeps its ledger here; stop it, or give this one a folder of its own with --data",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(cause)) => Err(failed(path)(cause)),
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn open<'a>(&'a self, reservation: &'a Reservation) -> BoxFuture<'a, Result<(), ReserveError>> {
+        let second = self.shared.second();
+        // Granted in the very call that draws: nothing can be lost between.
+        match self.shared.with(|books| books.ask(reservation, second)) {
+            Asked::Granted => Box::pin(std::future::ready(Ok(()))),
+            Asked::No(error) => Box::pin(std::future::ready(Err(error))),
+            Asked::Wait(mut turn) => Box::pin(async move {
+                let gone = || ReserveError::Unavailable("the ledger has stopped".to_owned());
+                match timeout(PATIENCE, &mut turn).await {
+                    Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+                    Err(_) => {
+                        turn.close();
+                        // Its turn may have come in this very moment.
+                        turn.try_recv().unwrap_or_else(|_| {
+                            Err(ReserveError::Unavailable(format!("no commit of the ledger within {PATIENCE:?}")))
+                        })
+                    }
+                }
+            }),
+        }
+    }
+
+    fn end(&self, key: AttemptKey, ending: Ending) {
+        let now_ms = self.shared.now_ms();
+        self.shared.with(|books| books.end(key, &ending, now_ms));
+    }
+
+    fn budget(&self, at_ms: u64) -> Option<Budget> {
+        self.shared.lock().budget(at_ms)
+    }
+
+    fn totals(&self) -> Totals {
+        self.shared.lock().totals()
+    }
+}

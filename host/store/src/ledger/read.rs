@@ -1,0 +1,217 @@
+//! Looking into a ledger, beside the gateway that writes it: sums, the rows of a request, and whether
+//! all of it hangs together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use kairos_pipeline::ledger::{AttemptKey, Totals};
+use kairos_pipeline::request::RequestId;
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::books::TupleKey;
+use super::entry::{Entry, EntryKind};
+use super::journal::{LedgerError, check_schema, genesis, head_of, read_entry, totals};
+
+/// Rows that are read in one go: a snapshot that is held for long keeps the log from shrinking.
+const PAGE: i64 = 1_000;
+
+/// A ledger that is only read.
+pub struct Reader {
+    connection: Connection,
+}
+
+/// What was spent on a day by a key on a model, in picodollars.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaySum {
+    /// Day, key and model.
+    pub tuple: TupleKey,
+    /// What was charged.
+    pub charged: u64,
+    /// The part of it that is estimated.
+    pub estimated: u64,
+    /// Attempts that ended.
+    pub attempts: u64,
+}
+
+/// What verifying found to be whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Rows of the journal.
+    pub rows: u64,
+    /// Attempts that are open.
+    pub open: u64,
+    /// Sums of all rows.
+    pub totals: Totals,
+}
+
+impl Reader {
+    /// Opens the ledger in a file.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no ledger here");
+            return Err(LedgerError::File { path: path.display().to_string(), cause });
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        check_schema(&connection)?;
+        Ok(Self { connection })
+    }
+
+    /// What was spent, newest day first.
+    pub fn days(&self) -> Result<Vec<DaySum>, LedgerError> {
+        let mut found = self.connection.prepare(
+            "SELECT day, caller, model, charged, estimated, attempts FROM spent ORDER BY day DESC, caller, model",
+        )?;
+        let sums = found.query_map([], |row| {
+            Ok(DaySum {
+                tuple: TupleKey { day: row.get(0)?, caller: row.get(1)?, model: row.get(2)? },
+                charged: row.get::<_, i64>(3)?.unsigned_abs(),
+                estimated: row.get::<_, i64>(4)?.unsigned_abs(),
+                attempts: row.get::<_, i64>(5)?.unsigned_abs(),
+            })
+        })?;
+        Ok(sums.collect::<Result<_, _>>()?)
+    }
+
+    /// All that was ever spent.
+    pub fn totals(&self) -> Result<Totals, LedgerError> {
+        totals(&self.connection)
+    }
+
+    /// The rows of a request, with their places.
+    pub fn request(&self, id: RequestId) -> Result<Vec<(i64, Entry)>, LedgerError> {
+        let mut found = self.connection.prepare("SELECT * FROM journal WHERE request = ?1 ORDER BY seq")?;
+        let rows =
+            found.query_map(params![&id.as_bytes()[..]], |row| read_entry(row).map(|(seq, entry, _)| (seq, entry)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Walks the whole journal: no row is missing, changed or out of place, every attempt has one
+    /// row and at most one end, and the sums are those of the rows.
+    pub fn verify(&mut self) -> Result<Verified, LedgerError> {
+        let snapshot = self.connection.transaction()?;
+        let node: String = snapshot.query_row("SELECT node FROM meta", [], |row| row.get(0))?;
+        let (epoch, head) = head_of(&snapshot)?;
+        let mut sums: BTreeMap<TupleKey, [i128; 3]> = BTreeMap::new();
+        {
+            let mut spent = snapshot.prepare("SELECT day, caller, model, charged, estimated, attempts FROM spent")?;
+            let mut rows = spent.query([])?;
+            while let Some(row) = rows.next()? {
+                let key = TupleKey { day: row.get(0)?, caller: row.get(1)?, model: row.get(2)? };
+                let number = |at| row.get::<_, i64>(at).map(i128::from);
+                sums.insert(key, [number(3)?, number(4)?, number(5)?]);
+            }
+        }
+        snapshot.finish()?;
+        let mut walk = Walk { hash: genesis(&node), ..Walk::default() };
+        while walk.seq < head.seq {
+            let mut page = self
+                .connection
+                .prepare_cached("SELECT * FROM journal WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3")?;
+            let mut rows = page.query(params![walk.seq, head.seq, PAGE])?;
+            let before = walk.seq;
+            while let Some(row) = rows.next()? {
+                let (seq, entry, hash) = read_entry(row)?;
+                walk.step(seq, &entry, hash)?;
+            }
+            if walk.seq == before {
+                return Err(LedgerError::Damaged(format!("row {} is missing", walk.seq + 1)));
+            }
+        }
+        if walk.hash != head.hash {
+            return Err(LedgerError::Damaged(format!(
+                "the last row is {}, and not the one that was written",
+                walk.seq
+            )));
+        }
+        walk.finish(epoch, &sums)
+    }
+}
+
+/// A walk along the journal.
+#[derive(Default)]
+struct Walk {
+    seq: i64,
+    hash: [u8; 32],
+    epoch: i64,
+    closed: bool,
+    open: HashMap<AttemptKey, Entry>,
+    sums: BTreeMap<TupleKey, [i128; 3]>,
+}
+
+impl Walk {
+    fn step(&mut self, seq: i64, entry: &Entry, hash: [u8; 32]) -> Result<(), LedgerError> {
+        let wrong = |what: &str| Err(LedgerError::Damaged(format!("row {seq}: {what}")));
+        if seq != self.seq + 1 {
+            return Err(LedgerError::Damaged(format!("row {} is missing", self.seq + 1)));
+        }
+        if entry.hash(seq, &self.hash) != hash {
+            return wrong("it, or the row before it, is not what was written");
+        }
+        (self.seq, self.hash) = (seq, hash);
+        match entry.kind {
+            EntryKind::Opened if entry.epoch != self.epoch + 1 => return wrong("an epoch begins out of turn"),
+            EntryKind::Opened if self.epoch > 0 && !self.closed => {
+                return wrong("an epoch begins before the last has ended");
+            }
+            EntryKind::Opened => (self.epoch, self.closed) = (entry.epoch, false),
+            _ if entry.epoch != self.epoch || self.closed => return wrong("it stands outside of its epoch"),
+            EntryKind::Closed if !self.open.is_empty() => return wrong("an epoch ended with rows that are open"),
+            EntryKind::Closed => self.closed = true,
+            EntryKind::Reserved => {
+                let Some(key) = entry.key else { return wrong("it names no attempt") };
+                if self.open.insert(key, entry.clone()).is_some() {
+                    return wrong("the attempt was reserved before");
+                }
+            }
+            EntryKind::Settled | EntryKind::Estimated | EntryKind::Voided => {
+                let Some(reserved) = entry.key.and_then(|key| self.open.remove(&key)) else {
+                    return wrong("it ends an attempt that is not open");
+                };
+                if reserved.tuple != entry.tuple {
+                    return wrong("it counts against another than its reservation");
+                }
+            }
+            EntryKind::Unidentified => {}
+        }
+        if !(0 <= entry.low && entry.low <= entry.high) {
+            return wrong("its amounts contradict each other");
+        }
+        if let (Some(tuple), true) = (&entry.tuple, entry.kind != EntryKind::Reserved) {
+            let sums = self.sums.entry(tuple.clone()).or_default();
+            let charged = i128::from(entry.charged());
+            sums[0] += charged;
+            sums[1] += if entry.kind == EntryKind::Settled { 0 } else { charged };
+            sums[2] += i128::from(entry.kind.is_ending());
+        }
+        Ok(())
+    }
+
+    fn finish(self, epoch: i64, spent: &BTreeMap<TupleKey, [i128; 3]>) -> Result<Verified, LedgerError> {
+        if self.epoch != epoch {
+            return Err(LedgerError::Damaged(format!("the journal is in epoch {}, the ledger in {epoch}", self.epoch)));
+        }
+        for (tuple, sums) in &self.sums {
+            if spent.get(tuple) != Some(sums) {
+                let what = format!(
+                    "the sums of day {} for {} on {} are not those of the rows",
+                    tuple.day, tuple.caller, tuple.model
+                );
+                return Err(LedgerError::Damaged(what));
+            }
+        }
+        if spent.len() != self.sums.len() {
+            return Err(LedgerError::Damaged("there are sums without rows".to_owned()));
+        }
+        let mut all = Totals::default();
+        for [charged, estimated, attempts] in self.sums.values() {
+            all.charged += charged.unsigned_abs();
+            all.estimated += estimated.unsigned_abs();
+            all.ended_rows += u64::try_from(*attempts).unwrap_or(0);
+        }
+        all.open = self.open.values().map(|entry| i128::from(entry.high).unsigned_abs()).sum();
+        all.open_rows = self.open.len() as u64;
+        Ok(Verified { rows: self.seq.unsigned_abs(), open: self.open.len() as u64, totals: all })
+    }
+}

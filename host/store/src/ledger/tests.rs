@@ -1,0 +1,347 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use kairos_dialects::Usage;
+use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::request::RequestId;
+use proptest::prelude::*;
+
+use super::*;
+
+const NOON: u64 = 20_000 * books::DAY_MS + books::DAY_MS / 2;
+
+fn clock(now_ms: u64) -> Arc<dyn Fn() -> u64 + Send + Sync> {
+    Arc::new(move || now_ms)
+}
+
+fn ledger(folder: &Path, limit: Option<u64>) -> SqliteLedger {
+    SqliteLedger::open(folder, DailyLimits { limit, alert: None }, clock(NOON)).unwrap()
+}
+
+fn reservation(caller: &str, worst: u64, at_ms: u64) -> Reservation {
+    Reservation {
+        key: AttemptKey { request: RequestId::mint(), attempt: 1 },
+        caller: caller.into(),
+        model: "model".into(),
+        tags: Arc::from([("team".to_owned(), "search".to_owned())]),
+        at_ms,
+        worst: Picodollars(worst),
+        price_version: "prices".into(),
+    }
+}
+
+fn settled(cost: u64) -> Ending {
+    Ending::Settled { cost: Picodollars(cost), usage: Usage { input: 1, output: 2, ..Usage::default() } }
+}
+
+fn reader(folder: &Path) -> Reader {
+    Reader::open(&folder.join(FILE)).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_spent_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    for run in 1..=3 {
+        let ledger = ledger(folder.path(), None);
+        assert_eq!(ledger.totals().charged, (run - 1) * 70);
+        for _ in 0..10 {
+            let reservation = reservation("key", 100, NOON);
+            ledger.open(&reservation).await.unwrap();
+            ledger.end(reservation.key, settled(7));
+        }
+        ledger.close();
+        assert!(matches!(ledger.open(&reservation("key", 1, NOON)).await, Err(ReserveError::Unavailable(_))));
+        assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed);
+    }
+    let verified = reader(folder.path()).verify().unwrap();
+    assert_eq!((verified.totals.charged, verified.totals.estimated, verified.open), (210, 0, 0));
+    // Three runs, each: opened, ten times reserved and settled, closed.
+    assert_eq!(verified.rows, 3 * 22);
+    let days = reader(folder.path()).days().unwrap();
+    assert_eq!((days.len(), days[0].charged, days[0].attempts, days[0].tuple.day), (1, 210, 30, 20_000));
+}
+
+#[tokio::test]
+async fn one_gateway_has_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ledger(folder.path(), None);
+    let second = SqliteLedger::open(folder.path(), DailyLimits::default(), clock(NOON));
+    assert!(matches!(second, Err(LedgerError::InUse(_))));
+    drop(first);
+}
+
+/// However many ask at once: what is granted never passes the limit, and a refusal is true.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_never_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(ledger(folder.path(), Some(5_000)));
+    let asking = (0..200u64).map(|number| {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move {
+            let reservation = reservation(if number % 2 == 0 { "a" } else { "b" }, 100, NOON);
+            match ledger.open(&reservation).await {
+                Ok(()) => Ok(reservation.key),
+                Err(error) => Err(error),
+            }
+        })
+    });
+    let mut granted = Vec::new();
+    for answer in asking.collect::<Vec<_>>() {
+        match answer.await.unwrap() {
+            Ok(key) => granted.push(key),
+            Err(ReserveError::Limit(reached)) => {
+                assert!(reached.charged.0 + reached.open.0 + reached.worst.0 > reached.limit.0, "{reached:?}");
+                assert_eq!(reached.resets_ms, books::DAY_MS / 2);
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(granted.len(), 50);
+    assert_eq!(ledger.budget(NOON).unwrap().remaining.0, 0);
+    // What was reserved and not spent is there again; the next day has its own limit.
+    for key in granted {
+        ledger.end(key, settled(40));
+    }
+    assert_eq!(ledger.budget(NOON).unwrap().remaining.0, 3_000);
+    assert!(matches!(ledger.open(&reservation("a", 3_001, NOON)).await, Err(ReserveError::Limit(_))));
+    ledger.open(&reservation("a", 3_000, NOON)).await.unwrap();
+    ledger.open(&reservation("a", 5_000, NOON + books::DAY_MS)).await.unwrap();
+    // A day that the clock goes back to has spent what it has spent.
+    ledger.open(&reservation("c", 5_000, NOON - 3 * books::DAY_MS)).await.unwrap();
+    assert!(matches!(ledger.open(&reservation("c", 1, NOON)).await, Err(ReserveError::Limit(_))));
+}
+
+/// While another process holds the database, nothing is granted beyond what was committed; then all
+/// goes on by itself.
+#[tokio::test]
+async fn a_database_that_is_locked_stops_spending_until_it_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger(folder.path(), None);
+    let first = reservation("key", 100, NOON);
+    ledger.open(&first).await.unwrap();
+    let other = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    // Taken between two commits of the writer.
+    while other.execute_batch("BEGIN IMMEDIATE").is_err() {
+        tokio::task::yield_now().await;
+    }
+    let stranger = ledger.open(&reservation("stranger", 100, NOON)).await;
+    assert!(matches!(stranger, Err(ReserveError::Unavailable(_))), "{stranger:?}");
+    ledger.end(first.key, settled(60));
+    other.execute_batch("ROLLBACK").unwrap();
+    while ledger.open(&reservation("stranger", 100, NOON)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((ledger.totals().charged, ledger.failing()), (60, None));
+}
+
+/// A ledger that somebody else wrote to is not written to any more.
+#[tokio::test]
+async fn a_second_writer_stops_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger(folder.path(), None);
+    let other = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    while other.execute_batch("UPDATE meta SET epoch = epoch + 1").is_err() {
+        tokio::task::yield_now().await;
+    }
+    let refused = ledger.open(&reservation("key", 100, NOON)).await;
+    assert!(matches!(&refused, Err(ReserveError::Unavailable(why)) if why.contains("another process")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn whatever_is_changed_is_found() {
+    let changes = [
+        ("UPDATE journal SET high = high - 1 WHERE seq = 3", "row 3"),
+        ("UPDATE journal SET why = 'gift' WHERE seq = 3", "row 3"),
+        ("UPDATE journal SET tags = NULL WHERE seq = 2", "row 2"),
+        ("DELETE FROM journal WHERE seq = 3", "row 3 is missing"),
+        ("DELETE FROM journal WHERE seq = (SELECT max(seq) FROM journal)", "row 6 is missing"),
+        ("UPDATE journal SET hash = (SELECT hash FROM journal WHERE seq = 2) WHERE seq = 4", "row 4"),
+        ("UPDATE spent SET charged = 1", "sums of day 20000 for key on model"),
+        ("DELETE FROM spent", "sums of day 20000"),
+        ("INSERT INTO spent VALUES (1, 'x', 'y', 0, 0, 0)", "sums without rows"),
+    ];
+    for (change, says) in changes {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = ledger(folder.path(), None);
+        for cost in [40, 50] {
+            let reservation = reservation("key", 100, NOON);
+            ledger.open(&reservation).await.unwrap();
+            ledger.end(reservation.key, settled(cost));
+        }
+        ledger.close();
+        assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed);
+        assert_eq!(reader(folder.path()).verify().unwrap().rows, 6);
+        rusqlite::Connection::open(folder.path().join(FILE)).unwrap().execute_batch(change).unwrap();
+        let error = reader(folder.path()).verify().unwrap_err().to_string();
+        assert!(error.contains(says), "{change}: {error}");
+    }
+}
+
+/// A gateway without its thread: rounds of the writer are made by hand, and it can be lost at any
+/// moment.
+struct Gateway {
+    shared: Arc<Shared>,
+    writer: Writer,
+    /// Attempts that were granted, and so may be billed up to their worst case.
+    under_way: HashMap<AttemptKey, u64>,
+    waiting: Vec<(Reservation, tokio::sync::oneshot::Receiver<Result<(), ReserveError>>)>,
+    second: u64,
+}
+
+impl Gateway {
+    fn start(folder: &Path, limit: Option<u64>) -> Self {
+        let journal = Journal::open(&folder.join(FILE), entry::amount(NOON)).unwrap();
+        let books = Books::new(journal.epoch, DailyLimits { limit, alert: None }, journal.totals().unwrap());
+        let shared = Arc::new(Shared::new(books, clock(NOON)));
+        let writer = Writer::new(journal, Arc::clone(&shared));
+        Self { shared, writer, under_way: HashMap::new(), waiting: Vec::new(), second: 0 }
+    }
+
+    fn ask(&mut self, caller: &str, worst: u64, day: u64) {
+        let reservation = reservation(caller, worst, day * books::DAY_MS);
+        match self.shared.lock().ask(&reservation, self.second) {
+            Asked::Granted => {
+                self.under_way.insert(reservation.key, worst);
+            }
+            Asked::No(_) => {}
+            Asked::Wait(turn) => self.waiting.push((reservation, turn)),
+        }
+    }
+
+    /// Long after the last draw: leases are given back, then what is no longer needed is forgotten.
+    fn idle(&mut self) {
+        for _ in 0..2 {
+            self.second += 1_000;
+            self.shared.lock().tick(self.second);
+            self.round();
+        }
+    }
+
+    fn round(&mut self) {
+        self.writer.round(self.second);
+        for (reservation, mut turn) in std::mem::take(&mut self.waiting) {
+            match turn.try_recv() {
+                Ok(Ok(())) => {
+                    self.under_way.insert(reservation.key, reservation.worst.0);
+                }
+                Ok(Err(_)) => {}
+                Err(_) => self.waiting.push((reservation, turn)),
+            }
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask {
+        caller: u8,
+        worst: u64,
+        day: u64,
+    },
+    /// The bill says this, and the gateway is told.
+    Settle {
+        which: usize,
+        part: u8,
+    },
+    Void {
+        which: usize,
+    },
+    Round,
+    Idle,
+    /// The process is lost: what was not committed is gone.
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..3u8, 1..2_000u64, 20_000..20_003u64).prop_map(|(caller, worst, day)| Step::Ask { caller, worst, day }),
+        3 => (any::<usize>(), 0..=100u8).prop_map(|(which, part)| Step::Settle { which, part }),
+        1 => any::<usize>().prop_map(|which| Step::Void { which }),
+        4 => Just(Step::Round),
+        2 => Just(Step::Idle),
+        1 => Just(Step::Crash),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happens and wherever it is lost: the ledger is never below the bill, and no limit is
+    /// passed by what was granted.
+    #[test]
+    fn no_crash_puts_the_ledger_below_the_bill(steps in steps(), limit in prop_oneof![Just(None), Just(Some(10_000u64))]) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut gateway = Gateway::start(folder.path(), limit);
+        let mut bill: u128 = 0;
+        for step in steps {
+            let keys: Vec<_> = gateway.under_way.keys().copied().collect();
+            match step {
+                Step::Ask { caller, worst, day } => gateway.ask(&format!("caller-{caller}"), worst, day),
+                Step::Settle { which, part } if !keys.is_empty() => {
+                    let key = keys[which % keys.len()];
+                    let worst = gateway.under_way.remove(&key).unwrap();
+                    let cost = worst * u64::from(part) / 100;
+                    bill += u128::from(cost);
+                    gateway.shared.lock().end(key, &settled(cost), NOON);
+                }
+                Step::Void { which } if !keys.is_empty() => {
+                    let key = keys[which % keys.len()];
+                    gateway.under_way.remove(&key).unwrap();
+                    gateway.shared.lock().end(key, &Ending::Voided { why: "never sent" }, NOON);
+                }
+                Step::Settle { .. } | Step::Void { .. } => {}
+                Step::Round => gateway.round(),
+                Step::Idle => gateway.idle(),
+                Step::Crash => {
+                    // What was under way may be billed in full.
+                    bill += gateway.under_way.values().map(|worst| u128::from(*worst)).sum::<u128>();
+                    drop(gateway);
+                    gateway = Gateway::start(folder.path(), limit);
+                }
+            }
+            if let Some(limit) = limit {
+                for day in 20_000..20_003 {
+                    let day = gateway.shared.lock().day(day);
+                    prop_assert!(day.open == 0 || day.charged + day.open <= limit, "{day:?}");
+                }
+            }
+        }
+        bill += gateway.under_way.values().map(|worst| u128::from(*worst)).sum::<u128>();
+        drop(gateway);
+        let gateway = Gateway::start(folder.path(), limit);
+        prop_assert!(gateway.shared.lock().totals().charged >= bill);
+        drop(gateway);
+        let verified = reader(folder.path()).verify().unwrap();
+        prop_assert!(verified.totals.charged >= bill && verified.open == 0);
+    }
+}
+
+/// A tuple that was forgotten goes on where its lease was: what it drew then is not drawn anew.
+#[test]
+fn a_forgotten_tuple_remembers_its_lease() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(folder.path(), None);
+    let granted = |gateway: &mut Gateway, worst| {
+        gateway.ask("key", worst, 20_000);
+        gateway.round();
+        gateway.round();
+        let keys: Vec<_> = gateway.under_way.drain().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), 1);
+        keys[0]
+    };
+    let first = granted(&mut gateway, 4_000);
+    gateway.shared.lock().end(first, &settled(4_000), NOON);
+    gateway.round();
+    gateway.idle();
+    assert_eq!(gateway.shared.lock().tuples(), 0);
+    // Granted and sent; its row is lost.
+    gateway.ask("key", 500, 20_000);
+    gateway.round();
+    assert_eq!(gateway.under_way.len(), 1);
+    drop(gateway);
+    let gateway = Gateway::start(folder.path(), None);
+    assert!(gateway.shared.lock().totals().charged >= 4_500);
+    drop(gateway);
+    reader(folder.path()).verify().unwrap();
+}
