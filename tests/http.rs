@@ -54,6 +54,14 @@ impl Client {
         Answer { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
+    /// POSTs JSON, to who may not live to answer.
+    pub async fn try_post(&self, url: &str, body: &Value) -> Option<Answer> {
+        let request = Request::builder().method("POST").uri(url).header("content-type", "application/json");
+        let request = request.body(Full::new(body.to_string().into())).unwrap();
+        let (parts, body) = self.inner.request(request).await.ok()?.into_parts();
+        Some(Answer { status: parts.status, headers: parts.headers, body: body.collect().await.ok()?.to_bytes() })
+    }
+
     /// GETs an address.
     pub async fn get(&self, url: &str) -> Answer {
         self.send("GET", url, &[], Bytes::new()).await

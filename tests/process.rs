@@ -105,6 +105,12 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Ends it at once, as nothing it could prepare for.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> (ExitStatus, Vec<String>) {
         let status = self.child.wait().unwrap();
@@ -174,11 +180,12 @@ impl Setup<'_> {
         }
         let simulator =
             Server::start(kairos().args(["simulate", "--listen", "127.0.0.1:0", "--as-of", DAY]).args(self.simulate));
-        let gateway = Self::gateway(self, &simulator, folder.path(), &policies);
+        let gateway = self.gateway(&simulator.url, folder.path());
         Pair { simulator, gateway, policies, folder }
     }
 
-    fn gateway(&self, simulator: &Server, folder: &Path, policies: &Path) -> Server {
+    /// Starts a gateway in a folder that [`Setup::start`] has laid out.
+    pub fn gateway(&self, simulator: &str, folder: &Path) -> Server {
         let config = folder.join("kairos.toml");
         let with_day =
             if self.config.contains("as_of") { String::new() } else { format!("\n[models]\nas_of = \"{DAY}\"\n") };
@@ -190,12 +197,13 @@ impl Setup<'_> {
             .arg(&config)
             .arg("--data")
             .arg(folder.join("data"))
-            .arg("--policies")
-            .arg(policies)
+            // A relative name, as people type it.
+            .args(["--policies", "policies"])
+            .current_dir(folder)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-            .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &simulator.url);
+            .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", simulator);
         for (name, value) in self.environment {
             command.env(name, value);
         }

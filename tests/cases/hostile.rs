@@ -138,3 +138,66 @@ async fn a_refused_file_changes_nothing_and_a_removed_one_gives_way() {
     std::fs::write(pair.policies.join("task.rhai"), "x").unwrap();
     put(&pair, "rhai", &std::fs::read(policy("task.rhai")).unwrap());
 }
+
+/// Values that no limit of the script engine counts cannot be made: each of these took the process
+/// down, or its memory.
+#[tokio::test]
+async fn scripts_cannot_hide_values_from_their_limits() {
+    let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let hidden = [
+        "let x = 0; for i in 0..100000 { let y = x; let f = || y; x = f; }",
+        "let f = Fn(\"x\"); for i in 0..25 { f = f.curry(f); }",
+        "let x = #{}; let f = || x; x.f = f;",
+        "let s = \"a\"; s.pad(60000, 'a'); s.replace(\"a\", s);",
+    ];
+    for hidden in hidden {
+        for place in ["describe", "route"] {
+            let (describes, routes) = if place == "describe" { (hidden, "") } else { ("", hidden) };
+            let script = format!(
+                "fn describe() {{ {describes} #{{ name: \"hidden\" }} }}\nfn route(ctx, features, models) {{ {routes} plan([0], 1) }}"
+            );
+            pair.put_policy("rhai", script.as_bytes());
+            let refusal = pair.gateway.wait_for_log("policy refused");
+            assert!(refusal.contains("router.rhai"), "{refusal}");
+        }
+    }
+    assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("score@"));
+}
+
+/// Files that are no policies change nothing, whatever else lies in the folder; and a folder that is
+/// named relatively is watched like any other.
+#[tokio::test]
+async fn what_serves_is_what_was_put_there_last() {
+    let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let at = &pair.policies;
+    // An older file that is moved in serves; a stranger beside it does not bring the newer one back.
+    let old = pair.folder().join("old.wasm");
+    std::fs::write(&old, component("fixed-second")).unwrap();
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    std::fs::File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+    std::fs::rename(&old, at.join("router.wasm")).unwrap();
+    pair.gateway.wait_for_log("a policy serves");
+    std::fs::write(at.join("notes.txt"), "remember the milk").unwrap();
+    std::fs::write(at.join("router.rhai.swp"), "x").unwrap();
+    std::fs::remove_file(at.join("router.wasm")).unwrap();
+    pair.gateway.wait_for_log("a policy serves");
+    assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("score@"));
+    std::fs::remove_file(at.join("router.rhai")).unwrap();
+    pair.gateway.wait_for_log("the policy's file was removed");
+    assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("native-task@"));
+}
+
+/// Components can be swapped in and taken out without end: what they kept ready is given back.
+#[tokio::test]
+async fn places_of_components_come_back() {
+    let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    for round in 0..40 {
+        put(&pair, "wasm", &component(if round % 2 == 0 { "fixed-first" } else { "fixed-second" }));
+        std::fs::remove_file(pair.policies.join("router.wasm")).unwrap();
+        pair.gateway.wait_for_log("a policy serves");
+    }
+    assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("score@"));
+}

@@ -52,6 +52,26 @@ async fn a_configured_key_is_needed_and_a_bad_one_refused() {
     assert_eq!(client.post(&url, &[good, ("host", "gateway.example")], &body).await.status, 200);
 }
 
+/// Who has no key is not listened to: the body is neither read nor waited for.
+#[tokio::test]
+async fn a_body_of_a_stranger_is_not_read() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let pair = with_keys();
+    for who in [
+        "Bearer wrong",
+        "AWS4-HMAC-SHA256 Credential=AKIAWRONG/20261123/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00",
+    ] {
+        let mut socket = tokio::net::TcpStream::connect(pair.gateway.address()).await.unwrap();
+        let head = format!(
+            "POST /model/auto/converse HTTP/1.1\r\nhost: x\r\nauthorization: {who}\r\ncontent-length: 20000000\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    }
+}
+
 #[test]
 fn boto3_signs_for_the_gateway() {
     let pair = with_keys();

@@ -7,6 +7,7 @@ mod counts;
 mod errors;
 mod hostile;
 mod keys;
+mod ledger;
 mod money;
 mod routing;
 mod scripted;

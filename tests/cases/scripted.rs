@@ -81,6 +81,10 @@ impl Upstream for Script {
 struct Anybody;
 
 impl Keys for Anybody {
+    fn glance(&self, _: &Presented) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn identify(&self, _: &Presented, _: &Bytes) -> Result<Caller, Failure> {
         Ok(Caller { key: Arc::from("anybody") })
     }

@@ -305,6 +305,9 @@ async fn slow_senders_are_given_up_on() {
     let config = "[limits]\nheader_seconds = 0.2\nbody_seconds = 0.2\n";
     let pair = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
     for (sent, answered) in [
+        ("", ""),
+        ("P", ""),
+        ("PRI * HTTP/2.0\r\n", ""),
         ("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n", ""),
         ("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{", "HTTP/1.1 408"),
     ] {

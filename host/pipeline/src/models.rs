@@ -105,10 +105,17 @@ pub enum Answering {
 impl Catalogue {
     /// What answers for `name`.
     pub fn answering(&self, name: &str) -> Answering {
-        let Some(named) = self.names.get(name) else {
-            return Answering::Unknown(self.nearest(name));
-        };
-        let (asked, at) = match *named {
+        self.known(name).unwrap_or_else(|| Answering::Unknown(self.nearest(name)))
+    }
+
+    /// The same; none where there is no such name.
+    fn known(&self, name: &str) -> Option<Answering> {
+        let named = self.names.get(name)?;
+        Some(self.answering_named(*named))
+    }
+
+    fn answering_named(&self, named: Named) -> Answering {
+        let (asked, at) = match named {
             Named::Model(model) => (model, None),
             Named::Target(target) => (self.targets[target].model, Some(target)),
         };
@@ -156,7 +163,7 @@ impl Catalogue {
 
 impl Names for Catalogue {
     fn answering(&self, name: &str) -> Option<Arc<str>> {
-        match self.answering(name) {
+        match self.known(name)? {
             Answering::Target { target, .. } => Some(Arc::clone(&self.models[self.targets[target].model].id)),
             Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
         }

@@ -460,8 +460,17 @@ pub struct Fault {
 impl Fault {
     /// A failure without a place in a source.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), at: None }
+        Self { kind, message: bounded(message.into()), at: None }
     }
+}
+
+/// Bytes of a policy's message that are kept: it goes into records and the log.
+const MESSAGE_BYTES: usize = 1_024;
+
+/// A policy's message, cut.
+pub fn bounded(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
+    message
 }
 
 impl std::fmt::Display for Fault {

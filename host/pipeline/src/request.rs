@@ -154,6 +154,9 @@ pub struct Caller {
 
 /// Who may call.
 pub trait Keys: Send + Sync {
+    /// What can be said of this before its body is read: a caller who is not known need not send it.
+    fn glance(&self, presented: &Presented) -> Result<(), Failure>;
+
     /// Who presented this, with this body.
     fn identify(&self, presented: &Presented, body: &Bytes) -> Result<Caller, Failure>;
 }

@@ -50,6 +50,12 @@ impl Meter {
         }
     }
 
+    /// Whether the call that has just ended was over its deadline, as far as it was looked at; in any
+    /// case, whether it was so by far.
+    pub fn was_over(&mut self) -> bool {
+        self.started.elapsed() >= self.deadline * WALL_FACTOR || (self.halfway.is_some() && self.is_over())
+    }
+
     /// The deadline.
     pub fn deadline(&self) -> Duration {
         self.deadline

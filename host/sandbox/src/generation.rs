@@ -28,6 +28,13 @@ impl Engine {
         }
     }
 
+    /// Gives back what it keeps ready.
+    fn rest(&self) {
+        if let Self::Wasm(router) = self {
+            router.rest();
+        }
+    }
+
     /// Decides as if for the first time, silently.
     pub(crate) fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
         match self {
@@ -142,6 +149,11 @@ impl Generation {
     /// Decides as if for the first time, silently.
     pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
         self.engine.route_afresh(input)
+    }
+
+    /// It does not serve any more: what it keeps ready is given back.
+    pub(crate) fn rest(&self) {
+        self.engine.rest();
     }
 
     /// Counts a fault. Whether it is one too many.

@@ -189,14 +189,20 @@ impl PolicyHost {
         self.counters.loaded.fetch_add(1, Ordering::Relaxed);
         let label = generation.identity().label();
         let (engine, file) = (generation.engine_name(), generation.path().display().to_string());
-        if let Some(replaced) = state.current.take() {
-            state.previous.push_back(replaced);
-            while state.previous.len() > self.loader.limits.previous_generations {
-                state.previous.pop_front();
-            }
-        }
+        self.retire(&mut state);
         self.serve(&mut state, Some(generation));
         tracing::info!(policy = label, engine, file, "a policy serves");
+    }
+
+    /// The generation that serves becomes the newest of those before it.
+    fn retire(&self, state: &mut State) -> Option<Arc<Generation>> {
+        let retired = state.current.take()?;
+        retired.rest();
+        state.previous.push_back(Arc::clone(&retired));
+        while state.previous.len() > self.loader.limits.previous_generations {
+            state.previous.pop_front();
+        }
+        Some(retired)
     }
 
     fn refuse(&self, path: &Path, refusal: Refusal) {
@@ -265,6 +271,8 @@ impl PolicyHost {
         if !folder.is_dir() {
             return Err(cannot("there is no such folder".to_owned()));
         }
+        // As the watch names files: a relative name would be another's.
+        let folder = &folder.canonicalize().map_err(|error| cannot(error.to_string()))?;
         let (sender, receiver) = channel();
         // Watch first, then read: nothing that changes in between is missed.
         let watch = FolderWatch::start(folder, sender.clone()).map_err(|error| cannot(error.to_string()))?;
@@ -292,16 +300,17 @@ impl PolicyHost {
     fn changed(&self, folder: &Path, paths: &[PathBuf]) {
         // Of several events for one slot, the last counts.
         let mut files: Vec<&PathBuf> = Vec::new();
-        let mut strangers = false;
+        let mut swapped = false;
         for path in paths.iter().rev() {
             match slot_of(path) {
                 Some(slot) if files.iter().any(|known| slot_of(known) == Some(slot)) => {}
                 Some(_) => files.push(path),
-                None => strangers = true,
+                None => swapped |= path.is_symlink(),
             }
         }
-        if files.is_empty() && strangers {
-            // A folder that is swapped as a whole, by a link: its files change without an event.
+        if files.is_empty() && swapped {
+            // A folder that is swapped as a whole, by a link (Kubernetes mounts `..data` so): its files
+            // change without an event of their own.
             self.scan(folder);
         }
         for path in files {
@@ -321,9 +330,8 @@ impl PolicyHost {
             return;
         }
         let mut state = self.lock();
-        if let Some(gone) = state.current.take() {
+        if let Some(gone) = self.retire(&mut state) {
             let label = gone.identity().label();
-            state.previous.push_back(gone);
             self.serve(&mut state, None);
             tracing::info!(policy = label, "the policy's file was removed; the native default serves");
         }

@@ -43,6 +43,12 @@ pub struct Limits {
 /// some tens of kilobytes).
 pub const INTERPRETER_COMPONENT_BYTES: u64 = 2 * 1024 * 1024;
 
+/// Three generations' worth: one that serves, one that is made ready, one whose last calls end.
+fn default_instances() -> u32 {
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    u32::try_from((workers + 2) * 3).unwrap_or(64).max(64)
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -53,7 +59,7 @@ impl Default for Limits {
             stack_bytes: 128 * 1024,
             handover_bytes: 1024 * 1024,
             handles: 64,
-            instances: 64,
+            instances: default_instances(),
             calls_per_instance: 100_000,
             component_bytes: 64 * 1024 * 1024,
             script_bytes: 256 * 1024,

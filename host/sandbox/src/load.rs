@@ -161,7 +161,11 @@ fn try_out(engine: &Engine) -> Result<(), Refusal> {
             Err(PolicyError::NotRun(why)) => return Err(refuse(format!("could not be run: {why}"))),
             Err(PolicyError::Declined | PolicyError::Refused(_) | PolicyError::Unavailable(_)) => {}
         }
-        if engine.route_afresh(input) != answer {
+        let again = engine.route_afresh(input);
+        if let Err(PolicyError::NotRun(why)) = &again {
+            return Err(refuse(format!("could not be run: {why}")));
+        }
+        if again != answer {
             return Err(refuse("answers the same question differently the second time".to_owned())
                 .hint("a decision depends on nothing but its input; keep no state between calls"));
         }

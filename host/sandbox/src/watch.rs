@@ -34,6 +34,12 @@ impl FolderWatch {
     }
 }
 
+/// Whether a file came by a link, so that no write will be told.
+fn is_linked(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.symlink_metadata().is_ok_and(|found| found.is_symlink() || (found.is_file() && found.nlink() > 1))
+}
+
 fn change(event: Event) -> Option<Change> {
     if event.need_rescan() {
         return Some(Change::Unknown);
@@ -43,7 +49,7 @@ fn change(event: Event) -> Option<Change> {
         | EventKind::Modify(ModifyKind::Name(_))
         | EventKind::Remove(_) => Some(Change::Paths(event.paths)),
         // A file that was linked or moved in comes as created, complete.
-        EventKind::Create(_) if event.paths.iter().any(|path| path.is_symlink()) => Some(Change::Paths(event.paths)),
+        EventKind::Create(_) if event.paths.iter().any(|path| is_linked(path)) => Some(Change::Paths(event.paths)),
         _ => None,
     }
 }

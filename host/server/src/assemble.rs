@@ -12,7 +12,6 @@ use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::history::History;
-use kairos_pipeline::ledger::MemoryLedger;
 use kairos_pipeline::models::Catalogue;
 use kairos_pipeline::policy::Router;
 use kairos_pipeline::record::Records;
@@ -20,6 +19,7 @@ use kairos_pipeline::routers;
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
+use kairos_store::ledger::SqliteLedger;
 
 use crate::config::{Config, EndedModels};
 use crate::edge::App;
@@ -118,13 +118,15 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let policies = PolicyHost::new(loader(&config, true)?, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
     let metrics = Arc::new(Metrics::new());
+    let ledger = SqliteLedger::open(&config.data, config.daily_limits(), Arc::new(unix_ms));
+    let ledger = Arc::new(ledger.map_err(|error| AssemblyError(format!("the ledger cannot be opened: {error}")))?);
     let models = catalogue.models.len();
     let gateway = Gateway {
         keys: Arc::new(ConfiguredKeys::new(&config.auth)),
         policies: Arc::clone(&policies) as _,
         native,
         upstream: Arc::clone(&client) as _,
-        ledger: Arc::new(MemoryLedger::default()),
+        ledger: Arc::clone(&ledger) as _,
         catalogue: ArcSwap::from_pointee(catalogue),
         history: History::new(models),
         records: Records::new(config.limits.records),
@@ -139,5 +141,5 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, metrics, config)))
+    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, ledger, metrics, config)))
 }

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::Secret;
 use kairos_sandbox::capability::{Capability, Grants};
+use kairos_sandbox::load::SLOTS;
+use kairos_store::ledger::DailyLimits;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// All settings. What is not set has the default that [`Config::default`] shows.
@@ -16,9 +19,10 @@ use serde::{Deserialize, Serialize, Serializer};
 pub(crate) struct Config {
     /// Where to listen.
     pub(crate) listen: SocketAddr,
-    /// Where compiled policies, and later the ledger, are kept.
+    /// Where the ledger and compiled policies are kept.
     pub(crate) data: PathBuf,
     pub(crate) auth: Auth,
+    pub(crate) budget: Budget,
     pub(crate) limits: Limits,
     pub(crate) upstream: Upstream,
     pub(crate) models: Models,
@@ -48,7 +52,11 @@ pub(crate) struct SecretText(pub(crate) Secret);
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+        // What was given is not shown, whatever it was.
+        match toml::Value::deserialize(deserializer) {
+            Ok(toml::Value::String(text)) => Ok(Self(Secret::new(text))),
+            Ok(_) | Err(_) => Err(serde::de::Error::custom("a text in quotes is expected")),
+        }
     }
 }
 
@@ -58,13 +66,46 @@ impl Serialize for SecretText {
     }
 }
 
+/// What may be spent, by all callers together.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Budget {
+    /// The most in a UTC day, in US dollars. What could pass it is refused. `BEDROCK_DAILY_COST_LIMIT`.
+    pub(crate) daily_limit_usd: Option<Dollars>,
+    /// Spending in a UTC day at which the operator is told, once. `BEDROCK_COST_ALERT_THRESHOLD`.
+    pub(crate) alert_threshold_usd: Option<Dollars>,
+}
+
+/// An amount of money, written as text: a number of TOML would be rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Dollars(Picodollars);
+
+impl Dollars {
+    const EXPECTED: &str = "an amount of US dollars in quotes is expected, for example \"100.00\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        Picodollars::parse_dollars(text).filter(|amount| i64::try_from(amount.0).is_ok()).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dollars {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || serde::de::Error::custom(Self::EXPECTED);
+        match toml::Value::deserialize(deserializer) {
+            Ok(toml::Value::String(text)) => Self::parse(&text).ok_or_else(wrong),
+            Ok(_) | Err(_) => Err(wrong()),
+        }
+    }
+}
+
 /// Bounds of what callers can ask of the gateway.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Limits {
     /// Largest request body, in bytes. Bedrock's own limit is the default.
     pub(crate) body_bytes: usize,
-    /// Largest head of a request, in bytes.
+    /// Largest head of a request, in bytes. It is looked at read by read: at twice as much at the
+    /// latest, it is refused.
     pub(crate) header_bytes: usize,
     /// Most headers of a request.
     pub(crate) headers: usize,
@@ -184,6 +225,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             data: PathBuf::from("kairos-data"),
             auth: Auth::default(),
+            budget: Budget::default(),
             limits: Limits::default(),
             upstream: Upstream::default(),
             models: Models::default(),
@@ -234,8 +276,9 @@ impl Default for PolicySettings {
 pub(crate) enum ConfigError {
     #[error("{path}: the file cannot be read: {cause}")]
     Read { path: String, cause: std::io::Error },
-    #[error("{path}: {cause}")]
-    Form { path: String, cause: Box<toml::de::Error> },
+    // Not the parser's own text: it shows the line, which may hold a key.
+    #[error("{path}{}: {}", at.map_or(String::new(), |(line, column)| format!(":{line}:{column}")), message)]
+    Form { path: String, at: Option<(usize, usize)>, message: String },
     #[error("{path}: there is no setting `{key}`{}", near.as_ref().map_or(String::new(), |near| format!("; did you mean `{near}`?")))]
     UnknownKey { path: String, key: String, near: Option<String> },
     #[error("{what}")]
@@ -288,7 +331,14 @@ impl Config {
     }
 
     fn from_text(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let form = |cause| ConfigError::Form { path: path.to_owned(), cause: Box::new(cause) };
+        let form = |cause: toml::de::Error| {
+            let before = cause.span().and_then(|span| text.get(..span.start));
+            let at = before.map(|before| {
+                let line = before.rsplit('\n').next().unwrap_or_default();
+                (before.matches('\n').count() + 1, line.chars().count() + 1)
+            });
+            ConfigError::Form { path: path.to_owned(), at, message: cause.message().to_owned() }
+        };
         let mut unknown = None;
         let reader = toml::Deserializer::parse(text).map_err(form)?;
         let config = serde_ignored::deserialize(reader, |key| {
@@ -313,6 +363,15 @@ impl Config {
             })?;
             self.upstream.request_seconds = Some(seconds);
         }
+        for (name, amount) in [
+            ("BEDROCK_DAILY_COST_LIMIT", &mut self.budget.daily_limit_usd),
+            ("BEDROCK_COST_ALERT_THRESHOLD", &mut self.budget.alert_threshold_usd),
+        ] {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                let what = || format!("{name}={value:?} is not an amount of US dollars, as 100.00 is");
+                *amount = Some(Dollars::parse(&value).ok_or_else(|| ConfigError::Value { what: what() })?);
+            }
+        }
         Ok(())
     }
 
@@ -324,6 +383,17 @@ impl Config {
                 "policies.grants: there is no capability {unknown:?}; there are {}",
                 known.join(", ")
             ));
+        }
+        if let (Some(limit), Some(alert)) = (self.budget.daily_limit_usd, self.budget.alert_threshold_usd)
+            && alert.0 > limit.0
+        {
+            return wrong(format!(
+                "budget.alert_threshold_usd: {} is above the daily limit of {}: it would never be passed",
+                alert.0, limit.0
+            ));
+        }
+        if let Some(unknown) = self.policies.config.keys().find(|slot| !SLOTS.contains(&slot.as_str())) {
+            return wrong(format!("policies.config: there is no slot {unknown:?}; there are {}", SLOTS.join(", ")));
         }
         if self.auth.bearer_key.as_ref().is_some_and(|key| key.0.expose().len() < 16) {
             return wrong("auth.bearer_key: a key of at least 16 characters is needed".to_owned());
@@ -338,7 +408,7 @@ impl Config {
         }
         for (name, zero) in [
             ("limits.body_bytes", self.limits.body_bytes == 0),
-            ("limits.connections", self.limits.connections == 0),
+            ("limits.connections", self.limits.connections == 0 || self.limits.connections > 1_000_000),
             ("limits.in_flight", self.limits.in_flight == 0),
             ("limits.header_bytes", self.limits.header_bytes < 8192),
             ("policies.deadline_ms", self.policies.deadline_ms == 0 || self.policies.deadline_ms > 10_000),
@@ -387,6 +457,12 @@ impl Config {
             idle_connections: self.upstream.idle_connections.unwrap_or(defaults.idle_connections),
             keep_alive: self.upstream.keep_alive_seconds.map_or(defaults.keep_alive, Seconds::duration),
         }
+    }
+
+    /// Limits of a day's spending.
+    pub(crate) fn daily_limits(&self) -> DailyLimits {
+        let amount = |dollars: Option<Dollars>| dollars.map(|dollars| dollars.0.0);
+        DailyLimits { limit: amount(self.budget.daily_limit_usd), alert: amount(self.budget.alert_threshold_usd) }
     }
 
     /// Bounds of policies.
@@ -486,13 +562,15 @@ mod tests {
     fn what_is_wrong_is_said_with_what_was_meant() {
         insta::assert_snapshot!(refusal("[limits]\nbdy_bytes = 1"), @"kairos.toml: there is no setting `limits.bdy_bytes`; did you mean `limits.body_bytes`?");
         insta::assert_snapshot!(refusal("lisen = 1"), @"kairos.toml: there is no setting `lisen`; did you mean `listen`?");
-        insta::assert_snapshot!(refusal("[upstream]\nrequest_seconds = 0"), @r"
-        kairos.toml: TOML parse error at line 2, column 19
-          |
-        2 | request_seconds = 0
-          |                   ^
-        a time in seconds, above 0 and at most 86400, is expected
-        ");
+        insta::assert_snapshot!(refusal("[upstream]\nrequest_seconds = 0"), @"kairos.toml:2:19: a time in seconds, above 0 and at most 86400, is expected");
+        insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @"policies.config: there is no slot \"ruoter\"; there are router");
+        insta::assert_snapshot!(refusal("[limits]\nconnections = 4611686018427387904"), @"limits.connections is too small, or out of range");
+        insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = 10"), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
+        insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"1e3\""), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
+        insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"10\"\nalert_threshold_usd = \"20\""), @"budget.alert_threshold_usd: 20 is above the daily limit of 10: it would never be passed");
+        for secret in ["sk-live-0123456789abcdef", "1234567890123456789"] {
+            assert!(!refusal(&format!("[auth]\nbearer_key = {secret}")).contains(secret));
+        }
         insta::assert_snapshot!(refusal("[policies]\ngrants = [\"http\"]"), @r#"policies.grants: there is no capability "http"; there are log, metrics, kv, content"#);
         insta::assert_snapshot!(refusal("[auth]\nbearer_key = \"short\""), @"auth.bearer_key: a key of at least 16 characters is needed");
         insta::assert_snapshot!(refusal("listen = \"0.0.0.0:8000\""), @r#"0.0.0.0:8000 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or listen on 127.0.0.1"#);

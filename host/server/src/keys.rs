@@ -34,16 +34,38 @@ impl ConfiguredKeys {
     }
 
     fn signed(&self, request: &SignedRequest, body: &Bytes) -> Result<Caller, Failure> {
-        let id = &request.authorization.access_key_id;
-        let secret = match &self.pair {
-            Some((known, secret)) if known == id => secret,
-            _ => return Err(Failure::new(Kind::Unauthenticated, "this access key id is not known to the gateway")),
-        };
+        let secret = self.secret(request)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         match request.verify(secret.expose(), body, i64::try_from(now).unwrap_or(i64::MAX)) {
             Ok(()) => Ok(caller("sigv4")),
             Err(error @ SignatureError::Form) => Err(Failure::new(Kind::Unauthenticated, error.to_string())),
             Err(error) => Err(Failure::new(Kind::BadSignature, error.to_string())),
+        }
+    }
+}
+
+impl ConfiguredKeys {
+    fn secret(&self, request: &SignedRequest) -> Result<&Secret, Failure> {
+        match &self.pair {
+            Some((known, secret)) if *known == request.authorization.access_key_id => Ok(secret),
+            _ => Err(Failure::new(Kind::Unauthenticated, "this access key id is not known to the gateway")),
+        }
+    }
+
+    fn by_signature<T>(
+        presented: &Presented,
+        then: impl FnOnce(&SignedRequest) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Presented::Signed(signed) = presented else {
+            return Err(Failure::new(
+                Kind::Unauthenticated,
+                "a key is needed: Authorization: Bearer KEY, or a signature of AWS's SDKs",
+            ));
+        };
+        match signed.downcast_ref::<Result<SignedRequest, SignatureError>>() {
+            Some(Ok(request)) => then(request),
+            Some(Err(error)) => Err(Failure::new(Kind::Unauthenticated, error.to_string())),
+            None => Err(Failure::new(Kind::Internal, "a signature of an unknown kind")),
         }
     }
 }
@@ -63,16 +85,18 @@ impl Keys for ConfiguredKeys {
             return Ok(caller("local"));
         }
         match presented {
-            Presented::Nothing => Err(Failure::new(
-                Kind::Unauthenticated,
-                "a key is needed: Authorization: Bearer KEY, or a signature of AWS's SDKs",
-            )),
             Presented::Bearer(key) => self.bearer(key),
-            Presented::Signed(signed) => match signed.downcast_ref::<Result<SignedRequest, SignatureError>>() {
-                Some(Ok(request)) => self.signed(request, body),
-                Some(Err(error)) => Err(Failure::new(Kind::Unauthenticated, error.to_string())),
-                None => Err(Failure::new(Kind::Internal, "a signature of an unknown kind")),
-            },
+            other => Self::by_signature(other, |request| self.signed(request, body)),
+        }
+    }
+
+    fn glance(&self, presented: &Presented) -> Result<(), Failure> {
+        if self.bearer.is_none() && self.pair.is_none() {
+            return Ok(());
+        }
+        match presented {
+            Presented::Bearer(key) => self.bearer(key).map(|_| ()),
+            other => Self::by_signature(other, |request| self.secret(request).map(|_| ())),
         }
     }
 }

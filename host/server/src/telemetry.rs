@@ -7,6 +7,7 @@ use kairos_dialects::Usage;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::record::{Observer, Record};
 use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::wasm::MetricValue;
 use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -81,8 +82,6 @@ impl Metrics {
             ("kairos_requests_in_flight", 1, "Requests under way, those whose callers have left included."),
             ("kairos_ledger_open_usd", 1, "Worst cases of attempts under way."),
             ("kairos_ledger_open_rows", 1, "Attempts under way that may cost money."),
-            ("kairos_plugin_counter_total", 0, "Counters that plugins report."),
-            ("kairos_plugin_gauge", 1, "Gauges that plugins report."),
         ] {
             describe(name, what, kind);
         }
@@ -119,10 +118,10 @@ impl Metrics {
         let totals = gateway.ledger.totals();
         self.gauge("kairos_ledger_open_usd", Vec::new(), totals.open as f64 / 1e12);
         self.gauge("kairos_ledger_open_rows", Vec::new(), totals.open_rows as f64);
-        if let Some(generation) = policies.current() {
-            self.plugin(&generation);
-        }
         let mut text = self.handle.render();
+        if let Some(generation) = policies.current() {
+            write_plugin(&generation, &mut text);
+        }
         // Written by hand: a label that changes with every file must not stay behind in a registry.
         let status = policies.status();
         text.push_str("# HELP kairos_policy_info The policy that serves.\n# TYPE kairos_policy_info gauge\n");
@@ -132,17 +131,28 @@ impl Metrics {
         ));
         text
     }
+}
 
-    fn plugin(&self, generation: &kairos_sandbox::generation::Generation) {
-        let plugin = generation.identity().name.clone();
-        for (name, value) in generation.metrics().values() {
-            let labels = vec![Label::new("plugin", plugin.clone()), Label::new("name", name)];
-            match value {
-                kairos_sandbox::wasm::MetricValue::Counter(count) => {
-                    self.total("kairos_plugin_counter_total", labels, count);
-                }
-                kairos_sandbox::wasm::MetricValue::Gauge(gauge) => self.gauge("kairos_plugin_gauge", labels, gauge),
-            }
+/// What the policy that serves reports. Written by hand: each generation counts from zero, and names
+/// that a policy chose must not stay behind in a registry.
+fn write_plugin(generation: &kairos_sandbox::generation::Generation, text: &mut String) {
+    use std::fmt::Write as _;
+    let plugin = &generation.identity().name;
+    let (mut counters, mut gauges) = (String::new(), String::new());
+    for (name, value) in generation.metrics().values() {
+        let labels = format!("{{plugin=\"{plugin}\",name=\"{name}\"}}");
+        // Writing to a string cannot fail.
+        let _ = match value {
+            MetricValue::Counter(count) => writeln!(counters, "kairos_plugin_counter_total{labels} {count}"),
+            MetricValue::Gauge(gauge) => writeln!(gauges, "kairos_plugin_gauge{labels} {gauge}"),
+        };
+    }
+    for (name, kind, what, lines) in [
+        ("kairos_plugin_counter_total", "counter", "Counters that plugins report.", counters),
+        ("kairos_plugin_gauge", "gauge", "Gauges that plugins report.", gauges),
+    ] {
+        if !lines.is_empty() {
+            let _ = write!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{lines}");
         }
     }
 }

@@ -81,10 +81,16 @@ pub(super) fn register(
     if grants.has(Capability::Metrics) {
         let counters = Arc::clone(metrics);
         engine.register_fn("metric_add", move |name: &str, value: i64| {
-            counters.add(name, u64::try_from(value).unwrap_or(0));
+            if !super::router::is_silent() {
+                counters.add(name, u64::try_from(value).unwrap_or(0));
+            }
         });
         let gauges = Arc::clone(metrics);
-        engine.register_fn("metric_set", move |name: &str, value: f64| gauges.set(name, value));
+        engine.register_fn("metric_set", move |name: &str, value: f64| {
+            if !super::router::is_silent() {
+                gauges.set(name, value);
+            }
+        });
     } else {
         for function in ["metric_add", "metric_set"] {
             let denied = denied(function, Capability::Metrics);

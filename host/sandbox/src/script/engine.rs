@@ -4,7 +4,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage,
     LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Dynamic, Engine, OptimizationLevel};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, OptimizationLevel, Position};
 
 use crate::limits::Limits;
 
@@ -19,6 +19,36 @@ const MAP_ITEMS: usize = 1_024;
 const VARIABLES: usize = 256;
 const FUNCTIONS: usize = 256;
 
+/// Text functions that make more than they take: within bounds, which Rhai checks only afterwards.
+fn bound_strings(engine: &mut Engine) {
+    fn replaced(text: &mut ImmutableString, find: &str, with: &str) -> Result<(), Box<EvalAltResult>> {
+        let found = if find.is_empty() { text.len() + 1 } else { text.matches(find).count() };
+        if text.len().saturating_add(found.saturating_mul(with.len())) > STRING_BYTES {
+            return Err(Box::new(EvalAltResult::ErrorDataTooLarge("Length of string".into(), Position::NONE)));
+        }
+        *text = text.replace(find, with).into();
+        Ok(())
+    }
+    /// As many pieces as an array holds; what is left is the last.
+    fn pieces<'a>(parts: impl Iterator<Item = &'a str>) -> Array {
+        parts.map(|part| Dynamic::from(part.to_owned())).collect()
+    }
+    engine
+        .register_fn("replace", |text: &mut ImmutableString, find: &str, with: &str| replaced(text, find, with))
+        .register_fn("replace", |text: &mut ImmutableString, find: char, with: &str| {
+            replaced(text, find.encode_utf8(&mut [0; 4]), with)
+        })
+        .register_fn("replace", |text: &mut ImmutableString, find: &str, with: char| {
+            replaced(text, find, with.encode_utf8(&mut [0; 4]))
+        })
+        .register_fn("replace", |text: &mut ImmutableString, find: char, with: char| {
+            replaced(text, find.encode_utf8(&mut [0; 4]), with.encode_utf8(&mut [0; 4]))
+        })
+        .register_fn("split", |text: &mut ImmutableString, by: &str| pieces(text.splitn(ARRAY_ITEMS / 2, by)))
+        .register_fn("split", |text: &mut ImmutableString, by: char| pieces(text.splitn(ARRAY_ITEMS / 2, by)))
+        .register_fn("split", |text: &mut ImmutableString| pieces(text.split_whitespace().take(ARRAY_ITEMS / 2)));
+}
+
 /// An engine with every limit set. `is_over` is asked now and then whether the call must stop.
 pub(super) fn bounded(limits: &Limits, is_over: impl Fn(u64) -> bool + Send + Sync + 'static) -> Engine {
     let mut engine = Engine::new_raw();
@@ -31,8 +61,12 @@ pub(super) fn bounded(limits: &Limits, is_over: impl Fn(u64) -> bool + Send + Sy
     BasicStringPackage::new().register_into_engine(&mut engine);
     MoreStringPackage::new().register_into_engine(&mut engine);
     BasicIteratorPackage::new().register_into_engine(&mut engine);
+    bound_strings(&mut engine);
     engine
         .disable_symbol("eval")
+        // Function pointers hold values that no limit counts: chains of them fill memory and stack.
+        .disable_symbol("Fn")
+        .disable_symbol("curry")
         .set_strict_variables(true)
         .set_optimization_level(OptimizationLevel::Simple)
         .set_max_operations(limits.script_operations)

@@ -30,6 +30,13 @@ thread_local! {
     static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
     /// Lines that the call may still log; none for a repeated call, which happened once.
     static LINES: Cell<u32> = const { Cell::new(0) };
+    /// Whether the call reports nothing: one that is repeated, or on trial.
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the call reports nothing.
+pub(super) fn is_silent() -> bool {
+    SILENT.get()
 }
 
 /// Lines that a call may log.
@@ -111,19 +118,28 @@ impl ScriptRouter {
         let ctx = Ctx { request: Arc::clone(input.request), config: self.config.clone() };
         let models = Models { offers: input.models.into(), request: Arc::clone(input.request) };
         let arguments = (ctx, FeaturesView(*input.features), models);
-        let result = self.timed(deadline, lines, || {
+        let (result, over) = self.timed(deadline, lines, || {
             let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
             self.engine.call_fn_with_options::<Plan>(options, &mut Scope::new(), &self.ast, "route", arguments)
         });
-        result.map_err(|error| self.policy_error(*error))
+        match result {
+            Ok(_) if over => Err(PolicyError::Fault(Fault::new(FaultKind::Deadline, self.over_deadline()))),
+            result => result.map_err(|error| self.policy_error(*error)),
+        }
     }
 
-    fn timed<T>(&self, deadline: Duration, lines: u32, call: impl FnOnce() -> T) -> T {
+    fn over_deadline(&self) -> String {
+        format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations())
+    }
+
+    /// Calls; the second value says whether it took too long, between two looks at the clock.
+    fn timed<T>(&self, deadline: Duration, lines: u32, call: impl FnOnce() -> T) -> (T, bool) {
         METER.set(Some(Meter::start(deadline)));
         LINES.set(lines);
+        SILENT.set(lines == 0);
         let result = call();
-        METER.set(None);
-        result
+        let over = METER.take().is_some_and(|mut meter| meter.was_over());
+        (result, over)
     }
 
     fn policy_error(&self, error: EvalAltResult) -> PolicyError {
@@ -144,13 +160,11 @@ impl ScriptRouter {
             _ => FaultKind::Error,
         };
         let message = match kind {
-            FaultKind::Deadline => {
-                format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations())
-            }
+            FaultKind::Deadline => self.over_deadline(),
             _ => without_position(&error),
         };
         let at = line_and_column(if error.position().is_none() { position } else { error.position() });
-        PolicyError::Fault(Fault { kind, message, at })
+        PolicyError::Fault(Fault { at, ..Fault::new(kind, message) })
     }
 
     /// What `describe` says, where there is one.
@@ -164,7 +178,7 @@ impl ScriptRouter {
         if !self.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
             return Ok(identity);
         }
-        let described = self.timed(limits.init_deadline, LOG_LINES, || {
+        let (described, _) = self.timed(limits.init_deadline, LOG_LINES, || {
             let options = CallFnOptions::new().eval_ast(false);
             self.engine.call_fn_with_options::<Map>(options, &mut Scope::new(), &self.ast, "describe", ())
         });
@@ -274,9 +288,35 @@ mod tests {
     fn nothing_reaches_the_clock_the_disk_or_the_console() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         column::register(&mut engine);
-        for script in ["sleep(1)", "timestamp()", "eval(\"1\")", "import \"x\" as x; 1", "rand()", "open_file(\"x\")"] {
+        for script in [
+            "sleep(1)",
+            "timestamp()",
+            "eval(\"1\")",
+            "import \"x\" as x; 1",
+            "rand()",
+            "open_file(\"x\")",
+            "Fn(\"x\")",
+            "let x = 1; let f = || x; f.call()",
+            "let f = |y| y; f.curry(1)",
+        ] {
             assert!(engine.eval::<Dynamic>(script).is_err(), "{script}");
         }
+    }
+
+    /// What Rhai checks only once it is there is checked before.
+    #[test]
+    fn text_does_not_grow_beyond_its_bound() {
+        let engine = engine::bounded(&Limits::default(), |_| false);
+        let grows = |script: &str| engine.eval::<Dynamic>(script).map(|value| value.to_string());
+        let long = "let s = \"a\"; s.pad(20000, 'a');";
+        assert!(matches!(
+            *grows(&format!("{long} s.replace(\"a\", s); s")).unwrap_err(),
+            EvalAltResult::ErrorDataTooLarge(..)
+        ));
+        assert_eq!(grows("let s = \"a-b\"; s.replace(\"-\", \"+\"); s").unwrap(), "a+b");
+        // A caller's long prompt is no fault of the policy.
+        assert_eq!(grows(&format!("{long} s.split(\"\").len")).unwrap(), "2048");
+        assert_eq!(grows("\"a b  c\".split()[2]").unwrap(), "c");
     }
 
     #[test]

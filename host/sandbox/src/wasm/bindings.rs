@@ -211,7 +211,7 @@ pub(super) fn plugin_error(error: types::PluginError) -> internal::PolicyError {
     match error {
         types::PluginError::Declined => PolicyError::Declined,
         types::PluginError::Refused(reason) => PolicyError::Refused(reason),
-        types::PluginError::Unavailable(what) => PolicyError::Unavailable(what),
+        types::PluginError::Unavailable(what) => PolicyError::Unavailable(internal::bounded(what)),
         types::PluginError::InvalidInput(what) => fault(format!("invalid input: {what}")),
         types::PluginError::Internal(what) => fault(what),
     }

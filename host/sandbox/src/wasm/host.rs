@@ -16,6 +16,8 @@ const LOG_LINE_BYTES: usize = 1_024;
 /// Keys that a call may read at once, and bytes of a key.
 const KV_KEYS: usize = 64;
 const KV_KEY_BYTES: usize = 256;
+/// Names that a call may look up at once.
+const FIND_NAMES: usize = 64;
 /// Names that a plugin's metrics may have, and bytes of a name.
 const METRIC_NAMES: usize = 32;
 const METRIC_NAME_BYTES: usize = 64;
@@ -154,6 +156,9 @@ impl types::HostRequest for HostState {
     }
 
     fn find(&mut self, _: Resource<RequestHandle>, names: Vec<String>) -> Result<Vec<Option<u32>>> {
+        if names.len() > FIND_NAMES {
+            wasmtime::bail!("find takes at most {FIND_NAMES} names");
+        }
         let request = self.request()?;
         Ok(names.iter().map(|name| request.find(name)).collect())
     }

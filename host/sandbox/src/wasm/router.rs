@@ -33,7 +33,12 @@ struct Instance {
     store: Store<HostState>,
     bindings: RouterHost,
     calls: u32,
+    /// Memory that it had once it was ready.
+    memory_at_start: usize,
 }
+
+/// Deadlines of a call that instantiation may take where a request waits for it.
+const INSTANTIATION_DEADLINES: u32 = 5;
 
 /// The deadline of a call is over.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +73,9 @@ impl WasmRouter {
             metrics: Arc::default(),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
-        let mut instance =
-            router.instantiate().map_err(|error| Refusal::new(format!("the component does not start: {error}")))?;
+        let mut instance = router
+            .instantiate(limits.init_deadline)
+            .map_err(|error| Refusal::new(format!("the component does not start: {error}")))?;
         let description = instance
             .describe(limits.init_deadline)
             .map_err(|error| Refusal::new(format!("the component's `describe` failed: {error}")))?;
@@ -82,7 +88,8 @@ impl WasmRouter {
 
     /// Makes instances ready, so that the first requests find them.
     pub fn prepare(&self, count: usize) {
-        let ready: Vec<Instance> = (0..count).map_while(|_| self.instantiate().ok()).collect();
+        let ready: Vec<Instance> =
+            (0..count).map_while(|_| self.instantiate(self.engine.limits().init_deadline).ok()).collect();
         ready.into_iter().for_each(|instance| self.put_back(instance));
     }
 
@@ -96,7 +103,8 @@ impl WasmRouter {
         let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match ready {
             Some(instance) => instance,
-            None => self.instantiate().map_err(|error| PolicyError::NotRun(error.to_string()))?,
+            // Within what a call may take: a request waits for it.
+            None => self.instantiate(self.engine.limits().deadline * INSTANTIATION_DEADLINES)?,
         };
         let decided = instance.route(input, self.engine.limits().deadline, false);
         // A trap spoils the store. Whatever else failed may have left the guest in disorder too.
@@ -108,20 +116,26 @@ impl WasmRouter {
 
     /// Decides on an instance that nobody used before, without reporting anything.
     pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        let mut instance = self.instantiate().map_err(|error| PolicyError::NotRun(error.to_string()))?;
+        let mut instance = self.instantiate(self.engine.limits().init_deadline)?;
         instance.route(input, self.engine.limits().init_deadline, true)
     }
 
     fn put_back(&self, instance: Instance) {
         let limits = self.engine.limits();
-        let worn =
-            instance.calls >= limits.calls_per_instance || instance.store.data().memory_used > self.memory_bytes / 2;
+        // What it has beyond its start, it has gathered since.
+        let gathered = instance.store.data().memory_used.saturating_sub(instance.memory_at_start);
+        let worn = instance.calls >= limits.calls_per_instance || gathered > self.memory_bytes / 4;
         if !worn {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
         }
     }
 
-    fn instantiate(&self) -> Result<Instance, PolicyError> {
+    /// Drops the instances that wait: a generation that does not serve keeps none.
+    pub fn rest(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn instantiate(&self, deadline: Duration) -> Result<Instance, PolicyError> {
         let limits = self.engine.limits();
         let state = HostState {
             plugin: Arc::clone(&self.plugin),
@@ -129,7 +143,7 @@ impl WasmRouter {
             kv: Arc::clone(&self.kv),
             metrics: Arc::clone(&self.metrics),
             silent: false,
-            meter: Meter::start(limits.init_deadline),
+            meter: Meter::start(deadline),
             memory_bytes: self.memory_bytes,
             memory_used: 0,
             memory_denied: false,
@@ -137,7 +151,7 @@ impl WasmRouter {
             last_line: None,
         };
         let mut store = new_store(&self.engine, state, limits);
-        arm(&mut store, limits.init_deadline);
+        arm(&mut store, deadline);
         let bindings = self.pre.instantiate(&mut store).map_err(|error| {
             if error.is::<wasmtime::PoolConcurrencyLimitError>() {
                 PolicyError::NotRun(format!("all {} places for policies are taken", limits.instances))
@@ -145,8 +159,9 @@ impl WasmRouter {
                 fault(&store, &error)
             }
         })?;
-        let mut instance = Instance { store, bindings, calls: 0 };
-        instance.init(&self.config, limits.init_deadline)?;
+        let mut instance = Instance { store, bindings, calls: 0, memory_at_start: 0 };
+        instance.init(&self.config, deadline)?;
+        instance.memory_at_start = instance.store.data().memory_used;
         Ok(instance)
     }
 }

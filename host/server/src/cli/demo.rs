@@ -8,6 +8,7 @@ use kairos_bedrock::endpoint::Endpoint;
 use kairos_bedrock::sigv4::SigningCredentials;
 use kairos_simulator::AccessKey;
 
+use super::serve::Stopped;
 use super::simulate::PaceName;
 use super::{Failed, say_listening, serve, simulate, told_to_stop, try_lines};
 use crate::assemble::{self, ModelSide};
@@ -41,7 +42,7 @@ const EXAMPLES: [(&str, &str); 2] = [
 ];
 
 impl Demo {
-    pub(super) async fn run(self) -> Result<(), Failed> {
+    pub(super) async fn run(self) -> Result<Stopped, Failed> {
         let mut config = Config::read(&self.flags, |name| std::env::var(name).ok())
             .map_err(|error| Failed::usage(error.to_string()))?;
         config.models.as_of.get_or_insert(DAY);
@@ -82,10 +83,10 @@ impl Demo {
             say_listening(address);
             print!("{}", try_lines::text(address, bedrock, &policies, &examples));
         };
-        serve::serve(app, listening, ready, told_to_stop()).await;
+        let ledger = serve::serve(app, listening, ready, told_to_stop()).await;
         drop(stop_simulator);
         let _ = simulating.await;
-        Ok(())
+        Ok(Stopped { ledger, folder: Some(fresh) })
     }
 }
 

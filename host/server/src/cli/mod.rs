@@ -1,6 +1,7 @@
 //! The command line.
 
 mod demo;
+mod ledger;
 mod models;
 mod policy;
 mod serve;
@@ -8,9 +9,11 @@ mod simulate;
 mod try_lines;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use self::serve::Stopped;
 use crate::assemble::AssemblyError;
 use crate::telemetry::LogFormat;
 
@@ -51,6 +54,9 @@ enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Look into the ledger: what was spent, and whether its rows are whole
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
 }
 
 /// Why a command failed.
@@ -81,11 +87,12 @@ impl From<AssemblyError> for Failed {
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let log = crate::telemetry::start_log(cli.log_format);
     let done = match cli.command {
-        Command::Demo(demo) => on_runtime(demo.run()),
-        Command::Serve(serve) => on_runtime(serve.run()),
+        Command::Demo(demo) => on_runtime(demo.run()).and_then(Stopped::finish),
+        Command::Serve(serve) => on_runtime(serve.run()).and_then(Stopped::finish),
         Command::Simulate(simulate) => on_runtime(simulate.run()),
         Command::Models(models) => on_runtime(models.run()),
         Command::Policy(policy) => policy.run(),
+        Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.
     drop(log);
@@ -100,7 +107,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     }
 }
 
-fn on_runtime(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+/// Time for tasks to end that were told to: what they hold of the ledger ends with them.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
+fn on_runtime<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("kairos")
         // Policies run on these threads: unoptimised scripts need more than the usual.
@@ -108,7 +118,9 @@ fn on_runtime(work: impl Future<Output = Result<(), Failed>>) -> Result<(), Fail
         .enable_all()
         .build()
         .map_err(|error| Failed::new(format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(Box::pin(work))
+    let done = runtime.block_on(Box::pin(work));
+    runtime.shutdown_timeout(LAST_TASKS);
+    done
 }
 
 /// Resolves when the process is told to stop.

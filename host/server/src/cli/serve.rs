@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kairos_pipeline::ledger::Ledger as _;
 use kairos_sandbox::host::Watching;
+use kairos_store::ledger::{Ended, SqliteLedger};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
@@ -29,7 +31,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Result<(), Failed> {
+    pub(super) async fn run(self) -> Result<Stopped, Failed> {
         let config = Config::read(&self.flags, |name| std::env::var(name).ok())
             .map_err(|error| Failed::usage(error.to_string()))?;
         let side = assemble::model_side(&config).await?;
@@ -39,8 +41,43 @@ impl Serve {
         log_start(&app, &region, &endpoint);
         let listening = bind(&app).await?;
         let address = listening.address();
-        serve(app, listening, || say_listening(address), told_to_stop()).await;
-        Ok(())
+        let ledger = serve(app, listening, || say_listening(address), told_to_stop()).await;
+        Ok(Stopped { ledger, folder: None })
+    }
+}
+
+/// What is left of a gateway that has stopped serving.
+pub(super) struct Stopped {
+    pub(super) ledger: Arc<SqliteLedger>,
+    /// A temporary folder that it was in.
+    pub(super) folder: Option<tempfile::TempDir>,
+}
+
+/// Time for the last rows of the ledger to be written.
+const LAST_ROWS: Duration = Duration::from_secs(5);
+
+impl Stopped {
+    /// Writes the last rows. To be called when nothing runs any more that could add to them.
+    pub(super) fn finish(self) -> Result<(), Failed> {
+        let totals = self.ledger.totals();
+        let ended = self.ledger.finish(LAST_ROWS);
+        let mut charged = String::new();
+        let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
+        tracing::info!(charged_usd = charged, attempts = totals.ended_rows, "stopped");
+        drop(self.folder);
+        match ended {
+            Ended::Closed => Ok(()),
+            Ended::Open => {
+                tracing::warn!(
+                    open = totals.open_rows,
+                    "attempts were still open: the next start charges them at their worst case"
+                );
+                Ok(())
+            }
+            Ended::Failing => Err(Failed::new(
+                "the last rows of the ledger could not be written: the next start charges what is missing at its worst case",
+            )),
+        }
     }
 }
 
@@ -53,7 +90,10 @@ pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
 
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
-    tracing::warn!("what is spent is kept in memory: it is lost when the gateway stops");
+    let totals = app.ledger.totals();
+    let mut charged = String::new();
+    let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
+    tracing::info!(data = %app.config.data.display(), charged_usd = charged, attempts = totals.ended_rows, "the ledger is open");
 }
 
 /// Takes the address of the configuration.
@@ -76,7 +116,7 @@ pub(super) async fn serve(
     listening: edge::Listening,
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
-) {
+) -> Arc<SqliteLedger> {
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
     let stopping = Arc::clone(&app);
@@ -93,16 +133,12 @@ pub(super) async fn serve(
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();
     if timeout(patience, app.tasks.wait()).await.is_err() {
-        let open = app.gateway.ledger.totals().open_rows;
-        tracing::warn!(
-            open,
-            "requests were still under way when the time to stop was over; they are charged at their worst case"
-        );
+        let open = app.ledger.totals().open_rows;
+        tracing::warn!(open, "requests were still under way when the time to stop was over");
     }
-    let totals = app.gateway.ledger.totals();
-    let mut charged = String::new();
-    let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
-    tracing::info!(charged_usd = charged, attempts = totals.ended_rows, "stopped");
+    // What is still under way may end, and may not begin another attempt.
+    app.ledger.close();
+    Arc::clone(&app.ledger)
 }
 
 /// Says early whether calls can be authorised at all.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -66,7 +66,7 @@ impl Listening {
             let _ = stream.set_nodelay(true);
             let stream = TokioIo::new(ImpatientStream::new(stream, limits.write_seconds.duration()));
             let service = TowerToHyperService::new(routes.clone().layer(axum::Extension(ConnectInfo(peer))));
-            let connection = graceful.watch(builder.serve_connection(stream, service).into_owned());
+            let connection = graceful.watch(builder.serve_connection(stream, service));
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%peer, "connection ended: {error}");
@@ -81,21 +81,16 @@ impl Listening {
     }
 }
 
-fn connection_builder(limits: &Limits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// HTTP/1.1 only: without TLS no client of ours speaks anything else, and its limits are few. The
+/// limit on heads holds for connections that send nothing, too.
+fn connection_builder(limits: &Limits) -> Builder {
+    let mut builder = Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_seconds.duration())
         .max_headers(limits.headers)
         .max_buf_size(limits.header_bytes)
         .keep_alive(true);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30));
     builder
 }
 

@@ -10,13 +10,16 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt as _;
 use kairos_dialects::{Failure, Kind};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
 
 /// What is read of a body that is too large, so that its sender gets to hear so: one that is
 /// still sending when the connection closes never reads the answer.
 const MOST_DISCARDED: u64 = 256 * 1024 * 1024;
+
+/// A body may take so many times what may pass without a byte of it.
+const BODY_PATIENCES: u32 = 10;
 
 /// Bytes of all bodies under way.
 #[derive(Debug, Default)]
@@ -61,9 +64,14 @@ pub(super) async fn read(
         }
         return Err(too_large(limits));
     }
+    let until = Instant::now() + limits.body_seconds.duration() * BODY_PATIENCES;
     let mut counted = Counted { all: Arc::clone(all), bytes: 0 };
     let mut buffer = BytesMut::with_capacity(usize::try_from(stated.unwrap_or(0)).unwrap_or(0).min(64 * 1024));
     while let Some(frame) = next(&mut body, limits.body_seconds.duration()).await? {
+        if Instant::now() >= until {
+            let message = format!("the body was not over after {:?}", limits.body_seconds.duration() * BODY_PATIENCES);
+            return Err(Failure::new(Kind::SlowRequest, message));
+        }
         let Ok(data) = frame.into_data() else { continue };
         if !counted.add(data.len(), limits.buffered_bytes) {
             let message = "the bodies of all requests under way take as much memory as they may; try again shortly";

@@ -84,7 +84,8 @@ pub(super) async fn health() -> Response {
 /// `/readyz`: requests can be served.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let stopping = app.stopping.load(Ordering::Relaxed).then(|| "the gateway is stopping".to_owned());
-    let why = stopping.or_else(|| app.not_ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
+    let why = stopping.or_else(|| app.ledger.failing());
+    let why = why.or_else(|| app.not_ready.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
     let status = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::json!({
         "ready": why.is_none(),

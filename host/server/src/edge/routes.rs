@@ -20,6 +20,7 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::reply::Reply;
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::host::PolicyHost;
+use kairos_store::ledger::SqliteLedger;
 use percent_encoding::percent_decode_str;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<PolicyHost>,
+    pub(crate) ledger: Arc<SqliteLedger>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) config: Config,
     /// Requests under way, whether their callers stay or not.
@@ -49,6 +51,7 @@ impl App {
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
         policies: Arc<PolicyHost>,
+        ledger: Arc<SqliteLedger>,
         metrics: Arc<Metrics>,
         config: Config,
     ) -> Self {
@@ -56,6 +59,7 @@ impl App {
             gateway,
             upstream,
             policies,
+            ledger,
             metrics,
             config,
             tasks: TaskTracker::new(),
@@ -152,23 +156,20 @@ async fn serve(
     if let Err(failure) = admit(app, &parts, peer) {
         return respond::failure(dialect, &failure);
     }
-    let passed_headers = match passed_headers(operation, &parts.headers) {
+    let presented = presented(app, &parts);
+    let known = app.gateway.keys.glance(&presented);
+    let passed_headers = match known.and_then(|()| passed_headers(operation, &parts.headers)) {
         Ok(headers) => headers,
-        Err(failure) => return respond::failure(dialect, &failure),
+        Err(failure) => return closing(respond::failure(dialect, &failure)),
     };
     let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
         Ok(read) => read,
-        Err(failure) => {
-            let mut response = respond::failure(dialect, &failure);
-            // What is left of the body would be taken for the next request.
-            response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-            return response;
-        }
+        Err(failure) => return closing(respond::failure(dialect, &failure)),
     };
     let incoming = Incoming {
         operation,
         path_model: model.map(|model| strip_arn(&model).to_owned()),
-        presented: presented(app, &parts),
+        presented,
         hints: hints(&parts.headers),
         passed_headers,
         client_request_id: client_request_id(&parts.headers),
@@ -184,6 +185,13 @@ async fn serve(
             respond::failure(dialect, &Failure::new(Kind::Internal, "the request was lost; the gateway's log says why"))
         }
     }
+}
+
+/// An answer to a request whose body was not read to its end: what is left of it would be taken for
+/// the next request.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response
 }
 
 /// Who the caller says to be. Signatures are only taken apart where a key pair is configured.
