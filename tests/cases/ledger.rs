@@ -192,8 +192,10 @@ fn contains_what_was_billed(pair: &Pair, billed: &Value) {
             continue;
         }
         let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        let ending =
-            rows.iter().find(|row| row["state"] != "reserved" && row["attempt"].to_string() == attempt).unwrap();
+        let ending = rows
+            .iter()
+            .find(|row| row["state"] != "reserved" && row["attempt"].as_u64() == attempt.parse().ok())
+            .unwrap();
         let (low, high) = (picodollars(&ending["low_usd"]), picodollars(&ending["high_usd"]));
         assert!(low <= cost && cost <= high, "{invocation}: {low} ≤ {cost} ≤ {high}: {rows:?}");
     }
