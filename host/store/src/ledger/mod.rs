@@ -6,7 +6,7 @@
 //! with others. What a crash leaves, a lease without all its rows, is charged at the next start.
 //! `host/ARCHITECTURE.md` has the rules.
 //!
-//! [`books`] is what is known in memory, [`journal`] the database, [`writer`] the thread between.
+//! `books` is what is known in memory, `journal` the database, `writer` the thread between.
 
 mod books;
 mod entry;
