@@ -87,6 +87,11 @@ async fn the_days_limit_holds_in_every_dialect() {
     }
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
     assert!(pair.gateway.wait_for_log("alert threshold").contains("0.0001"));
+    let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
+    assert!(
+        metrics.contains("kairos_budget_remaining_usd 0.0") && metrics.contains("kairos_ledger_open_rows 0"),
+        "{metrics}"
+    );
     let billed = picodollars(&bill(&client, &pair).await["totals"]["cost_usd"]);
     let shown = ledger(&pair, &["verify"]);
     assert_eq!(picodollars(&shown["charged_usd"]), billed, "{shown}");

@@ -99,6 +99,8 @@ pub struct Outline {
     pub max_output_tokens: Option<u32>,
     /// What a model must be able to do.
     pub needs: Needs,
+    /// Images, each of which a guardrail may charge for.
+    pub images: u32,
     /// Whether the body's length bounds the input tokens. It does not where content is media or is
     /// referred to: an image of 200 bytes can be 1,600 tokens.
     pub unbounded_input: bool,
@@ -124,6 +126,7 @@ impl Default for Outline {
             turns: 0,
             max_output_tokens: None,
             needs: Needs::default(),
+            images: 0,
             unbounded_input: false,
             wide_context: false,
             unbounded_output: false,

@@ -115,13 +115,14 @@ impl GuardrailPrices {
         .try_fold(0u64, |sum, (units, price)| sum.checked_add(units.checked_mul(price)?))
     }
 
-    /// The most that guarding so many bytes of text can cost: a unit is up to 1,000 characters,
-    /// and every policy may look at each.
-    fn worst(&self, text_bytes: u64) -> Option<u64> {
+    /// The most that guarding so many bytes of text and so many images can cost: a unit is up to
+    /// 1,000 characters, and every policy may look at each.
+    fn worst(&self, text_bytes: u64, images: u32) -> Option<u64> {
         let unit = [self.topic, self.content, self.word, self.sensitive, self.grounding, self.reasoning];
         let unit = unit.into_iter().try_fold(0u64, u64::checked_add)?;
         // One unit more for each side that is cut.
-        text_bytes.div_ceil(1000).checked_add(2)?.checked_mul(unit)
+        let text = text_bytes.div_ceil(1000).checked_add(2)?.checked_mul(unit)?;
+        text.checked_add(u64::from(images).checked_mul(self.image)?)
     }
 }
 
@@ -199,7 +200,7 @@ pub fn worst_case(
         prices.dearest(outline.service_tier, input).ok_or(PriceError::Tier(outline.service_tier))?;
     let guarded = if outline.needs.contains(kairos_dialects::Needs::GUARDRAILS) {
         let bytes = outline.text_bytes.saturating_add(output.saturating_mul(BYTES_PER_TOKEN));
-        guardrail.worst(bytes).ok_or(PriceError::Overflow)?
+        guardrail.worst(bytes, outline.images).ok_or(PriceError::Overflow)?
     } else {
         0
     };
@@ -326,6 +327,13 @@ mod tests {
         let worst = |outline: &Outline, bytes| worst_case(outline, bytes, &table(), &guardrail, limits).unwrap().0;
         let outline = Outline { max_output_tokens: Some(10), turns: 1, ..Outline::default() };
         assert_eq!(worst(&outline, 100), (100 + 1_024 + 16) * 6_000_000 + 10 * 15_000_000);
+        // A guardrail looks at images too, each at its own price.
+        let pictures = GuardrailPrices { image: 750_000_000, ..guardrail };
+        let needs = Needs::GUARDRAILS;
+        let seen = Outline { needs, images: 3, ..outline.clone() };
+        let unseen = Outline { images: 0, ..seen.clone() };
+        let price = |outline: &Outline| worst_case(outline, 100, &table(), &pictures, limits).unwrap().0;
+        assert_eq!(price(&seen) - price(&unseen), 3 * 750_000_000);
         // A beta switch can open a wider context, with a dearer band, than the catalogue says.
         let wide = Outline { wide_context: true, unbounded_input: true, ..outline.clone() };
         assert_eq!(worst(&wide, 100), 1_000_000 * 6_000_000 + 10 * 22_500_000);

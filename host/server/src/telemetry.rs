@@ -82,6 +82,9 @@ impl Metrics {
             ("kairos_requests_in_flight", 1, "Requests under way, those whose callers have left included."),
             ("kairos_ledger_open_usd", 1, "Worst cases of attempts under way."),
             ("kairos_ledger_open_rows", 1, "Attempts under way that may cost money."),
+            ("kairos_ledger_charged_usd", 1, "All that was ever charged, as far as a float can say it."),
+            ("kairos_ledger_estimated_usd", 1, "The part of it that is estimated."),
+            ("kairos_budget_remaining_usd", 1, "What is left of the day's limit, open reservations counted as spent."),
         ] {
             describe(name, what, kind);
         }
@@ -118,6 +121,11 @@ impl Metrics {
         let totals = gateway.ledger.totals();
         self.gauge("kairos_ledger_open_usd", Vec::new(), totals.open as f64 / 1e12);
         self.gauge("kairos_ledger_open_rows", Vec::new(), totals.open_rows as f64);
+        self.gauge("kairos_ledger_charged_usd", Vec::new(), totals.charged as f64 / 1e12);
+        self.gauge("kairos_ledger_estimated_usd", Vec::new(), totals.estimated as f64 / 1e12);
+        if let Some(budget) = gateway.ledger.budget((gateway.clock)()) {
+            self.gauge("kairos_budget_remaining_usd", Vec::new(), budget.remaining.0 as f64 / 1e12);
+        }
         let mut text = self.handle.render();
         if let Some(generation) = policies.current() {
             write_plugin(&generation, &mut text);

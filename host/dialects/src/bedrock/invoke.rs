@@ -24,12 +24,14 @@ pub fn outline(bytes: &[u8], streaming: bool) -> Result<Outline, Invalid> {
         });
     };
     refuse_duplicates(bytes)?;
+    let media = count_media(body);
     // Bodies hold what their family defines: media, tools and fields that are not read here. Only
     // the model's own limits bound what they may cost.
     let mut outline = Outline {
         max_output_tokens: output_limit(&value)?,
         completions: completions(body),
-        unbounded_input: !body.keys().all(|key| TEXT_FIELDS.contains(&key.as_str())) || has_media(body),
+        unbounded_input: !body.keys().all(|key| TEXT_FIELDS.contains(&key.as_str())) || media > 0,
+        images: media,
         wide_context: body.contains_key("anthropic_beta"),
         turns: 1,
         ..Outline::default()
@@ -108,17 +110,19 @@ fn completions(body: &serde_json::Map<String, Value>) -> u32 {
         .map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX).max(1))
 }
 
-/// Whether any message holds something other than text and tools.
-fn has_media(body: &serde_json::Map<String, Value>) -> bool {
-    fn holds_media(content: &Value) -> bool {
-        content.as_array().into_iter().flatten().any(|block| {
+/// How many blocks of messages are something other than text and tools.
+fn count_media(body: &serde_json::Map<String, Value>) -> u32 {
+    fn in_content(content: &Value) -> u32 {
+        let blocks = content.as_array().into_iter().flatten().map(|block| {
             let kind = block["type"].as_str();
             let media = matches!(kind, Some(kind) if !matches!(kind, "text" | "tool_use" | "tool_result" | "thinking" | "redacted_thinking"))
                 || ["image", "document", "video", "audio"].iter().any(|name| block.get(name).is_some());
-            media || holds_media(&block["content"])
-        })
+            u32::from(media).saturating_add(in_content(&block["content"]))
+        });
+        blocks.fold(0, u32::saturating_add)
     }
-    body.get("messages").and_then(Value::as_array).into_iter().flatten().any(|message| holds_media(&message["content"]))
+    let messages = body.get("messages").and_then(Value::as_array).into_iter().flatten();
+    messages.map(|message| in_content(&message["content"])).fold(0, u32::saturating_add)
 }
 
 /// Refuses a body in which an object names a field twice: what is read here and what the model

@@ -116,7 +116,7 @@ struct GuardView<'a> {
     #[serde(default, borrow)]
     text: Option<GuardTextView<'a>>,
     #[serde(default)]
-    image: Option<IgnoredAny>,
+    image: Option<MediaView>,
 }
 
 #[derive(Deserialize)]
@@ -307,10 +307,7 @@ impl Outline {
             if let Some(text) = &guarded.text {
                 self.read_text(&text.text, place);
             }
-            if guarded.image.is_some() {
-                self.needs.add(Needs::IMAGES);
-                self.unbounded_input = true;
-            }
+            self.read_media(guarded.image.as_ref(), Needs::IMAGES);
         }
         if let Some(reasoning) = block.reasoning_content {
             self.text_bytes += reasoning.get().len() as u64;
@@ -350,6 +347,7 @@ impl Outline {
         if media.is_some() {
             self.needs.add(need);
             self.unbounded_input = true;
+            self.images = self.images.saturating_add(u32::from(need == Needs::IMAGES));
         }
     }
 }
