@@ -127,6 +127,8 @@ pub(crate) struct Books {
     pub(crate) failing: Option<String>,
     /// Whether the writer has something to do.
     pub(crate) work: bool,
+    /// Whether somebody waits for it.
+    pub(crate) urgent: bool,
 }
 
 /// Places in the queue: a reservation claims two, one for its row and one for its end.
@@ -167,6 +169,7 @@ impl Books {
             closed: None,
             failing: None,
             work: false,
+            urgent: false,
         }
     }
 
@@ -198,6 +201,7 @@ impl Books {
         self.touched.insert(tuple.clone());
         self.waiters.push_back(Waiter { reservation: reservation.clone(), tuple, answer });
         self.work = true;
+        self.urgent = true;
         Asked::Wait(turn)
     }
 
@@ -241,6 +245,7 @@ impl Books {
         day.open += worst;
         day.headroom = day.headroom.saturating_sub(worst);
         self.places -= 2;
+        self.urgent |= self.places < PLACES / 2;
         self.totals.open += u128::from(worst);
         self.totals.open_rows += 1;
         let tags: serde_json::Map<_, _> =
@@ -346,6 +351,7 @@ impl Books {
     /// the leases of the tuples that were touched. A lease that is to reach less does so from now on.
     pub(crate) fn plan(&mut self, second: u64, with_rows: bool) -> Plan {
         self.work = false;
+        self.urgent = false;
         let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
         let touched = std::mem::take(&mut self.touched);
         let mut leases = Vec::with_capacity(touched.len());
@@ -446,6 +452,7 @@ impl Books {
                 if self.places >= 2 {
                     self.touched.insert(waiter.tuple.clone());
                     self.work = true;
+                    self.urgent = true;
                 }
                 self.waiters.push_back(waiter);
             }
@@ -484,6 +491,7 @@ impl Books {
         self.turn_away(why);
         self.touched.extend(self.tuples.keys().cloned());
         self.work = true;
+        self.urgent = true;
     }
 
     #[cfg(test)]

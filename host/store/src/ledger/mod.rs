@@ -91,7 +91,7 @@ impl SqliteLedger {
         let Some(thread) = thread else { return Ended::Open };
         let deadline = Instant::now() + patience;
         self.stop.want(deadline);
-        self.shared.with(|books| books.work = true);
+        self.shared.with(|books| (books.work, books.urgent) = (true, true));
         // A disk that hangs does not keep the process from ending.
         while !thread.is_finished() && Instant::now() < deadline + patience {
             std::thread::sleep(Duration::from_millis(5));

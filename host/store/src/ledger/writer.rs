@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use super::books::Books;
 use super::journal::{Batch, CommitError, Journal};
 
+/// How long rows are gathered for one commit while nobody waits for it. What was sent is covered by a
+/// lease that is on disk: a sync for fewer rows would cost much and protect nothing.
+const GATHER: Duration = Duration::from_millis(10);
 /// Between two looks at leases that nobody draws on.
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks for the last rows, once stopping is wanted.
@@ -30,8 +33,10 @@ impl Shared {
     /// The books. The writer is woken where something was left for it.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.lock();
+        let (worked, was_urgent) = (books.work, books.urgent);
         let result = work(&mut books);
-        let wake = books.work;
+        // Who is awake need not be woken by every row.
+        let wake = (books.work && !worked) || (books.urgent && !was_urgent);
         drop(books);
         if wake {
             self.wake.notify_one();
@@ -81,8 +86,10 @@ impl Writer {
     /// Writes until `stop` says so, then once more.
     pub(crate) fn run(mut self, stop: &Stop) -> Ended {
         let mut ticked = Instant::now();
+        let mut last = Instant::now();
         loop {
-            let stopping = self.wait(stop);
+            let stopping = self.wait(stop, last + GATHER);
+            last = Instant::now();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 let second = self.shared.second();
@@ -103,13 +110,22 @@ impl Writer {
         }
     }
 
-    /// Waits for work. Gives the time until which stopping may take, once it is wanted.
-    fn wait(&self, stop: &Stop) -> Option<Instant> {
-        let books = self.shared.lock();
+    /// Waits for work, and gathers some before `due`, unless somebody waits. Gives the time until which
+    /// stopping may take, once it is wanted.
+    fn wait(&self, stop: &Stop, due: Instant) -> Option<Instant> {
+        let mut books = self.shared.lock();
         if !books.work && self.kept.is_none() {
             let patience = if stop.wanted().is_some() { SETTLING } else { TICK };
-            drop(self.shared.wake.wait_timeout(books, patience));
+            books = self.shared.wake.wait_timeout(books, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
+        while books.work && !books.urgent && stop.wanted().is_none() && self.kept.is_none() {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            books = self.shared.wake.wait_timeout(books, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(books);
         stop.wanted()
     }
 
