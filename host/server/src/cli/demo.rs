@@ -58,6 +58,7 @@ impl Demo {
             config.policies.folder = Some(folder);
         }
         let policies = config.policies.folder.clone().unwrap_or_default();
+        let data = config.data.clone();
 
         let simulator =
             simulate::bind(simulate::config(config.models.as_of.unwrap_or(DAY), self.pace, Vec::new())).await?;
@@ -81,7 +82,7 @@ impl Demo {
         }));
         let ready = || {
             say_listening(address);
-            print!("{}", try_lines::text(address, bedrock, &policies, &examples));
+            print!("{}", try_lines::text(address, bedrock, &policies, &examples, &data));
         };
         let ledger = serve::serve(app, listening, ready, told_to_stop()).await;
         drop(stop_simulator);

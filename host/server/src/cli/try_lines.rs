@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// The text. Lines to run are indented by four spaces.
-pub(super) fn text(gateway: SocketAddr, bedrock: SocketAddr, policies: &Path, examples: &Path) -> String {
+pub(super) fn text(gateway: SocketAddr, bedrock: SocketAddr, policies: &Path, examples: &Path, data: &Path) -> String {
     let kairos = std::env::current_exe().map_or_else(|_| "kairos".to_owned(), |path| path.display().to_string());
-    let (policies, examples) = (policies.display(), examples.display());
+    let (policies, examples, data) = (policies.display(), examples.display(), data.display());
     format!(
         r#"
 Kairos demo. A simulated Bedrock answers at http://{bedrock}; no AWS account is used.
@@ -38,8 +38,11 @@ Try, in another terminal:
   The models, which of them have ended, and what answers in their place
     {kairos} models --as-of 2026-11-23
 
-  Metrics; and what the simulated AWS charges, which is what the gateway says, to the last digit
+  Metrics
     curl -s http://{gateway}/metrics
+
+  What was spent, by the gateway's ledger; and what the simulated AWS charges: the same, to the last digit
+    {kairos} ledger show --data {data}
     curl -s http://{bedrock}/sim/v1/bill
 
 With a real AWS account (your credentials, your bill), first see which models you may call; that costs nothing:
