@@ -201,3 +201,32 @@ async fn scripts_see_what_they_are_granted() {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
 }
+
+/// A component gets what it asks for and the operator grants; asking for more refuses it.
+#[tokio::test]
+async fn components_get_what_they_are_granted() {
+    let config = "[policies]\ngrants = [\"log\", \"metrics\", \"kv\", \"content\"]\n";
+    let talkative = kairos_tests::guest("talkative");
+    let pair = Setup { config, policy: Some(talkative.clone()), ..Setup::default() }.start();
+    let client = Client::default();
+    let url = format!("{}/v1/chat/completions", pair.gateway.url);
+    let answer = client.post(&url, &[], &chat("amazon.nova-lite-v1:0", "hello")).await;
+    assert!(answer.header("x-kairos-policy").starts_with("talkative@"), "{:?}", answer.headers);
+    let said = pair.gateway.wait_for_log("1 models, prompt of 5 bytes, known: false");
+    assert!(said.contains("\"plugin\":\"talkative\""), "{said}");
+    let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
+    for line in [
+        "kairos_plugin_counter_total{plugin=\"talkative\",name=\"calls\"}",
+        "kairos_plugin_gauge{plugin=\"talkative\",name=\"models\"}",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    // By default the caller's words are not granted.
+    let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
+    pair.put_policy("wasm", &std::fs::read(talkative).unwrap());
+    let refusal = pair.gateway.wait_for_log("policy refused");
+    assert!(
+        refusal.contains("imports `content`, which is not granted") && refusal.contains("set `grants = "),
+        "{refusal}"
+    );
+}
