@@ -93,7 +93,17 @@ fn prove(rest: &[String]) -> Result<(), Failed> {
     let python = clients::environment()?;
     run(cargo().args(["build", "--release", "--package", "kairos-server", "--quiet"]))?;
     let mut tests = cargo();
-    tests.args(["test", "--release", "--package", "kairos-tests", "--", "--nocapture", "--test-threads=1", "counts::"]);
+    tests.args([
+        "test",
+        "--release",
+        "--package",
+        "kairos-tests",
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+        "counts::",
+        "ledger::",
+    ]);
     run(tests.args(rest).env("KAIROS_PYTHON", python).env("KAIROS_COUNTS", "full"))
 }
 
