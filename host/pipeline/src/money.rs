@@ -55,8 +55,16 @@ impl Picodollars {
     }
 }
 
+/// A sum as a decimal number of dollars.
+pub fn dollars(picodollars: u128) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_dollars(picodollars, &mut text);
+    text
+}
+
 /// Writes a decimal number of dollars, exact, without trailing zeros.
-pub fn write_dollars(picodollars: u128, formatter: &mut impl fmt::Write) -> fmt::Result {
+fn write_dollars(picodollars: u128, formatter: &mut impl fmt::Write) -> fmt::Result {
     let per_dollar = u128::from(Picodollars::PER_DOLLAR);
     write!(formatter, "{}", picodollars / per_dollar)?;
     let fraction = picodollars % per_dollar;

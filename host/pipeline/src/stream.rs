@@ -71,8 +71,8 @@ pub(crate) async fn deliver(
     } else {
         attempt.succeeded(gateway, exchange, reserved, ending);
     }
-    if let Some(told) = &delivery.parted {
-        exchange.finish(gateway, told.as_ref().map_or_else(|failure| failure.kind.name(), |()| "ok"), Some(200));
+    if let Some(told) = delivery.told() {
+        exchange.finish(gateway, told, Some(200));
         return Ok(());
     }
     let status = if reply.is_gone() { "client_left" } else { "ok" };
@@ -230,6 +230,11 @@ impl Delivery {
         self.parted = Some(told);
     }
 
+    /// How the caller was told that it ended, if that is behind us.
+    fn told(&self) -> Option<&'static str> {
+        self.parted.as_ref().map(|told| told.as_ref().map_or_else(|failure| failure.kind.name(), |()| "ok"))
+    }
+
     /// The answer has begun: from here on it is this one.
     fn begin(&mut self, exchange: &mut Exchange, reply: &mut Reply) {
         if self.begun {
@@ -275,21 +280,16 @@ impl Delivery {
             },
             None => settle::failed(&failure, attempt.worst),
         };
-        if let Some(told) = self.parted {
-            let status = told.as_ref().map_or_else(|failure| failure.kind.name(), |()| "ok");
-            attempt.failed_with(gateway, exchange, reserved, &failure, ending);
-            exchange.record.model = Some(Arc::clone(&attempt.target.invocation_id));
-            exchange.finish(gateway, status, Some(200));
-            return Ok(());
-        }
         attempt.failed_with(gateway, exchange, reserved, &failure, ending);
         if !self.begun {
             return Err(failure);
         }
         exchange.record.model = Some(Arc::clone(&attempt.target.invocation_id));
-        exchange.finish(gateway, failure.kind.name(), Some(200));
-        self.flush(reply).await;
-        encode::fail_stream(exchange, &failure, reply).await;
+        exchange.finish(gateway, self.told().unwrap_or(failure.kind.name()), Some(200));
+        if self.parted.is_none() {
+            self.flush(reply).await;
+            encode::fail_stream(exchange, &failure, reply).await;
+        }
         Ok(())
     }
 }

@@ -26,6 +26,11 @@ impl ConfiguredKeys {
         }
     }
 
+    /// Whether no key is configured: whoever is let in may call.
+    fn are_none(&self) -> bool {
+        self.bearer.is_none() && self.pair.is_none()
+    }
+
     fn bearer(&self, key: &Secret) -> Result<Caller, Failure> {
         match &self.bearer {
             Some(known) if bool::from(known.ct_eq(&hash(key.expose()))) => Ok(caller("bearer")),
@@ -42,9 +47,7 @@ impl ConfiguredKeys {
             Err(error) => Err(Failure::new(Kind::BadSignature, error.to_string())),
         }
     }
-}
 
-impl ConfiguredKeys {
     fn secret(&self, request: &SignedRequest) -> Result<&Secret, Failure> {
         match &self.pair {
             Some((known, secret)) if *known == request.authorization.access_key_id => Ok(secret),
@@ -81,7 +84,7 @@ fn caller(name: &str) -> Caller {
 
 impl Keys for ConfiguredKeys {
     fn identify(&self, presented: &Presented, body: &Bytes) -> Result<Caller, Failure> {
-        if self.bearer.is_none() && self.pair.is_none() {
+        if self.are_none() {
             return Ok(caller("local"));
         }
         match presented {
@@ -91,7 +94,7 @@ impl Keys for ConfiguredKeys {
     }
 
     fn glance(&self, presented: &Presented) -> Result<(), Failure> {
-        if self.bearer.is_none() && self.pair.is_none() {
+        if self.are_none() {
             return Ok(());
         }
         match presented {

@@ -29,7 +29,8 @@ fn bound_strings(engine: &mut Engine) {
         *text = text.replace(find, with).into();
         Ok(())
     }
-    /// As many pieces as an array holds; what is left is the last.
+    /// No more pieces than an array may well hold: what is left is the last piece, or, where words are
+    /// split off at white space, left out.
     fn pieces<'a>(parts: impl Iterator<Item = &'a str>) -> Array {
         parts.map(|part| Dynamic::from(part.to_owned())).collect()
     }

@@ -30,7 +30,7 @@ thread_local! {
     static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
     /// Lines that the call may still log; none for a repeated call, which happened once.
     static LINES: Cell<u32> = const { Cell::new(0) };
-    /// Whether the call reports nothing: one that is repeated, or on trial.
+    /// Whether the call reports nothing: one that is repeated happened once.
     static SILENT: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use kairos_pipeline::money::{Picodollars, write_dollars};
+use kairos_pipeline::money::{Picodollars, dollars};
 use kairos_pipeline::request::RequestId;
 use kairos_store::ledger::{DaySum, Entry, EntryKind, FILE, LedgerError, Reader};
 use serde_json::{Value, json};
@@ -176,13 +176,6 @@ fn print_json(value: &Value) -> Result<(), Failed> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failed::new(error.to_string()))?;
     println!("{text}");
     Ok(())
-}
-
-fn dollars(picodollars: u128) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_dollars(picodollars, &mut text);
-    text
 }
 
 /// Amounts of rows are never negative.

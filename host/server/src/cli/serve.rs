@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kairos_pipeline::ledger::Ledger as _;
+use kairos_pipeline::money::dollars;
 use kairos_sandbox::host::Watching;
 use kairos_store::ledger::{Ended, SqliteLedger};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -61,9 +62,7 @@ impl Stopped {
     pub(super) fn finish(self) -> Result<(), Failed> {
         let totals = self.ledger.totals();
         let ended = self.ledger.finish(LAST_ROWS);
-        let mut charged = String::new();
-        let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
-        tracing::info!(charged_usd = charged, attempts = totals.ended_rows, "stopped");
+        tracing::info!(charged_usd = dollars(totals.charged), attempts = totals.ended_rows, "stopped");
         drop(self.folder);
         match ended {
             Ended::Closed => Ok(()),
@@ -91,9 +90,8 @@ pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
     let totals = app.ledger.totals();
-    let mut charged = String::new();
-    let _ = kairos_pipeline::money::write_dollars(totals.charged, &mut charged);
-    tracing::info!(data = %app.config.data.display(), charged_usd = charged, attempts = totals.ended_rows, "the ledger is open");
+    let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
+    tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");
 }
 
 /// Takes the address of the configuration.

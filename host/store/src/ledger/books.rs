@@ -355,6 +355,10 @@ impl Books {
         let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
         let touched = std::mem::take(&mut self.touched);
         let mut leases = Vec::with_capacity(touched.len());
+        let mut first_in_line = HashMap::new();
+        for waiter in &self.waiters {
+            first_in_line.entry(&waiter.tuple).or_insert(waiter.reservation.worst.0);
+        }
         for key in touched {
             let Some(tuple) = self.tuples.get_mut(&key) else { continue };
             tuple.pass_time(second);
@@ -369,8 +373,7 @@ impl Books {
             let left =
                 self.limits.limit.map_or(u64::MAX, |limit| limit.saturating_sub(day.charged.saturating_add(day.open)));
             let others = day.headroom.saturating_sub(tuple.headroom());
-            let first = self.waiters.iter().find(|waiter| waiter.tuple == key);
-            let first = first.map_or(0, |waiter| waiter.reservation.worst.0);
+            let first = first_in_line.get(&key).copied().unwrap_or(0);
             let target = tuple.waiting.saturating_add(base).min(left.saturating_sub(others).max(first));
             // Giving back is for when nothing was drawn for a while: here a lease only grows.
             let target = if self.closed.is_some() { 0 } else { target };

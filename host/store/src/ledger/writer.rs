@@ -4,7 +4,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::books::Books;
+use super::books::{Books, TupleKey};
+use super::entry::amount;
 use super::journal::{Batch, CommitError, Journal};
 
 /// How long rows are gathered for one commit while nobody waits for it. What was sent is covered by a
@@ -155,7 +156,7 @@ impl Writer {
         }
     }
 
-    fn learn(&self, tuples: Vec<super::books::TupleKey>, days: Vec<u32>) -> Result<(), CommitError> {
+    fn learn(&self, tuples: Vec<TupleKey>, days: Vec<u32>) -> Result<(), CommitError> {
         for day in days {
             let charged = self.journal.day(day)?;
             self.shared.lock().learn_day(day, charged);
@@ -167,7 +168,7 @@ impl Writer {
         Ok(())
     }
 
-    fn fail(&mut self, error: &CommitError, leases: Vec<(super::books::TupleKey, u64)>) {
+    fn fail(&mut self, error: &CommitError, leases: Vec<(TupleKey, u64)>) {
         let why = format!("the ledger cannot be written: {error}");
         let mut books = self.shared.lock();
         if books.failing.as_deref() != Some(&why) {
@@ -180,7 +181,7 @@ impl Writer {
     }
 
     fn close(&mut self) -> Ended {
-        let now_ms = super::entry::amount(self.shared.now_ms());
+        let now_ms = amount(self.shared.now_ms());
         match self.journal.close(now_ms) {
             Ok(true) => Ended::Closed,
             Ok(false) => Ended::Open,
