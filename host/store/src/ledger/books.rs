@@ -386,7 +386,11 @@ impl Books {
     }
 
     /// Gives back what idle tuples do not draw, and forgets those of which nothing is left to know.
+    /// Nothing is forgotten while commits fail: the database would be asked for it, and does not know yet.
     pub(crate) fn tick(&mut self, second: u64) {
+        if self.failing.is_some() {
+            return;
+        }
         let idle: Vec<_> = self
             .tuples
             .iter()

@@ -345,3 +345,37 @@ fn a_forgotten_tuple_remembers_its_lease() {
     drop(gateway);
     reader(folder.path()).verify().unwrap();
 }
+
+/// While rows cannot be committed, the database does not know what was spent: nothing that was is
+/// forgotten, however old its day.
+#[test]
+fn nothing_is_forgotten_while_commits_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(folder.path(), Some(10_000));
+    for day in [20_000, 20_005] {
+        gateway.ask("key", 1_000, day);
+        gateway.round();
+        gateway.round();
+    }
+    assert_eq!(gateway.under_way.len(), 2);
+    // Leases are given back already: no failing commit of one keeps its tuple in memory.
+    gateway.idle();
+    let other = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for (key, worst) in std::mem::take(&mut gateway.under_way) {
+        gateway.shared.lock().end(key, &settled(worst), NOON);
+    }
+    gateway.round();
+    gateway.idle();
+    gateway.idle();
+    assert_eq!(gateway.shared.lock().day(20_000).charged, 1_000);
+    other.execute_batch("ROLLBACK").unwrap();
+    gateway.round();
+    gateway.idle();
+    gateway.idle();
+    // Now the database knows.
+    assert_eq!(
+        (gateway.shared.lock().day(20_000).charged, reader(folder.path()).days().unwrap()[1].charged),
+        (0, 1_000)
+    );
+}
