@@ -233,7 +233,7 @@ async fn native_bodies_pass_and_tell_their_usage() {
         if name == "im_claude" {
             assert_eq!((usage.cache_write_5m, usage.cache_write_1h), (28, 1024));
         }
-        invoke::outline(&split(&read(&format!("requests/{name}.http"))).1, false).unwrap();
+        invoke::outline(&split(&read(&format!("requests/{name}.http"))).1, false, None).unwrap();
     }
 }
 

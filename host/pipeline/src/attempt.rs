@@ -134,7 +134,7 @@ fn finish_whole(
         Err(invalid) => {
             // It was answered, so it is billed, whatever it says. A native caller may well read it.
             let ending = settle(&bedrock::parse_served(&whole.body).unwrap_or_default());
-            if request.operation.dialect() == Dialect::Bedrock {
+            if request.operation.dialect() == Dialect::Bedrock && request.shape.is_none() {
                 attempt.succeeded(gateway, exchange, reserved, ending);
                 return Ok(Answered::Whole(encode::native(whole)));
             }
@@ -147,6 +147,9 @@ fn finish_whole(
     let ending = settle(&answer.served);
     reserved.observe(ending.clone());
     attempt.succeeded(gateway, exchange, reserved, ending);
+    if let Some(shape) = &request.shape {
+        return Ok(Answered::Whole(encode::family(exchange, attempt.target, shape, &answer)));
+    }
     Ok(Answered::Whole(match request.operation.dialect() {
         Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
         Dialect::Bedrock => encode::native(whole),

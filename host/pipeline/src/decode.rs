@@ -4,12 +4,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kairos_dialects::bedrock::families::Shape;
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::{Failure, Kind, bedrock, openai};
 
 use crate::exchange::Exchange;
+use crate::models::Catalogue;
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
+use crate::translate::family_named;
 use crate::upstream::UpstreamOperation;
 
 /// A request, understood.
@@ -33,6 +36,8 @@ pub(crate) struct Decoded {
     pub(crate) streams: bool,
     /// OpenAI: whether the stream ends with usage.
     pub(crate) include_usage: bool,
+    /// How the answer is given, where that is neither Bedrock's bytes nor OpenAI's shape.
+    pub(crate) shape: Option<Arc<Shape>>,
     /// What was adapted.
     pub(crate) warnings: Vec<String>,
 }
@@ -40,8 +45,8 @@ pub(crate) struct Decoded {
 /// Bytes of a model's name: as many as Bedrock takes.
 const MOST_NAME_BYTES: usize = 2_048;
 
-pub(crate) fn decode(incoming: Incoming) -> Result<Decoded, Failure> {
-    let decoded = by_dialect(incoming)?;
+pub(crate) fn decode(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    let decoded = by_dialect(incoming, catalogue)?;
     if decoded.asked_model.len() > MOST_NAME_BYTES {
         let message = format!("a model's name has at most {MOST_NAME_BYTES} bytes");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
@@ -49,20 +54,24 @@ pub(crate) fn decode(incoming: Incoming) -> Result<Decoded, Failure> {
     Ok(decoded)
 }
 
-fn by_dialect(incoming: Incoming) -> Result<Decoded, Failure> {
+fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     let hints = Hints::parse(&incoming.hints)?;
     let operation = incoming.operation;
     if operation == Operation::ChatCompletions {
         return chat(&incoming.body, hints);
     }
     let streams = matches!(operation, Operation::ConverseStream | Operation::InvokeStream);
+    let invoked = |streaming| {
+        let family = incoming.path_model.as_deref().and_then(|name| family_named(catalogue, name));
+        bedrock::invoke::outline(&incoming.body, streaming, family)
+    };
     let (upstream, mut outline) = match operation {
         Operation::Converse | Operation::ChatCompletions => {
             (UpstreamOperation::Converse, bedrock::outline(&incoming.body, false)?)
         }
         Operation::ConverseStream => (UpstreamOperation::ConverseStream, bedrock::outline(&incoming.body, true)?),
-        Operation::Invoke => (UpstreamOperation::Invoke, bedrock::invoke::outline(&incoming.body, false)?),
-        Operation::InvokeStream => (UpstreamOperation::InvokeStream, bedrock::invoke::outline(&incoming.body, true)?),
+        Operation::Invoke => (UpstreamOperation::Invoke, invoked(false)?),
+        Operation::InvokeStream => (UpstreamOperation::InvokeStream, invoked(true)?),
     };
     read_invoke_headers(&incoming.passed_headers, &mut outline)?;
     Ok(Decoded {
@@ -75,6 +84,7 @@ fn by_dialect(incoming: Incoming) -> Result<Decoded, Failure> {
         hints,
         streams,
         include_usage: false,
+        shape: None,
         warnings: Vec::new(),
     })
 }
@@ -94,6 +104,7 @@ fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
         hints,
         streams: request.stream,
         include_usage: request.include_usage,
+        shape: None,
         warnings: request.warnings,
     })
 }

@@ -1,6 +1,7 @@
 //! The last step: the answer, in the caller's dialect.
 
 use kairos_dialects::answer::Answer;
+use kairos_dialects::bedrock::families::{self, Shape, Timing};
 use kairos_dialects::failure::{Failure, answers};
 use kairos_dialects::openai::{self, answer::Head};
 use kairos_dialects::{Kind, bedrock, eventstream};
@@ -64,6 +65,38 @@ pub(crate) fn native(whole: Whole) -> Outgoing {
 pub(crate) fn openai(exchange: &Exchange, target: &Target, answer: &Answer<'_>) -> Outgoing {
     let body = openai::answer::completion(head(exchange, target), answer);
     Outgoing { status: 200, content_type: JSON, headers: Vec::new(), body: Body::Whole(body) }
+}
+
+/// The answer of a model that stands in for an ended one, in the shape of the model asked for, with
+/// what InvokeModel says in headers.
+pub(crate) fn family(exchange: &Exchange, target: &Target, shape: &Shape, answer: &Answer<'_>) -> Outgoing {
+    let mut headers = vec![("x-amzn-bedrock-invocation-latency", timing(exchange).latency_ms.to_string())];
+    if let Some(usage) = answer.served.usage {
+        headers.push(("x-amzn-bedrock-input-token-count", usage.input.to_string()));
+        headers.push(("x-amzn-bedrock-output-token-count", usage.output.to_string()));
+        if usage.cache_read > 0 || usage.cache_write() > 0 {
+            headers.push(("x-amzn-bedrock-cache-read-input-token-count", usage.cache_read.to_string()));
+            headers.push(("x-amzn-bedrock-cache-write-input-token-count", usage.cache_write().to_string()));
+        }
+    }
+    if let Some(tier) = answer.served.tier {
+        headers.push(("x-amzn-bedrock-service-tier", tier.as_bedrock().to_owned()));
+    }
+    let body = shape.answer(family_head(exchange, target), answer);
+    Outgoing { status: 200, content_type: JSON, headers, body: Body::Whole(body) }
+}
+
+/// What such an answer says of itself.
+pub(crate) fn family_head<'a>(exchange: &'a Exchange, target: &'a Target) -> families::Head<'a> {
+    families::Head { request_id: &exchange.record.request_id, model: &target.invocation_id }
+}
+
+/// How long it took until now.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "durations are not negative")]
+pub(crate) fn timing(exchange: &Exchange) -> Timing {
+    let elapsed = exchange.elapsed_ms();
+    let first = exchange.record.first_byte_ms.unwrap_or(elapsed);
+    Timing { latency_ms: elapsed as u64, first_byte_ms: first as u64 }
 }
 
 /// What OpenAI's answers and chunks say of themselves.

@@ -106,7 +106,8 @@ impl Exchange {
         self.record.first_byte_ms.get_or_insert(elapsed);
     }
 
-    fn elapsed_ms(&self) -> f64 {
+    /// Milliseconds since the request came in.
+    pub(crate) fn elapsed_ms(&self) -> f64 {
         self.started.elapsed().as_secs_f64() * 1e3
     }
 

@@ -26,6 +26,7 @@ mod offer;
 mod route;
 mod settle;
 mod stream;
+mod translate;
 
 pub use encode::error as error_answer;
 
@@ -68,8 +69,9 @@ async fn answer(
     // 1. Identify: whose key is it?
     exchange.caller(gateway.keys.identify(&incoming.presented, &incoming.body)?);
     // 2. Decode: one form for every dialect.
-    let request = decode::decode(incoming)?;
+    let request = decode::decode(incoming, &exchange.catalogue)?;
     exchange.decoded(&request);
+    let request = translate::translate(gateway, exchange, request)?;
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.

@@ -13,6 +13,7 @@ use crate::money::Picodollars;
 use crate::policy::{Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Limits, PriceError, worst_case};
 use crate::request::Operation;
+use crate::translate;
 
 /// What may answer a request.
 pub(crate) struct Offers {
@@ -163,14 +164,15 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         let ended = &catalogue.models[ended];
         let says = format!("{} ended on {}", ended.id, ends(ended));
         let successor = &catalogue.targets[target].invocation_id;
-        if is_invoke(request.operation) {
+        if !gateway.settings.resolve_ended_models {
+            return failed(Kind::ModelEnded, format!("{says}; its successor is {successor}"));
+        }
+        let body_fits = request.shape.is_some() || translate::has_same_body(ended.family, model.family);
+        if is_invoke(request.operation) && !body_fits {
             return failed(
                 Kind::ModelEnded,
                 format!("{says}; its successor is {successor}, which takes another body: call that, or use Converse"),
             );
-        }
-        if !gateway.settings.resolve_ended_models {
-            return failed(Kind::ModelEnded, format!("{says}; its successor is {successor}"));
         }
         exchange.record.warnings.push(format!("{says}; {successor} answers in its place"));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kairos_dialects::answer::{Event, Served};
-use kairos_dialects::bedrock::{invoke::ChunkReader, parse_event};
+use kairos_dialects::bedrock::{families, invoke::ChunkReader, parse_event};
 use kairos_dialects::eventstream::Frame;
 use kairos_dialects::openai::stream::{CONTENT_TYPE as EVENT_STREAM_SSE, ChunkWriter, KEEP_ALIVE};
 use kairos_dialects::{Failure, Invalid, Kind};
@@ -42,11 +42,15 @@ pub(crate) async fn deliver(
     frames: Box<dyn Frames>,
     reply: &mut Reply,
 ) -> Result<(), Failure> {
-    let writer = match request.operation.dialect() {
-        Dialect::OpenAi => {
+    let writer = match (&request.shape, request.operation.dialect()) {
+        (Some(shape), _) => {
+            let head = encode::family_head(exchange, attempt.target);
+            Writer::Family(families::ChunkWriter::new(Arc::clone(shape), head))
+        }
+        (None, Dialect::OpenAi) => {
             Writer::OpenAi(ChunkWriter::new(encode::head(exchange, attempt.target), request.include_usage))
         }
-        Dialect::Bedrock => Writer::Native,
+        (None, Dialect::Bedrock) => Writer::Native,
     };
     let mut delivery = Delivery {
         reader: Reader::new(request.upstream),
@@ -77,8 +81,12 @@ pub(crate) async fn deliver(
     }
     let status = if reply.is_gone() { "client_left" } else { "ok" };
     exchange.finish(gateway, status, Some(200));
-    if let Writer::OpenAi(writer) = &mut delivery.writer {
-        writer.finish(served.usage, &encode::closing_comment(exchange), &mut delivery.out);
+    match &mut delivery.writer {
+        Writer::Native => {}
+        Writer::Family(writer) => writer.finish(served.usage, encode::timing(exchange), &mut delivery.out),
+        Writer::OpenAi(writer) => {
+            writer.finish(served.usage, &encode::closing_comment(exchange), &mut delivery.out);
+        }
     }
     delivery.flush(reply).await;
     reply.end().await;
@@ -196,6 +204,14 @@ impl Delivery {
                 // What is not understood here may well be by the caller.
                 seen.unwrap_or(Seen { content: true })
             }
+            Writer::Family(writer) => {
+                let seen = seen.map_err(broken)?;
+                if frame.name() != "metadata" {
+                    let event = parse_event(frame.name(), &frame.payload).map_err(broken)?;
+                    writer.event(&event, &mut self.out);
+                }
+                seen
+            }
             Writer::OpenAi(writer) => {
                 let seen = seen.map_err(broken)?;
                 if frame.name() != "metadata" {
@@ -216,8 +232,12 @@ impl Delivery {
     async fn part(&mut self, told: Result<(), Failure>, exchange: &Exchange, reply: &mut Reply) {
         match &told {
             Ok(()) => {
-                if let Writer::OpenAi(writer) = &mut self.writer {
-                    writer.finish(None, &encode::pending_comment(exchange, &self.model), &mut self.out);
+                match &mut self.writer {
+                    Writer::Native => {}
+                    Writer::Family(writer) => writer.finish(None, encode::timing(exchange), &mut self.out),
+                    Writer::OpenAi(writer) => {
+                        writer.finish(None, &encode::pending_comment(exchange, &self.model), &mut self.out);
+                    }
                 }
                 self.flush(reply).await;
                 reply.end().await;
@@ -247,6 +267,9 @@ impl Delivery {
             headers.push(("x-kairos-attempts", (exchange.record.attempts.len() + 1).to_string()));
             headers.push(("x-kairos-model", self.model.to_string()));
             headers.extend(self.frames.headers().iter().cloned());
+            if matches!(self.writer, Writer::Family(_)) {
+                headers.push(("x-amzn-bedrock-content-type", "application/json".to_owned()));
+            }
             reply.begin(200, content_type(exchange.dialect), headers);
         }
     }
@@ -298,6 +321,8 @@ impl Delivery {
 enum Writer {
     /// As they are.
     Native,
+    /// As chunks of the family of the model that was asked for and has ended.
+    Family(families::ChunkWriter),
     /// As chat completion chunks.
     OpenAi(ChunkWriter),
 }

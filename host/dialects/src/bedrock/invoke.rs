@@ -9,12 +9,14 @@ use base64::Engine as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::families::Family;
 use crate::invalid::{Invalid, InvalidKind};
 use crate::outline::{Needs, Outline};
 use crate::usage::Usage;
 
-/// Reads what the gateway needs of an InvokeModel body, whatever its family.
-pub fn outline(bytes: &[u8], streaming: bool) -> Result<Outline, Invalid> {
+/// Reads what the gateway needs of an InvokeModel body. Where the model's family is known, its own
+/// fields say how long and how many the answers may be; else the largest of all families' fields.
+pub fn outline(bytes: &[u8], streaming: bool, family: Option<Family>) -> Result<Outline, Invalid> {
     let value: Value = Invalid::parse(bytes)?;
     let Value::Object(body) = &value else {
         return Err(Invalid {
@@ -28,8 +30,8 @@ pub fn outline(bytes: &[u8], streaming: bool) -> Result<Outline, Invalid> {
     // Bodies hold what their family defines: media, tools and fields that are not read here. Only
     // the model's own limits bound what they may cost.
     let mut outline = Outline {
-        max_output_tokens: output_limit(&value)?,
-        completions: completions(body),
+        max_output_tokens: output_limit(&value, family)?,
+        completions: completions(body, family),
         unbounded_input: !body.keys().all(|key| TEXT_FIELDS.contains(&key.as_str())) || media > 0,
         images: media,
         wide_context: body.contains_key("anthropic_beta"),
@@ -102,8 +104,9 @@ const TEXT_FIELDS: [&str; 33] = [
 ];
 
 /// How many answers a body asks for at once.
-fn completions(body: &serde_json::Map<String, Value>) -> u32 {
-    ["n", "numResults", "num_generations"]
+fn completions(body: &serde_json::Map<String, Value>, family: Option<Family>) -> u32 {
+    let names: &[&str] = family.map_or(&["n", "numResults", "num_generations"], Family::completions);
+    names
         .iter()
         .filter_map(|name| body.get(*name)?.as_u64())
         .max()
@@ -201,22 +204,16 @@ const OUTPUT_LIMITS: [&str; 8] = [
     "/inferenceConfig/max_new_tokens",
 ];
 
-fn output_limit(body: &Value) -> Result<Option<u32>, Invalid> {
-    for pointer in OUTPUT_LIMITS {
-        match body.pointer(pointer) {
-            None | Some(Value::Null) => {}
-            Some(value) => {
-                return match value.as_u64().and_then(|limit| u32::try_from(limit).ok()) {
-                    Some(limit) => Ok(Some(limit)),
-                    None => Err(Invalid::value(
-                        pointer[1..].replace('/', "."),
-                        "a whole number that is not negative is needed",
-                    )),
-                };
-            }
-        }
+fn output_limit(body: &Value, family: Option<Family>) -> Result<Option<u32>, Invalid> {
+    let mut most = None;
+    for pointer in family.map_or(&OUTPUT_LIMITS[..], Family::output_limits) {
+        let Some(value) = body.pointer(pointer).filter(|value| !value.is_null()) else { continue };
+        let limit = value.as_u64().and_then(|limit| u32::try_from(limit).ok()).ok_or_else(|| {
+            Invalid::value(pointer[1..].replace('/', "."), "a whole number that is not negative is needed")
+        })?;
+        most = most.max(Some(limit));
     }
-    Ok(None)
+    Ok(most)
 }
 
 fn has_text(content: &Value) -> bool {
@@ -401,7 +398,8 @@ impl ChunkReader {
             self.ended = true;
         }
         // Claude states input in message_start and output in message_delta; others repeat or end.
-        for part in [chunk, &chunk["message"]] {
+        // Nova states both in its metadata.
+        for part in [chunk, &chunk["message"], &chunk["metadata"]] {
             self.from_body = body_counts(part).or(self.from_body);
             self.split = cache_split(&part["usage"]).or(self.split);
         }
@@ -481,16 +479,16 @@ mod tests {
             ),
         ];
         for (body, limit, prompt, system) in cases {
-            let outline = outline(body.as_bytes(), false).unwrap();
+            let outline = outline(body.as_bytes(), false, None).unwrap();
             assert_eq!(
                 (outline.max_output_tokens, &*outline.prompt, &*outline.system),
                 (*limit, *prompt, *system),
                 "{body}"
             );
         }
-        assert_eq!(outline(b"[1]", false).unwrap_err().text(), "the body is not a JSON object");
+        assert_eq!(outline(b"[1]", false, None).unwrap_err().text(), "the body is not a JSON object");
         assert_eq!(
-            outline(br#"{"textGenerationConfig":{"maxTokenCount":-1}}"#, false).unwrap_err().text(),
+            outline(br#"{"textGenerationConfig":{"maxTokenCount":-1}}"#, false, None).unwrap_err().text(),
             "textGenerationConfig.maxTokenCount: a whole number that is not negative is needed"
         );
     }

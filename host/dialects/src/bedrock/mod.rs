@@ -5,6 +5,7 @@
 
 mod edit;
 pub mod error;
+pub mod families;
 pub mod invoke;
 mod request;
 mod response;
