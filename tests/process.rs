@@ -159,6 +159,8 @@ pub struct Setup<'a> {
     pub config: &'a str,
     /// The policy that serves from the beginning.
     pub policy: Option<PathBuf>,
+    /// The day that both live on, where it is not [`DAY`].
+    pub day: Option<&'a str>,
     /// Further arguments of the simulator.
     pub simulate: &'a [&'a str],
     /// Further variables of the gateway.
@@ -178,8 +180,11 @@ impl Setup<'_> {
             let ending = policy.extension().unwrap().to_str().unwrap();
             std::fs::copy(policy, policies.join(format!("router.{ending}"))).unwrap();
         }
-        let simulator =
-            Server::start(kairos().args(["simulate", "--listen", "127.0.0.1:0", "--as-of", DAY]).args(self.simulate));
+        let simulator = Server::start(
+            kairos()
+                .args(["simulate", "--listen", "127.0.0.1:0", "--as-of", self.day.unwrap_or(DAY)])
+                .args(self.simulate),
+        );
         let gateway = self.gateway(&simulator.url, folder.path());
         Pair { simulator, gateway, policies, folder }
     }
@@ -187,8 +192,11 @@ impl Setup<'_> {
     /// Starts a gateway in a folder that [`Setup::start`] has laid out.
     pub fn gateway(&self, simulator: &str, folder: &Path) -> Server {
         let config = folder.join("kairos.toml");
-        let with_day =
-            if self.config.contains("as_of") { String::new() } else { format!("\n[models]\nas_of = \"{DAY}\"\n") };
+        let with_day = if self.config.contains("as_of") {
+            String::new()
+        } else {
+            format!("\n[models]\nas_of = \"{}\"\n", self.day.unwrap_or(DAY))
+        };
         std::fs::write(&config, format!("{}{with_day}", self.config)).unwrap();
         let mut command = kairos();
         command

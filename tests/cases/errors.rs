@@ -93,13 +93,6 @@ async fn bad_native_requests_are_bedrocks_exceptions() {
         ("nothing%3A0/converse", good.clone().into(), 400, "ValidationException", "there is no model \"nothing:0\""),
         ("auto/invoke", good.clone().into(), 400, "ValidationException", "InvokeModel needs a model's id"),
         (
-            "amazon.titan-text-express-v1/invoke",
-            "{\"inputText\":\"x\"}".into(),
-            404,
-            "ResourceNotFoundException",
-            "its successor is amazon.nova-lite-v1:0",
-        ),
-        (
             "us.anthropic.claude-sonnet-4-6/invoke",
             "{\"max_tokens\":1,\"max_tokens\":100000}".into(),
             400,

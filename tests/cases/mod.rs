@@ -5,6 +5,7 @@ mod cli;
 mod clients;
 mod counts;
 mod errors;
+mod families;
 mod hostile;
 mod keys;
 mod ledger;

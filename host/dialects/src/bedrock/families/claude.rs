@@ -186,7 +186,7 @@ fn usage(usage: Option<Usage>) -> Value {
     stated
 }
 
-fn message(head: Head<'_>, content: Vec<Value>, stop_reason: Value, usage: Value) -> Value {
+fn message(head: Head<'_>, content: &[Value], stop_reason: Option<&str>, usage: &Value) -> Value {
     json!({
         "id": format!("msg_bdrk_{}", head.request_id),
         "type": "message",
@@ -207,14 +207,14 @@ pub(super) fn answer(head: Head<'_>, answer: &Answer<'_>) -> Value {
             json!({"type": "tool_use", "id": id, "name": name, "input": input})
         }
     };
-    let content = answer.blocks.iter().map(block).collect();
-    message(head, content, json!(reason(&answer.stop_reason)), usage(answer.served.usage))
+    let content: Vec<_> = answer.blocks.iter().map(block).collect();
+    message(head, &content, Some(reason(&answer.stop_reason)), &usage(answer.served.usage))
 }
 
 /// The event that opens a stream. What the input came to is not known before its end.
 pub(super) fn start(head: Head<'_>) -> Value {
     let usage = json!({"input_tokens": 0, "output_tokens": 0});
-    json!({"type": "message_start", "message": message(head, Vec::new(), Value::Null, usage)})
+    json!({"type": "message_start", "message": message(head, &[], None, &usage)})
 }
 
 /// What an event of the answer comes to. `open` numbers blocks anew: some are not carried over.

@@ -95,7 +95,6 @@ fn reason(stop: &StopReason) -> &'static str {
         StopReason::MaxTokens => "MAX_TOKENS",
         StopReason::ModelContextWindowExceeded => "ERROR_LIMIT",
         StopReason::ContentFiltered | StopReason::GuardrailIntervened => "ERROR_TOXIC",
-        StopReason::StopSequence => "STOP_SEQUENCE",
         _ => "COMPLETE",
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::fields::{Fields, is_zero};
 use super::request::{Asked, inference, one_turn};
-use super::shape::{Codec, Said};
+use super::shape::{Codec, Head, Said};
 use crate::answer::StopReason;
 use crate::invalid::Invalid;
 
@@ -47,10 +47,15 @@ fn reason(stop: &StopReason) -> &'static str {
     }
 }
 
-pub(super) fn answer(prompt: &str, said: &Said<'_>) -> Value {
+/// The family's ids are numbers, which typed clients keep in 32 bits: the end of the request's id.
+fn id(request_id: &str) -> u32 {
+    let digits = request_id.len().checked_sub(7).and_then(|from| request_id.get(from..)).unwrap_or(request_id);
+    u32::from_str_radix(digits, 16).unwrap_or_default()
+}
+
+pub(super) fn answer(head: Head<'_>, prompt: &str, said: &Said<'_>) -> Value {
     json!({
-        // The family's ids are numbers, and of no use to a caller.
-        "id": 1234,
+        "id": id(head.request_id),
         "prompt": {"text": prompt},
         "completions": [{"data": {"text": said.text}, "finishReason": {"reason": reason(said.stop)}}],
     })

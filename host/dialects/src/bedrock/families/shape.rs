@@ -89,7 +89,7 @@ impl Shape {
             Codec::Llama => llama::answer(&said),
             Codec::MistralText => mistral::answer(&said),
             Codec::Chat(style) => chat::answer(*style, head, &said),
-            Codec::Jurassic { prompt } => jurassic::answer(prompt, &said),
+            Codec::Jurassic { prompt } => jurassic::answer(head, prompt, &said),
             Codec::Command { history } => command::answer(head, history, &said),
             Codec::DeepseekText { thinks } => deepseek::answer(*thinks, &said),
         };

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Usage;
-use crate::answer::Event;
 use crate::bedrock::invoke::{self, ChunkReader, Counts};
 use crate::bedrock::{parse_answer, parse_event};
 use crate::eventstream::Decoder;
@@ -206,7 +205,7 @@ fn headers_of_invoke_model_stand_in_the_body() {
     }
 }
 
-const HEAD: Head<'_> = Head { request_id: "r", model: "m" };
+const HEAD: Head<'_> = Head { request_id: "a1", model: "m" };
 
 /// A Converse answer.
 fn reply(text: &str, stop: &str, usage: bool) -> String {
@@ -224,18 +223,18 @@ fn whole(shape: &Shape, reply: &str) -> Value {
 
 /// What each of [`ASKED`] gets for "hello".
 const ANSWERED: [&str; 12] = [
-    r#"{"id":"msg_bdrk_r","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":7}}"#,
+    r#"{"id":"msg_bdrk_a1","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":7}}"#,
     r#"{"output":{"message":{"content":[{"text":"hello"}],"role":"assistant"}},"stopReason":"end_turn","usage":{"inputTokens":3,"outputTokens":7,"totalTokens":10,"cacheReadInputTokenCount":0,"cacheWriteInputTokenCount":0}}"#,
     r#"{"inputTextTokenCount":3,"results":[{"tokenCount":7,"outputText":"hello","completionReason":"FINISH"}]}"#,
     r#"{"inputTextTokenCount":3,"results":[{"tokenCount":7,"outputText":"hello","completionReason":"FINISH"}]}"#,
     r#"{"generation":"hello","prompt_token_count":3,"generation_token_count":7,"stop_reason":"stop"}"#,
     r#"{"outputs":[{"text":"hello","stop_reason":"stop"}]}"#,
-    r#"{"id":"r","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"stop_reason":"stop"}]}"#,
-    r#"{"id":"r","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10}}"#,
-    r#"{"id":1234,"prompt":{"text":"hi"},"completions":[{"data":{"text":"hello"},"finishReason":{"reason":"endoftext"}}]}"#,
-    r#"{"response_id":"r","text":"hello","generation_id":"r","chat_history":[{"role":"USER","message":"a"},{"role":"CHATBOT","message":"b"},{"role":"USER","message":"c"},{"role":"USER","message":"hi"},{"role":"CHATBOT","message":"hello"}],"finish_reason":"COMPLETE"}"#,
+    r#"{"id":"a1","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"stop_reason":"stop"}]}"#,
+    r#"{"id":"a1","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10}}"#,
+    r#"{"id":161,"prompt":{"text":"hi"},"completions":[{"data":{"text":"hello"},"finishReason":{"reason":"endoftext"}}]}"#,
+    r#"{"response_id":"a1","text":"hello","generation_id":"a1","chat_history":[{"role":"USER","message":"a"},{"role":"CHATBOT","message":"b"},{"role":"USER","message":"c"},{"role":"USER","message":"hi"},{"role":"CHATBOT","message":"hello"}],"finish_reason":"COMPLETE"}"#,
     r#"{"choices":[{"text":"</think>\n\nhello","stop_reason":"stop"}]}"#,
-    r#"{"id":"r","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"finish_reason":"stop"}]}"#,
+    r#"{"id":"a1","choices":[{"index":0,"message":{"role":"assistant","content":"hello","tool_calls":null},"finish_reason":"stop"}]}"#,
 ];
 
 #[test]
@@ -387,7 +386,7 @@ fn chunks_have_the_familys_shape() {
         (
             0,
             &[
-                r#"{"type":"message_start","message":{"id":"msg_bdrk_r","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"output_tokens":0}}}"#,
+                r#"{"type":"message_start","message":{"id":"msg_bdrk_a1","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"output_tokens":0}}}"#,
                 r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
                 r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hel"}}"#,
                 r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"lo"}}"#,
@@ -418,9 +417,9 @@ fn chunks_have_the_familys_shape() {
         (
             7,
             &[
-                r#"{"id":"r","choices":[{"index":0,"delta":{"role":"assistant","content":"hel"},"finish_reason":null}]}"#,
-                r#"{"id":"r","choices":[{"index":0,"delta":{"role":"assistant","content":"lo"},"finish_reason":null}]}"#,
-                r#"{"id":"r","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10},"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":7,"invocationLatency":9,"firstByteLatency":4}}"#,
+                r#"{"id":"a1","choices":[{"index":0,"delta":{"role":"assistant","content":"hel"},"finish_reason":null}]}"#,
+                r#"{"id":"a1","choices":[{"index":0,"delta":{"role":"assistant","content":"lo"},"finish_reason":null}]}"#,
+                r#"{"id":"a1","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":"length"}],"usage":{"prompt_tokens":3,"completion_tokens":7,"total_tokens":10},"amazon-bedrock-invocationMetrics":{"inputTokenCount":3,"outputTokenCount":7,"invocationLatency":9,"firstByteLatency":4}}"#,
             ],
         ),
         (
