@@ -230,3 +230,53 @@ async fn components_get_what_they_are_granted() {
         "{refusal}"
     );
 }
+
+/// The seed's variables: the model of requests that name none, and those tried when a plan's own fail.
+#[tokio::test]
+async fn requests_that_name_no_model_get_the_default_and_then_the_fallback() {
+    let environment = [
+        ("BEDROCK_DEFAULT_MODEL", "amazon.titan-text-express-v1"),
+        ("BEDROCK_FALLBACK_MODELS", "nova-lite, anthropic.claude-3-5-sonnet,ai21.j2-ultra"),
+    ];
+    let pair = Setup { environment: &environment, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let url = format!("{}/v1/chat/completions", pair.gateway.url);
+    let unnamed = json!({"messages": [{"role": "user", "content": "Write a Python function"}]});
+    let answer = client.post(&url, &[], &unnamed).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-kairos-model")), (200, NOVA), "{}", answer.text());
+    assert!(answer.header("x-kairos-warnings").contains("titan-text-express-v1 ended"), "{:?}", answer.headers);
+    let asked = record(&client, &pair, &answer).await;
+    assert_eq!(asked["asked_model"], "amazon.titan-text-express-v1");
+    assert_eq!(asked["decision"]["fallback"], json!(["anthropic.claude-sonnet-4-6", JAMBA]), "{asked}");
+
+    let down = json!([{"model": NOVA, "fault": "ServiceUnavailableException"}, {"model": CLAUDE, "fault": "ServiceUnavailableException"}]);
+    client.send("PUT", &format!("{}/sim/v1/faults", pair.simulator.url), &[], down.to_string()).await;
+    let answer = client.post(&url, &[], &unnamed).await;
+    assert_eq!(
+        (answer.header("x-kairos-model"), answer.header("x-kairos-attempts")),
+        (JAMBA, "3"),
+        "{}",
+        answer.text()
+    );
+    // Who names a model gets that one or none, unless others are allowed.
+    let named = chat("nova-lite", "hello");
+    let answer = client.post(&url, &[], &named).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-kairos-attempts")), (503, "1"), "{}", answer.text());
+    let answer = client.post(&url, &[("x-kairos-fallback", "any")], &named).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-kairos-model")), (200, JAMBA), "{}", answer.text());
+}
+
+/// The policy's limit on what a request may cost binds the operator's fallback, too.
+#[tokio::test]
+async fn a_fallback_keeps_to_the_plans_limit_of_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("policy.rhai");
+    let cheap = "fn route(ctx, features, models) { let p = plan([0], 1); p.max_cost = models[0].worst_case_cost; p }";
+    std::fs::write(&script, cheap).unwrap();
+    let config = "[models]\nas_of = \"2026-11-23\"\nfallback = [\"claude-sonnet-4-6\", \"nova-micro\"]\n";
+    let pair = Setup { config, policy: Some(script), ..Setup::default() }.start();
+    let client = Client::default();
+    let answer = ask(&client, &pair, &[], "hello").await;
+    let record = record(&client, &pair, &answer).await;
+    assert_eq!(record["decision"]["fallback"], json!(["amazon.nova-micro-v1:0"]), "{record}");
+}

@@ -133,7 +133,8 @@ struct Outcome {
 
 /// Nova Lite, by its name, unless a plan says otherwise.
 async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer>, plan: Option<Plan>) -> Outcome {
-    let view = catalogue::View { region: "us-east-1", as_of: jiff::civil::date(2026, 11, 23), names: &[], auto: None };
+    let as_of = jiff::civil::date(2026, 11, 23);
+    let view = catalogue::View { region: "us-east-1", as_of, names: &[], auto: None, fallback: &[] };
     let catalogue = catalogue::load(catalogue::BUILT_IN, &view).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let router = match plan {
@@ -157,6 +158,7 @@ async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer
         records: Records::new(10),
         observer: Arc::new(Silent),
         load: Load::new(models),
+        places: None,
         settings: Settings::default(),
         clock: Arc::new(|| 1_795_000_000_000),
     });

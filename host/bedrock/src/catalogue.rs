@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use kairos_dialects::Needs;
 use kairos_dialects::outline::ServiceTier;
-use kairos_pipeline::models::{Catalogue, Model, Named, Target};
+use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::{Family, Route, Strengths};
 use kairos_pipeline::price::{GuardrailPrices, PriceRow, PriceTable, Rates};
@@ -88,7 +88,7 @@ pub enum CatalogueError {
     #[error("{0}")]
     Form(#[from] toml::de::Error),
     /// A name that is not known.
-    #[error("{model}: {what} {name:?} is not known")]
+    #[error("{model}: {what} {name:?} is not known{}", near.as_ref().map_or(String::new(), |near| format!("; did you mean {near:?}?")))]
     UnknownName {
         /// The model.
         model: String,
@@ -96,6 +96,8 @@ pub enum CatalogueError {
         what: &'static str,
         /// The name.
         name: String,
+        /// The nearest name that there is.
+        near: Option<String>,
     },
     /// An amount that is not exact.
     #[error("{model}: {text:?} is not a decimal number of dollars per million tokens with at most 6 places")]
@@ -132,6 +134,8 @@ pub struct View<'a> {
     pub names: &'a [(String, String)],
     /// The models offered for `auto`, instead of those that the catalogue marks.
     pub auto: Option<&'a [String]>,
+    /// The models that are tried after a plan's own.
+    pub fallback: &'a [String],
 }
 
 /// Reads a catalogue, as seen from a region on a date.
@@ -183,6 +187,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
     add_arns(&mut catalogue)?;
     add_names(&mut catalogue, view.names)?;
     catalogue.auto = auto(&catalogue, view.auto)?;
+    catalogue.fallback = listed(&catalogue, "models.fallback", view.fallback)?;
     Ok(catalogue)
 }
 
@@ -194,7 +199,7 @@ fn own_name(model: &ModelSource, index: usize, targets: &[(bool, Target)], first
 }
 
 fn unknown(model: &ModelSource, what: &'static str, name: &str) -> CatalogueError {
-    CatalogueError::UnknownName { model: model.id.clone(), what, name: name.to_owned() }
+    CatalogueError::UnknownName { model: model.id.clone(), what, name: name.to_owned(), near: None }
 }
 
 fn name(catalogue: &mut Catalogue, name: &str, named: Named) -> Result<(), CatalogueError> {
@@ -335,6 +340,7 @@ fn add_names(catalogue: &mut Catalogue, names: &[(String, String)]) -> Result<()
             model: alias.clone(),
             what: "the model",
             name: stands_for.clone(),
+            near: catalogue.nearest(stands_for),
         })?;
         let named = if alias.starts_with("arn:") {
             let (model, prices) = match named {
@@ -355,27 +361,8 @@ fn add_names(catalogue: &mut Catalogue, names: &[(String, String)]) -> Result<()
 
 /// The targets offered for `auto`: those of active models, in order, each model once.
 fn auto(catalogue: &Catalogue, configured: Option<&[String]>) -> Result<Vec<usize>, CatalogueError> {
-    use kairos_pipeline::models::Answering;
-    let mut offered: Vec<usize> = Vec::new();
     if let Some(names) = configured {
-        for name in names {
-            let target = match catalogue.answering(name) {
-                Answering::Target { target, .. } => target,
-                Answering::Ended(_) | Answering::NotHere(_) => continue,
-                Answering::Unknown(_) => {
-                    return Err(CatalogueError::UnknownName {
-                        model: "models.auto".to_owned(),
-                        what: "the model",
-                        name: name.clone(),
-                    });
-                }
-            };
-            let model = catalogue.targets[target].model;
-            if !offered.iter().any(|&other| catalogue.targets[other].model == model) {
-                offered.push(target);
-            }
-        }
-        return Ok(offered);
+        return listed(catalogue, "models.auto", names);
     }
     let mut marked: Vec<&Model> =
         catalogue.models.iter().filter(|model| model.active && model.auto.is_some()).collect();
@@ -383,13 +370,33 @@ fn auto(catalogue: &Catalogue, configured: Option<&[String]>) -> Result<Vec<usiz
     Ok(marked.into_iter().filter_map(|model| model.target).collect())
 }
 
+/// The targets that a list of the configuration names, each model once. What has ended and has no
+/// successor is left out: the list is written once, and models end.
+fn listed(catalogue: &Catalogue, setting: &str, names: &[String]) -> Result<Vec<usize>, CatalogueError> {
+    let mut listed: Vec<usize> = Vec::new();
+    for name in names {
+        let target = match catalogue.answering(name) {
+            Answering::Target { target, .. } => target,
+            Answering::Ended(_) | Answering::NotHere(_) => continue,
+            Answering::Unknown(near) => {
+                let (model, name) = (setting.to_owned(), name.clone());
+                return Err(CatalogueError::UnknownName { model, what: "the model", name, near });
+            }
+        };
+        let model = catalogue.targets[target].model;
+        if !listed.iter().any(|&other| catalogue.targets[other].model == model) {
+            listed.push(target);
+        }
+    }
+    Ok(listed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kairos_pipeline::models::Answering;
 
     fn on(region: &str, as_of: &str) -> Catalogue {
-        let view = View { region, as_of: as_of.parse().unwrap(), names: &[], auto: None };
+        let view = View { region, as_of: as_of.parse().unwrap(), names: &[], auto: None, fallback: &[] };
         load(BUILT_IN, &view).unwrap()
     }
 
@@ -526,18 +533,26 @@ mod tests {
             (arn.to_owned(), "us.anthropic.claude-sonnet-4-6".to_owned()),
         ];
         let auto = ["cheap".to_owned(), "titan".to_owned(), "nova-lite".to_owned()];
-        let view = View { region: "us-east-1", as_of: "2026-11-23".parse().unwrap(), names: &names, auto: Some(&auto) };
+        let fallback = ["claude".to_owned(), "cheap".to_owned(), "anthropic.claude-3-5-sonnet".to_owned()];
+        let as_of = "2026-11-23".parse().unwrap();
+        let view = View { region: "us-east-1", as_of, names: &names, auto: Some(&auto), fallback: &fallback };
         let catalogue = load(BUILT_IN, &view).unwrap();
         assert_eq!(called(&catalogue, "cheap"), "amazon.nova-micro-v1:0 in-region");
         assert_eq!(called(&catalogue, arn), format!("{arn} account"));
         assert_eq!(catalogue.auto.len(), 2);
-        let bad = View { names: &[("x".to_owned(), "y".to_owned())], ..view };
-        assert_eq!(load(BUILT_IN, &bad).unwrap_err().to_string(), "x: the model \"y\" is not known");
+        let fallback: Vec<_> = catalogue.fallback.iter().map(|&target| &*catalogue.model_of(target).id).collect();
+        assert_eq!(fallback, ["anthropic.claude-sonnet-4-6", "amazon.nova-micro-v1:0"]);
+        let refusal = |view: View<'_>| load(BUILT_IN, &view).unwrap_err().to_string();
+        let bad = View { names: &[("x".to_owned(), "y".to_owned())], ..view.clone() };
+        assert_eq!(refusal(bad), "x: the model \"y\" is not known");
+        let bad = View { fallback: &["nova-lte".to_owned()], ..view };
+        assert_eq!(refusal(bad), "models.fallback: the model \"nova-lte\" is not known; did you mean \"nova-lite\"?");
     }
 
     #[test]
     fn a_bad_catalogue_is_refused_with_what_and_where() {
-        let view = View { region: "us-east-1", as_of: "2026-11-23".parse().unwrap(), names: &[], auto: None };
+        let view =
+            View { region: "us-east-1", as_of: "2026-11-23".parse().unwrap(), names: &[], auto: None, fallback: &[] };
         for (from, to, says) in [
             ("input = \"0.2\"", "input = \"0.2000001\"", "\"0.2000001\" is not a decimal number"),
             ("input = \"0.2\"", "inptu = \"0.2\"", "unknown field `inptu`"),

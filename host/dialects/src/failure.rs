@@ -42,7 +42,7 @@ pub enum Kind {
     Forbidden,
     /// The policy refused the request.
     RefusedByPolicy,
-    /// The gateway is stopping, or has as much under way as it takes.
+    /// The gateway is stopping, or has as much under way as it takes, at all or on a model.
     Overloaded,
     /// A limit on spending has no room for what the request can cost.
     BudgetExceeded,
@@ -258,6 +258,7 @@ impl Kind {
                 | Self::ModelError
                 | Self::ModelTimeout
                 | Self::BudgetExceeded
+                | Self::Overloaded
                 | Self::Server
                 | Self::Unavailable
                 | Self::Timeout
@@ -269,7 +270,10 @@ impl Kind {
     /// Whether it says something of the model's health: what `successes` and `failures` count.
     pub fn is_model_failure(self) -> bool {
         self.may_succeed_elsewhere()
-            && !matches!(self, Self::AccessDenied | Self::ModelNotFound | Self::Quota | Self::BudgetExceeded)
+            && !matches!(
+                self,
+                Self::AccessDenied | Self::ModelNotFound | Self::Quota | Self::BudgetExceeded | Self::Overloaded
+            )
     }
 }
 

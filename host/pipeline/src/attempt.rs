@@ -49,6 +49,15 @@ pub(crate) async fn attempt(
     reply: &mut Reply,
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
+    // Before the reservation: who waits holds no money.
+    let _place = match &gateway.places {
+        None => None,
+        Some(places) => {
+            let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+            let place = places.enter(catalogue.targets[target].model, signs, exchange, reply).await;
+            Some(place.inspect_err(|failure| exchange.warn(&failure.message))?)
+        }
+    };
     let (attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
     let _under_way = gateway.load.attempt(attempt.target.model);
     let call = Call {

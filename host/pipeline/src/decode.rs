@@ -9,6 +9,7 @@ use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::{Failure, Kind, bedrock, openai};
 
 use crate::exchange::Exchange;
+use crate::gateway::Settings;
 use crate::models::Catalogue;
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
@@ -26,8 +27,8 @@ pub(crate) struct Decoded {
     pub(crate) body: Bytes,
     /// Headers that go upstream with InvokeModel.
     pub(crate) headers: Arc<[(&'static str, String)]>,
-    /// The model as the caller wrote it.
-    pub(crate) asked_model: String,
+    /// The model as the caller wrote it; none where none was named.
+    pub(crate) asked_model: Option<String>,
     /// What routing and pricing need to know.
     pub(crate) outline: Outline,
     /// What the caller says in headers.
@@ -42,12 +43,29 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
 }
 
+/// The name by which a caller leaves the choice to the policy.
+pub(crate) const AUTO: &str = "auto";
+
+impl Decoded {
+    /// The name of the model that the request is for: what the caller named, else the default.
+    pub(crate) fn model<'a>(&'a self, settings: &'a Settings) -> &'a str {
+        self.asked_model.as_deref().unwrap_or(&settings.default_model)
+    }
+
+    /// Whether a model may answer that was not asked for: the caller named none, or allows others.
+    /// The body of InvokeModel has the shape of one family, and goes to no other.
+    pub(crate) fn takes_any_model(&self) -> bool {
+        let named = self.asked_model.as_deref().is_some_and(|name| name != AUTO);
+        (!named || self.hints.any_model) && !matches!(self.operation, Operation::Invoke | Operation::InvokeStream)
+    }
+}
+
 /// Bytes of a model's name: as many as Bedrock takes.
 const MOST_NAME_BYTES: usize = 2_048;
 
 pub(crate) fn decode(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     let decoded = by_dialect(incoming, catalogue)?;
-    if decoded.asked_model.len() > MOST_NAME_BYTES {
+    if decoded.asked_model.as_ref().is_some_and(|name| name.len() > MOST_NAME_BYTES) {
         let message = format!("a model's name has at most {MOST_NAME_BYTES} bytes");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
@@ -79,7 +97,7 @@ fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Fail
         upstream,
         body: incoming.body,
         headers: incoming.passed_headers.into(),
-        asked_model: incoming.path_model.unwrap_or_default(),
+        asked_model: incoming.path_model,
         outline,
         hints,
         streams,
@@ -99,7 +117,7 @@ fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
         upstream: if request.stream { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse },
         body: body.into(),
         headers: Arc::from([]),
-        asked_model: request.model.into_owned(),
+        asked_model: request.model.map(Cow::into_owned),
         outline,
         hints,
         streams: request.stream,

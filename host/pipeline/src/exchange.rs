@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::decode::Decoded;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Settings};
 use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::record::{AttemptRecord, DecisionRecord, Record};
@@ -70,8 +70,8 @@ impl Exchange {
         self.key = caller.key;
     }
 
-    pub(crate) fn decoded(&mut self, request: &Decoded) {
-        self.record.asked_model.clone_from(&request.asked_model);
+    pub(crate) fn decoded(&mut self, request: &Decoded, settings: &Settings) {
+        self.record.asked_model.push_str(request.model(settings));
         self.record.warnings.extend(request.warnings.iter().cloned());
         self.tags = request.hints.tags.clone().into();
     }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::models::Catalogue;
+use crate::places::Places;
 use crate::policy::{Policies, Router};
 use crate::record::{Observer, Records};
 use crate::request::Keys;
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub observer: Arc<dyn Observer>,
     /// What is under way.
     pub load: Load,
+    /// Places on models, where their number is limited.
+    pub places: Option<Places>,
     /// Limits and switches.
     pub settings: Settings,
     /// Milliseconds since 1970.
@@ -47,6 +50,8 @@ pub struct Gateway {
 pub struct Settings {
     /// Keys the draws among candidates, so that callers cannot steer them.
     pub draw_salt: [u8; 32],
+    /// The model of requests that name none: a name of the catalogue, or `auto`.
+    pub default_model: String,
     /// Whether an ended model is answered for by its successor, or refused.
     pub resolve_ended_models: bool,
     /// How long a streaming caller waits without a byte before it is sent a sign of life.
@@ -61,6 +66,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             draw_salt: [0; 32],
+            default_model: "auto".to_owned(),
             resolve_ended_models: true,
             keep_alive: Duration::from_secs(15),
             metadata_patience: Duration::from_secs(2),

@@ -10,6 +10,7 @@ pub mod history;
 pub mod ledger;
 pub mod models;
 pub mod money;
+pub mod places;
 pub mod policy;
 pub mod price;
 pub mod record;
@@ -70,12 +71,12 @@ async fn answer(
     exchange.caller(gateway.keys.identify(&incoming.presented, &incoming.body)?);
     // 2. Decode: one form for every dialect.
     let request = decode::decode(incoming, &exchange.catalogue)?;
-    exchange.decoded(&request);
+    exchange.decoded(&request, &gateway.settings);
     let request = translate::translate(gateway, exchange, request)?;
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
-    let decision = route::route(gateway, exchange, &offers)?;
+    let decision = route::route(gateway, exchange, &request, &offers)?;
 
     // 5. Per attempt: reserve → upstream → settle, or heal by the next candidate.
     let mut last = None;

@@ -65,6 +65,8 @@ pub struct Catalogue {
     pub names: HashMap<String, Named>,
     /// Targets offered for `auto`, in order.
     pub auto: Vec<usize>,
+    /// Targets that are tried, in order, after the plan of a request that any model may answer.
+    pub fallback: Vec<usize>,
     /// The region that is called.
     pub region: Arc<str>,
     /// The date for which models are active or not, as `YYYY-MM-DD`.
@@ -103,6 +105,11 @@ pub enum Answering {
 }
 
 impl Catalogue {
+    /// The model of a target.
+    pub fn model_of(&self, target: usize) -> &Model {
+        &self.models[self.targets[target].model]
+    }
+
     /// What answers for `name`.
     pub fn answering(&self, name: &str) -> Answering {
         self.known(name).unwrap_or_else(|| Answering::Unknown(self.nearest(name)))
@@ -153,7 +160,8 @@ impl Catalogue {
         None
     }
 
-    fn nearest(&self, name: &str) -> Option<String> {
+    /// The name that is nearest to `name`, if any is near.
+    pub fn nearest(&self, name: &str) -> Option<String> {
         let name = name.get(..name.floor_char_boundary(128)).unwrap_or(name);
         let scored = self.names.keys().map(|known| (strsim::jaro_winkler(known, name), known));
         let best = scored.max_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| y.cmp(x)))?;

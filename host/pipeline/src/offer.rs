@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kairos_dialects::{Failure, Kind, Needs, Outline};
 
-use crate::decode::Decoded;
+use crate::decode::{AUTO, Decoded};
 use crate::exchange::Exchange;
 use crate::features;
 use crate::gateway::Gateway;
@@ -27,9 +27,6 @@ pub(crate) struct Offers {
     pub(crate) info: Arc<RequestInfo>,
 }
 
-/// The name by which a caller leaves the choice to the policy.
-const AUTO: &str = "auto";
-
 /// What only Bedrock can judge well: a named model is asked in spite of the catalogue.
 const HARD_NEEDS: Needs = Needs(Needs::SYSTEM_PROMPT.0 | Needs::TOOLS.0 | Needs::STREAMING.0 | Needs::IMAGES.0);
 
@@ -38,11 +35,12 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     exchange.record.task = Some(found.task.name());
     exchange.record.complexity = Some(found.complexity.name());
     let catalogue = Arc::clone(&exchange.catalogue);
-    if request.asked_model == AUTO && is_invoke(request.operation) {
+    let asked = request.model(&gateway.settings);
+    if asked == AUTO && is_invoke(request.operation) {
         let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
-    let named = if request.asked_model == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
+    let named = if asked == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
     let mut offers = Vec::with_capacity(MAX_OFFERS);
     let mut targets = Vec::with_capacity(MAX_OFFERS);
     let mut add = |target: usize, worst: Picodollars| {
@@ -93,8 +91,8 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         system: outline.system.clone(),
         tags: request.hints.tags.clone(),
         task_label: request.hints.task_label.clone(),
-        asked_model: request.asked_model.clone(),
-        model_ids: targets.iter().map(|&target| Arc::clone(&model_of(&catalogue, target).id)).collect(),
+        asked_model: asked.to_owned(),
+        model_ids: targets.iter().map(|&target| Arc::clone(&catalogue.model_of(target).id)).collect(),
         regions: vec![Arc::clone(&catalogue.region)],
         names: catalogue,
     };
@@ -105,11 +103,8 @@ fn is_invoke(operation: Operation) -> bool {
     matches!(operation, Operation::Invoke | Operation::InvokeStream)
 }
 
-fn model_of(catalogue: &Catalogue, target: usize) -> &Model {
-    &catalogue.models[catalogue.targets[target].model]
-}
-
-fn worst(catalogue: &Catalogue, target: &Target, request: &Decoded) -> Result<Picodollars, PriceError> {
+/// The most that the request can cost at a target.
+pub(crate) fn worst(catalogue: &Catalogue, target: &Target, request: &Decoded) -> Result<Picodollars, PriceError> {
     let model = &catalogue.models[target.model];
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
     worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
@@ -119,9 +114,9 @@ fn unpriced(error: PriceError) -> Failure {
     Failure::new(Kind::Unpriced, format!("{error}; a call without a known price is not made"))
 }
 
-/// Whether a model of the `auto` list can take the request.
-fn fits(catalogue: &Catalogue, target: usize, request: &Decoded) -> bool {
-    let model = model_of(catalogue, target);
+/// Whether a model that was not named can take the request.
+pub(crate) fn fits(catalogue: &Catalogue, target: usize, request: &Decoded) -> bool {
+    let model = catalogue.model_of(target);
     request.outline.needs.missing_from(model.capabilities).is_empty()
         && request.outline.estimated_tokens() <= model.max_input_tokens
         && request.outline.max_output_tokens.is_none_or(|limit| limit <= model.max_output_tokens)
@@ -142,7 +137,7 @@ fn nothing_fits(catalogue: &Catalogue, request: &Decoded) -> Failure {
 /// The target of a model that was asked for by name, or its successor's.
 fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -> Result<usize, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
-    let asked = &request.asked_model;
+    let asked = request.model(&gateway.settings);
     if asked.is_empty() {
         return Err(Failure::new(Kind::InvalidValue, "a model's name, or \"auto\", is needed").with_param("model"));
     }
@@ -159,7 +154,7 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         }
         Answering::Unknown(nearest) => return Err(unknown(asked, nearest)),
     };
-    let model = model_of(&catalogue, target);
+    let model = catalogue.model_of(target);
     if let Some(ended) = ended {
         let ended = &catalogue.models[ended];
         let says = format!("{} ended on {}", ended.id, ends(ended));

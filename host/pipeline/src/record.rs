@@ -66,6 +66,9 @@ pub struct DecisionRecord {
     pub offered: Vec<Arc<str>>,
     /// Models to try, in order.
     pub order: Vec<Arc<str>>,
+    /// Models that the operator wants tried after them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback: Vec<Arc<str>>,
     /// The chance that the first had of being first.
     pub propensity: f64,
     /// Why another policy decided than the one in place.

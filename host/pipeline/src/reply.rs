@@ -65,6 +65,15 @@ impl Reply {
         }
     }
 
+    /// Resolves once nobody listens any more.
+    pub(crate) async fn gone(&mut self) {
+        match (&mut self.head, &self.body) {
+            (Some(head), _) => head.closed().await,
+            (None, Some(body)) => body.closed().await,
+            (None, None) => {}
+        }
+    }
+
     /// Whether the head went out.
     pub fn has_begun(&self) -> bool {
         self.head.is_none()

@@ -6,9 +6,11 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
 use sha2::Sha256;
 
+use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::offer::Offers;
+use crate::models::Catalogue;
+use crate::offer::{self, Offers};
 use crate::policy::{Candidate, Fault, FaultKind, Plan, PolicyError, RouteInput, Router};
 use crate::record::DecisionRecord;
 use crate::request::RequestId;
@@ -21,7 +23,12 @@ pub(crate) struct Decision {
     pub(crate) max_output_tokens: Option<u32>,
 }
 
-pub(crate) fn route(gateway: &Gateway, exchange: &mut Exchange, offers: &Offers) -> Result<Decision, Failure> {
+pub(crate) fn route(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &Decoded,
+    offers: &Offers,
+) -> Result<Decision, Failure> {
     let router = gateway.policies.router();
     let (plan, decided_by, instead_of) = match ask(&router, exchange, offers) {
         Ok(plan) => (plan, router, None),
@@ -41,17 +48,42 @@ pub(crate) fn route(gateway: &Gateway, exchange: &mut Exchange, offers: &Offers)
     let candidates = triable(&plan, offers)?;
     let (order, propensity) = draw(&candidates, &gateway.settings.draw_salt, exchange.id);
     let id_of = |index: &u32| Arc::clone(&offers.info.model_ids[*index as usize]);
+    let order_ids = order.iter().map(id_of).collect();
+    let mut order: Vec<usize> = order.into_iter().map(|index| offers.targets[index as usize]).collect();
+    let planned = order.len();
+    add_fallbacks(&exchange.catalogue, request, plan.max_cost, &mut order);
+    let model_id = |&target: &usize| Arc::clone(&exchange.catalogue.model_of(target).id);
+    let fallback = order[planned..].iter().map(model_id).collect();
     exchange.decided(DecisionRecord {
         policy: decided_by.identity().label(),
         reason: plan.reason,
         reason_name: decided_by.identity().reason(plan.reason).map(str::to_owned),
         offered: offers.info.model_ids.clone(),
-        order: order.iter().map(id_of).collect(),
+        order: order_ids,
+        fallback,
         propensity,
         instead_of,
     });
-    let order = order.into_iter().map(|index| offers.targets[index as usize]).collect();
     Ok(Decision { order, max_output_tokens: plan.max_output_tokens })
+}
+
+/// What the operator wants tried once the plan's candidates have failed: models that fit, that have a
+/// price within the policy's limit, and that are not in the plan.
+fn add_fallbacks(catalogue: &Catalogue, request: &Decoded, max_cost: Option<u64>, order: &mut Vec<usize>) {
+    if catalogue.fallback.is_empty() || !request.takes_any_model() {
+        return;
+    }
+    for &target in &catalogue.fallback {
+        let model = catalogue.targets[target].model;
+        let planned = order.iter().any(|&other| catalogue.targets[other].model == model);
+        let affordable = || {
+            let worst = offer::worst(catalogue, &catalogue.targets[target], request);
+            worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.0 <= most))
+        };
+        if !planned && offer::fits(catalogue, target, request) && affordable() {
+            order.push(target);
+        }
+    }
 }
 
 fn refused(router: &dyn Router, reason: u32) -> Failure {

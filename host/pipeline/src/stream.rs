@@ -456,7 +456,13 @@ impl SignsOfLife {
         Poll::Pending
     }
 
-    async fn give(&mut self, exchange: &Exchange, reply: &mut Reply) {
+    /// Resolves when the caller has not heard anything for a while.
+    pub(crate) async fn idle(&mut self) {
+        poll_fn(|context| self.poll_idle(context)).await;
+    }
+
+    /// Gives a sign of life.
+    pub(crate) async fn give(&mut self, exchange: &Exchange, reply: &mut Reply) {
         reply.begin(200, content_type(exchange.dialect), encode::headers(exchange));
         if exchange.dialect == Dialect::OpenAi {
             reply.send(Bytes::from_static(KEEP_ALIVE)).await;

@@ -54,7 +54,7 @@ pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Dec
         UpstreamOperation::Converse | UpstreamOperation::ConverseStream => return Ok(request),
     };
     let catalogue = Arc::clone(&exchange.catalogue);
-    let Answering::Target { target, ended: Some(ended) } = catalogue.answering(&request.asked_model) else {
+    let Answering::Target { target, ended: Some(ended) } = catalogue.answering(request.model(&gateway.settings)) else {
         return Ok(request);
     };
     let (ended, successor) = (&catalogue.models[ended], &catalogue.models[catalogue.targets[target].model]);

@@ -12,7 +12,7 @@ use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::history::History;
-use kairos_pipeline::models::Catalogue;
+use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::policy::Router;
 use kairos_pipeline::record::Records;
 use kairos_pipeline::routers;
@@ -81,8 +81,18 @@ pub(crate) fn as_of(config: &Config) -> Date {
 /// The catalogue, for a region and a date.
 pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
     let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-    let view = View { region, as_of, names: &names, auto: config.models.auto.as_deref() };
-    catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| AssemblyError(format!("models: {error}")))
+    let (auto, fallback) = (config.models.auto.as_deref(), &config.models.fallback);
+    let view = View { region, as_of, names: &names, auto, fallback };
+    let catalogue =
+        catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| AssemblyError(format!("models: {error}")))?;
+    let default = &config.models.default;
+    match catalogue.answering(default) {
+        Answering::Unknown(near) if default != "auto" => {
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Err(AssemblyError(format!("models.default: the model {default:?} is not known{hint}")))
+        }
+        _ => Ok(catalogue),
+    }
 }
 
 /// Milliseconds since 1970.
@@ -132,8 +142,10 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         records: Records::new(config.limits.records),
         observer: Arc::new(Telemetry { metrics: Arc::clone(&metrics) }),
         load: Load::new(models),
+        places: None,
         settings: Settings {
             draw_salt: rand::random(),
+            default_model: config.models.default.clone(),
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             most_in_flight: config.limits.in_flight,

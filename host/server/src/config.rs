@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::policy::MAX_OFFERS;
 use kairos_pipeline::request::Secret;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::load::SLOTS;
@@ -147,11 +148,16 @@ pub(crate) struct Upstream {
 }
 
 /// Which models there are.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct Models {
+    /// The model of requests that name none: a name of the catalogue, or `auto`. `BEDROCK_DEFAULT_MODEL`.
+    pub(crate) default: String,
     /// The models offered for `auto`, instead of those that the catalogue marks.
     pub(crate) auto: Option<Vec<String>>,
+    /// Tried in order after the plan of a request that any model may answer. `BEDROCK_FALLBACK_MODELS`,
+    /// separated by commas.
+    pub(crate) fallback: Vec<String>,
     /// Further names, and what they stand for. An ARN is called as it is.
     pub(crate) names: BTreeMap<String, String>,
     /// What happens to requests for a model that has ended.
@@ -249,6 +255,19 @@ impl Default for Limits {
             drain_seconds: Seconds::new(30.0),
             sign_of_life_seconds: Seconds::new(15.0),
             records: 10_000,
+        }
+    }
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            default: "auto".to_owned(),
+            auto: None,
+            fallback: Vec::new(),
+            names: BTreeMap::new(),
+            ended: EndedModels::default(),
+            as_of: None,
         }
     }
 }
@@ -363,6 +382,13 @@ impl Config {
             })?;
             self.upstream.request_seconds = Some(seconds);
         }
+        if let Some(value) = variable("BEDROCK_DEFAULT_MODEL").filter(|value| !value.is_empty()) {
+            self.models.default = value;
+        }
+        if let Some(value) = variable("BEDROCK_FALLBACK_MODELS").filter(|value| !value.is_empty()) {
+            let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+            self.models.fallback = names.map(str::to_owned).collect();
+        }
         for (name, amount) in [
             ("BEDROCK_DAILY_COST_LIMIT", &mut self.budget.daily_limit_usd),
             ("BEDROCK_COST_ALERT_THRESHOLD", &mut self.budget.alert_threshold_usd),
@@ -394,6 +420,9 @@ impl Config {
         }
         if let Some(unknown) = self.policies.config.keys().find(|slot| !SLOTS.contains(&slot.as_str())) {
             return wrong(format!("policies.config: there is no slot {unknown:?}; there are {}", SLOTS.join(", ")));
+        }
+        if self.models.fallback.len() > MAX_OFFERS {
+            return wrong(format!("models.fallback: at most {MAX_OFFERS} models can be tried"));
         }
         if self.auth.bearer_key.as_ref().is_some_and(|key| key.0.expose().len() < 16) {
             return wrong("auth.bearer_key: a key of at least 16 characters is needed".to_owned());

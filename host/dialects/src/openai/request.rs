@@ -19,8 +19,8 @@ use crate::outline::ServiceTier;
 /// A chat completion request, understood.
 #[derive(Debug)]
 pub struct ChatRequest<'a> {
-    /// The model as the caller wrote it.
-    pub model: Cow<'a, str>,
+    /// The model as the caller wrote it; none where the choice is left to the gateway.
+    pub model: Option<Cow<'a, str>>,
     /// What to ask.
     pub canonical: Request<'a>,
     /// Whether the answer is streamed.
@@ -59,8 +59,11 @@ const UNSUPPORTED: [&str; 20] = [
 pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
     let body: Body<'_> = Invalid::parse(body)?;
     refuse_rest("", &body.rest)?;
-    if body.model.is_empty() {
-        return Err(Invalid::value("model", "a model's name, or \"auto\", is needed"));
+    if body.model.as_ref().is_some_and(|model| model.is_empty()) {
+        return Err(Invalid::value(
+            "model",
+            "a model's name, or \"auto\", is needed; leave it out for the gateway's default",
+        ));
     }
     if body.n.is_some_and(|n| n != 1) {
         return Err(Invalid::unsupported("n", "only 1 answer a request is carried out"));
@@ -328,7 +331,7 @@ mod tests {
             (r#"{"model":"m","messages":[{"role":"user","content":"x","name":"bob"}]}"#.into(), InvalidKind::UnknownParameter, "messages[0].name: no such parameter; leave it out"),
             (r#"{"model":"m","messages":[{"role":"assistant","content":"x"}]}"#.into(), InvalidKind::Value, "messages[0].role: a conversation starts with the user"),
             (r#"{"model":"m","messages":[{"role":"robot","content":"x"}]}"#.into(), InvalidKind::Value, "messages[0].role: \"robot\" is not a role; there are system, developer, user, assistant and tool"),
-            (r#"{"messages":[{"role":"user","content":"x"}]}"#.into(), InvalidKind::Value, "missing field `model` at line 1 column 44"),
+            (r#"{"model":"","messages":[{"role":"user","content":"x"}]}"#.into(), InvalidKind::Value, "model: a model's name, or \"auto\", is needed; leave it out for the gateway's default"),
             (r#"{"model":"m","messages":{"a":1}}"#.into(), InvalidKind::Value, "messages: invalid type: map, expected a sequence at line 1 column 24"),
         ];
         for (body, kind, expected) in cases {

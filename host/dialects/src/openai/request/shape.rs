@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 #[serde(expecting = "a chat completion request")]
 pub(super) struct Body<'a> {
     #[serde(borrow)]
-    pub(super) model: Cow<'a, str>,
+    pub(super) model: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) messages: Vec<MessageIn<'a>>,
     pub(super) temperature: Option<Number>,
