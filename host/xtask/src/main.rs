@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask demo | test | guests | prove`.
+//! Development tasks: `cargo xtask demo | test | guests | bench | prove`.
 //!
 //! Each does the set-up that it needs on a fresh machine: the WASM target, the guests, a Python
 //! environment with the real clients. What only a package manager can bring is named in a hint.
@@ -8,7 +8,7 @@ mod guests;
 mod process;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::process::{Failed, cargo, run};
 
@@ -21,6 +21,8 @@ Tasks:
   demo    Build Kairos and run `kairos demo`: simulator and gateway, no AWS account needed
   test    Format, lints, documentation and all tests, with everything they need set up first
   guests  Build the plugins and the tests' guests as WASM components, into target/guests
+  bench   The benchmarks: the gateway beside a bare proxy, router calls, swaps, the ledger; prints
+          Markdown. `cargo xtask bench calls` runs one of them, `… bench --help` lists them
   prove   The long counts: what `test` runs a tenth of
 
 What stands after the task is passed on: `cargo xtask demo --listen 127.0.0.1:9000`
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         "demo" => demo(&rest),
         "test" => test(&rest),
         "guests" => guests::build(),
+        "bench" => bench(&rest),
         "prove" => prove(&rest),
         "" | "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -86,6 +89,15 @@ fn test(rest: &[String]) -> Result<(), Failed> {
         tests.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     }
     run(tests.args(rest).env("KAIROS_PYTHON", python))
+}
+
+fn bench(rest: &[String]) -> Result<(), Failed> {
+    guests::build()?;
+    let packages = ["--package", "kairos-server", "--package", "kairos-bench"];
+    run(cargo().args(["build", "--release", "--quiet"]).args(packages))?;
+    let mut bench = Command::new(root().join("target/release/kairos-bench"));
+    let all = rest.first().is_none_or(|first| first.starts_with("--") && first != "--help");
+    run(bench.args(all.then_some("all")).args(rest))
 }
 
 fn prove(rest: &[String]) -> Result<(), Failed> {

@@ -62,7 +62,7 @@ impl WasmEngine {
     }
 
     /// The engine.
-    pub(super) fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
