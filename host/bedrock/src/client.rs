@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response as HttpResponse};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::{Client as HttpClient, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kairos_dialects::bedrock::error;
 use kairos_dialects::bedrock::invoke::Counts;
 use kairos_dialects::failure::{Failure, Kind, Upstream as UpstreamAnswer, from_bedrock};
 use kairos_pipeline::upstream::{Call, Response, Upstream, UpstreamOperation, Whole};
+use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Connector, ConnectorError, connector};
@@ -65,7 +67,7 @@ impl Default for Timeouts {
 /// Connections that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Idle connections that are kept to the endpoint.
+    /// Idle connections that are kept to the endpoint, by each thread that serves.
     pub idle_connections: usize,
     /// How long an idle connection is kept.
     pub keep_alive: Duration,
@@ -78,9 +80,38 @@ impl Default for Pool {
     }
 }
 
+/// Connections to the endpoint, those of each runtime apart: a connection is driven by a task where it
+/// was made, and who uses it from elsewhere pays for waking another thread with every read.
+struct Connections {
+    connector: Connector,
+    pool: Pool,
+    by_runtime: ArcSwap<Vec<(runtime::Id, HttpClient<Connector, MarkedBody>)>>,
+}
+
+impl Connections {
+    fn request(&self, request: Request<MarkedBody>) -> ResponseFuture {
+        let here = Handle::current().id();
+        let known = self.by_runtime.load();
+        if let Some((_, client)) = known.iter().find(|(runtime, _)| *runtime == here) {
+            return client.request(request);
+        }
+        let client = HttpClient::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(self.pool.keep_alive)
+            .pool_max_idle_per_host(self.pool.idle_connections)
+            // Only of what was never written, because a kept connection turned out to be closed. All
+            // other repeating is the pipeline's business, and the ledger's.
+            .retry_canceled_requests(true)
+            .set_host(false)
+            .build(self.connector.clone());
+        self.by_runtime.rcu(|known| known.iter().cloned().chain([(here, client.clone())]).collect::<Vec<_>>());
+        client.request(request)
+    }
+}
+
 /// Calls one endpoint of Bedrock Runtime.
 pub struct Client {
-    http: HttpClient<Connector, MarkedBody>,
+    connections: Connections,
     endpoint: Endpoint,
     credentials: CredentialSource,
     signer: Signer,
@@ -114,18 +145,10 @@ impl Client {
     ) -> Result<Self, ConnectorError> {
         let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
         let connector = connector(timeouts.connect, bundle.as_deref().map(std::path::Path::new))?;
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(pool.keep_alive)
-            .pool_max_idle_per_host(pool.idle_connections)
-            // Only of what was never written, because a kept connection turned out to be closed. All
-            // other repeating is the pipeline's business, and the ledger's.
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .build(connector);
+        let connections = Connections { connector, pool, by_runtime: ArcSwap::default() };
         let user_agent = HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION")));
         let host = HeaderValue::from_str(&endpoint.host).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
-        Ok(Self { http, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint })
+        Ok(Self { connections, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint })
     }
 
     /// What authorises calls, to find out early that nothing does.
@@ -200,7 +223,7 @@ impl Client {
         let started = Instant::now();
         let streams = call.operation.streams();
         let limit = if streams { self.timeouts.first_event } else { self.timeouts.answer };
-        let answer = timeout_at(started + limit, self.http.request(request)).await;
+        let answer = timeout_at(started + limit, self.connections.request(request)).await;
         let response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(sent.judge(not_answered(&error))),

@@ -84,10 +84,10 @@ impl Demo {
             say_listening(address);
             print!("{}", try_lines::text(address, bedrock, &policies, &examples, &data));
         };
-        let ledger = serve::serve(app, listening, ready, told_to_stop()).await;
+        let stopped = serve::serve(app, listening, ready, told_to_stop()).await?;
         drop(stop_simulator);
         let _ = simulating.await;
-        Ok(Stopped { ledger, folder: Some(fresh) })
+        Ok(Stopped { folder: Some(fresh), ..stopped })
     }
 }
 

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use self::serve::Stopped;
 use crate::assemble::AssemblyError;
@@ -88,7 +89,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let log = crate::telemetry::start_log(cli.log_format);
     let done = match cli.command {
         Command::Demo(demo) => on_runtime(demo.run()).and_then(Stopped::finish),
-        Command::Serve(serve) => on_runtime(serve.run()).and_then(Stopped::finish),
+        // Connections are served on threads of their own.
+        Command::Serve(serve) => on(&mut Builder::new_current_thread(), serve.run()).and_then(Stopped::finish),
         Command::Simulate(simulate) => on_runtime(simulate.run()),
         Command::Models(models) => on_runtime(models.run()),
         Command::Policy(policy) => policy.run(),
@@ -111,10 +113,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
 fn on_runtime<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("kairos")
-        // Policies run on these threads: unoptimised scripts need more than the usual.
-        .thread_stack_size(kairos_sandbox::host::THREAD_STACK)
+    on(Builder::new_multi_thread().thread_name("kairos"), work)
+}
+
+fn on<T>(runtime: &mut Builder, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
+    let runtime = runtime
         .enable_all()
         .build()
         .map_err(|error| Failed::new(format!("the runtime cannot start: {error}")))?;

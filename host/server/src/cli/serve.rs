@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{Failed, say_listening, told_to_stop};
 use crate::assemble::{self, AssemblyError};
 use crate::config::{Config, Flags};
-use crate::edge::{self, App};
+use crate::edge::{self, App, Workers};
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -42,24 +42,27 @@ impl Serve {
         log_start(&app, &region, &endpoint);
         let listening = bind(&app).await?;
         let address = listening.address();
-        let ledger = serve(app, listening, || say_listening(address), told_to_stop()).await;
-        Ok(Stopped { ledger, folder: None })
+        serve(app, listening, || say_listening(address), told_to_stop()).await
     }
 }
 
 /// What is left of a gateway that has stopped serving.
 pub(super) struct Stopped {
-    pub(super) ledger: Arc<SqliteLedger>,
+    ledger: Arc<SqliteLedger>,
+    workers: Workers,
     /// A temporary folder that it was in.
     pub(super) folder: Option<tempfile::TempDir>,
 }
 
+/// Time for tasks to end that were told to: what they hold of the ledger ends with them.
+const LAST_TASKS: Duration = Duration::from_secs(2);
 /// Time for the last rows of the ledger to be written.
 const LAST_ROWS: Duration = Duration::from_secs(5);
 
 impl Stopped {
-    /// Writes the last rows. To be called when nothing runs any more that could add to them.
+    /// Ends what still runs, then writes the last rows.
     pub(super) fn finish(self) -> Result<(), Failed> {
+        self.workers.stop(LAST_TASKS);
         let totals = self.ledger.totals();
         let ended = self.ledger.finish(LAST_ROWS);
         tracing::info!(charged_usd = dollars(totals.charged), attempts = totals.ended_rows, "stopped");
@@ -114,7 +117,8 @@ pub(super) async fn serve(
     listening: edge::Listening,
     ready: impl FnOnce(),
     stop: impl Future<Output = ()>,
-) -> Arc<SqliteLedger> {
+) -> Result<Stopped, Failed> {
+    let workers = Workers::start().map_err(|error| Failed::new(format!("no threads to serve with: {error}")))?;
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
     let stopping = Arc::clone(&app);
@@ -125,7 +129,7 @@ pub(super) async fn serve(
     };
     let routes = edge::router(Arc::clone(&app));
     ready();
-    listening.serve(routes, &app.config.limits, stop).await;
+    listening.serve(routes, &workers, &app.config.limits, stop).await;
     check.abort();
     upkeep.abort();
     app.tasks.close();
@@ -136,7 +140,7 @@ pub(super) async fn serve(
     }
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
-    Arc::clone(&app.ledger)
+    Ok(Stopped { ledger: Arc::clone(&app.ledger), workers, folder: None })
 }
 
 /// Says early whether calls can be authorised at all.

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::workers::Workers;
 use crate::config::Limits;
 
 /// An address that is listened on.
@@ -39,8 +40,15 @@ impl Listening {
         self.address
     }
 
-    /// Serves connections until `stop` resolves, then lets those that are busy end, for a while.
-    pub(crate) async fn serve(self, routes: Router, limits: &Limits, stop: impl Future<Output = ()>) {
+    /// Serves connections on the workers until `stop` resolves, then lets those that are busy end,
+    /// for a while.
+    pub(crate) async fn serve(
+        self,
+        routes: Router,
+        workers: &Workers,
+        limits: &Limits,
+        stop: impl Future<Output = ()>,
+    ) {
         let places = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
         let builder = connection_builder(limits);
@@ -64,14 +72,17 @@ impl Listening {
                 continue;
             };
             let _ = stream.set_nodelay(true);
-            let stream = TokioIo::new(ImpatientStream::new(stream, limits.write_seconds.duration()));
+            // It is read and written where it is served.
+            let Ok(stream) = stream.into_std() else { continue };
             let service = TowerToHyperService::new(routes.clone().layer(axum::Extension(ConnectInfo(peer))));
-            let connection = graceful.watch(builder.serve_connection(stream, service));
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
+            let (builder, watcher, patience) = (builder.clone(), graceful.watcher(), limits.write_seconds.duration());
+            workers.serve(async move {
+                let _place = place;
+                let Ok(stream) = TcpStream::from_std(stream) else { return };
+                let stream = TokioIo::new(ImpatientStream::new(stream, patience));
+                if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
                     tracing::debug!(%peer, "connection ended: {error}");
                 }
-                drop(place);
             });
         }
         drop(self.listener);

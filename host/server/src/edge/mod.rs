@@ -6,6 +6,8 @@ mod guard;
 mod pages;
 mod respond;
 mod routes;
+mod workers;
 
 pub(crate) use accept::{Listening, listen};
 pub(crate) use routes::{App, router};
+pub(crate) use workers::Workers;
