@@ -139,7 +139,7 @@ async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let router = match plan {
         Some(plan) => {
-            let identity = Identity { name: "fixed".into(), digest: "0".into(), reasons: vec![], model_names: vec![] };
+            let identity = Identity::new("fixed", "0", vec![], vec![]);
             Arc::new(Fixed(identity, plan)) as Arc<dyn Router>
         }
         None => Arc::clone(&native),

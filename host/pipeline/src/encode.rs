@@ -29,7 +29,7 @@ pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     });
     headers.push(("x-kairos-cache", "bypass".to_owned()));
     if let Some(decision) = &exchange.record.decision {
-        headers.push(("x-kairos-policy", decision.policy.clone()));
+        headers.push(("x-kairos-policy", decision.policy.to_string()));
     }
     if !exchange.record.warnings.is_empty() {
         let mut warnings = exchange.record.warnings.join("; ");

@@ -8,7 +8,7 @@ use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::models::Catalogue;
 use crate::money::Picodollars;
-use crate::record::{AttemptRecord, DecisionRecord, Record};
+use crate::record::{AttemptRecord, DecisionRecord, Draft, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 
 /// One request under way: its id, the snapshot that it is served by, and its record.
@@ -24,7 +24,7 @@ pub struct Exchange {
     /// The caller's tags.
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
-    pub record: Record,
+    pub record: Draft,
     /// When it came in.
     pub started: Instant,
     finished: bool,
@@ -59,7 +59,7 @@ impl Exchange {
             catalogue: gateway.catalogue.load_full(),
             key: Arc::from(""),
             tags: Arc::from([]),
-            record,
+            record: record.into(),
             started: Instant::now(),
             finished: false,
         }
@@ -120,6 +120,6 @@ impl Exchange {
         self.record.http_status = http_status;
         self.record.duration_ms = self.elapsed_ms();
         gateway.observer.finished(&self.record);
-        gateway.records.keep(self.id, Arc::new(self.record.clone()));
+        gateway.records.keep(self.id, self.record.share());
     }
 }

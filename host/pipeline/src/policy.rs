@@ -353,20 +353,34 @@ pub struct Identity {
     /// SHA-256 of its file, in hexadecimal; the version for what is built in.
     pub digest: String,
     /// Names of its reasons.
-    pub reasons: Vec<(u32, String)>,
+    pub reasons: Vec<(u32, Arc<str>)>,
     /// Model names that it wants in [`Offer::names`].
     pub model_names: Vec<String>,
+    /// Name and digest, as they are shown.
+    label: Arc<str>,
 }
 
 impl Identity {
+    /// Who a policy of this name and digest is.
+    pub fn new(
+        name: impl Into<String>,
+        digest: impl Into<String>,
+        reasons: Vec<(u32, Arc<str>)>,
+        model_names: Vec<String>,
+    ) -> Self {
+        let (name, digest) = (name.into(), digest.into());
+        let label = format!("{name}@{digest}").into();
+        Self { name, digest, reasons, model_names, label }
+    }
+
     /// `name@digest`.
-    pub fn label(&self) -> String {
-        format!("{}@{}", self.name, self.digest)
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
     }
 
     /// The name of a reason.
-    pub fn reason(&self, code: u32) -> Option<&str> {
-        self.reasons.iter().find(|(known, _)| *known == code).map(|(_, name)| name.as_str())
+    pub fn reason(&self, code: u32) -> Option<&Arc<str>> {
+        self.reasons.iter().find(|(known, _)| *known == code).map(|(_, name)| name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happened to a request, kept for `/v1/requests/{id}`, the log and the metrics.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kairos_dialects::Usage;
@@ -56,12 +57,12 @@ pub struct Record {
 #[derive(Clone, Debug, Serialize)]
 pub struct DecisionRecord {
     /// Who decided: `name@digest`.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// The code of the reason.
     pub reason: u32,
     /// Its name, where the policy gave it one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason_name: Option<String>,
+    pub reason_name: Option<Arc<str>>,
     /// Models that were offered.
     pub offered: Vec<Arc<str>>,
     /// Models to try, in order.
@@ -112,6 +113,37 @@ pub struct AttemptRecord {
     pub usage: Option<Usage>,
     /// Which prices were used.
     pub prices: Arc<str>,
+}
+
+/// A record that is being written. Once it is over it is shared, not copied.
+#[derive(Debug)]
+pub struct Draft(Arc<Record>);
+
+impl Draft {
+    /// The record as it is now. What is written later, is written to a copy.
+    pub(crate) fn share(&self) -> Arc<Record> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl From<Record> for Draft {
+    fn from(record: Record) -> Self {
+        Self(Arc::new(record))
+    }
+}
+
+impl Deref for Draft {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        &self.0
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 /// The last records, by id.

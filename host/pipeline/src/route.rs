@@ -36,7 +36,7 @@ pub(crate) fn route(
         Err(error) => {
             if let PolicyError::Fault(fault) = &error {
                 gateway.policies.failed(&router, fault);
-                gateway.observer.policy_failed(&router.identity().label(), fault.kind.name(), &fault.message);
+                gateway.observer.policy_failed(router.identity().label(), fault.kind.name(), &fault.message);
             }
             let why = format!("{}: {error}", router.identity().label());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));
@@ -55,9 +55,9 @@ pub(crate) fn route(
     let model_id = |&target: &usize| Arc::clone(&exchange.catalogue.model_of(target).id);
     let fallback = order[planned..].iter().map(model_id).collect();
     exchange.decided(DecisionRecord {
-        policy: decided_by.identity().label(),
+        policy: Arc::clone(decided_by.identity().label()),
         reason: plan.reason,
-        reason_name: decided_by.identity().reason(plan.reason).map(str::to_owned),
+        reason_name: decided_by.identity().reason(plan.reason).cloned(),
         offered: offers.info.model_ids.clone(),
         order: order_ids,
         fallback,

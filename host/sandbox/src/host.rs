@@ -73,7 +73,7 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 pub struct Status {
     /// `name@digest`.
-    pub policy: String,
+    pub policy: Arc<str>,
     /// `native`, `rhai` or `wasm`.
     pub engine: &'static str,
     /// The file, where there is one.
@@ -142,14 +142,14 @@ impl PolicyHost {
         let quarantined = state.quarantined.iter().cloned().collect();
         match &state.current {
             Some(generation) => Status {
-                policy: generation.identity().label(),
+                policy: Arc::clone(generation.identity().label()),
                 engine: generation.engine_name(),
                 file: Some(generation.path().to_owned()),
                 refusal,
                 quarantined,
             },
             None => {
-                Status { policy: self.native.identity().label(), engine: "native", file: None, refusal, quarantined }
+                Status { policy: Arc::clone(self.native.identity().label()), engine: "native", file: None, refusal, quarantined }
             }
         }
     }
@@ -187,11 +187,11 @@ impl PolicyHost {
             return;
         }
         self.counters.loaded.fetch_add(1, Ordering::Relaxed);
-        let label = generation.identity().label();
+        let label = Arc::clone(generation.identity().label());
         let (engine, file) = (generation.engine_name(), generation.path().display().to_string());
         self.retire(&mut state);
         self.serve(&mut state, Some(generation));
-        tracing::info!(policy = label, engine, file, "a policy serves");
+        tracing::info!(policy = &*label, engine, file, "a policy serves");
     }
 
     /// The generation that serves becomes the newest of those before it.
@@ -245,11 +245,12 @@ impl PolicyHost {
             return;
         }
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-        let failed = state.current.as_ref().map(|generation| generation.identity().label());
+        let failed = state.current.as_ref().map(|generation| Arc::clone(generation.identity().label()));
         let next = state.previous.pop_back();
-        let instead = next.as_ref().map_or_else(|| self.native.identity().label(), |next| next.identity().label());
+        let instead = next.as_ref().map_or_else(|| self.native.identity(), |next| next.identity());
+        let instead = Arc::clone(instead.label());
         self.serve(&mut state, next);
-        tracing::error!(policy = failed, instead, "policy quarantined until its file changes: {why}");
+        tracing::error!(policy = failed.as_deref(), instead = &*instead, "policy quarantined until its file changes: {why}");
     }
 
     fn failed_generation(&self, identity: &Identity, fault: &Fault) {
@@ -259,7 +260,7 @@ impl PolicyHost {
             known.into_iter().find(|generation| generation.identity().digest == identity.digest).cloned()
         };
         let Some(generation) = generation else { return };
-        tracing::warn!(policy = identity.label(), fault = fault.kind.name(), "policy failed: {fault}");
+        tracing::warn!(policy = &**identity.label(), fault = fault.kind.name(), "policy failed: {fault}");
         if generation.count_fault(fault.kind, (self.clock)()) {
             self.quarantine(&identity.digest, &fault.to_string());
         }
@@ -333,7 +334,7 @@ impl PolicyHost {
         if let Some(gone) = self.retire(&mut state) {
             let label = gone.identity().label();
             self.serve(&mut state, None);
-            tracing::info!(policy = label, "the policy's file was removed; the native default serves");
+            tracing::info!(policy = &**label, "the policy's file was removed; the native default serves");
         }
     }
 }

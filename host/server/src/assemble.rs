@@ -140,7 +140,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         catalogue: ArcSwap::from_pointee(catalogue),
         history: History::new(models),
         records: Records::new(config.limits.records),
-        observer: Arc::new(Telemetry { metrics: Arc::clone(&metrics) }),
+        observer: Arc::new(Telemetry::new(Arc::clone(&metrics))),
         load: Load::new(models),
         places: None,
         settings: Settings {

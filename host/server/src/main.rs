@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod edge;
 mod keys;
+mod log;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -11,10 +11,10 @@ use crate::policy::Identity;
 
 /// The identity of a built-in router: its digest is the version it came with.
 fn built_in(name: &str, reasons: &[(u32, &str)], model_names: &[&str]) -> Identity {
-    Identity {
-        name: format!("native-{name}"),
-        digest: env!("CARGO_PKG_VERSION").to_owned(),
-        reasons: reasons.iter().map(|&(code, name)| (code, name.to_owned())).collect(),
-        model_names: model_names.iter().map(|&name| name.to_owned()).collect(),
-    }
+    Identity::new(
+        format!("native-{name}"),
+        env!("CARGO_PKG_VERSION"),
+        reasons.iter().map(|&(code, name)| (code, name.into())).collect(),
+        model_names.iter().map(|&name| name.to_owned()).collect(),
+    )
 }

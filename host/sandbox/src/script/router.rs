@@ -169,14 +169,10 @@ impl ScriptRouter {
 
     /// What `describe` says, where there is one.
     fn identity(&self, source: &Source<'_>, limits: &Limits) -> Result<Identity, Refusal> {
-        let mut identity = Identity {
-            name: source.slot.to_owned(),
-            digest: source.digest.to_owned(),
-            reasons: Vec::new(),
-            model_names: Vec::new(),
-        };
+        let mut name = source.slot.to_owned();
+        let mut reasons = Vec::new();
         if !self.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
-            return Ok(identity);
+            return Ok(Identity::new(name, source.digest, reasons, Vec::new()));
         }
         let (described, _) = self.timed(limits.init_deadline, LOG_LINES, || {
             let options = CallFnOptions::new().eval_ast(false);
@@ -193,30 +189,29 @@ impl ScriptRouter {
         for (key, value) in described {
             match key.as_str() {
                 "name" => {
-                    let name = value.into_string().map_err(|kind| wrong(&format!("a name that is {kind}")))?;
+                    name = value.into_string().map_err(|kind| wrong(&format!("a name that is {kind}")))?;
                     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
                     if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
                         return Err(wrong("a name that is not 1 to 64 of a–z, 0–9 and -"));
                     }
-                    identity.name = name;
                 }
                 "version" => {}
                 "reasons" => {
-                    let reasons = value.try_cast::<Map>().ok_or_else(|| wrong("reasons that are not a map"))?;
-                    for (code, name) in reasons {
+                    let named = value.try_cast::<Map>().ok_or_else(|| wrong("reasons that are not a map"))?;
+                    for (code, name) in named {
                         let code = code.parse().map_err(|_| wrong("a reason whose key is not a number"))?;
                         let name = name.into_string().map_err(|_| wrong("a reason whose name is not text"))?;
                         let plain = name.len() <= 64 && name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
                         if !plain {
                             return Err(wrong("a reason that is longer than 64 bytes or not plain text"));
                         }
-                        identity.reasons.push((code, name));
+                        reasons.push((code, name.into()));
                     }
                 }
                 other => return Err(wrong(&format!("{other:?}, which is not known"))),
             }
         }
-        Ok(identity)
+        Ok(Identity::new(name, source.digest, reasons, Vec::new()))
     }
 }
 

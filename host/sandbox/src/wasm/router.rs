@@ -300,10 +300,6 @@ fn identity(description: Description, source: &Source<'_>) -> Result<Identity, R
     if let Some((name, _)) = description.notes.first() {
         return refuse(format!("something of {name:?}, which this version of the gateway does not know"));
     }
-    Ok(Identity {
-        name: description.name,
-        digest: source.digest.to_owned(),
-        reasons: description.reasons,
-        model_names: description.names,
-    })
+    let reasons = description.reasons.into_iter().map(|(code, name)| (code, name.into())).collect();
+    Ok(Identity::new(description.name, source.digest, reasons, description.names))
 }

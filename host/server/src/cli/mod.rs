@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 
 use self::serve::Stopped;
 use crate::assemble::AssemblyError;
-use crate::telemetry::LogFormat;
+use crate::log::{self, LogFormat};
 
 /// An inference gateway for AWS Bedrock whose every judgement is a policy that you can swap.
 #[derive(Debug, Parser)]
@@ -86,7 +86,7 @@ impl From<AssemblyError> for Failed {
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> ExitCode {
-    let log = crate::telemetry::start_log(cli.log_format);
+    let log = log::start(cli.log_format);
     let done = match cli.command {
         Command::Demo(demo) => on_runtime(demo.run()).and_then(Stopped::finish),
         // Connections are served on threads of their own.

@@ -1,6 +1,7 @@
 //! `kairos policy`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -41,11 +42,11 @@ struct Report {
     file: String,
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<String>,
+    policy: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasons: Option<Vec<(u32, String)>>,
+    reasons: Option<Vec<(u32, Arc<str>)>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,7 @@ impl Check {
                 let identity = generation.identity();
                 let report = Report {
                     accepted: true,
-                    policy: Some(identity.label()),
+                    policy: Some(Arc::clone(identity.label())),
                     engine: Some(generation.engine_name()),
                     reasons: Some(identity.reasons.clone()),
                     ..Report::about(&file)

@@ -48,8 +48,8 @@ impl Serve {
 
 /// What is left of a gateway that has stopped serving.
 pub(super) struct Stopped {
-    ledger: Arc<SqliteLedger>,
-    workers: Workers,
+    pub(super) ledger: Arc<SqliteLedger>,
+    pub(super) workers: Workers,
     /// A temporary folder that it was in.
     pub(super) folder: Option<tempfile::TempDir>,
 }
@@ -91,7 +91,7 @@ pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
 }
 
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
-    tracing::info!(region, endpoint, policy = app.policies.status().policy, "the gateway starts");
+    tracing::info!(region, endpoint, policy = &*app.policies.status().policy, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");

@@ -90,7 +90,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let body = serde_json::json!({
         "ready": why.is_none(),
         "why_not": why,
-        "policy": app.policies.status().policy,
+        "policy": &*app.policies.status().policy,
     });
     json(status, body.to_string())
 }

@@ -1,0 +1,195 @@
+//! The log, on standard error: lines are gathered in memory and written by a thread of its own, many
+//! at a time, so that a request neither waits for a slow reader nor wakes anybody.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Bytes that may wait to be written; lines beyond are dropped and counted, rather than holding
+/// requests up.
+const MOST_WAITING: usize = 8 * 1024 * 1024;
+/// How long lines are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where lines of JSON go that are written without the help of `tracing`; none while lines are for people.
+static JSON_LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Starts the log. Lines are written until the guard is dropped.
+pub(crate) fn start(format: Option<LogFormat>) -> Guard {
+    let lines = Lines::default();
+    let writing = lines.clone();
+    let thread = std::thread::Builder::new().name("kairos-log".to_owned()).spawn(move || writing.write_out(io::stderr()));
+    let filter = EnvFilter::try_from_env("KAIROS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let terminal = io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let log = tracing_subscriber::fmt().with_writer(lines.clone()).with_env_filter(filter).with_ansi(terminal);
+    // Whoever has set a log up already keeps it.
+    let _ = match format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => {
+            let _ = JSON_LINES.set(lines.clone());
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
+    };
+    Guard { lines, thread: thread.ok() }
+}
+
+/// Where lines of JSON go; none where lines are for people.
+pub(crate) fn json_lines() -> Option<&'static Lines> {
+    JSON_LINES.get()
+}
+
+/// Writes what waits when it is dropped.
+pub(crate) struct Guard {
+    lines: Lines,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.lines.lock().ended = true;
+        self.lines.0.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Lines that wait to be written.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Lines that found no room since the last were written.
+    dropped: u64,
+    ended: bool,
+}
+
+impl Lines {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a line, its end included.
+    pub(crate) fn push(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.bytes.len() + line.len() > MOST_WAITING {
+            waiting.dropped += 1;
+            return;
+        }
+        let is_first = waiting.bytes.is_empty();
+        waiting.bytes.extend_from_slice(line);
+        drop(waiting);
+        if is_first {
+            self.0.wake.notify_one();
+        }
+    }
+
+    /// Writes lines as they come, until the end is wanted and nothing waits.
+    fn write_out(&self, mut to: impl Write) {
+        let mut writing = Vec::new();
+        loop {
+            let mut waiting = self.lock();
+            while waiting.bytes.is_empty() && waiting.dropped == 0 && !waiting.ended {
+                waiting = self.0.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            if !waiting.ended {
+                waiting = self.0.wake.wait_timeout(waiting, GATHER).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            std::mem::swap(&mut waiting.bytes, &mut writing);
+            let (dropped, ended) = (std::mem::take(&mut waiting.dropped), waiting.ended);
+            drop(waiting);
+            // Nobody to tell that nobody can be told.
+            let _ = to.write_all(&writing);
+            if dropped > 0 {
+                let _ = writeln!(to, "{{\"level\":\"WARN\",\"message\":\"{dropped} lines of the log were dropped: whoever reads it is too slow\"}}");
+            }
+            let _ = to.flush();
+            writing.clear();
+            if ended {
+                return;
+            }
+        }
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A formatter writes each line in one piece.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what is written; holds every write up until it may go on.
+    struct Slow(std::sync::mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            self.1.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_is_dropped_and_counted_and_the_rest_is_written() {
+        let lines = Lines::default();
+        let line = [b'x'; 1_000];
+        for _ in 0..MOST_WAITING / line.len() + 5 {
+            lines.push(&line);
+        }
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (go, wait) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn({
+            let (lines, slow) = (lines.clone(), Slow(wait, Arc::clone(&written)));
+            move || lines.write_out(slow)
+        });
+        drop(go);
+        drop(Guard { lines, thread: Some(thread) });
+        let written = written.lock().unwrap();
+        assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
+        assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
+    }
+}
