@@ -192,7 +192,7 @@ fn question(context: &Context) -> Question {
         tags: Vec::new(),
         task_label: None,
         asked_model: "auto".into(),
-        model_ids: ids.clone(),
+        model_ids: ids.clone().into(),
         regions: vec!["us-east-1".into()],
         names: Arc::new(SeedNames(named_ids.collect())),
     };

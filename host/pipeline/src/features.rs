@@ -132,14 +132,12 @@ const LONGEST_WORD: usize = 14;
 
 fn task_of(prompt: &str) -> Task {
     let text = &prompt[..prompt.floor_char_boundary(LOOKED_AT)];
+    let words = &*WORDS;
     let (mut code, mut reasoning) = (Tally::default(), Tally::default());
-    let mut buffer = [0u8; LONGEST_WORD];
     for word in text.as_bytes().split(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'_')) {
-        let Some(lowered) = buffer.get_mut(..word.len()).filter(|_| word.len() > 2) else { continue };
-        lowered.copy_from_slice(word);
-        lowered.make_ascii_lowercase();
-        code.count(CODE, lowered);
-        reasoning.count(REASONING, lowered);
+        let Some(Entry { code: in_code, reasoning: in_reasoning, .. }) = words.find(word) else { continue };
+        code.count(*in_code);
+        reasoning.count(*in_reasoning);
     }
     if text.contains("```") {
         code.sum += 2;
@@ -161,13 +159,73 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, list: &[Weighted], word: &[u8]) {
-        let Ok(at) = list.binary_search_by(|(known, _)| known.as_bytes().cmp(word)) else { return };
+    fn count(&mut self, word: Place) {
+        let Some((at, weight)) = word else { return };
         if self.seen & (1 << at) == 0 {
             self.seen |= 1 << at;
-            self.sum += u32::from(list[at].1);
+            self.sum += u32::from(weight);
         }
     }
+}
+
+/// Where a word is in a list, and its weight there.
+type Place = Option<(u8, u8)>;
+
+/// A word of either list.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    /// The word, packed; 0 where there is none.
+    word: u128,
+    code: Place,
+    reasoning: Place,
+}
+
+/// Both lists as one table of hashes: every word of every prompt is looked up.
+struct Words([Entry; Words::SLOTS]);
+
+static WORDS: std::sync::LazyLock<Words> = std::sync::LazyLock::new(Words::new);
+
+impl Words {
+    /// A power of two, four times as many as there are words.
+    const SLOTS: usize = 512;
+
+    fn new() -> Self {
+        let mut words = Self([Entry::default(); Self::SLOTS]);
+        for (list, of) in [(CODE, 0), (REASONING, 1)] {
+            for (at, (word, weight)) in (0..).zip(list) {
+                let Some(packed) = pack(word.as_bytes()) else { continue };
+                let slot = words.slot(packed);
+                let entry = &mut words.0[slot];
+                entry.word = packed;
+                *(if of == 0 { &mut entry.code } else { &mut entry.reasoning }) = Some((at, *weight));
+            }
+        }
+        words
+    }
+
+    fn find(&self, word: &[u8]) -> Option<&Entry> {
+        let packed = pack(word)?;
+        Some(&self.0[self.slot(packed)]).filter(|entry| entry.word == packed)
+    }
+
+    /// Where the word is, or the free place where it would be.
+    fn slot(&self, packed: u128) -> usize {
+        let folded = (packed as u64) ^ (packed >> 64) as u64;
+        let mut slot = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize;
+        while self.0[slot].word != 0 && self.0[slot].word != packed {
+            slot = (slot + 1) % Self::SLOTS;
+        }
+        slot
+    }
+}
+
+/// A word in lower case as a number; none for a word of a length that no list has.
+fn pack(word: &[u8]) -> Option<u128> {
+    let mut bytes = [0u8; 16];
+    let place = bytes.get_mut(..word.len()).filter(|_| (3..=LONGEST_WORD).contains(&word.len()))?;
+    place.copy_from_slice(word);
+    bytes.make_ascii_lowercase();
+    Some(u128::from_le_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -180,7 +238,9 @@ mod tests {
             assert!(list.is_sorted_by(|(a, _), (b, _)| a < b));
             assert!(list.len() <= 64);
             assert!(list.iter().all(|(word, _)| word.len() <= LONGEST_WORD && word.len() > 2));
+            assert!(list.iter().all(|(word, _)| WORDS.find(word.as_bytes()).is_some()));
         }
+        assert!(Words::SLOTS > 2 * (CODE.len() + REASONING.len()));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Catalogue {
     /// What can be called.
     pub targets: Vec<Target>,
     /// Ids, aliases, profile ids and ARNs.
-    pub names: HashMap<String, Named>,
+    pub names: HashMap<String, Named, foldhash::fast::RandomState>,
     /// Targets offered for `auto`, in order.
     pub auto: Vec<usize>,
     /// Targets that are tried, in order, after the plan of a request that any model may answer.

@@ -310,7 +310,7 @@ pub struct RequestInfo {
     /// The model as the caller wrote it.
     pub asked_model: String,
     /// Ids of the models offered.
-    pub model_ids: Vec<Arc<str>>,
+    pub model_ids: Arc<[Arc<str>]>,
     /// Regions that models are offered in.
     pub regions: Vec<Arc<str>>,
     /// Which model answers for a name.

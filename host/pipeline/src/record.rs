@@ -64,7 +64,7 @@ pub struct DecisionRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason_name: Option<Arc<str>>,
     /// Models that were offered.
-    pub offered: Vec<Arc<str>>,
+    pub offered: Arc<[Arc<str>]>,
     /// Models to try, in order.
     pub order: Vec<Arc<str>>,
     /// Models that the operator wants tried after them.
@@ -154,7 +154,7 @@ pub struct Records {
 
 #[derive(Default)]
 struct Kept {
-    by_id: HashMap<RequestId, Arc<Record>>,
+    by_id: HashMap<RequestId, Arc<Record>, foldhash::fast::RandomState>,
     order: VecDeque<RequestId>,
 }
 

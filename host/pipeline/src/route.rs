@@ -58,7 +58,7 @@ pub(crate) fn route(
         policy: Arc::clone(decided_by.identity().label()),
         reason: plan.reason,
         reason_name: decided_by.identity().reason(plan.reason).cloned(),
-        offered: offers.info.model_ids.clone(),
+        offered: Arc::clone(&offers.info.model_ids),
         order: order_ids,
         fallback,
         propensity,

@@ -42,7 +42,7 @@ pub(crate) fn questions() -> Vec<Question> {
             tags: vec![("team".to_owned(), "trial".to_owned())],
             task_label: None,
             asked_model: "auto".to_owned(),
-            model_ids: ids.clone(),
+            model_ids: ids.clone().into(),
             regions: vec![Arc::from("us-east-1")],
             names: Arc::new(TrialNames(ids)),
         };

@@ -277,11 +277,10 @@ impl PolicyHost {
         let (sender, receiver) = channel();
         // Watch first, then read: nothing that changes in between is missed.
         let watch = FolderWatch::start(folder, sender.clone()).map_err(|error| cannot(error.to_string()))?;
-        self.scan(folder);
+        on_a_thread_of_its_own(|| self.scan(folder));
         let (host, folder) = (Arc::downgrade(self), folder.to_owned());
         thread::Builder::new()
             .name("policy-loader".to_owned())
-            .stack_size(THREAD_STACK)
             .spawn(move || follow(&host, &folder, &receiver))
             .map_err(|error| WatchError { folder: PathBuf::new(), message: error.to_string() })?;
         Ok(Watching { _watch: watch, _keep: sender })
@@ -370,8 +369,18 @@ pub struct WatchError {
     message: String,
 }
 
+/// Compiling takes some tens of megabytes, which a thread gives back to the system when it ends, and
+/// while it idles keeps.
+fn on_a_thread_of_its_own(work: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let work = thread::Builder::new().name("policy-compiler".to_owned()).stack_size(THREAD_STACK).spawn_scoped(scope, work);
+        if let Err(error) = work {
+            tracing::error!(%error, "no thread to load policies on: what serves goes on serving");
+        }
+    });
+}
+
 fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
-    lower_priority();
     while let Ok(first) = changes.recv() {
         let Some(host) = host.upgrade() else { return };
         // What came meanwhile is looked at together: the last event of a slot wins.
@@ -385,10 +394,13 @@ fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
                 Change::Unknown => everything = true,
             }
         }
-        if everything {
-            host.scan(folder);
-        }
-        host.changed(folder, &paths);
+        on_a_thread_of_its_own(|| {
+            lower_priority();
+            if everything {
+                host.scan(folder);
+            }
+            host.changed(folder, &paths);
+        });
     }
 }
 

@@ -254,7 +254,7 @@ impl Default for Limits {
             write_seconds: Seconds::new(30.0),
             drain_seconds: Seconds::new(30.0),
             sign_of_life_seconds: Seconds::new(15.0),
-            records: 10_000,
+            records: 4_000,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
 
 /// What counts, by its labels: finding it in the registry each time would cost a key made anew.
 /// Holds as many as there are models and ways to end.
-struct Handles<K, H>(RwLock<HashMap<K, H>>);
+struct Handles<K, H>(RwLock<HashMap<K, H, foldhash::fast::RandomState>>);
 
 impl<K: Eq + Hash, H: Clone> Handles<K, H> {
     fn get(&self, key: K, make: impl FnOnce(&K) -> H) -> H {

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// A tenth of the requests: for a first look
     #[arg(long)]
     quick: bool,
+    /// Only loads whose name has this in it
+    #[arg(long, default_value = "")]
+    only: String,
 }
 
 fn beside(name: &str) -> PathBuf {
@@ -85,19 +88,26 @@ pub(crate) fn run(options: &Options) {
     println!("CPU is user and system time of the whole process for each request. “×” is the ratio to the bare proxy.\n");
     head(&["load", "", "CPU µs", "×", "p50 µs", "added p50", "p99 µs", "requests/s"]);
     let (proxy_idle, kairos_idle) = (proxy.resident(), kairos.server.resident());
-    for load in &LOADS {
+    for load in LOADS.iter().filter(|load| load.name.contains(&options.only)) {
         compare(load, options, upstream.address, &mut proxy, &mut kairos.server);
     }
     let (proxy_after, kairos_after) = (proxy.resident(), kairos.server.resident());
-    let slow = Server::bench(&["upstream", "--delay-ms", &SLOW_MS.to_string()], OTHERS);
-    let mut slow_proxy = Server::bench(&["proxy", "--upstream", &slow.address.to_string()], MEASURED);
-    let mut slow_kairos = Kairos::start(options, slow.address);
-    compare(&SLOW, options, slow.address, &mut slow_proxy, &mut slow_kairos.server);
+    if SLOW.name.contains(&options.only) {
+        compare_slow(options);
+    }
     println!("\nMemory, resident, MB:\n");
     head(&["", "idle", "after load"]);
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     row(&["bare proxy".to_owned(), megabytes(proxy_idle), megabytes(proxy_after)]);
     row(&["Kairos".to_owned(), megabytes(kairos_idle), megabytes(kairos_after)]);
+}
+
+/// The same pair before an upstream that takes its time.
+fn compare_slow(options: &Options) {
+    let slow = Server::bench(&["upstream", "--delay-ms", &SLOW_MS.to_string()], OTHERS);
+    let mut slow_proxy = Server::bench(&["proxy", "--upstream", &slow.address.to_string()], MEASURED);
+    let mut slow_kairos = Kairos::start(options, slow.address);
+    compare(&SLOW, options, slow.address, &mut slow_proxy, &mut slow_kairos.server);
 }
 
 fn compare(load: &Load, options: &Options, upstream: SocketAddr, proxy: &mut Server, kairos: &mut Server) {

@@ -5,12 +5,14 @@
 //! drawn counts every draw of the tuple in this epoch. So whatever was sent is covered by a lease
 //! that was synced before, and recovery can charge what it finds no row for.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, LimitReached, Reservation, ReserveError, Totals};
 use kairos_pipeline::money::Picodollars;
 use tokio::sync::oneshot;
+
+use super::{Map, Set};
 
 use super::entry::{Entry, EntryKind, amount};
 
@@ -111,13 +113,13 @@ pub struct DailyLimits {
 pub(crate) struct Books {
     pub(crate) epoch: i64,
     limits: DailyLimits,
-    tuples: HashMap<TupleKey, Tuple>,
-    days: HashMap<u32, Day>,
-    rows: HashMap<AttemptKey, OpenRow>,
+    tuples: Map<TupleKey, Tuple>,
+    days: Map<u32, Day>,
+    rows: Map<AttemptKey, OpenRow>,
     queue: Vec<Entry>,
     waiters: VecDeque<Waiter>,
     /// Tuples that the next commit looks at.
-    touched: HashSet<TupleKey>,
+    touched: Set<TupleKey>,
     /// Places in the queue that nobody has claimed.
     places: usize,
     totals: Totals,
@@ -158,12 +160,12 @@ impl Books {
         Self {
             epoch,
             limits,
-            tuples: HashMap::new(),
-            days: HashMap::new(),
-            rows: HashMap::new(),
+            tuples: Map::default(),
+            days: Map::default(),
+            rows: Map::default(),
             queue: Vec::new(),
             waiters: VecDeque::new(),
-            touched: HashSet::new(),
+            touched: Set::default(),
             places: PLACES,
             totals,
             closed: None,
@@ -320,8 +322,8 @@ impl Books {
 
     /// Tuples that somebody waits for, and that are not in memory; and days likewise.
     pub(crate) fn unknown(&self) -> (Vec<TupleKey>, Vec<u32>) {
-        let tuples: HashSet<_> = self.waiters.iter().map(|waiter| &waiter.tuple).collect();
-        let days: HashSet<_> =
+        let tuples: Set<_> = self.waiters.iter().map(|waiter| &waiter.tuple).collect();
+        let days: Set<_> =
             tuples.iter().map(|tuple| tuple.day).filter(|day| !self.days.contains_key(day)).collect();
         let tuples = tuples.into_iter().filter(|tuple| !self.tuples.contains_key(tuple));
         (tuples.cloned().collect(), days.into_iter().collect())
@@ -355,7 +357,7 @@ impl Books {
         let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
         let touched = std::mem::take(&mut self.touched);
         let mut leases = Vec::with_capacity(touched.len());
-        let mut first_in_line = HashMap::new();
+        let mut first_in_line = Map::default();
         for waiter in &self.waiters {
             first_in_line.entry(&waiter.tuple).or_insert(waiter.reservation.worst.0);
         }
@@ -407,7 +409,7 @@ impl Books {
                 self.tuples.remove(&key);
             }
         }
-        let used: HashSet<_> = self.tuples.keys().map(|key| key.day).collect();
+        let used: Set<_> = self.tuples.keys().map(|key| key.day).collect();
         let newest = self.days.keys().copied().max().unwrap_or(0);
         self.days.retain(|number, day| day.open > 0 || used.contains(number) || number + 1 >= newest);
     }
@@ -435,7 +437,7 @@ impl Books {
     }
 
     fn serve_waiters(&mut self, second: u64) {
-        let mut behind: HashSet<TupleKey> = HashSet::new();
+        let mut behind: Set<TupleKey> = Set::default();
         for _ in 0..self.waiters.len() {
             let Some(waiter) = self.waiters.pop_front() else { break };
             if waiter.answer.is_closed() {

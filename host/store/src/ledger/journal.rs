@@ -1,7 +1,7 @@
 //! The ledger's database: one file, an append-only journal with a chain of hashes, and beside it what
 //! follows from the journal. Whoever has the file can look into it with any SQLite tool.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
+use super::Map;
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind, amount};
 
@@ -121,7 +122,7 @@ pub(crate) struct Journal {
     pub(crate) epoch: i64,
     head: Head,
     /// Rows that are open: where they are, and their worst case.
-    open: HashMap<AttemptKey, (i64, i64)>,
+    open: Map<AttemptKey, (i64, i64)>,
     places: BTreeSet<i64>,
 }
 
@@ -148,7 +149,7 @@ impl Journal {
         connection.set_prepared_statement_cache_capacity(32);
         prepare_schema(&mut connection)?;
         let (epoch, head) = head_of(&connection)?;
-        let mut journal = Self { connection, epoch, head, open: HashMap::new(), places: BTreeSet::new() };
+        let mut journal = Self { connection, epoch, head, open: Map::default(), places: BTreeSet::new() };
         journal.begin_epoch(now_ms)?;
         Ok(journal)
     }
@@ -260,7 +261,7 @@ impl Journal {
         let rows_are_there = found == batch.after && batch.before != batch.after;
         let mut open = Vec::new();
         let mut ended = Vec::new();
-        let mut rowed: HashMap<&TupleKey, i64> = HashMap::new();
+        let mut rowed: Map<&TupleKey, i64> = Map::default();
         for (seq, entry, _) in &batch.rows {
             let (Some(key), Some(tuple)) = (entry.key, &entry.tuple) else { continue };
             if entry.kind == EntryKind::Reserved {
@@ -426,7 +427,7 @@ fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Er
         "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
-    let mut spent: HashMap<&TupleKey, [i64; 3]> = HashMap::new();
+    let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     for (seq, entry, hash) in &batch.rows {
         let tuple = entry.tuple.as_ref();
         insert.execute(params![

@@ -40,6 +40,10 @@ pub use self::writer::Ended;
 pub const FILE: &str = "ledger.sqlite";
 const LOCK_FILE: &str = "lock";
 
+/// Maps that are used with each request: their keys are the gateway's own, or few.
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+type Set<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
+
 /// How long a reservation waits for a commit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
