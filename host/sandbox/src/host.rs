@@ -148,9 +148,13 @@ impl PolicyHost {
                 refusal,
                 quarantined,
             },
-            None => {
-                Status { policy: Arc::clone(self.native.identity().label()), engine: "native", file: None, refusal, quarantined }
-            }
+            None => Status {
+                policy: Arc::clone(self.native.identity().label()),
+                engine: "native",
+                file: None,
+                refusal,
+                quarantined,
+            },
         }
     }
 
@@ -250,7 +254,11 @@ impl PolicyHost {
         let instead = next.as_ref().map_or_else(|| self.native.identity(), |next| next.identity());
         let instead = Arc::clone(instead.label());
         self.serve(&mut state, next);
-        tracing::error!(policy = failed.as_deref(), instead = &*instead, "policy quarantined until its file changes: {why}");
+        tracing::error!(
+            policy = failed.as_deref(),
+            instead = &*instead,
+            "policy quarantined until its file changes: {why}"
+        );
     }
 
     fn failed_generation(&self, identity: &Identity, fault: &Fault) {
@@ -373,7 +381,10 @@ pub struct WatchError {
 /// while it idles keeps.
 fn on_a_thread_of_its_own(work: impl FnOnce() + Send) {
     thread::scope(|scope| {
-        let work = thread::Builder::new().name("policy-compiler".to_owned()).stack_size(THREAD_STACK).spawn_scoped(scope, work);
+        let work = thread::Builder::new()
+            .name("policy-compiler".to_owned())
+            .stack_size(THREAD_STACK)
+            .spawn_scoped(scope, work);
         if let Err(error) = work {
             tracing::error!(%error, "no thread to load policies on: what serves goes on serving");
         }

@@ -31,7 +31,8 @@ static JSON_LINES: OnceLock<Lines> = OnceLock::new();
 pub(crate) fn start(format: Option<LogFormat>) -> Guard {
     let lines = Lines::default();
     let writing = lines.clone();
-    let thread = std::thread::Builder::new().name("kairos-log".to_owned()).spawn(move || writing.write_out(io::stderr()));
+    let thread =
+        std::thread::Builder::new().name("kairos-log".to_owned()).spawn(move || writing.write_out(io::stderr()));
     let filter = EnvFilter::try_from_env("KAIROS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
@@ -123,7 +124,10 @@ impl Lines {
             // Nobody to tell that nobody can be told.
             let _ = to.write_all(&writing);
             if dropped > 0 {
-                let _ = writeln!(to, "{{\"level\":\"WARN\",\"message\":\"{dropped} lines of the log were dropped: whoever reads it is too slow\"}}");
+                let _ = writeln!(
+                    to,
+                    "{{\"level\":\"WARN\",\"message\":\"{dropped} lines of the log were dropped: whoever reads it is too slow\"}}"
+                );
             }
             let _ = to.flush();
             writing.clear();

@@ -89,9 +89,9 @@ fn loader(cache: Option<&Path>) -> Loader {
 }
 
 fn load(loader: &Loader, path: &Path) -> Generation {
-    loader.load(path).unwrap_or_else(|refusal| {
-        panic!("{}; run `cargo xtask guests`", refusal.explain(&path.display().to_string()))
-    })
+    loader
+        .load(path)
+        .unwrap_or_else(|refusal| panic!("{}; run `cargo xtask guests`", refusal.explain(&path.display().to_string())))
 }
 
 /// From the rename of a file to the first call that it decides, while calls are made all the time.

@@ -85,7 +85,9 @@ pub(crate) fn run(options: &Options) {
     let mut proxy = Server::bench(&["proxy", "--upstream", &upstream.address.to_string()], MEASURED);
     let mut kairos = Kairos::start(options, upstream.address);
     println!("\n## The gateway beside a bare proxy\n");
-    println!("CPU is user and system time of the whole process for each request. “×” is the ratio to the bare proxy.\n");
+    println!(
+        "CPU is user and system time of the whole process for each request. “×” is the ratio to the bare proxy.\n"
+    );
     head(&["load", "", "CPU µs", "×", "p50 µs", "added p50", "p99 µs", "requests/s"]);
     let (proxy_idle, kairos_idle) = (proxy.resident(), kairos.server.resident());
     for load in LOADS.iter().filter(|load| load.name.contains(&options.only)) {

@@ -117,10 +117,8 @@ fn on_runtime<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Fai
 }
 
 fn on<T>(runtime: &mut Builder, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
-    let runtime = runtime
-        .enable_all()
-        .build()
-        .map_err(|error| Failed::new(format!("the runtime cannot start: {error}")))?;
+    let runtime =
+        runtime.enable_all().build().map_err(|error| Failed::new(format!("the runtime cannot start: {error}")))?;
     let done = runtime.block_on(Box::pin(work));
     runtime.shutdown_timeout(LAST_TASKS);
     done

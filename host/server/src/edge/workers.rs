@@ -30,7 +30,9 @@ impl Workers {
 
     /// Serves a connection on the thread that has the fewest.
     pub(crate) fn serve(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        let Some(worker) = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed)) else { return };
+        let Some(worker) = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed)) else {
+            return;
+        };
         let counted = Counted::one(&worker.connections);
         worker.runtime.spawn(async move {
             connection.await;

@@ -323,8 +323,7 @@ impl Books {
     /// Tuples that somebody waits for, and that are not in memory; and days likewise.
     pub(crate) fn unknown(&self) -> (Vec<TupleKey>, Vec<u32>) {
         let tuples: Set<_> = self.waiters.iter().map(|waiter| &waiter.tuple).collect();
-        let days: Set<_> =
-            tuples.iter().map(|tuple| tuple.day).filter(|day| !self.days.contains_key(day)).collect();
+        let days: Set<_> = tuples.iter().map(|tuple| tuple.day).filter(|day| !self.days.contains_key(day)).collect();
         let tuples = tuples.into_iter().filter(|tuple| !self.tuples.contains_key(tuple));
         (tuples.cloned().collect(), days.into_iter().collect())
     }
