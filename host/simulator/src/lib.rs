@@ -5,7 +5,7 @@
 //! find the other out. It must not know that a gateway exists.
 //!
 //! A request goes through `serve` (HTTP, body), `auth` (who), `faults` (what goes wrong), `target`
-//! (which model), `converse`, `claude` or `titan` (what is said, as a `conversation`), `generation`
+//! (which model), `converse` or `families` (what is said, as a `conversation`), `generation`
 //! (what is answered and used), `bill`, and back through the dialect, whole or as a `script` of frames.
 
 mod attachment;
@@ -13,26 +13,24 @@ mod auth;
 mod bill;
 mod capability;
 mod catalogue;
-mod claude;
 mod config;
 mod conversation;
 mod converse;
 mod error;
 mod eventstream;
+mod families;
 mod faults;
 mod generation;
 mod guardrail;
 mod ids;
 mod json;
 mod money;
-mod native;
 mod pace;
 mod prompt_cache;
 mod reply;
 mod script;
 mod serve;
 mod target;
-mod titan;
 mod tokens;
 mod usage;
 mod wishes;

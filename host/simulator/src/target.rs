@@ -92,6 +92,11 @@ impl Resolver {
         Self { catalogue, application_profiles, require_profiles, seen: RwLock::default() }
     }
 
+    /// The ARNs of the application inference profiles there are.
+    pub(crate) fn application_profiles(&self) -> impl Iterator<Item = &str> {
+        self.application_profiles.keys().map(String::as_str)
+    }
+
     /// The id in a path, decoded once.
     pub(crate) fn decode(raw: &str) -> Result<Cow<'_, str>, ApiError> {
         let id = percent_decode_str(raw).decode_utf8().map_err(|_| invalid())?;

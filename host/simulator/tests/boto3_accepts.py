@@ -51,9 +51,9 @@ WEATHER = {
 }
 
 
-def client(secret=SECRET, region="us-east-1", timeout=10, **more):
+def client(secret=SECRET, region="us-east-1", timeout=10, service="bedrock-runtime", **more):
     return boto3.client(
-        "bedrock-runtime",
+        service,
         endpoint_url=BASE,
         region_name=region,
         aws_access_key_id="AKIDEXAMPLE",
@@ -110,6 +110,16 @@ def refused(call, code, status, message=None):
         assert message is None or message in answer["Error"]["Message"], answer
         return answer
     raise AssertionError(f"{code} was expected, and nothing went wrong")
+
+
+def at(value, path):
+    """What lies at a path, if there is anything."""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
 
 
 def gathered(stream):
@@ -444,6 +454,89 @@ def _():
     assert message["amazon-bedrock-trace"]["guardrail"]["inputAssessment"]
 
 
+@check("invoke: every family")
+def _():
+    chat = {"messages": [{"role": "user", "content": "Hello there"}]}
+    nova = {"messages": [{"role": "user", "content": [{"text": "Hello there"}]}]}
+    for model, body, whole, piece in (
+        (LLAMA, {"prompt": "Hello there"}, ("generation",), ("generation",)),
+        (
+            "mistral.mistral-7b-instruct-v0:2",
+            {"prompt": "<s>[INST] Hello there [/INST]"},
+            ("outputs", 0, "text"),
+            ("outputs", 0, "text"),
+        ),
+        (
+            "mistral.mistral-large-2407-v1:0",
+            chat,
+            ("choices", 0, "message", "content"),
+            ("choices", 0, "delta", "content"),
+        ),
+        (
+            "ai21.jamba-1-5-large-v1:0",
+            chat,
+            ("choices", 0, "message", "content"),
+            ("choices", 0, "delta", "content"),
+        ),
+        (
+            "us.deepseek.r1-v1:0",
+            {"prompt": "Hello there"},
+            ("choices", 0, "text"),
+            ("choices", 0, "text"),
+        ),
+        (
+            NOVA,
+            nova,
+            ("output", "message", "content", 0, "text"),
+            ("contentBlockDelta", "delta", "text"),
+        ),
+    ):
+        request = {"modelId": model, "body": json.dumps(body)}
+        said = at(json.loads(bedrock.invoke_model(**request)["body"].read()), whole)
+        chunks = native_chunks(**request)
+        assert said and said == "".join(at(chunk, piece) or "" for chunk in chunks), model
+        metrics = chunks[-1]["amazon-bedrock-invocationMetrics"]
+        row = http("GET", "/sim/v1/bill")["rows"][-1]
+        assert metrics["outputTokenCount"] == row["output_tokens"], (model, row)
+    for model, body in (
+        ("ai21.j2-ultra-v1", {"prompt": "Hi"}),
+        ("cohere.command-r-v1:0", {"message": "Hi"}),
+        ("amazon.titan-text-express-v1", {"inputText": "Hi"}),
+    ):
+        for call in (bedrock.invoke_model, bedrock.invoke_model_with_response_stream):
+            refused(
+                lambda: call(modelId=model, body=json.dumps(body)),
+                "ResourceNotFoundException",
+                404,
+                "reached the end of its life",
+            )
+
+
+@check("control plane: models and profiles")
+def _():
+    control = client(service="bedrock")
+    models = control.list_foundation_models(byOutputModality="TEXT")["modelSummaries"]
+    ids = {model["modelId"] for model in models}
+    assert "anthropic.claude-sonnet-4-6" in ids and "ai21.j2-ultra-v1" not in ids
+    jamba = control.get_foundation_model(modelIdentifier="ai21.jamba-1-5-large-v1:0")["modelDetails"]
+    lifecycle = jamba["modelLifecycle"]
+    assert lifecycle["status"] == "LEGACY", lifecycle
+    assert lifecycle["endOfLifeTime"].strftime("%Y-%m-%d") == "2026-11-26", lifecycle
+    available = control.get_foundation_model_availability(modelId="anthropic.claude-sonnet-4-6")
+    assert available["authorizationStatus"] == "AUTHORIZED"
+    profiles, token = [], {}
+    while token is not None:
+        page = control.list_inference_profiles(typeEquals="SYSTEM_DEFINED", maxResults=9, **token)
+        profiles += page["inferenceProfileSummaries"]
+        token = {"nextToken": page["nextToken"]} if "nextToken" in page else None
+    assert THINKER in {profile["inferenceProfileId"] for profile in profiles}
+    refused(
+        lambda: control.get_foundation_model(modelIdentifier="ai21.j2-ultra-v1"),
+        "ResourceNotFoundException",
+        404,
+    )
+
+
 @check("count tokens")
 def _():
     messages = [user("How many tokens is this?")]
@@ -523,7 +616,7 @@ def _():
         lambda: bedrock.invoke_model(modelId=NOVA, body="{}"),
         "ValidationException",
         400,
-        "The simulator has no InvokeModel body",
+        "required key [messages] not found",
     )
     refused(
         lambda: bedrock.converse(modelId=LLAMA, messages=[user("word " * 128_000)]),

@@ -112,12 +112,14 @@ fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |diff, (x, y)| diff | (x ^ y)) == 0
 }
 
-/// The region in `bedrock-runtime.REGION.amazonaws.com`, where somebody points that name here.
+/// The region in `bedrock-runtime.REGION.amazonaws.com` or that of the control plane, where somebody
+/// points these names here.
 fn region_of_host(request: &Parts) -> Option<Region> {
     let host = request.headers.get(http::header::HOST)?.to_str().ok()?;
     let mut labels = host.split('.');
     let first = labels.next()?;
-    (first == "bedrock-runtime" || first == "bedrock-runtime-fips")
+    ["bedrock-runtime", "bedrock-runtime-fips", "bedrock", "bedrock-fips"]
+        .contains(&first)
         .then(|| labels.next().and_then(Region::find))
         .flatten()
 }

@@ -58,6 +58,10 @@ impl Route {
         }
     }
 
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        ROUTES.iter().map(|(route, _)| *route)
+    }
+
     /// The route whose inference profiles have this prefix.
     pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
         ROUTES.iter().skip(1).find(|(_, name)| *name == prefix).map(|(route, _)| *route)
@@ -157,7 +161,7 @@ impl Catalogue {
         self.models[usize::from(which.0)].1.iter().any(|sheet| sheet.route() == route)
     }
 
-    #[cfg(test)]
+    /// Every model, in the order of the table.
     pub(crate) fn all(&self) -> impl Iterator<Item = ModelRef> + '_ {
         (0..self.models.len()).filter_map(|n| u16::try_from(n).ok().map(ModelRef))
     }

@@ -13,9 +13,18 @@ pub(crate) enum Family {
     Nova,
     Titan,
     Llama,
+    /// Mistral's models that take prompts only.
+    MistralText,
+    /// Those that take prompts or chats.
+    MistralEither,
+    /// Those that take chats only.
     Mistral,
     Jamba,
     Jurassic,
+    Cohere,
+    /// DeepSeek's model that takes prompts, and always thinks.
+    DeepSeekR1,
+    DeepSeek,
 }
 
 /// What a model can take or do, as bits.
@@ -105,6 +114,11 @@ impl Model {
         self.ends.iter().any(|(which, day)| which.is_none_or(|w| w == route) && today >= *day)
     }
 
+    /// The first day without the model, by any way; none if it is not known or only some ways end.
+    pub(crate) fn end(&self) -> Option<Date> {
+        self.ends.iter().find(|(route, _)| route.is_none()).map(|(_, day)| *day)
+    }
+
     /// A line of the table, its columns in the order the file's head gives.
     pub(super) fn parse(line: &str) -> Result<Self, BadTable> {
         let columns: Vec<&str> = line.split('\t').collect();
@@ -142,9 +156,14 @@ fn parse_family(word: &str) -> Result<Family, BadTable> {
         "nova" => Family::Nova,
         "titan" => Family::Titan,
         "llama" => Family::Llama,
+        "mistral-text" => Family::MistralText,
+        "mistral-either" => Family::MistralEither,
         "mistral" => Family::Mistral,
         "jamba" => Family::Jamba,
         "j2" => Family::Jurassic,
+        "cohere" => Family::Cohere,
+        "deepseek-r1" => Family::DeepSeekR1,
+        "deepseek" => Family::DeepSeek,
         other => return Err(BadTable::value("family", other)),
     })
 }

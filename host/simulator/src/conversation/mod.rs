@@ -116,6 +116,8 @@ pub(crate) struct Conversation<'a> {
     pub(crate) schema: Option<Value>,
     /// The caller asked for the long context window.
     pub(crate) long_context: bool,
+    /// It came as one prompt to be continued, which some models answer in another shape.
+    pub(crate) prompt: bool,
 }
 
 impl<'a> Conversation<'a> {

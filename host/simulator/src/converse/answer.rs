@@ -9,7 +9,7 @@ use crate::reply::Said;
 use crate::usage::Usage;
 
 /// Id of a call of a tool, as Converse makes them.
-pub(super) fn tool_use_id(serial: u64) -> String {
+pub(crate) fn tool_use_id(serial: u64) -> String {
     ids::named("tooluse_", serial)
 }
 
@@ -43,7 +43,9 @@ fn block(said: &Said, out: &mut Vec<u8>) {
         Said::Reasoning { text, signature } => {
             raw(out, format_args!(r#"{{"reasoningContent":{{"reasoningText":{{"text":"#));
             string(out, text);
-            field(out, "signature", signature);
+            if let Some(signature) = signature {
+                field(out, "signature", signature);
+            }
             raw(out, format_args!("}}}}}}"));
         }
         Said::Tool { serial, name, input } => {

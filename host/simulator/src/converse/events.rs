@@ -68,7 +68,9 @@ fn block(frames: &mut Frames, index: usize, said: &Said) {
             for (piece, tokens) in tokens::pieces(text, PIECE) {
                 delta(frames, index, (r#"{"reasoningContent":{"text":"#, "}}"), piece, tokens);
             }
-            delta(frames, index, (r#"{"reasoningContent":{"signature":"#, "}}"), signature, 0);
+            if let Some(signature) = signature {
+                delta(frames, index, (r#"{"reasoningContent":{"signature":"#, "}}"), signature, 0);
+            }
         }
         Said::Tool { serial, name, input } => {
             let id = tool_use_id(*serial);

@@ -14,10 +14,10 @@ mod turns;
 mod wire;
 
 pub(crate) use additional_fields::read as read_additional;
-pub(crate) use answer::answer;
+pub(crate) use answer::{answer, tool_use_id};
 pub(crate) use events::{PIECE, arguments, events};
 pub(crate) use read::{from_wire, read};
-pub(crate) use wire::CountTokens;
+pub(crate) use wire::{CountTokens, Request};
 
 #[cfg(test)]
 mod tests;

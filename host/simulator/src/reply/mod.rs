@@ -46,7 +46,8 @@ impl Stop {
 pub(crate) enum Said {
     Reasoning {
         text: String,
-        signature: String,
+        /// By which the model knows them again; DeepSeek's have none.
+        signature: Option<String>,
     },
     Text(String),
     Tool {
@@ -131,9 +132,11 @@ pub(crate) fn reply(model: &Model, conversation: &Conversation<'_>, digest: &[u8
     let heard = Heard::from(conversation);
     let topics = prose::topics(heard.text.as_deref().unwrap_or_default());
     let mut blocks = Vec::with_capacity(2);
-    if conversation.reasoning {
+    // R1 thinks before every answer, whether asked to or not.
+    if conversation.reasoning || model.family == Family::DeepSeekR1 {
         let text = prose::reasoning(&topics, &mut draw);
-        blocks.push(Said::Reasoning { text, signature: prose::signature(&mut draw) });
+        let signed = !matches!(model.family, Family::DeepSeekR1 | Family::DeepSeek);
+        blocks.push(Said::Reasoning { text, signature: signed.then(|| prose::signature(&mut draw)) });
     }
     let calls = calls(conversation, &heard);
     if let Some(schema) = conversation.schema.as_ref().filter(|_| calls.is_empty()) {

@@ -17,12 +17,13 @@ use super::stream::Payload;
 use crate::catalogue::{Family, Model};
 use crate::conversation::Conversation;
 use crate::error::{ApiError, Exception};
+use crate::families::Answered;
 use crate::generation::Generation;
 use crate::guardrail::Ask;
 use crate::script::{Billed, Frame, Script};
 use crate::target::{Target, Way};
 use crate::wishes::Wishes;
-use crate::{attachment, claude, converse, native, titan};
+use crate::{attachment, converse, families};
 
 /// An answer, and how long it takes to come.
 pub(super) struct Answer {
@@ -48,9 +49,8 @@ pub(super) fn invoke(
             at.converse(&conversation, wishes)
         }
         Operation::Invoke | Operation::InvokeStream => {
-            let family = at.family()?;
             let body = native_json(body)?;
-            let conversation = native_conversation(family, &call.model, &body)?;
+            let conversation = families::read(at.asked_model()?, &body)?;
             at.native(&conversation)
         }
         Operation::CountTokens => at.count_tokens(body),
@@ -63,17 +63,6 @@ fn native_json(body: &[u8]) -> Result<Value, ApiError> {
         .map_err(|_| ApiError::validation("Malformed input request, please reformat your input and try again."))
 }
 
-fn native_conversation<'a>(family: Family, asked: &str, body: &'a Value) -> Result<Conversation<'a>, ApiError> {
-    match family {
-        Family::Claude => claude::read(body),
-        Family::Titan => titan::read(body),
-        _ => Err(ApiError::validation(format!(
-            "The simulator has no InvokeModel body for {asked}: only those of Claude (Messages) and \
-             Titan Text. Use Converse."
-        ))),
-    }
-}
-
 /// A call in the middle of being carried out.
 struct At<'c> {
     service: &'c Service,
@@ -84,14 +73,12 @@ struct At<'c> {
 }
 
 impl At<'_> {
-    fn family(&self) -> Result<Family, ApiError> {
+    /// The model whose body is to be read; all models of a router have the same.
+    fn asked_model(&self) -> Result<&Model, ApiError> {
         let catalogue = &self.service.generator.catalogue;
         match self.target.way {
-            Way::Model(model, _) => Ok(catalogue.model(model).family),
-            Way::Router(router) => {
-                let (model, _) = router.pick(catalogue, 0, self.call.region)?;
-                Ok(catalogue.model(model).family)
-            }
+            Way::Model(model, _) => Ok(catalogue.model(model)),
+            Way::Router(router) => Ok(catalogue.model(router.pick(catalogue, 0, self.call.region)?.0)),
         }
     }
 
@@ -101,14 +88,15 @@ impl At<'_> {
         self.service.generator.generate(self.target, region, conversation, wishes, streamed)
     }
 
-    fn model(&self, generation: &Generation) -> &Model {
-        self.service.generator.catalogue.model(generation.charge.model)
+    fn answered<'a>(&'a self, generation: &'a Generation, conversation: &'a Conversation<'a>) -> Answered<'a> {
+        let model = self.service.generator.catalogue.model(generation.charge.model);
+        Answered { generation, model, conversation, request_id: self.request_id }
     }
 
     fn converse(&self, conversation: &Conversation<'_>, wishes: Wishes) -> Result<Answer, ApiError> {
         let generation = self.generate(conversation, wishes)?;
         let asked = !generation.wishes.paths.is_empty();
-        let own = asked.then(|| native::answer(&generation, self.model(&generation), self.request_id)).flatten();
+        let own = asked.then(|| families::answer(&self.answered(&generation, conversation)));
         if self.call.operation.is_streamed() {
             let frames = converse::events(&generation, own.as_ref());
             let response = respond::event_stream(self.play(&generation, frames)?);
@@ -121,20 +109,18 @@ impl At<'_> {
 
     fn native(&self, conversation: &Conversation<'_>) -> Result<Answer, ApiError> {
         let generation = self.generate(conversation, wishes(&self.head.headers)?)?;
-        let model = self.model(&generation);
+        let answered = self.answered(&generation, conversation);
         let mut answer = if self.call.operation.is_streamed() {
-            let frames = match model.family {
-                Family::Titan => titan::events(&generation),
-                _ => claude::events(&generation, model, self.request_id),
-            };
+            let frames = families::events(&answered);
             let mut response = respond::event_stream(self.play(&generation, frames)?);
             response.headers_mut().insert(HeaderName::from_static("x-amzn-bedrock-content-type"), respond::JSON);
             Answer { response, wait: None }
         } else {
             self.book(&generation, Billed::Everything)?;
-            let body = native::answer(&generation, model, self.request_id).unwrap_or_default();
-            let mut response = respond::json(body.to_string());
-            count_headers(&generation, response.headers_mut());
+            let mut response = respond::json(families::answer(&answered).to_string());
+            for (name, count) in families::header_counts(&answered) {
+                response.headers_mut().insert(HeaderName::from_static(name), count.into());
+            }
             Answer { response, wait: wait(&generation) }
         };
         granted(&generation, answer.response.headers_mut());
@@ -184,7 +170,7 @@ impl At<'_> {
             (None, Some(request)) => {
                 let text = request.body.as_deref().unwrap_or_default();
                 let body = native_json(&attachment::decode(text)?)?;
-                let conversation = native_conversation(model.family, &self.call.model, &body)?;
+                let conversation = families::read(model, &body)?;
                 generator.measure(model, &conversation, false)?.tokens
             }
             _ => {
@@ -216,21 +202,6 @@ fn wishes(headers: &HeaderMap) -> Result<Wishes, ApiError> {
         latency: Wishes::latency(text("x-amzn-bedrock-performanceconfig-latency"))?,
         paths: Vec::new(),
     })
-}
-
-/// What InvokeModel counts in headers.
-fn count_headers(generation: &Generation, headers: &mut HeaderMap) {
-    let usage = generation.usage();
-    let mut put = |name: &'static str, n: u64| {
-        headers.insert(HeaderName::from_static(name), n.into());
-    };
-    put("x-amzn-bedrock-input-token-count", usage.input.into());
-    put("x-amzn-bedrock-output-token-count", usage.output.into());
-    put("x-amzn-bedrock-invocation-latency", generation.latency_ms());
-    if usage.cache_read > 0 || usage.cache_write() > 0 {
-        put("x-amzn-bedrock-cache-read-input-token-count", usage.cache_read.into());
-        put("x-amzn-bedrock-cache-write-input-token-count", usage.cache_write().into());
-    }
 }
 
 /// What was granted of what was asked for.

@@ -5,6 +5,7 @@
 mod body;
 mod control;
 mod invoke;
+mod lookup;
 mod operation;
 mod respond;
 mod service;

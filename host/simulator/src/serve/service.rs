@@ -10,6 +10,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, watch};
 
+use super::lookup::{self, Lookup};
 use super::operation::Operation;
 use super::stream::{Abandoned, Payload, until_stopped};
 use super::{body, control, invoke, respond};
@@ -23,8 +24,9 @@ use crate::target::Resolver;
 
 const ABOUT: &str = "This is the Kairos simulator, not AWS: a Bedrock Runtime that runs on this \
     machine. It takes Converse, ConverseStream, InvokeModel, InvokeModelWithResponseStream and \
-    CountTokens under /model/, verifies signatures and API keys, invents its replies and says so, and \
-    keeps the bill that AWS would have sent under /sim/v1/bill. Faults can be set under \
+    CountTokens under /model/, says what models and inference profiles there are under \
+    /foundation-models and /inference-profiles, verifies signatures and API keys, invents its replies \
+    and says so, and keeps the bill that AWS would have sent under /sim/v1/bill. Faults can be set under \
     /sim/v1/faults.\n";
 
 /// Everything a request may need.
@@ -56,6 +58,9 @@ impl Service {
             }
         } else {
             match (&head.method, path) {
+                (&Method::GET, path) if Lookup::find(path).is_some() => {
+                    self.look_up(&head, body).await.unwrap_or_else(|error| respond::error(&error))
+                }
                 (&Method::GET | &Method::HEAD, "/") => respond::text(ABOUT),
                 (&Method::GET | &Method::HEAD, "/healthz") => respond::text("ok\n"),
                 (_, path) if path.starts_with("/sim/v1/") => {
@@ -68,6 +73,14 @@ impl Service {
             }
         };
         Ok(respond::with_id(response, &id))
+    }
+
+    /// A question to the control plane.
+    async fn look_up(&self, head: &Parts, body: Incoming) -> Result<Response<Payload>, ApiError> {
+        let body = body::collect(body, control::MOST, &self.large_bodies).await?;
+        let caller = self.authority.admit(head, &body, self.generator.clock.now())?;
+        let lookup = Lookup::find(head.uri.path()).ok_or_else(unknown_operation)?;
+        lookup::answer(self, lookup, head.uri.query(), caller.region)
     }
 
     /// A call of a model.

@@ -86,7 +86,8 @@ fn too_much() -> Vec<(&'static str, &'static str, Value, &'static str)> {
             json!({"messages": [{"role": "user", "content": [image]}]}),
             "This model doesn't support the image content block",
         ),
-        (MICRO, "invoke", json!({}), "The simulator has no InvokeModel body for"),
+        (JURASSIC, "invoke-with-response-stream", json!({"prompt": "hi"}), "The model is unsupported for streaming."),
+        (TITAN, "invoke", converse("hi"), "Malformed input request: #: extraneous key [messages] is not permitted"),
         (
             MICRO,
             "count-tokens",

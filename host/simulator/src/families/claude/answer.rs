@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::super::shared::Answered;
 use crate::catalogue::Model;
 use crate::generation::Generation;
 use crate::ids;
-use crate::native;
 use crate::reply::Said;
 
 /// Claude's name for itself: the id without vendor and Bedrock's version.
@@ -22,20 +22,19 @@ pub(super) fn tool_use_id(serial: u64) -> String {
 }
 
 /// What a message says of itself; `message_start` of a stream is made from it too.
-pub(crate) fn answer(generation: &Generation, model: &Model, request_id: &str) -> Value {
+pub(crate) fn answer(answered: &Answered<'_>) -> Value {
+    let generation = answered.generation;
     let content: Vec<Value> = generation.reply.blocks.iter().map(block).collect();
-    let mut body = json!({
-        "id": format!("msg_bdrk_{}", request_id.replace('-', "")),
+    json!({
+        "id": format!("msg_bdrk_{}", answered.request_id.replace('-', "")),
         "type": "message",
         "role": "assistant",
-        "model": model_name(model),
+        "model": model_name(answered.model),
         "content": content,
         "stop_reason": generation.reply.stop.name(),
         "stop_sequence": generation.reply.stop_sequence,
         "usage": usage(generation),
-    });
-    native::add_guardrail(generation, &mut body);
-    body
+    })
 }
 
 pub(super) fn usage(generation: &Generation) -> Value {
@@ -56,7 +55,7 @@ fn block(said: &Said) -> Value {
     match said {
         Said::Text(text) => json!({"type": "text", "text": text}),
         Said::Reasoning { text, signature } => {
-            json!({"type": "thinking", "thinking": text, "signature": signature})
+            json!({"type": "thinking", "thinking": text, "signature": signature.as_deref().unwrap_or_default()})
         }
         Said::Tool { serial, name, input } => {
             // Made by us, so it is JSON.

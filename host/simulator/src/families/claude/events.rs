@@ -2,20 +2,19 @@
 
 use serde_json::{Value, json};
 
+use super::super::shared::{Answered, chunk, finish};
 use super::answer::{answer, tool_use_id, usage};
-use crate::catalogue::Model;
 use crate::conversation::PER_TOOL_USE;
 use crate::converse::{PIECE, arguments};
-use crate::generation::Generation;
-use crate::native;
 use crate::reply::Said;
 use crate::script::{Frame, Frames, Part};
 use crate::tokens;
 
 /// All frames, in order.
-pub(crate) fn events(generation: &Generation, model: &Model, request_id: &str) -> Vec<Frame> {
+pub(crate) fn events(answered: &Answered<'_>) -> Vec<Frame> {
+    let generation = answered.generation;
     let mut frames = Frames::new(generation.reply.tokens);
-    let mut message = answer(generation, model, request_id);
+    let mut message = answer(answered);
     message["content"] = json!([]);
     message["stop_reason"] = Value::Null;
     message["stop_sequence"] = Value::Null;
@@ -35,14 +34,7 @@ pub(crate) fn events(generation: &Generation, model: &Model, request_id: &str) -
         "usage": {"output_tokens": usage(generation)["output_tokens"]},
     });
     frames.push(Part::Structure, chunk(&delta), 0);
-    let bare = json!({"type": "message_stop"});
-    let mut last = bare.clone();
-    last["amazon-bedrock-invocationMetrics"] = native::metrics(generation);
-    frames.finish(chunk(&last), Some(chunk(&bare)))
-}
-
-fn chunk(event: &Value) -> bytes::Bytes {
-    native::chunk(event)
+    finish(frames, answered, json!({"type": "message_stop"}))
 }
 
 fn block(frames: &mut Frames, index: usize, said: &Said) {
@@ -77,7 +69,7 @@ fn block(frames: &mut Frames, index: usize, said: &Said) {
             for (piece, tokens) in tokens::pieces(text, PIECE) {
                 delta("thinking_delta", "thinking", piece, tokens);
             }
-            delta("signature_delta", "signature", signature, 0);
+            delta("signature_delta", "signature", signature.as_deref().unwrap_or_default(), 0);
         }
         Said::Tool { input, .. } => {
             for (piece, tokens) in arguments(input) {
