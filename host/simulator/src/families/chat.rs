@@ -39,7 +39,6 @@ pub(super) const FIELDS: &[&str] = &["max_tokens", "messages", "stop", "temperat
 pub(super) fn read<'a>(fields: &Fields<'a>, most: u32) -> Result<Conversation<'a>> {
     let mut conversation = Conversation { max_tokens: fields.integer("max_tokens", 1..=most)?, ..Default::default() };
     fields.number("top_p", 0.0..=1.0)?;
-    fields.integer("n", 1..=16)?;
     if fields.integer("n", 1..=16)?.is_some_and(|n| n > 1) {
         return Err(fields.wrong("n", "the simulator gives one answer for each request"));
     }
