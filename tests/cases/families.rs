@@ -28,7 +28,9 @@ fn case(model: &'static str, text: &'static str, piece: &'static str, body: Valu
 const QUESTION: &str = "How much is the fish?";
 
 fn claude(model: &'static str) -> Case {
-    let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 300, "system": "Be brief.",
+    // No other family's model could be given the mark: a successor of Claude's takes the body as it is.
+    let system = json!([{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]);
+    let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 300, "system": system,
         "messages": [{"role": "user", "content": QUESTION}]});
     case(model, "/content/0/text", "/delta/text", body)
 }
@@ -64,6 +66,17 @@ fn mistral(model: &'static str) -> Case {
 fn command(model: &'static str) -> Case {
     let history = json!([{"role": "USER", "message": "Hello"}, {"role": "CHATBOT", "message": "Hello!"}]);
     case(model, "/text", "/text", json!({"message": QUESTION, "chat_history": history, "max_tokens": 300, "p": 0.9}))
+}
+
+fn deepseek(model: &'static str) -> Case {
+    let prompt = format!("<｜begin▁of▁sentence｜><｜User｜>{QUESTION}<｜Assistant｜><think>\n");
+    case(model, "/choices/0/text", "/choices/0/text", json!({"prompt": prompt, "max_tokens": 2000, "temperature": 0.5}))
+}
+
+fn nova(model: &'static str) -> Case {
+    let body = json!({"schemaVersion": "messages-v1", "system": [{"text": "Be brief."}],
+        "messages": [{"role": "user", "content": [{"text": QUESTION}]}], "inferenceConfig": {"maxTokens": 300, "topK": 20}});
+    case(model, "/output/message/content/0/text", "/contentBlockDelta/delta/text", body)
 }
 
 async fn invoke(client: &Client, server: &str, case: &Case, operation: &str) -> Answer {
@@ -141,7 +154,24 @@ async fn costs_what_aws_bills(client: &Client, pair: &Pair, answer: &Answer, cou
 async fn live_models_of_every_family_pass_and_cost_what_aws_bills() {
     let pair = Setup { policy: Some(policy("task.rhai")), day: Some("2025-01-15"), ..Setup::default() }.start();
     let client = Client::default();
-    for case in [claude("anthropic.claude-3-5-sonnet-20241022-v2:0"), titan("amazon.titan-text-express-v1")] {
+    let mut mistral_chat = jamba("mistral.mistral-large-2402-v1:0");
+    mistral_chat.body.as_object_mut().unwrap().shift_remove("n");
+    mistral_chat.piece = "/choices/0/message/content";
+    let mut deepseek_chat = jamba("deepseek.v3-v1:0");
+    deepseek_chat.body.as_object_mut().unwrap().shift_remove("n");
+    for case in [
+        claude("anthropic.claude-3-5-sonnet-20241022-v2:0"),
+        nova("amazon.nova-lite-v1:0"),
+        titan("amazon.titan-text-express-v1"),
+        llama("meta.llama3-8b-instruct-v1:0"),
+        mistral("mistral.mistral-7b-instruct-v0:2"),
+        mistral_chat,
+        jamba("ai21.jamba-1-5-large-v1:0"),
+        jurassic("ai21.j2-ultra-v1"),
+        command("cohere.command-r-v1:0"),
+        deepseek("us.deepseek.r1-v1:0"),
+        deepseek_chat,
+    ] {
         let model = case.model;
         let answer = invoke(&client, &pair.gateway.url, &case, "invoke").await;
         assert_eq!(answer.status, 200, "{model}: {}", answer.text());
@@ -241,7 +271,12 @@ async fn ended_models_are_answered_by_their_successors_in_their_own_shape() {
 async fn models_that_will_end_have_successors_too() {
     let config = "[models]\nas_of = \"2027-04-01\"\n";
     let pair = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
-    let cases = vec![mistral("mistral.mistral-7b-instruct-v0:2"), mistral("mistral.mixtral-8x7b-instruct-v0:1")];
+    let cases = vec![
+        mistral("mistral.mistral-7b-instruct-v0:2"),
+        mistral("mistral.mixtral-8x7b-instruct-v0:1"),
+        deepseek("deepseek.r1-v1:0"),
+        jamba("deepseek.v3-v1:0"),
+    ];
     successors_answer(&pair, cases).await;
 }
 
