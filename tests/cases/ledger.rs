@@ -11,7 +11,7 @@ use kairos_tests::{policy, scaled};
 use serde_json::{Value, json};
 
 /// What `kairos ledger` prints.
-fn ledger(pair: &Pair, arguments: &[&str]) -> Value {
+pub(super) fn ledger(pair: &Pair, arguments: &[&str]) -> Value {
     let mut command: Command = kairos();
     let output =
         command.arg("ledger").args(arguments).arg("--json").arg("--data").arg(pair.folder().join("data")).output();
@@ -26,13 +26,13 @@ fn ledger(pair: &Pair, arguments: &[&str]) -> Value {
 }
 
 /// Dollars as picodollars.
-fn picodollars(value: &Value) -> u128 {
+pub(super) fn picodollars(value: &Value) -> u128 {
     let text = value.as_str().unwrap();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     format!("{whole}{fraction:0<12}").parse().unwrap()
 }
 
-async fn bill(client: &Client, pair: &Pair) -> Value {
+pub(super) async fn bill(client: &Client, pair: &Pair) -> Value {
     client.get(&format!("{}/sim/v1/bill", pair.simulator.url)).await.json()
 }
 

@@ -1,11 +1,13 @@
 //! One module a subject.
 
 mod agreement;
+mod batches;
 mod cli;
 mod clients;
 mod counts;
 mod errors;
 mod families;
+mod generate;
 mod hostile;
 mod keys;
 mod ledger;

@@ -16,7 +16,7 @@ async fn record(client: &Client, pair: &Pair, request_id: &str) -> Value {
 }
 
 /// Models that the gateway calls when they are named, with what it calls.
-fn callable() -> Vec<(String, Vec<String>)> {
+pub(super) fn callable() -> Vec<(String, Vec<String>)> {
     let output = run(&["models", "--as-of", kairos_tests::process::DAY, "--json"]);
     let models: Value = serde_json::from_slice(&output.stdout).unwrap();
     let active = models.as_array().unwrap().iter().filter(|model| model["status"] != "ended");

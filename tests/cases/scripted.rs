@@ -78,7 +78,7 @@ impl Upstream for Script {
     }
 }
 
-struct Anybody;
+pub(super) struct Anybody;
 
 impl Keys for Anybody {
     fn glance(&self, _: &Presented) -> Result<(), Failure> {
@@ -131,8 +131,13 @@ struct Outcome {
     calls: Vec<Call>,
 }
 
-/// Nova Lite, by its name, unless a plan says otherwise.
-async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer>, plan: Option<Plan>) -> Outcome {
+/// A gateway without disks or policies of its own.
+pub(super) fn gateway(
+    upstream: Arc<dyn Upstream>,
+    keys: Arc<dyn Keys>,
+    ledger: Arc<MemoryLedger>,
+    plan: Option<Plan>,
+) -> Gateway {
     let as_of = jiff::civil::date(2026, 11, 23);
     let view = catalogue::View { region: "us-east-1", as_of, names: &[], auto: None, fallback: &[] };
     let catalogue = catalogue::load(catalogue::BUILT_IN, &view).unwrap();
@@ -144,15 +149,13 @@ async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer
         }
         None => Arc::clone(&native),
     };
-    let script = Arc::new(Script { answers: Mutex::new(answers), ..Script::default() });
-    let ledger = Arc::new(MemoryLedger::default());
     let models = catalogue.models.len();
-    let gateway = Arc::new(Gateway {
-        keys: Arc::new(Anybody),
+    Gateway {
+        keys,
         policies: Arc::new(Serving(router)),
         native,
-        upstream: Arc::clone(&script) as Arc<dyn Upstream>,
-        ledger: Arc::clone(&ledger) as Arc<_>,
+        upstream,
+        ledger,
         catalogue: Arc::new(catalogue).into(),
         history: History::new(models),
         records: Records::new(10),
@@ -161,11 +164,23 @@ async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer
         places: None,
         settings: Settings::default(),
         clock: Arc::new(|| 1_795_000_000_000),
-    });
+    }
+}
+
+/// Nova Lite, by its name, unless a plan says otherwise.
+async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer>, plan: Option<Plan>) -> Outcome {
+    let script = Arc::new(Script { answers: Mutex::new(answers), ..Script::default() });
+    let ledger = Arc::new(MemoryLedger::default());
+    let upstream = Arc::clone(&script) as Arc<dyn Upstream>;
+    let gateway = Arc::new(gateway(upstream, Arc::new(Anybody), Arc::clone(&ledger), plan));
     let mut body = body;
     let path_model = match operation {
         Operation::ChatCompletions => {
             body["model"] = json!(model);
+            None
+        }
+        Operation::Generate => {
+            body["model_preference"] = json!(model);
             None
         }
         _ => Some(model.to_owned()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use kairos_dialects::Needs;
+use kairos_dialects::generate::parameters::{Sampling, TopK};
 use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target};
 use kairos_pipeline::money::Picodollars;
@@ -22,6 +23,8 @@ pub const BUILT_IN: &str = include_str!("../catalogue.toml");
 #[serde(deny_unknown_fields)]
 struct Source {
     model: Vec<ModelSource>,
+    #[serde(default)]
+    top_k: HashMap<Family, TopK>,
     guardrail_units: GuardrailSource,
 }
 
@@ -39,6 +42,9 @@ struct ModelSource {
     capabilities: Vec<String>,
     strengths: Vec<String>,
     latency_ms: u32,
+    #[serde(default)]
+    sampling: Sampling,
+    top_k: Option<TopK>,
     #[serde(default = "yes")]
     on_demand: bool,
     /// Kept for readers of the file, and for the prompt-cache estimates of routers.
@@ -176,6 +182,8 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
             max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             latency_ms: model.latency_ms,
+            sampling: model.sampling,
+            top_k: model.top_k.or_else(|| parsed.top_k.get(&model.family).copied()),
             ends: model.ends.map(|date| date.to_string()),
             active: model.ends.is_none_or(|ends| view.as_of < ends),
             successor,
@@ -526,6 +534,29 @@ mod tests {
     }
 
     #[test]
+    fn what_families_and_models_take_of_the_parameters() {
+        let catalogue = on("us-east-1", "2026-11-23");
+        let says = |name: &str| match catalogue.answering(name) {
+            Answering::Target { target, .. } => {
+                let model = &catalogue.models[catalogue.targets[target].model];
+                let top_k = model.top_k.map(|top_k| format!("{:?} {:?}", top_k.field, top_k.most));
+                format!("{:?}, {}", model.sampling, top_k.unwrap_or("none".to_owned()))
+            }
+            other => format!("{other:?}"),
+        };
+        for (name, expected) in [
+            ("nova-lite", "Both, Inference None"),
+            ("claude-sonnet-4-6", "One, TopK Some(500)"),
+            ("us.anthropic.claude-opus-5", "None, TopK Some(500)"),
+            ("ai21.jamba-1-5-large-v1:0", "Both, none"),
+            ("mistral.mistral-7b-instruct-v0:2", "Both, TopK Some(200)"),
+            ("mistral.mistral-large-3-675b-instruct", "Both, none"),
+        ] {
+            assert_eq!(says(name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn the_configuration_adds_names() {
         let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
         let names = [
@@ -556,6 +587,8 @@ mod tests {
         for (from, to, says) in [
             ("input = \"0.2\"", "input = \"0.2000001\"", "\"0.2000001\" is not a decimal number"),
             ("input = \"0.2\"", "inptu = \"0.2\"", "unknown field `inptu`"),
+            ("sampling = \"one\"", "sampling = \"two\"", "unknown variant `two`"),
+            ("field = \"k\"", "field = \"q\"", "unknown variant `q`"),
             ("\"titan\", ", "\"claude\", ", "\"claude\" names two models"),
             ("successor = \"amazon.nova-lite-v1:0\"", "successor = \"nova\"", "the successor \"nova\" is not known"),
             ("[\"streaming\", \"guardrails\"]", "[\"steaming\"]", "the capability \"steaming\" is not known"),

@@ -151,10 +151,12 @@ impl From<Invalid> for Failure {
 /// What a dialect answers for a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answers {
-    /// OpenAI's status, error type and code.
+    /// OpenAI's status, error type and code. Kairos's own API has the same status, and the code as type.
     pub openai: (u16, &'static str, &'static str),
     /// Bedrock's status and exception. Where Bedrock itself failed, its own answer is passed on.
     pub bedrock: (u16, &'static str),
+    /// Whether the same request may succeed shortly, as Kairos's own API says.
+    pub retryable: bool,
 }
 
 /// The table from failures to what dialects answer.
@@ -163,45 +165,57 @@ pub struct Answers {
 /// 5xx by themselves.
 pub fn answers(kind: Kind) -> Answers {
     const INVALID: &str = "invalid_request_error";
-    let (openai, bedrock) = match kind {
-        Kind::Malformed => ((400, INVALID, "invalid_json"), (400, "ValidationException")),
-        Kind::InvalidValue => ((400, INVALID, "invalid_value"), (400, "ValidationException")),
-        Kind::UnknownParameter => ((400, INVALID, "unknown_parameter"), (400, "ValidationException")),
-        Kind::Unsupported => ((400, INVALID, "unsupported_parameter"), (400, "ValidationException")),
-        Kind::UnknownModel => ((404, INVALID, "model_not_found"), (400, "ValidationException")),
-        Kind::ModelEnded => ((404, INVALID, "model_ended"), (404, "ResourceNotFoundException")),
-        Kind::Unpriced => ((400, INVALID, "unpriced"), (400, "ValidationException")),
-        Kind::TooLarge => ((413, INVALID, "request_too_large"), (413, "ValidationException")),
-        Kind::SlowRequest => ((408, INVALID, "request_timeout"), (408, "ValidationException")),
-        Kind::NoSuchRoute => ((404, INVALID, "unknown_url"), (404, "UnknownOperationException")),
-        Kind::NoSuchRequest => ((404, INVALID, "request_not_found"), (404, "ResourceNotFoundException")),
-        Kind::WrongMethod => ((405, INVALID, "method_not_allowed"), (405, "UnknownOperationException")),
-        Kind::Unauthenticated => ((401, INVALID, "invalid_api_key"), (403, "UnrecognizedClientException")),
-        Kind::BadSignature => ((401, INVALID, "invalid_signature"), (403, "InvalidSignatureException")),
-        Kind::Forbidden => ((403, "permission_error", "forbidden"), (403, "AccessDeniedException")),
-        Kind::RefusedByPolicy => ((403, "permission_error", "refused_by_policy"), (403, "AccessDeniedException")),
-        Kind::Overloaded => ((503, "overloaded_error", "overloaded"), (503, "ServiceUnavailableException")),
-        Kind::BudgetExceeded => ((429, "insufficient_quota", "budget_exceeded"), (429, "ThrottlingException")),
-        Kind::LedgerUnavailable => ((503, "server_error", "ledger_unavailable"), (503, "ServiceUnavailableException")),
-        Kind::Internal => ((500, "server_error", "internal_error"), (500, "InternalServerException")),
-        Kind::ClientLeft => ((499, INVALID, "client_left"), (499, "ValidationException")),
-        Kind::Throttled => ((429, "rate_limit_error", "throttled"), (429, "ThrottlingException")),
-        Kind::Quota => ((429, "rate_limit_error", "quota_exceeded"), (400, "ServiceQuotaExceededException")),
-        Kind::UpstreamAuth => ((403, "permission_error", "upstream_credentials"), (403, "AccessDeniedException")),
-        Kind::AccessDenied => ((403, "permission_error", "upstream_access_denied"), (403, "AccessDeniedException")),
-        Kind::ModelNotFound => ((404, INVALID, "model_not_found"), (404, "ResourceNotFoundException")),
-        Kind::Rejected => ((400, INVALID, "rejected_by_bedrock"), (400, "ValidationException")),
-        Kind::Conflict => ((409, INVALID, "conflict"), (400, "ConflictException")),
-        Kind::ModelNotReady => ((429, "rate_limit_error", "model_not_ready"), (429, "ModelNotReadyException")),
-        Kind::ModelError => ((502, "server_error", "model_error"), (424, "ModelErrorException")),
-        Kind::ModelTimeout => ((504, "server_error", "model_timeout"), (408, "ModelTimeoutException")),
-        Kind::Server => ((502, "server_error", "upstream_error"), (500, "InternalServerException")),
-        Kind::Unavailable => ((503, "server_error", "upstream_unavailable"), (503, "ServiceUnavailableException")),
-        Kind::Timeout => ((504, "server_error", "upstream_timeout"), (408, "ModelTimeoutException")),
-        Kind::Network => ((502, "server_error", "upstream_unreachable"), (503, "ServiceUnavailableException")),
-        Kind::BrokenStream => ((502, "server_error", "upstream_stream_broken"), (424, "ModelStreamErrorException")),
+    let (openai, bedrock, retryable) = match kind {
+        Kind::Malformed => ((400, INVALID, "invalid_json"), (400, "ValidationException"), false),
+        Kind::InvalidValue => ((400, INVALID, "invalid_value"), (400, "ValidationException"), false),
+        Kind::UnknownParameter => ((400, INVALID, "unknown_parameter"), (400, "ValidationException"), false),
+        Kind::Unsupported => ((400, INVALID, "unsupported_parameter"), (400, "ValidationException"), false),
+        Kind::UnknownModel => ((404, INVALID, "model_not_found"), (400, "ValidationException"), false),
+        Kind::ModelEnded => ((404, INVALID, "model_ended"), (404, "ResourceNotFoundException"), false),
+        Kind::Unpriced => ((400, INVALID, "unpriced"), (400, "ValidationException"), false),
+        Kind::TooLarge => ((413, INVALID, "request_too_large"), (413, "ValidationException"), false),
+        Kind::SlowRequest => ((408, INVALID, "request_timeout"), (408, "ValidationException"), true),
+        Kind::NoSuchRoute => ((404, INVALID, "unknown_url"), (404, "UnknownOperationException"), false),
+        Kind::NoSuchRequest => ((404, INVALID, "request_not_found"), (404, "ResourceNotFoundException"), false),
+        Kind::WrongMethod => ((405, INVALID, "method_not_allowed"), (405, "UnknownOperationException"), false),
+        Kind::Unauthenticated => ((401, INVALID, "invalid_api_key"), (403, "UnrecognizedClientException"), false),
+        Kind::BadSignature => ((401, INVALID, "invalid_signature"), (403, "InvalidSignatureException"), false),
+        Kind::Forbidden => ((403, "permission_error", "forbidden"), (403, "AccessDeniedException"), false),
+        Kind::RefusedByPolicy => {
+            ((403, "permission_error", "refused_by_policy"), (403, "AccessDeniedException"), false)
+        }
+        Kind::Overloaded => ((503, "overloaded_error", "overloaded"), (503, "ServiceUnavailableException"), true),
+        Kind::BudgetExceeded => ((429, "insufficient_quota", "budget_exceeded"), (429, "ThrottlingException"), false),
+        Kind::LedgerUnavailable => {
+            ((503, "server_error", "ledger_unavailable"), (503, "ServiceUnavailableException"), true)
+        }
+        Kind::Internal => ((500, "server_error", "internal_error"), (500, "InternalServerException"), false),
+        Kind::ClientLeft => ((499, INVALID, "client_left"), (499, "ValidationException"), false),
+        Kind::Throttled => ((429, "rate_limit_error", "throttled"), (429, "ThrottlingException"), true),
+        Kind::Quota => ((429, "rate_limit_error", "quota_exceeded"), (400, "ServiceQuotaExceededException"), false),
+        Kind::UpstreamAuth => {
+            ((403, "permission_error", "upstream_credentials"), (403, "AccessDeniedException"), false)
+        }
+        Kind::AccessDenied => {
+            ((403, "permission_error", "upstream_access_denied"), (403, "AccessDeniedException"), false)
+        }
+        Kind::ModelNotFound => ((404, INVALID, "model_not_found"), (404, "ResourceNotFoundException"), false),
+        Kind::Rejected => ((400, INVALID, "rejected_by_bedrock"), (400, "ValidationException"), false),
+        Kind::Conflict => ((409, INVALID, "conflict"), (400, "ConflictException"), true),
+        Kind::ModelNotReady => ((429, "rate_limit_error", "model_not_ready"), (429, "ModelNotReadyException"), true),
+        Kind::ModelError => ((502, "server_error", "model_error"), (424, "ModelErrorException"), true),
+        Kind::ModelTimeout => ((504, "server_error", "model_timeout"), (408, "ModelTimeoutException"), true),
+        Kind::Server => ((502, "server_error", "upstream_error"), (500, "InternalServerException"), true),
+        Kind::Unavailable => {
+            ((503, "server_error", "upstream_unavailable"), (503, "ServiceUnavailableException"), true)
+        }
+        Kind::Timeout => ((504, "server_error", "upstream_timeout"), (408, "ModelTimeoutException"), true),
+        Kind::Network => ((502, "server_error", "upstream_unreachable"), (503, "ServiceUnavailableException"), true),
+        Kind::BrokenStream => {
+            ((502, "server_error", "upstream_stream_broken"), (424, "ModelStreamErrorException"), true)
+        }
     };
-    Answers { openai, bedrock }
+    Answers { openai, bedrock, retryable }
 }
 
 /// The table from Bedrock's exceptions to failures, and whether such an answer is known to cost

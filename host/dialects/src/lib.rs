@@ -9,6 +9,7 @@ pub mod bedrock;
 pub mod canonical;
 pub mod eventstream;
 pub mod failure;
+pub mod generate;
 pub mod invalid;
 pub mod openai;
 pub mod outline;

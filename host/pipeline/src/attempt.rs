@@ -161,6 +161,7 @@ fn finish_whole(
     }
     Ok(Answered::Whole(match request.operation.dialect() {
         Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
+        Dialect::Kairos => encode::generate(gateway, exchange, attempt.target, request, &answer),
         Dialect::Bedrock => encode::native(whole),
     }))
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairos_dialects::bedrock::families::Shape;
+use kairos_dialects::canonical::Request;
+use kairos_dialects::generate::parameters::{Chosen, Parameters};
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
-use kairos_dialects::{Failure, Kind, bedrock, openai};
+use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
 
 use crate::exchange::Exchange;
 use crate::gateway::Settings;
-use crate::models::Catalogue;
+use crate::models::{Catalogue, Model};
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
 use crate::translate::family_named;
@@ -39,6 +41,12 @@ pub(crate) struct Decoded {
     pub(crate) include_usage: bool,
     /// How the answer is given, where that is neither Bedrock's bytes nor OpenAI's shape.
     pub(crate) shape: Option<Arc<Shape>>,
+    /// Kairos's own API: parameters that are not in the body yet, since each model takes others.
+    pub(crate) parameters: Option<Arc<Parameters>>,
+    /// Those of them that are in it, once the model is known.
+    pub(crate) chosen: Option<Chosen>,
+    /// The caller's own id of the request, where the body has it.
+    pub(crate) client_request_id: Option<String>,
     /// What was adapted.
     pub(crate) warnings: Vec<String>,
 }
@@ -75,16 +83,23 @@ pub(crate) fn decode(incoming: Incoming, catalogue: &Catalogue) -> Result<Decode
 fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     let hints = Hints::parse(&incoming.hints)?;
     let operation = incoming.operation;
-    if operation == Operation::ChatCompletions {
-        return chat(&incoming.body, hints);
+    match operation {
+        Operation::ChatCompletions => chat(&incoming.body, hints),
+        Operation::Generate => generate(&incoming.body, hints),
+        _ => native(incoming, hints, catalogue),
     }
+}
+
+/// Bedrock's own bodies.
+fn native(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    let operation = incoming.operation;
     let streams = matches!(operation, Operation::ConverseStream | Operation::InvokeStream);
     let invoked = |streaming| {
         let family = incoming.path_model.as_deref().and_then(|name| family_named(catalogue, name));
         bedrock::invoke::outline(&incoming.body, streaming, family)
     };
     let (upstream, mut outline) = match operation {
-        Operation::Converse | Operation::ChatCompletions => {
+        Operation::Converse | Operation::ChatCompletions | Operation::Generate => {
             (UpstreamOperation::Converse, bedrock::outline(&incoming.body, false)?)
         }
         Operation::ConverseStream => (UpstreamOperation::ConverseStream, bedrock::outline(&incoming.body, true)?),
@@ -103,6 +118,9 @@ fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Fail
         streams,
         include_usage: false,
         shape: None,
+        parameters: None,
+        chosen: None,
+        client_request_id: None,
         warnings: Vec::new(),
     })
 }
@@ -110,12 +128,11 @@ fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Fail
 fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
     let request = openai::request::parse(body)?;
     let outline = request.canonical.outline(request.stream);
-    let body = serde_json::to_vec(&request.canonical)
-        .map_err(|error| Failure::new(Kind::Internal, format!("the request could not be written: {error}")))?;
+    let body = written(&request.canonical)?;
     Ok(Decoded {
         operation: Operation::ChatCompletions,
         upstream: if request.stream { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse },
-        body: body.into(),
+        body,
         headers: Arc::from([]),
         asked_model: request.model.map(Cow::into_owned),
         outline,
@@ -123,8 +140,41 @@ fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
         streams: request.stream,
         include_usage: request.include_usage,
         shape: None,
+        parameters: None,
+        chosen: None,
+        client_request_id: None,
         warnings: request.warnings,
     })
+}
+
+fn generate(body: &Bytes, mut hints: Hints) -> Result<Decoded, Failure> {
+    let request = generate::request::parse(body)?;
+    hints.read_context(&request.hints)?;
+    let mut outline = request.canonical.outline(false);
+    outline.max_output_tokens = Some(request.parameters.max_tokens);
+    Ok(Decoded {
+        operation: Operation::Generate,
+        upstream: UpstreamOperation::Converse,
+        body: written(&request.canonical)?,
+        headers: Arc::from([]),
+        asked_model: request.model.map(Cow::into_owned),
+        outline,
+        hints,
+        streams: false,
+        include_usage: false,
+        shape: None,
+        parameters: Some(Arc::new(request.parameters)),
+        chosen: None,
+        client_request_id: request.client_request_id,
+        warnings: request.warnings,
+    })
+}
+
+fn written(request: &Request<'_>) -> Result<Bytes, Failure> {
+    let body = serde_json::to_vec(request);
+    let body =
+        body.map_err(|error| Failure::new(Kind::Internal, format!("the request could not be written: {error}")))?;
+    Ok(body.into())
 }
 
 /// What InvokeModel says in headers about price.
@@ -145,14 +195,39 @@ fn read_invoke_headers(headers: &[(&'static str, String)], outline: &mut Outline
     Ok(())
 }
 
-/// The request as a model is asked that gives at most `model_limit` tokens: with its output limit
+impl Decoded {
+    /// Bytes of the body, at most: parameters that are still to come included.
+    pub(crate) fn most_bytes(&self) -> usize {
+        self.body.len() + self.parameters.as_ref().map_or(0, |parameters| parameters.most_bytes())
+    }
+
+    /// Whether a model can take what the request asks for. Where it cannot, says which parameter.
+    pub(crate) fn is_taken_by(&self, model: &Model) -> Result<(), Invalid> {
+        match &self.parameters {
+            Some(parameters) => parameters.choose(&model.accepts(), &model.id).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The output limit that a model must have room for. None is also a default that gives way.
+    pub(crate) fn needed_output(&self) -> Option<u32> {
+        let gives_way = self.parameters.as_ref().is_some_and(|parameters| parameters.default_output());
+        self.outline.max_output_tokens.filter(|_| !gives_way)
+    }
+}
+
+/// The request as a target's model is asked: with the parameters that it takes, and its output limit
 /// lowered where the plan says so.
 pub(crate) fn limited<'a>(
     request: &'a Decoded,
     decision: &Decision,
-    model_limit: u32,
+    target: usize,
     exchange: &mut Exchange,
 ) -> Result<Cow<'a, Decoded>, Failure> {
+    if let Some(parameters) = &request.parameters {
+        return with_parameters(request, parameters, decision, target, exchange).map(Cow::Owned);
+    }
+    let model_limit = exchange.output_limit(target);
     let asked = request.outline.max_output_tokens.unwrap_or(model_limit);
     let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else {
         return Ok(Cow::Borrowed(request));
@@ -165,4 +240,26 @@ pub(crate) fn limited<'a>(
     request.body = bedrock::lower_output_limit(&request.body, limit)?;
     request.outline.max_output_tokens = Some(limit);
     Ok(Cow::Owned(request))
+}
+
+fn with_parameters(
+    request: &Decoded,
+    parameters: &Parameters,
+    decision: &Decision,
+    target: usize,
+    exchange: &mut Exchange,
+) -> Result<Decoded, Failure> {
+    let catalogue = Arc::clone(&exchange.catalogue);
+    let model = &catalogue.models[catalogue.targets[target].model];
+    let accepts = model.accepts();
+    let mut chosen = parameters.choose(&accepts, &model.id)?;
+    if chosen.max_tokens < parameters.max_tokens && !parameters.default_output() {
+        exchange.warn(&format!("max_tokens: lowered to {}, the most that {} gives", chosen.max_tokens, model.id));
+    }
+    chosen.max_tokens = decision.max_output_tokens.map_or(chosen.max_tokens, |limit| limit.min(chosen.max_tokens));
+    let mut request = request.clone();
+    request.body = parameters.write(&chosen, &accepts, &request.body);
+    request.outline.max_output_tokens = Some(chosen.max_tokens);
+    request.chosen = Some(chosen);
+    Ok(request)
 }

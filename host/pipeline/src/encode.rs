@@ -4,16 +4,21 @@ use kairos_dialects::answer::Answer;
 use kairos_dialects::bedrock::families::{self, Shape, Timing};
 use kairos_dialects::failure::{Failure, answers};
 use kairos_dialects::openai::{self, answer::Head};
-use kairos_dialects::{Kind, bedrock, eventstream};
+use kairos_dialects::{Kind, bedrock, eventstream, generate};
 
+use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Target;
+use crate::record::Record;
 use crate::reply::{Body, Outgoing, Reply};
 use crate::request::Dialect;
 use crate::upstream::Whole;
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
+
+/// The header that says what a request cost.
+pub(crate) const COST: &str = "x-kairos-cost-usd";
 
 /// Bytes of warnings in a head: clients bound heads, and the record has them all.
 const MOST_WARNING_BYTES: usize = 1_024;
@@ -23,10 +28,11 @@ pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     let id = &exchange.record.request_id;
     let mut headers = Vec::with_capacity(10);
     headers.push(("x-kairos-request-id", id.clone()));
-    headers.push(match exchange.dialect {
-        Dialect::OpenAi => ("x-request-id", id.clone()),
-        Dialect::Bedrock => ("x-amzn-requestid", id.clone()),
-    });
+    match exchange.dialect {
+        Dialect::OpenAi => headers.push(("x-request-id", id.clone())),
+        Dialect::Bedrock => headers.push(("x-amzn-requestid", id.clone())),
+        Dialect::Kairos => {}
+    }
     headers.push(("x-kairos-cache", "bypass".to_owned()));
     if let Some(decision) = &exchange.record.decision {
         headers.push(("x-kairos-policy", decision.policy.to_string()));
@@ -43,7 +49,7 @@ pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
 fn final_headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     let mut headers = headers(exchange);
     headers.push(("x-kairos-attempts", exchange.record.attempts.len().to_string()));
-    headers.push(("x-kairos-cost-usd", exchange.record.cost_usd.to_string()));
+    headers.push((COST, exchange.record.cost_usd.to_string()));
     if let Some(model) = &exchange.record.model {
         headers.push(("x-kairos-model", model.to_string()));
     }
@@ -99,6 +105,34 @@ pub(crate) fn timing(exchange: &Exchange) -> Timing {
     Timing { latency_ms: elapsed as u64, first_byte_ms: first as u64 }
 }
 
+/// The answer to a caller of Kairos's own API.
+pub(crate) fn generate(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    target: &Target,
+    request: &Decoded,
+    answer: &Answer<'_>,
+) -> Outgoing {
+    let record = &exchange.record;
+    let head = generate::answer::Head {
+        request_id: &record.request_id,
+        client_request_id: record.client_request_id.as_deref(),
+        asked_model: &record.asked_model,
+        model: &target.invocation_id,
+        response_time: exchange.started.elapsed(),
+        now_ms: (gateway.clock)(),
+        cost_usd: &record.cost_usd.to_string(),
+        cost_estimated: record.cost_estimated,
+        task: record.task,
+        policy: record.decision.as_ref().map(|decision| decision.policy.as_str()),
+        attempts: record.attempts.len(),
+        parameters: request.chosen,
+        warnings: &record.warnings,
+    };
+    let body = generate::answer::response(&head, answer);
+    Outgoing { status: 200, content_type: JSON, headers: Vec::new(), body: Body::Whole(body) }
+}
+
 /// What OpenAI's answers and chunks say of themselves.
 pub(crate) fn head<'a>(exchange: &'a Exchange, target: &'a Target) -> Head<'a> {
     Head {
@@ -139,7 +173,7 @@ pub(crate) async fn failure(gateway: &Gateway, exchange: &mut Exchange, failure:
         fail_stream(exchange, failure, &mut reply).await;
         return;
     }
-    let mut outgoing = error(exchange.dialect, failure);
+    let mut outgoing = error_of(exchange.dialect, failure, Some(&exchange.record));
     outgoing.headers.extend(final_headers(exchange));
     let in_vain = failure.kind == Kind::BudgetExceeded;
     if exchange.dialect == Dialect::OpenAi && (exchange.record.cost_usd.0 > 0 || in_vain) {
@@ -155,7 +189,8 @@ pub(crate) async fn fail_stream(exchange: &Exchange, failure: &Failure, reply: &
     let mut bytes = Vec::new();
     match exchange.dialect {
         Dialect::OpenAi => openai::stream::ChunkWriter::fail(failure, &closing_comment(exchange), &mut bytes),
-        Dialect::Bedrock => {
+        // Kairos's own API has no streams.
+        Dialect::Bedrock | Dialect::Kairos => {
             let (code, body) = native_error(failure);
             let member = bedrock::error::stream_member(code);
             bytes.extend_from_slice(&eventstream::encode_exception(&member, &body));
@@ -169,7 +204,7 @@ pub(crate) async fn fail_stream(exchange: &Exchange, failure: &Failure, reply: &
 fn status(dialect: Dialect, failure: &Failure) -> u16 {
     let answers = answers(failure.kind);
     match (dialect, &failure.upstream) {
-        (Dialect::OpenAi, _) => answers.openai.0,
+        (Dialect::OpenAi | Dialect::Kairos, _) => answers.openai.0,
         (Dialect::Bedrock, Some(upstream)) if upstream.status >= 400 && !upstream.code.is_empty() => upstream.status,
         (Dialect::Bedrock, _) => answers.bedrock.0,
     }
@@ -177,12 +212,21 @@ fn status(dialect: Dialect, failure: &Failure) -> u16 {
 
 /// An error answer, for failures of the edge too.
 pub fn error(dialect: Dialect, failure: &Failure) -> Outgoing {
+    error_of(dialect, failure, None)
+}
+
+/// An error answer, to a request of which there is a record.
+fn error_of(dialect: Dialect, failure: &Failure, record: Option<&Record>) -> Outgoing {
     let mut headers = Vec::new();
     if let Some(after) = failure.retry_after {
         headers.push(("retry-after", after.as_secs().max(1).to_string()));
     }
     let body = match dialect {
         Dialect::OpenAi => openai::error::body(failure),
+        Dialect::Kairos => {
+            let id = record.map(|record| record.request_id.as_str());
+            generate::error::body(failure, id, record.is_some_and(|record| record.cost_usd.0 > 0))
+        }
         Dialect::Bedrock => {
             let (code, body) = native_error(failure);
             headers.push(("x-amzn-errortype", code.to_owned()));

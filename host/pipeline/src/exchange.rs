@@ -72,6 +72,9 @@ impl Exchange {
 
     pub(crate) fn decoded(&mut self, request: &Decoded, settings: &Settings) {
         self.record.asked_model.push_str(request.model(settings));
+        if request.client_request_id.is_some() {
+            self.record.client_request_id.clone_from(&request.client_request_id);
+        }
         self.record.warnings.extend(request.warnings.iter().cloned());
         self.tags = request.hints.tags.clone().into();
     }

@@ -3,6 +3,7 @@
 //! [`handle`] is the whole of it; each step is a file. Nothing here knows of HTTP, AWS, wasmtime,
 //! Rhai or disks: what does is behind a trait ([`upstream`], [`policy`], [`ledger`], [`request::Keys`]).
 
+pub mod batch;
 pub mod exchange;
 pub mod features;
 pub mod gateway;
@@ -68,7 +69,7 @@ async fn answer(
     let _under_way = gateway.load.enter(most).ok_or_else(|| overloaded(most))?;
 
     // 1. Identify: whose key is it?
-    exchange.caller(gateway.keys.identify(&incoming.presented, &incoming.body)?);
+    exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
     // 2. Decode: one form for every dialect.
     let request = decode::decode(incoming, &exchange.catalogue)?;
     exchange.decoded(&request, &gateway.settings);
@@ -84,7 +85,7 @@ async fn answer(
         if reply.is_gone() {
             return Err(Failure::new(Kind::ClientLeft, "the caller left"));
         }
-        let request = decode::limited(&request, &decision, exchange.output_limit(target), exchange)?;
+        let request = decode::limited(&request, &decision, target, exchange)?;
         match attempt::attempt(gateway, exchange, &request, target, reply).await {
             Ok(answered) => return Ok(answered),
             Err(failure) if heal::tries_next(&failure) => last = Some(failure),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kairos_dialects::Needs;
+use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
 
 use crate::policy::{Family, Names, Route, Strengths};
 use crate::price::{GuardrailPrices, PriceTable};
@@ -29,6 +30,10 @@ pub struct Model {
     pub max_output_tokens: u32,
     /// Typical time to a whole answer.
     pub latency_ms: u32,
+    /// What it takes of `temperature` and `top_p`.
+    pub sampling: Sampling,
+    /// Where `top_k` goes; none where it has no such parameter.
+    pub top_k: Option<TopK>,
     /// The day from which it no longer answers, where that is known.
     pub ends: Option<String>,
     /// Whether it answers on the catalogue's date.
@@ -39,6 +44,13 @@ pub struct Model {
     pub auto: Option<u32>,
     /// Index of the target that is called when the model is named without a route.
     pub target: Option<usize>,
+}
+
+impl Model {
+    /// What it takes of the parameters of Kairos's own API.
+    pub fn accepts(&self) -> Accepts {
+        Accepts { sampling: self.sampling, top_k: self.top_k, max_output_tokens: self.max_output_tokens }
+    }
 }
 
 /// A model at one route: what is called, and what it costs there.
@@ -116,7 +128,7 @@ impl Catalogue {
     }
 
     /// The same; none where there is no such name.
-    fn known(&self, name: &str) -> Option<Answering> {
+    pub(crate) fn known(&self, name: &str) -> Option<Answering> {
         let named = self.names.get(name)?;
         Some(self.answering_named(*named))
     }

@@ -107,7 +107,7 @@ fn is_invoke(operation: Operation) -> bool {
 pub(crate) fn worst(catalogue: &Catalogue, target: &Target, request: &Decoded) -> Result<Picodollars, PriceError> {
     let model = &catalogue.models[target.model];
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-    worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
+    worst_case(&request.outline, request.most_bytes(), &target.prices, &catalogue.guardrail_prices, limits)
 }
 
 fn unpriced(error: PriceError) -> Failure {
@@ -119,17 +119,19 @@ pub(crate) fn fits(catalogue: &Catalogue, target: usize, request: &Decoded) -> b
     let model = catalogue.model_of(target);
     request.outline.needs.missing_from(model.capabilities).is_empty()
         && request.outline.estimated_tokens() <= model.max_input_tokens
-        && request.outline.max_output_tokens.is_none_or(|limit| limit <= model.max_output_tokens)
+        && request.needed_output().is_none_or(|limit| limit <= model.max_output_tokens)
+        && request.is_taken_by(model).is_ok()
 }
 
 fn nothing_fits(catalogue: &Catalogue, request: &Decoded) -> Failure {
     let needs: Vec<_> = request.outline.needs.names().collect();
     let message = format!(
-        "no model of the {} on offer for \"auto\" takes this request (needs: {}; about {} input tokens; output limit: {}); name a model",
+        "no model of the {} on offer for \"auto\" takes this request (needs: {}; about {} input tokens; output limit: {}{}); name a model",
         catalogue.auto.len(),
         if needs.is_empty() { "nothing special".to_owned() } else { needs.join(", ") },
         request.outline.estimated_tokens(),
         request.outline.max_output_tokens.map_or("none".to_owned(), |limit| limit.to_string()),
+        if request.parameters.is_some() { "; temperature, top_p and top_k as asked for" } else { "" },
     );
     Failure::new(Kind::Unsupported, message).with_param("model")
 }
@@ -176,6 +178,7 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         let missing: Vec<_> = missing.names().collect();
         return failed(Kind::Unsupported, format!("{} does not take: {}", model.id, missing.join(", ")));
     }
+    request.is_taken_by(model)?;
     Ok(target)
 }
 

@@ -51,6 +51,8 @@ impl fmt::Debug for RequestId {
 pub enum Operation {
     /// OpenAI's chat completions.
     ChatCompletions,
+    /// Kairos's own: one prompt, one whole answer.
+    Generate,
     /// Bedrock's Converse.
     Converse,
     /// Bedrock's ConverseStream.
@@ -68,6 +70,8 @@ pub enum Dialect {
     OpenAi,
     /// Bedrock's own.
     Bedrock,
+    /// Kairos's own.
+    Kairos,
 }
 
 impl Operation {
@@ -75,6 +79,7 @@ impl Operation {
     pub fn dialect(self) -> Dialect {
         match self {
             Self::ChatCompletions => Dialect::OpenAi,
+            Self::Generate => Dialect::Kairos,
             Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
         }
     }
@@ -83,6 +88,7 @@ impl Operation {
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
+            Self::Generate => "generate",
             Self::Converse => "converse",
             Self::ConverseStream => "converse-stream",
             Self::Invoke => "invoke",
@@ -101,6 +107,22 @@ pub enum Presented {
     Bearer(Secret),
     /// Whoever signed this. It is checked by whoever knows AWS's signatures.
     Signed(Arc<dyn std::any::Any + Send + Sync>),
+    /// Whoever the batch was identified as that the request came in.
+    Identified(Identified),
+}
+
+/// Proof that a caller was identified. Only the pipeline makes one, of what [`Keys`] said.
+#[derive(Clone)]
+pub struct Identified(pub(crate) Caller);
+
+impl Presented {
+    /// Step 1: whose key it is.
+    pub(crate) fn identify(&self, keys: &dyn Keys, body: &Bytes) -> Result<Caller, Failure> {
+        match self {
+            Self::Identified(Identified(caller)) => Ok(caller.clone()),
+            Self::Nothing | Self::Bearer(_) | Self::Signed(_) => keys.identify(self, body),
+        }
+    }
 }
 
 /// Text that is never shown.
@@ -196,34 +218,39 @@ impl Hints {
         let mut hints = Self::default();
         for (place, (name, value)) in headers.iter().enumerate() {
             if headers[..place].iter().any(|(earlier, _)| earlier == name) {
-                return Err(invalid(name, "is given twice"));
+                return Err(invalid(Place::Header(name), "is given twice"));
             }
-            hints.read(name, value)?;
+            hints.read(Place::Header(name), value)?;
         }
         Ok(hints)
     }
 
-    fn read(&mut self, name: &str, value: &str) -> Result<(), Failure> {
-        match name {
+    /// Reads the hints of a request's context over those of its headers.
+    pub(crate) fn read_context(&mut self, context: &[(&'static str, String)]) -> Result<(), Failure> {
+        context.iter().try_for_each(|(name, value)| self.read(Place::Context(name), value))
+    }
+
+    fn read(&mut self, place: Place<'_>, value: &str) -> Result<(), Failure> {
+        match place.name() {
             "task" => {
                 if !is_label(value) {
-                    return Err(invalid(name, "needs 1 to 64 characters a–z, 0–9, _ or -"));
+                    return Err(invalid(place, "needs 1 to 64 characters a–z, 0–9, _ or -"));
                 }
                 self.task = Some(Task::from_label(value));
                 self.task_label = Some(value.to_owned());
             }
-            "complexity" => self.complexity = Some(one_of(name, value, Complexity::ALL, Complexity::name)?),
-            "priority" => self.priority = Some(one_of(name, value, Priority::ALL, Priority::name)?),
-            "est-tokens" => self.estimated_tokens = Some(whole(name, value, 0)?),
-            "max-latency-ms" => self.max_latency_ms = Some(whole(name, value, 1)?),
-            "accuracy" => self.accuracy = Some(fraction(name, value)?),
-            "cost-sensitivity" => self.cost_sensitivity = Some(fraction(name, value)?),
-            "tags" => self.tags = tags(name, value)?,
+            "complexity" => self.complexity = Some(one_of(place, value, Complexity::ALL, Complexity::name)?),
+            "priority" => self.priority = Some(one_of(place, value, Priority::ALL, Priority::name)?),
+            "est-tokens" => self.estimated_tokens = Some(whole(place, value, 0)?),
+            "max-latency-ms" => self.max_latency_ms = Some(whole(place, value, 1)?),
+            "accuracy" => self.accuracy = Some(fraction(place, value)?),
+            "cost-sensitivity" => self.cost_sensitivity = Some(fraction(place, value)?),
+            "tags" => self.tags = tags(place, value)?,
             "fallback" => {
                 self.any_model = match value {
                     "any" => true,
                     "none" => false,
-                    _ => return Err(invalid(name, "needs any or none")),
+                    _ => return Err(invalid(place, "needs any or none")),
                 };
             }
             other => {
@@ -242,9 +269,29 @@ impl Hints {
     }
 }
 
-fn invalid(name: &str, what: &str) -> Failure {
-    Failure::new(Kind::InvalidValue, format!("the header x-kairos-{name} {what}"))
-        .with_param(format!("x-kairos-{name}"))
+/// Where a hint stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// A header, by its name without the prefix.
+    Header(&'a str),
+    /// A request's context, by the same name.
+    Context(&'a str),
+}
+
+impl<'a> Place<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Header(name) | Self::Context(name) => name,
+        }
+    }
+}
+
+fn invalid(place: Place<'_>, what: &str) -> Failure {
+    let (param, shown) = match place {
+        Place::Header(name) => (format!("x-kairos-{name}"), "the header "),
+        Place::Context(name) => (format!("context.{}", name.replace('-', "_")), ""),
+    };
+    Failure::new(Kind::InvalidValue, format!("{shown}{param} {what}")).with_param(param)
 }
 
 fn is_label(text: &str) -> bool {
@@ -253,31 +300,31 @@ fn is_label(text: &str) -> bool {
 }
 
 fn one_of<T: Copy, const N: usize>(
-    name: &str,
+    place: Place<'_>,
     value: &str,
     all: [T; N],
     label: fn(T) -> &'static str,
 ) -> Result<T, Failure> {
     all.into_iter().find(|&one| label(one) == value).ok_or_else(|| {
         let names: Vec<_> = all.into_iter().map(label).collect();
-        invalid(name, &format!("needs one of {}", names.join(", ")))
+        invalid(place, &format!("needs one of {}", names.join(", ")))
     })
 }
 
-fn whole(name: &str, value: &str, least: u32) -> Result<u32, Failure> {
+fn whole(place: Place<'_>, value: &str, least: u32) -> Result<u32, Failure> {
     let digits = (1..=16).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| value.parse().ok()).flatten().filter(|&number| number >= least);
-    number.ok_or_else(|| invalid(name, &format!("needs a whole number, at least {least}, below 4,294,967,296")))
+    number.ok_or_else(|| invalid(place, &format!("needs a whole number, at least {least}, below 4,294,967,296")))
 }
 
-fn fraction(name: &str, value: &str) -> Result<f64, Failure> {
+fn fraction(place: Place<'_>, value: &str) -> Result<f64, Failure> {
     let digits = |byte: u8| byte.is_ascii_digit() || byte == b'.';
     let plain = (1..=16).contains(&value.len()) && value.bytes().all(digits);
     let number = plain.then(|| value.parse().ok()).flatten().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| invalid(name, "needs a decimal number from 0 to 1, like 0.25"))
+    number.ok_or_else(|| invalid(place, "needs a decimal number from 0 to 1, like 0.25"))
 }
 
-fn tags(name: &str, value: &str) -> Result<Vec<(String, String)>, Failure> {
+fn tags(place: Place<'_>, value: &str) -> Result<Vec<(String, String)>, Failure> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
@@ -285,17 +332,17 @@ fn tags(name: &str, value: &str) -> Result<Vec<(String, String)>, Failure> {
             |text: &str| text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
         if key.is_empty() || !fits(key) || !fits(text) {
             return Err(invalid(
-                name,
+                place,
                 "needs key=value pairs, separated by commas, of at most 64 characters a–z, A–Z, 0–9 and _-.:/@ each",
             ));
         }
         if tags.iter().any(|(known, _)| known == key) {
-            return Err(invalid(name, "names a tag twice"));
+            return Err(invalid(place, "names a tag twice"));
         }
         tags.push((key.to_owned(), text.to_owned()));
     }
     if tags.len() > MOST_TAGS {
-        return Err(invalid(name, "has more than 16 tags"));
+        return Err(invalid(place, "has more than 16 tags"));
     }
     Ok(tags)
 }
@@ -326,6 +373,18 @@ mod tests {
         assert_eq!((hints.task, hints.task_label.as_deref()), (Some(Task::Other), Some("legal_review")));
         assert_eq!((hints.accuracy, hints.cost_sensitivity, hints.any_model), (Some(0.25), Some(1.0), true));
         assert_eq!(hints.tags.len(), 3);
+    }
+
+    #[test]
+    fn a_requests_context_wins_over_the_headers() {
+        let mut hints = parse(&[("task", "code"), ("tags", "a=1"), ("priority", "low")]).unwrap();
+        let context = [("task", "analysis".to_owned()), ("tags", "b=2".to_owned())];
+        hints.read_context(&context).unwrap();
+        assert_eq!((hints.task, hints.priority), (Some(Task::Analysis), Some(Priority::Low)));
+        assert_eq!(hints.tags, [("b".to_owned(), "2".to_owned())]);
+        let failure = hints.read_context(&[("cost-sensitivity", "-0.1".to_owned())]).unwrap_err();
+        assert_eq!(failure.param.as_deref(), Some("context.cost_sensitivity"));
+        assert_eq!(failure.message, "context.cost_sensitivity needs a decimal number from 0 to 1, like 0.25");
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub(crate) async fn deliver(
         (None, Dialect::OpenAi) => {
             Writer::OpenAi(ChunkWriter::new(encode::head(exchange, attempt.target), request.include_usage))
         }
-        (None, Dialect::Bedrock) => Writer::Native,
+        // Kairos's own API has no streams.
+        (None, Dialect::Bedrock | Dialect::Kairos) => Writer::Native,
     };
     let mut delivery = Delivery {
         reader: Reader::new(request.upstream),
@@ -410,7 +411,7 @@ impl Reader {
 fn content_type(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAi => EVENT_STREAM_SSE,
-        Dialect::Bedrock => EVENT_STREAM_AWS,
+        Dialect::Bedrock | Dialect::Kairos => EVENT_STREAM_AWS,
     }
 }
 

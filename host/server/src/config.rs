@@ -126,6 +126,10 @@ pub(crate) struct Limits {
     pub(crate) drain_seconds: Seconds,
     /// Time after which a streaming caller who heard nothing is sent a sign of life.
     pub(crate) sign_of_life_seconds: Seconds,
+    /// Most requests of one batch.
+    pub(crate) batch_entries: usize,
+    /// Requests of one batch that are under way at once.
+    pub(crate) batch_concurrency: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
 }
@@ -254,6 +258,8 @@ impl Default for Limits {
             write_seconds: Seconds::new(30.0),
             drain_seconds: Seconds::new(30.0),
             sign_of_life_seconds: Seconds::new(15.0),
+            batch_entries: 100,
+            batch_concurrency: 10,
             records: 4_000,
         }
     }
@@ -439,6 +445,8 @@ impl Config {
             ("limits.body_bytes", self.limits.body_bytes == 0),
             ("limits.connections", self.limits.connections == 0 || self.limits.connections > 1_000_000),
             ("limits.in_flight", self.limits.in_flight == 0),
+            ("limits.batch_entries", !(1..=10_000).contains(&self.limits.batch_entries)),
+            ("limits.batch_concurrency", !(1..=1_000).contains(&self.limits.batch_concurrency)),
             ("limits.header_bytes", self.limits.header_bytes < 8192),
             ("policies.deadline_ms", self.policies.deadline_ms == 0 || self.policies.deadline_ms > 10_000),
             ("policies.memory_bytes", self.policies.memory_bytes < 1024 * 1024),
@@ -461,6 +469,15 @@ impl Config {
     /// Whether callers need a key.
     pub(crate) fn has_keys(&self) -> bool {
         self.auth.bearer_key.is_some() || self.auth.sigv4.is_some()
+    }
+
+    /// Bounds of batches.
+    pub(crate) fn batch_limits(&self) -> kairos_pipeline::batch::Limits {
+        kairos_pipeline::batch::Limits {
+            entries: self.limits.batch_entries,
+            concurrency: self.limits.batch_concurrency,
+            patience: self.limits.write_seconds.duration(),
+        }
     }
 
     /// How long calls to Bedrock may take.

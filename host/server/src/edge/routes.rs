@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,12 +16,14 @@ use kairos_bedrock::catalogue::strip_arn;
 use kairos_bedrock::client::Client;
 use kairos_bedrock::sigv4::{Authorization, SignedRequest};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::batch;
 use kairos_pipeline::gateway::Gateway;
-use kairos_pipeline::reply::Reply;
+use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::host::PolicyHost;
 use kairos_store::ledger::SqliteLedger;
 use percent_encoding::percent_decode_str;
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Buffered, read};
@@ -75,6 +77,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat_completions))
         .route("/model/{*rest}", post(bedrock))
+        .route("/v1/generate", post(generate))
+        .route("/v1/generate/batch", post(generate_batch))
         .route("/v1/models", get(pages::models))
         .route("/v1/requests/{id}", get(pages::request))
         .route("/healthz", get(pages::health))
@@ -87,7 +91,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 /// The dialect that an address speaks, to be answered in.
 fn dialect_of(path: &str) -> Dialect {
-    if path.starts_with("/model/") { Dialect::Bedrock } else { Dialect::OpenAi }
+    if path.starts_with("/model/") {
+        Dialect::Bedrock
+    } else if path.starts_with("/v1/generate") {
+        Dialect::Kairos
+    } else {
+        Dialect::OpenAi
+    }
 }
 
 async fn unknown_address(request: Request<Body>) -> Response {
@@ -113,6 +123,31 @@ async fn chat_completions(
     request: Request<Body>,
 ) -> Response {
     serve(&app, peer, request, Operation::ChatCompletions, None).await
+}
+
+async fn generate(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
+    request: Request<Body>,
+) -> Response {
+    serve(&app, peer, request, Operation::Generate, None).await
+}
+
+async fn generate_batch(
+    State(app): State<Arc<App>>,
+    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
+    request: Request<Body>,
+) -> Response {
+    let incoming = match receive(&app, peer, request, Operation::Generate, None).await {
+        Ok(incoming) => incoming,
+        Err(refused) => return refused,
+    };
+    let limits = app.config.batch_limits();
+    let (reply, answer) = Reply::channel(limits.patience);
+    let stopping = Arc::clone(&app);
+    let stopping = move || stopping.stopping.load(Ordering::Relaxed);
+    app.tasks.spawn(batch::handle(Arc::clone(&app.gateway), incoming, limits, stopping, reply));
+    respond(Dialect::Kairos, answer).await
 }
 
 /// `/model/{id}/{operation}`: the path is read raw, as model ids hold `:` and `/`, encoded or not.
@@ -151,22 +186,40 @@ async fn serve(
     operation: Operation,
     model: Option<String>,
 ) -> Response {
+    let incoming = match receive(app, peer, request, operation, model).await {
+        Ok(incoming) => incoming,
+        Err(refused) => return refused,
+    };
+    let (reply, answer) = Reply::channel(app.config.limits.write_seconds.duration());
+    // A task of its own: it goes on to the end of the money when the caller leaves.
+    app.tasks.spawn(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
+    respond(operation.dialect(), answer).await
+}
+
+/// Takes a request in, to the end of its body; or says why not.
+async fn receive(
+    app: &Arc<App>,
+    peer: SocketAddr,
+    request: Request<Body>,
+    operation: Operation,
+    model: Option<String>,
+) -> Result<Incoming, Response> {
     let (parts, body) = request.into_parts();
     let dialect = operation.dialect();
     if let Err(failure) = admit(app, &parts, peer) {
-        return respond::failure(dialect, &failure);
+        return Err(respond::failure(dialect, &failure));
     }
     let presented = presented(app, &parts);
     let known = app.gateway.keys.glance(&presented);
     let passed_headers = match known.and_then(|()| passed_headers(operation, &parts.headers)) {
         Ok(headers) => headers,
-        Err(failure) => return closing(respond::failure(dialect, &failure)),
+        Err(failure) => return Err(closing(respond::failure(dialect, &failure))),
     };
     let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
         Ok(read) => read,
-        Err(failure) => return closing(respond::failure(dialect, &failure)),
+        Err(failure) => return Err(closing(respond::failure(dialect, &failure))),
     };
-    let incoming = Incoming {
+    Ok(Incoming {
         operation,
         path_model: model.map(|model| strip_arn(&model).to_owned()),
         presented,
@@ -175,10 +228,11 @@ async fn serve(
         client_request_id: client_request_id(&parts.headers),
         body,
         held: Some(Box::new(counted)),
-    };
-    let (reply, answer) = Reply::channel(app.config.limits.write_seconds.duration());
-    // A task of its own: it goes on to the end of the money when the caller leaves.
-    app.tasks.spawn(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
+    })
+}
+
+/// The pipeline's answer.
+async fn respond(dialect: Dialect, answer: oneshot::Receiver<Outgoing>) -> Response {
     match answer.await {
         Ok(outgoing) => respond::response(outgoing),
         Err(_) => {
