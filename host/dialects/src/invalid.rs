@@ -77,7 +77,7 @@ impl Invalid {
                     InvalidKind::Malformed => format!("the body is not valid JSON: {inner}"),
                     _ => without_value(&inner.to_string()),
                 };
-                Self { kind, path: (path != ".").then_some(path), message }
+                Self { kind, path: (path != "." && path != "?").then_some(path), message }
             }
             Ok(_) => Self {
                 kind: InvalidKind::Malformed,

@@ -156,9 +156,9 @@ mod tests {
         let write = |head: &Head<'_>, body: &str| {
             String::from_utf8(response(head, &parse_answer(body.as_bytes()).unwrap()).to_vec()).unwrap()
         };
-        insta::assert_snapshot!(write(&head, body), @"");
+        insta::assert_snapshot!(write(&head, body), @r#"{"text":"ab","model_used":"m","tokens_used":15,"response_time":1.234567,"cost_estimate":0.000123456789,"request_id":"r","timestamp":"2026-11-23T12:00:00.050+00:00","cached":false,"metadata":{"stop_reason":"max_tokens","usage":{"input_tokens":3,"output_tokens":2,"cache_read_tokens":10,"cache_write_tokens":0},"cost_estimated":false,"asked_model":"auto","task":"general","policy":"task@0123","attempts":1,"parameters":{"max_tokens":4096,"temperature":0.7,"top_k":250},"warnings":["w"],"client_request_id":"mine"}}"#);
         let unstated = r#"{"output":{"message":{"content":[]}},"stopReason":"end_turn"}"#;
         let bare = Head { client_request_id: None, parameters: None, warnings: &[], cost_usd: "0", ..head };
-        insta::assert_snapshot!(write(&bare, unstated), @"");
+        insta::assert_snapshot!(write(&bare, unstated), @r#"{"text":"","model_used":"m","tokens_used":null,"response_time":1.234567,"cost_estimate":0,"request_id":"r","timestamp":"2026-11-23T12:00:00.050+00:00","cached":false,"metadata":{"stop_reason":"end_turn","usage":null,"cost_estimated":false,"asked_model":"auto","task":"general","policy":"task@0123","attempts":1,"parameters":null,"warnings":[],"client_request_id":null}}"#);
     }
 }

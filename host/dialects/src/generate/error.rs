@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::failure::{Failure, answers};
+use crate::failure::{Failure, Kind, answers};
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -23,8 +23,11 @@ struct ErrorOut<'a> {
 /// The body of an error answer. `request_id` is the gateway's, where the request got that far;
 /// `charged` says whether an attempt may be billed, and so whether trying again is for a person to say.
 pub fn body(failure: &Failure, request_id: Option<&str>, charged: bool) -> Bytes {
-    // Other dialects call the model by this name.
-    let param = failure.param.as_deref().map(|param| if param == "model" { "model_preference" } else { param });
+    let param = match failure.param.as_deref() {
+        // Other dialects have it by this name; here it would be an unknown field.
+        Some("model") if failure.kind != Kind::UnknownParameter => Some("model_preference"),
+        param => param,
+    };
     let error = ErrorOut {
         kind: failure.kind.name(),
         message: &failure.message,
@@ -38,7 +41,6 @@ pub fn body(failure: &Failure, request_id: Option<&str>, charged: bool) -> Bytes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Kind;
     use crate::invalid::Invalid;
 
     #[test]

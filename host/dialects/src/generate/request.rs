@@ -329,7 +329,7 @@ mod tests {
                 "{\"prompt\":\"x\"".to_owned(),
                 "the body is not valid JSON: EOF while parsing an object at line 1 column 13",
             ),
-            (with(r#""prompt":"y""#), "prompt: duplicate field `prompt` at line 1 column 21"),
+            (with(r#""prompt":"y""#), "duplicate field `prompt` at line 1 column 22"),
             (with(r#""model":"nova-lite""#), "model: there is no such field; did you mean model_preference?"),
             (with(r#""max_token":5"#), "max_token: there is no such field; did you mean max_tokens?"),
             (
