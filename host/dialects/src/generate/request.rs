@@ -341,7 +341,7 @@ mod tests {
                 "stream: this API gives whole answers; streams are at /v1/chat/completions and /model/{id}/converse-stream",
             ),
             (with(r#""max_tokens":0"#), "max_tokens: at least 1 is needed"),
-            (with(r#""max_tokens":"5""#), "max_tokens: invalid type: string, expected u32 at line 1 column 31"),
+            (with(r#""max_tokens":"5""#), "max_tokens: invalid type: string, expected u32 at line 1 column 30"),
             (with(r#""temperature":1.5"#), "temperature: a number from 0 to 1 is needed"),
             (with(r#""top_p":-0.1"#), "top_p: a number from 0 to 1 is needed"),
             (with(r#""top_k":0"#), "top_k: a whole number from 1 to 500 is needed"),
