@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use kairos_tests::http::{Answer, Client};
-use kairos_tests::process::{Pair, Setup};
+use kairos_tests::process::{DAY, Pair, Setup};
 use kairos_tests::{policy, python, root};
 use serde_json::{Value, json};
 
@@ -75,6 +75,23 @@ async fn a_prompt_alone_is_answered_with_every_field() {
     // The record tells the same.
     let record = client.get(&format!("{}/v1/requests/{id}", pair.gateway.url)).await.json();
     assert_eq!((&record["operation"], &record["cost_usd"]), (&json!("generate"), &json!(written_cost(&answer))));
+}
+
+/// A request that names no model is for the gateway's default, alone and in a batch.
+#[tokio::test]
+async fn a_request_without_a_model_gets_the_default() {
+    let config = format!("[models]\nas_of = \"{DAY}\"\ndefault = \"nova-micro\"\n");
+    let pair = Setup { config: &config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let body = json!({"prompt": "Write a Python function"});
+    let alone = ask(&client, &pair, &body).await.json();
+    assert_eq!(
+        (&alone["model_used"], &alone["metadata"]["asked_model"]),
+        (&json!("amazon.nova-micro-v1:0"), &json!("nova-micro"))
+    );
+    let many = ask_many(&client, &pair, &json!([body, {"prompt": "x", "model_preference": "auto"}])).await.json();
+    assert_eq!(many["responses"][0]["model_used"], "amazon.nova-micro-v1:0");
+    assert_eq!(many["responses"][1]["model_used"], "amazon.nova-lite-v1:0");
 }
 
 /// The seed's defaults, written out, are taken by every model; and each costs, to the last digit,

@@ -66,6 +66,25 @@ impl Decoded {
         let named = self.asked_model.as_deref().is_some_and(|name| name != AUTO);
         (!named || self.hints.any_model) && !matches!(self.operation, Operation::Invoke | Operation::InvokeStream)
     }
+
+    /// Bytes of the body, at most: parameters that are still to come included.
+    pub(crate) fn most_bytes(&self) -> usize {
+        self.body.len() + self.parameters.as_ref().map_or(0, |parameters| parameters.most_bytes())
+    }
+
+    /// Whether a model can take what the request asks for. Where it cannot, says which parameter.
+    pub(crate) fn is_taken_by(&self, model: &Model) -> Result<(), Invalid> {
+        match &self.parameters {
+            Some(parameters) => parameters.choose(&model.accepts(), &model.id).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The output limit that a model must have room for. None is also a default that gives way.
+    pub(crate) fn needed_output(&self) -> Option<u32> {
+        let gives_way = self.parameters.as_ref().is_some_and(|parameters| parameters.default_output());
+        self.outline.max_output_tokens.filter(|_| !gives_way)
+    }
 }
 
 /// Bytes of a model's name: as many as Bedrock takes.
@@ -193,27 +212,6 @@ fn read_invoke_headers(headers: &[(&'static str, String)], outline: &mut Outline
         }
     }
     Ok(())
-}
-
-impl Decoded {
-    /// Bytes of the body, at most: parameters that are still to come included.
-    pub(crate) fn most_bytes(&self) -> usize {
-        self.body.len() + self.parameters.as_ref().map_or(0, |parameters| parameters.most_bytes())
-    }
-
-    /// Whether a model can take what the request asks for. Where it cannot, says which parameter.
-    pub(crate) fn is_taken_by(&self, model: &Model) -> Result<(), Invalid> {
-        match &self.parameters {
-            Some(parameters) => parameters.choose(&model.accepts(), &model.id).map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// The output limit that a model must have room for. None is also a default that gives way.
-    pub(crate) fn needed_output(&self) -> Option<u32> {
-        let gives_way = self.parameters.as_ref().is_some_and(|parameters| parameters.default_output());
-        self.outline.max_output_tokens.filter(|_| !gives_way)
-    }
 }
 
 /// The request as a target's model is asked: with the parameters that it takes, and its output limit
