@@ -101,3 +101,19 @@ pub fn chat(model: &str, text: &str) -> Value {
 pub fn converse(text: &str) -> Value {
     serde_json::json!({"messages": [{"role": "user", "content": [{"text": text}]}]})
 }
+
+/// A request in every dialect: its address, and what is sent there.
+pub fn requests(gateway: &str) -> Vec<(String, Value)> {
+    let mut streamed = chat("amazon.nova-lite-v1:0", "hello");
+    streamed["stream"] = true.into();
+    let claude = serde_json::json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]});
+    let model = |name: &str, operation: &str| format!("{gateway}/model/{name}/{operation}");
+    vec![
+        (format!("{gateway}/v1/chat/completions"), chat("amazon.nova-lite-v1:0", "hello")),
+        (format!("{gateway}/v1/chat/completions"), streamed),
+        (model("amazon.nova-lite-v1:0", "converse"), converse("hello")),
+        (model("amazon.nova-lite-v1:0", "converse-stream"), converse("hello")),
+        (model("us.anthropic.claude-sonnet-4-6", "invoke"), claude.clone()),
+        (model("us.anthropic.claude-sonnet-4-6", "invoke-with-response-stream"), claude),
+    ]
+}

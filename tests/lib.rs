@@ -3,6 +3,7 @@
 //! A failure of the set-up panics with what to do: these helpers only run in tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod audit;
 pub mod http;
 pub mod process;
 
@@ -33,7 +34,54 @@ pub fn python() -> PathBuf {
     known
 }
 
-/// How many times a long count is run: a tenth of what the project promises, or all of it.
+/// How many times something is done in a long count: a tenth of what the project promises, or all of it.
 pub fn scaled(full: usize) -> usize {
-    if std::env::var("KAIROS_COUNTS").is_ok_and(|counts| counts == "full") { full } else { full / 10 }
+    if is_full() { full } else { full / 10 }
+}
+
+fn is_full() -> bool {
+    std::env::var("KAIROS_COUNTS").is_ok_and(|counts| counts == "full")
+}
+
+/// A long count: `cargo xtask test` does a tenth of it, `cargo xtask prove` all, and says what came of
+/// it. Such a test stands in a module named `counts`, which is how `prove` finds it.
+pub struct Count {
+    what: &'static str,
+    times: usize,
+    is_done: bool,
+}
+
+/// Begins a long count. `what` stands in the summary: "kills under load".
+pub fn count(what: &'static str, full: usize) -> Count {
+    Count { what, times: scaled(full), is_done: false }
+}
+
+impl Count {
+    /// How many times it is to be done.
+    pub fn times(&self) -> usize {
+        self.times
+    }
+
+    /// It was done and nothing was wrong; `result` says in a few words what was found.
+    pub fn passed(mut self, result: &str) {
+        self.is_done = true;
+        self.report("passed", result);
+    }
+
+    /// Adds a line to the file that `prove` makes its summary of.
+    fn report(&self, state: &str, result: &str) {
+        println!("{}: {} × {state}. {result}", self.what, self.times);
+        let Some(path) = std::env::var_os("KAIROS_COUNTS_REPORT") else { return };
+        let mut file = std::fs::File::options().append(true).create(true).open(path).unwrap();
+        let line = format!("{state}\t{}\t{}\t{result}\n", self.times, self.what);
+        std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.report("FAILED", "its output above says why");
+        }
+    }
 }

@@ -18,7 +18,11 @@ pub fn binary() -> PathBuf {
 
 /// A command of the binary, with none of this machine's AWS set-up.
 pub fn kairos() -> Command {
-    let mut command = Command::new(binary());
+    clean(&binary())
+}
+
+fn clean(program: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         if name.starts_with("AWS_") || name.starts_with("BEDROCK_") || name.to_ascii_lowercase().ends_with("_proxy") {
             command.env_remove(name);
@@ -50,6 +54,11 @@ pub struct Server {
 impl Server {
     /// Starts a server, and waits until it says that it listens.
     pub fn start(command: &mut Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The same, where it may end before: why, then.
+    pub fn try_start(command: &mut Command) -> Result<Self, String> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = lines(child.stderr.take().unwrap());
         let output = lines(child.stdout.take().unwrap());
@@ -65,11 +74,11 @@ impl Server {
                 Err(_) => {
                     let status = child.wait().unwrap();
                     let log: Vec<_> = log.iter().collect();
-                    panic!("the server ended before it listened ({status}): {printed:?} {log:?}");
+                    return Err(format!("the server ended before it listened ({status}): {printed:?} {log:?}"));
                 }
             }
         };
-        Self { child, url, log, printed, output }
+        Ok(Self { child, url, log, printed, output })
     }
 
     /// The address without the scheme.
@@ -191,6 +200,15 @@ impl Setup<'_> {
 
     /// Starts a gateway in a folder that [`Setup::start`] has laid out.
     pub fn gateway(&self, simulator: &str, folder: &Path) -> Server {
+        let gateway = Server::start(&mut self.command(&binary(), simulator, folder));
+        // The policy that serves from the beginning is loaded by then.
+        gateway.wait_for_log("the gateway starts");
+        gateway
+    }
+
+    /// The command that starts a gateway in such a folder, by a program that takes the arguments of
+    /// `kairos`.
+    pub fn command(&self, program: &Path, simulator: &str, folder: &Path) -> Command {
         let config = folder.join("kairos.toml");
         let with_day = if self.config.contains("as_of") {
             String::new()
@@ -198,7 +216,7 @@ impl Setup<'_> {
             format!("\n[models]\nas_of = \"{}\"\n", self.day.unwrap_or(DAY))
         };
         std::fs::write(&config, format!("{}{with_day}", self.config)).unwrap();
-        let mut command = kairos();
+        let mut command = clean(program);
         command
             .args(["serve", "--log-format", "json", "--listen", "127.0.0.1:0"])
             .arg("--config")
@@ -215,10 +233,7 @@ impl Setup<'_> {
         for (name, value) in self.environment {
             command.env(name, value);
         }
-        let gateway = Server::start(&mut command);
-        // The policy that serves from the beginning is loaded by then.
-        gateway.wait_for_log("the gateway starts");
-        gateway
+        command
     }
 }
 

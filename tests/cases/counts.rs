@@ -1,4 +1,6 @@
-//! Long counts: a tenth here, all of it under `cargo xtask prove`.
+//! Long counts: a tenth here, all of it under `cargo xtask prove`, which runs the modules of this name.
+
+mod crashes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kairos_tests::http::{Client, chat};
 use kairos_tests::process::{Pair, Setup};
-use kairos_tests::{guest, policy, scaled};
+use kairos_tests::{count, guest, policy, scaled};
 use serde_json::Value;
 
 /// A policy that always decides in one way, as a file that no other is equal to.
@@ -59,7 +61,8 @@ fn digest(bytes: &[u8]) -> String {
 /// Requests at concurrency 64 while the policy is replaced: none fails, none mixes two policies.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_or_mixes_policies_while_they_are_swapped() {
-    let (requests, swaps) = (scaled(100_000), scaled(400));
+    let asked = count("requests while policies are swapped", 100_000);
+    let (requests, swaps) = (asked.times(), scaled(400));
     // The first policy is part of the count, so that every request meets a known one.
     let variants: Vec<_> = (0..swaps).map(variant).collect();
     let expected: HashMap<String, (&str, u64)> =
@@ -119,9 +122,9 @@ async fn no_request_fails_or_mixes_policies_while_they_are_swapped() {
     let metrics = Client::default().get(&format!("{}/metrics", pair.gateway.url)).await.text();
     assert!(!metrics.contains("kairos_policy_faults_total{"), "{metrics}");
     let served: usize = met.values().sum();
-    println!("{served} requests at concurrency 64, {swaps} swaps, {} policies met, 0 failed, 0 mixed", met.len());
     assert!(served >= requests);
     assert!(met.len() > swaps / 2, "only {} of {swaps} policies were met by a request", met.len());
+    asked.passed(&format!("{served} at concurrency 64, {swaps} swaps, {} policies met, 0 failed, 0 mixed", met.len()));
 }
 
 /// Puts every variant in place, each once the one before it serves.

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
+use kairos_tests::audit::{ledger_json, picodollars};
 use kairos_tests::http::{Answer, Client};
 use kairos_tests::process::{DAY, Pair, Setup};
 use kairos_tests::{policy, python, root};
 use serde_json::{Value, json};
 
-use super::ledger::{bill, ledger, picodollars};
+use super::ledger::bill;
 use super::money::callable;
 
 async fn ask(client: &Client, pair: &Pair, body: &Value) -> Answer {
@@ -113,7 +114,7 @@ async fn every_model_takes_the_defaults_and_costs_what_aws_bills() {
     }
     pair.gateway.terminate();
     pair.gateway.wait_for_log("\"stopped\"");
-    let charged = ledger(&pair, &["verify"])["charged_usd"].clone();
+    let charged = ledger_json(&pair.folder().join("data"), &["verify"])["charged_usd"].clone();
     assert_eq!(picodollars(&charged), picodollars(&bill(&client, &pair).await["totals"]["cost_usd"]));
 }
 
@@ -311,7 +312,7 @@ async fn the_days_limit_holds_alone_and_in_batches() {
     pair.gateway.terminate();
     pair.gateway.wait_for_log("\"stopped\"");
     let billed = picodollars(&bill(&client, &pair).await["totals"]["cost_usd"]);
-    let verified = ledger(&pair, &["verify"]);
+    let verified = ledger_json(&pair.folder().join("data"), &["verify"]);
     assert_eq!((picodollars(&verified["charged_usd"]), &verified["open"]), (billed, &json!(0)));
     assert_eq!(verified["attempts"], answered);
     assert!(billed <= 20_000_000_000, "{billed}");

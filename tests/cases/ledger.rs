@@ -1,88 +1,150 @@
-//! The ledger: no limit is passed, and no crash puts it below the bill.
+//! The ledger: no limit is passed, spending is kept, and what is wrong is told.
 
-use std::collections::HashMap;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
 
-use kairos_tests::http::{Client, chat, converse};
-use kairos_tests::process::{Pair, Setup, kairos};
-use kairos_tests::{policy, scaled};
+use kairos_disk::VARIABLE;
+use kairos_tests::audit::{ledger, ledger_json, picodollars};
+use kairos_tests::http::{Answer, Client, requests};
+use kairos_tests::policy;
+use kairos_tests::process::{Pair, Server, Setup};
 use serde_json::{Value, json};
-
-/// What `kairos ledger` prints.
-pub(super) fn ledger(pair: &Pair, arguments: &[&str]) -> Value {
-    let mut command: Command = kairos();
-    let output =
-        command.arg("ledger").args(arguments).arg("--json").arg("--data").arg(pair.folder().join("data")).output();
-    let output = output.unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Dollars as picodollars.
-pub(super) fn picodollars(value: &Value) -> u128 {
-    let text = value.as_str().unwrap();
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    format!("{whole}{fraction:0<12}").parse().unwrap()
-}
 
 pub(super) async fn bill(client: &Client, pair: &Pair) -> Value {
     client.get(&format!("{}/sim/v1/bill", pair.simulator.url)).await.json()
 }
 
-/// An address, and what is sent there.
-fn requests(gateway: &str) -> Vec<(String, Value)> {
-    let mut streamed = chat("amazon.nova-lite-v1:0", "hello");
-    streamed["stream"] = json!(true);
-    let claude = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]});
-    let model = |name: &str, operation: &str| format!("{gateway}/model/{name}/{operation}");
-    vec![
-        (format!("{gateway}/v1/chat/completions"), chat("amazon.nova-lite-v1:0", "hello")),
-        (format!("{gateway}/v1/chat/completions"), streamed),
-        (model("amazon.nova-lite-v1:0", "converse"), converse("hello")),
-        (model("amazon.nova-lite-v1:0", "converse-stream"), converse("hello")),
-        (model("us.anthropic.claude-sonnet-4-6", "invoke"), claude.clone()),
-        (model("us.anthropic.claude-sonnet-4-6", "invoke-with-response-stream"), claude),
-    ]
+fn data(pair: &Pair) -> PathBuf {
+    pair.folder().join("data")
 }
 
-/// 200 requests at once, of every dialect, against a limit that pays for some of them: the limit
-/// holds, and each refusal is true, says so in its dialect, and says until when.
+/// What a refusal says, in picodollars.
+#[derive(Debug)]
+struct Refusal {
+    limit: u128,
+    worst: u128,
+    charged: u128,
+    open: u128,
+}
+
+impl Refusal {
+    /// Reads a refusal, which is to be true, in its dialect, and to say until when.
+    fn read(url: &str, answer: &Answer) -> Self {
+        let text = answer.text();
+        assert_eq!(answer.status, 429, "{url}: {text}");
+        let after: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=86_400).contains(&after));
+        assert_eq!(answer.header("x-kairos-cost-usd"), "0");
+        let body = answer.json();
+        let message = if url.contains("/model/") {
+            assert_eq!(answer.header("x-amzn-errortype"), "ThrottlingException");
+            &body["message"]
+        } else {
+            assert_eq!(body["error"]["code"], "budget_exceeded");
+            assert_eq!(answer.header("x-should-retry"), "false");
+            &body["error"]["message"]
+        };
+        let words: Vec<_> = message.as_str().unwrap().split([' ', ',', ':']).collect();
+        let amounts = words.windows(2).filter(|pair| pair[1] == "USD").map(|pair| picodollars(&json!(pair[0])));
+        let [limit, worst, charged, open] = amounts.collect::<Vec<_>>()[..] else { panic!("{text}") };
+        let refusal = Self { limit, worst, charged, open };
+        assert!(charged + open <= limit && charged + open + worst > limit, "{refusal:?}");
+        refusal
+    }
+}
+
+/// The ledger, once so many attempts have ended in it: rows are on disk a moment after the answer.
+fn verified(data: &Path, attempts: usize) -> Value {
+    loop {
+        let shown = ledger_json(data, &["verify"]);
+        if shown["attempts"] == attempts {
+            return shown;
+        }
+    }
+}
+
+/// 200 requests at once.
+async fn ask_at_once(requests: &[(String, Value)]) -> Vec<(String, Answer)> {
+    let client = Client::default();
+    let asking = (0..200).map(|number| {
+        let (client, (url, body)) = (client.clone(), requests[number % requests.len()].clone());
+        tokio::spawn(async move {
+            let answer = client.post(&url, &[], &body).await;
+            (url, answer)
+        })
+    });
+    let mut answers = Vec::new();
+    for asked in asking.collect::<Vec<_>>() {
+        answers.push(asked.await.unwrap());
+    }
+    answers
+}
+
+/// In each dialect: 200 at once against a limit that pays for 50. What is spent never passes it, and each
+/// refusal is true: its figures are those of the ledger's rows.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_days_limit_holds_in_every_dialect() {
+async fn no_dialect_passes_the_days_limit() {
+    for dialect in 0..requests("").len() {
+        let request = |gateway: &str| {
+            let (url, mut body) = requests(gateway).swap_remove(dialect);
+            // Short, so that the worst case of one is a small part of the limit.
+            if url.contains("/converse") {
+                body["inferenceConfig"] = json!({"maxTokens": 20});
+            } else {
+                body["max_tokens"] = json!(20);
+            }
+            vec![(url, body)]
+        };
+        let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+        let free = setup.start();
+        let asked = request(&free.gateway.url);
+        assert_eq!(Client::default().post(&asked[0].0, &[], &asked[0].1).await.status, 200);
+        let cost = picodollars(&bill(&Client::default(), &free).await["totals"]["cost_usd"]);
+        drop(free);
+
+        let limit = 50 * cost;
+        let config = format!("[budget]\ndaily_limit_usd = \"0.{limit:012}\"\n");
+        let pair = Setup { config: &config, ..setup }.start();
+        let asked = request(&pair.gateway.url);
+        let mut answers = ask_at_once(&asked).await;
+        // One after the other, for as long as there is room.
+        while answers.last().unwrap().1.status == 200 {
+            answers.push((asked[0].0.clone(), Client::default().post(&asked[0].0, &[], &asked[0].1).await));
+        }
+        let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, answer)| answer.status == 200);
+        assert!(!answered.is_empty() && answered.len() <= 50, "{} answered: {}", answered.len(), asked[0].0);
+
+        let shown = verified(&data(&pair), answered.len());
+        let charged = picodollars(&shown["charged_usd"]);
+        assert_eq!((charged, &shown["open"]), (cost * answered.len() as u128, &json!(0)), "{shown}");
+        assert_eq!(picodollars(&bill(&Client::default(), &pair).await["totals"]["cost_usd"]), charged);
+        let rows = ledger_json(&data(&pair), &["show", "--request", answered[0].1.header("x-kairos-request-id")]);
+        let worst = picodollars(&rows[0]["high_usd"]);
+        for (url, answer) in &refused {
+            let refusal = Refusal::read(url, answer);
+            assert_eq!((refusal.limit, refusal.worst), (limit, worst));
+            // So many were settled by then, and so many under way.
+            assert!(refusal.charged % cost == 0 && refusal.open % worst == 0, "{refusal:?}");
+            assert!(refusal.charged <= charged);
+        }
+        let id = refused[0].1.header("x-kairos-request-id");
+        let (code, said) = ledger(&data(&pair), &["show", "--request", id]);
+        assert_eq!((code, &*said), (Some(1), &*format!("kairos: no attempt of the request {id} has a row\n")));
+    }
+}
+
+/// 200 at once, of every dialect, against one limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_days_limit_holds_across_dialects() {
     let config = "[budget]\ndaily_limit_usd = \"0.02\"\nalert_threshold_usd = \"0.0001\"\n";
     let pair = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
     let client = Client::default();
-    let all = requests(&pair.gateway.url);
-    let asking = (0..200).map(|number| {
-        let (client, (url, body)) = (client.clone(), all[number % all.len()].clone());
-        tokio::spawn(async move { (url.clone(), client.post(&url, &[], &body).await) })
-    });
     let (mut answered, mut refused) = (0, 0);
-    for asked in asking.collect::<Vec<_>>() {
-        let (url, answer) = asked.await.unwrap();
-        match answer.status.as_u16() {
-            200 => answered += 1,
-            429 => {
-                refused += 1;
-                let after: u64 = answer.header("retry-after").parse().unwrap();
-                assert!((1..=86_400).contains(&after));
-                assert!(answer.text().contains("the day's limit of 0.02 USD"), "{}", answer.text());
-                if url.contains("/model/") {
-                    assert_eq!(answer.header("x-amzn-errortype"), "ThrottlingException");
-                } else {
-                    assert_eq!(answer.json()["error"]["code"], "budget_exceeded");
-                    assert_eq!(answer.header("x-should-retry"), "false");
-                }
-                assert_eq!(answer.header("x-kairos-cost-usd"), "0");
-            }
-            other => panic!("{url}: {other}: {}", answer.text()),
+    for (url, answer) in ask_at_once(&requests(&pair.gateway.url)).await {
+        if answer.status == 200 {
+            answered += 1;
+        } else {
+            refused += 1;
+            assert_eq!(Refusal::read(&url, &answer).limit, 20_000_000_000);
         }
     }
     assert!(answered > 0 && refused > 0, "{answered} answered, {refused} refused");
@@ -93,13 +155,7 @@ async fn the_days_limit_holds_in_every_dialect() {
         "{metrics}"
     );
     let billed = picodollars(&bill(&client, &pair).await["totals"]["cost_usd"]);
-    // The last rows are on disk a moment later.
-    let shown = loop {
-        let shown = ledger(&pair, &["verify"]);
-        if shown["attempts"] == answered {
-            break shown;
-        }
-    };
+    let shown = verified(&data(&pair), answered);
     assert_eq!(picodollars(&shown["charged_usd"]), billed, "{shown}");
     assert!(billed <= 20_000_000_000, "{billed}");
     assert_eq!(shown["open"], 0);
@@ -120,7 +176,7 @@ async fn spending_outlives_the_gateway() {
         }
         pair.gateway.terminate();
         pair.gateway.wait_for_log("\"stopped\"");
-        let verified = ledger(&pair, &["verify"]);
+        let verified = ledger_json(&data(&pair), &["verify"]);
         assert_eq!(
             picodollars(&verified["charged_usd"]),
             picodollars(&bill(&client, &pair).await["totals"]["cost_usd"])
@@ -129,85 +185,153 @@ async fn spending_outlives_the_gateway() {
         assert_eq!((&verified["rows"], &verified["estimated_usd"]), (&json!((round + 1) * 14), &json!("0")));
         pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
     }
-    let rows = ledger(&pair, &["show", "--request", &ids[0]]);
+    let rows = ledger_json(&data(&pair), &["show", "--request", &ids[0]]);
     assert_eq!(
         (&rows[0]["state"], &rows[1]["state"], &rows[1]["key"]),
         (&json!("reserved"), &json!("settled"), &json!("local"))
     );
     assert!(picodollars(&rows[0]["high_usd"]) >= picodollars(&rows[1]["high_usd"]));
-    assert_eq!(ledger(&pair, &["show"])["attempts"], 12);
+    assert_eq!(ledger_json(&data(&pair), &["show"])["attempts"], 12);
 }
 
-/// kill -9 at any point under load, again and again: after the restart the ledger is whole, nothing is
-/// left open, it is never below the bill, and what it estimates contains what was billed.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_kill_puts_the_ledger_below_the_bill() {
+/// What `kairos ledger` says of a ledger that a gateway writes to, and of one with which something is
+/// wrong.
+#[tokio::test]
+async fn the_command_says_what_is_wrong() {
+    let pair = Pair::start();
+    let client = Client::default();
+    for (url, body) in requests(&pair.gateway.url) {
+        assert_eq!(client.post(&url, &[], &body).await.status, 200);
+    }
+    let in_use = data(&pair);
+    verified(&in_use, 6);
+    let (code, said) = ledger(&in_use, &["show"]);
+    assert!(code == Some(0) && said.contains("USD charged for 6 attempts, 0 USD of it estimated"), "{said}");
+    let (code, said) = ledger(&in_use, &["verify"]);
+    assert!(code == Some(0) && said.starts_with("whole: 13 rows, 6 attempts ended, 0 open; "), "{said}");
+    pair.gateway.terminate();
+    pair.gateway.wait_for_log("\"stopped\"");
+
+    let spoilt = tempfile::tempdir().unwrap();
+    let spoil = |change: &str| {
+        let file = spoilt.path().join("ledger.sqlite");
+        std::fs::copy(in_use.join("ledger.sqlite"), &file).unwrap();
+        rusqlite::Connection::open(file).unwrap().execute_batch(change).unwrap();
+    };
+    let today = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+    let mut report = String::new();
+    let mut tell = |what: &str, folder: &Path, arguments: &[&str]| {
+        let (code, said) = ledger(folder, arguments);
+        let said = said.replace(folder.to_str().unwrap(), "FOLDER").replace(&format!("day {today}"), "day TODAY");
+        report.push_str(&format!("{what}: exit {}\n{said}\n", code.unwrap()));
+    };
+    let changes = [
+        "UPDATE journal SET high = high - 1 WHERE seq = 5",
+        "UPDATE journal SET kind = 'gift' WHERE seq = 5",
+        "UPDATE journal SET hash = x'00' WHERE seq = 5",
+        "UPDATE journal SET attempt = -1 WHERE seq = 5",
+        "DELETE FROM journal WHERE seq = 5",
+        "UPDATE spent SET charged = charged - 1",
+        "DELETE FROM meta",
+        "DROP TABLE journal",
+        "UPDATE meta SET schema = 2",
+    ];
+    for change in changes {
+        spoil(change);
+        tell(change, spoilt.path(), &["verify"]);
+    }
+    spoil(changes[0]);
+    tell("as JSON", spoilt.path(), &["verify", "--json"]);
+    tell("an id that is none", spoilt.path(), &["show", "--request", "12"]);
+    tell("one without rows", spoilt.path(), &["show", "--request", "0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e"]);
+    std::fs::write(spoilt.path().join("ledger.sqlite"), "Dear ledger, today I spent nothing at all. ".repeat(99))
+        .unwrap();
+    tell("a text", spoilt.path(), &["verify"]);
+    tell("a text", spoilt.path(), &["show"]);
+    std::fs::remove_file(spoilt.path().join("ledger.sqlite")).unwrap();
+    tell("nothing", spoilt.path(), &["show"]);
+    insta::assert_snapshot!(report, @r#"
+    UPDATE journal SET high = high - 1 WHERE seq = 5: exit 1
+    kairos: the ledger is damaged: row 5: it, or the row before it, is not what was written
+
+    UPDATE journal SET kind = 'gift' WHERE seq = 5: exit 1
+    kairos: the ledger is damaged: row 5: Conversion error from type Text at index: 3, "gift" is no kind of row
+
+    UPDATE journal SET hash = x'00' WHERE seq = 5: exit 1
+    kairos: the ledger is damaged: row 5: Conversion error from type Blob at index: 15, Cannot read 32 byte value out of 1 byte blob
+
+    UPDATE journal SET attempt = -1 WHERE seq = 5: exit 1
+    kairos: the ledger is damaged: row 5: Integer -1 out of range at index 5
+
+    DELETE FROM journal WHERE seq = 5: exit 1
+    kairos: the ledger is damaged: row 5 is missing
+
+    UPDATE spent SET charged = charged - 1: exit 1
+    kairos: the ledger is damaged: the sums of day TODAY for local on amazon.nova-lite-v1:0 are not those of the rows
+
+    DELETE FROM meta: exit 1
+    kairos: the ledger is damaged: its table `meta` is empty
+
+    DROP TABLE journal: exit 1
+    kairos: the ledger is damaged: no such table: journal
+
+    UPDATE meta SET schema = 2: exit 1
+    kairos: the ledger has schema 2, this version knows 1: use the version that wrote it, or a later one
+
+    as JSON: exit 1
+    {
+      "whole": false,
+      "message": "the ledger is damaged: row 5: it, or the row before it, is not what was written"
+    }
+
+    an id that is none: exit 2
+    kairos: "12" is not the id of a request: x-kairos-request-id has it
+
+    one without rows: exit 1
+    kairos: no attempt of the request 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e has a row
+
+    a text: exit 1
+    kairos: the ledger is damaged: file is not a database
+
+    a text: exit 1
+    kairos: the ledger is damaged: file is not a database
+
+    nothing: exit 1
+    kairos: FOLDER/ledger.sqlite: there is no ledger here; a gateway makes it when it starts, in the folder that its --data names
+
+    "#);
+}
+
+/// While the disk is full, requests are refused rather than sent unaccounted; with room again they are
+/// answered, by the same gateway.
+#[tokio::test]
+async fn a_full_disk_refuses_until_there_is_room() {
     let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
     let mut pair = setup.start();
-    let kills = scaled(100);
-    let mut dice = 0x2545_f491_4f6c_dd1du64;
-    for kill in 0..kills {
-        // When, by a xorshift: after so many answers.
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        let after = usize::try_from(dice % 120).unwrap();
-        let answers = Arc::new(AtomicUsize::new(0));
-        let callers: Vec<_> = (0..16)
-            .map(|caller| {
-                let (all, answers) = (requests(&pair.gateway.url), Arc::clone(&answers));
-                tokio::spawn(async move {
-                    let client = Client::default();
-                    for place in caller.. {
-                        let (url, body) = &all[place % all.len()];
-                        // The gateway is killed: whatever is under way fails.
-                        if client.try_post(url, body).await.is_none() {
-                            return;
-                        }
-                        answers.fetch_add(1, Ordering::Relaxed);
-                    }
-                })
-            })
-            .collect();
-        while answers.load(Ordering::Relaxed) < after {
-            tokio::task::yield_now().await;
+    pair.gateway.kill();
+    let full = pair.folder().join("full");
+    let mut command = setup.command(Path::new(env!("CARGO_BIN_EXE_kairos-power")), &pair.simulator.url, pair.folder());
+    pair.gateway = Server::start(command.env(VARIABLE, format!("full-while={}", full.display())));
+    let client = Client::default();
+    let all = requests(&pair.gateway.url);
+    assert_eq!(client.post(&all[0].0, &[], &all[0].1).await.status, 200);
+    std::fs::write(&full, "").unwrap();
+    // Leases that are on disk go on paying, and no further.
+    let refused = loop {
+        let answer = client.post(&all[0].0, &[], &all[0].1).await;
+        if answer.status != 200 {
+            break answer;
         }
-        pair.gateway.kill();
-        for caller in callers {
-            caller.await.unwrap();
-        }
-        pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
-        let verified = ledger(&pair, &["verify"]);
-        let billed = bill(&Client::default(), &pair).await;
-        let (charged, cost) = (picodollars(&verified["charged_usd"]), picodollars(&billed["totals"]["cost_usd"]));
-        assert!(charged >= cost, "kill {kill}: {charged} charged, {cost} billed");
-        assert_eq!(verified["open"], 0, "kill {kill}");
-        contains_what_was_billed(&pair, &billed);
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains("database or disk is full"), "{}", refused.text());
+    for (url, body) in &all {
+        assert_eq!(client.post(url, &[], body).await.status, 503, "{url}");
     }
-}
-
-/// Every attempt of a sample that has rows cost what they say.
-fn contains_what_was_billed(pair: &Pair, billed: &Value) {
-    let mut costs: HashMap<&str, u128> = HashMap::new();
-    for row in billed["rows"].as_array().unwrap().iter().rev().take(40) {
-        *costs.entry(row["invocation_id"].as_str().unwrap()).or_default() += picodollars(&row["cost_usd"]);
-    }
-    for (invocation, cost) in costs.into_iter().take(8) {
-        let (request, attempt) = invocation.rsplit_once('-').unwrap();
-        let mut command: Command = kairos();
-        let data = pair.folder().join("data");
-        let output =
-            command.args(["ledger", "show", "--json", "--request", request, "--data"]).arg(data).output().unwrap();
-        // A row that was not committed is within what nobody is named for.
-        if !output.status.success() {
-            continue;
-        }
-        let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-        let ending = rows
-            .iter()
-            .find(|row| row["state"] != "reserved" && row["attempt"].as_u64() == attempt.parse().ok())
-            .unwrap();
-        let (low, high) = (picodollars(&ending["low_usd"]), picodollars(&ending["high_usd"]));
-        assert!(low <= cost && cost <= high, "{invocation}: {low} ≤ {cost} ≤ {high}: {rows:?}");
-    }
+    std::fs::remove_file(&full).unwrap();
+    while client.post(&all[0].0, &[], &all[0].1).await.status != 200 {}
+    pair.gateway.terminate();
+    pair.gateway.wait_for_log("\"stopped\"");
+    let charged = ledger_json(&data(&pair), &["verify"])["charged_usd"].clone();
+    assert_eq!(picodollars(&charged), picodollars(&bill(&client, &pair).await["totals"]["cost_usd"]));
 }

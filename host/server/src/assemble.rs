@@ -19,7 +19,7 @@ use kairos_pipeline::routers;
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
-use kairos_store::ledger::SqliteLedger;
+use kairos_store::ledger::{LedgerError, SqliteLedger};
 
 use crate::config::{Config, EndedModels};
 use crate::edge::App;
@@ -118,6 +118,16 @@ pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyErr
     Ok(Loader { limits, wasm, grants: config.grants(), kv: Arc::default(), configs: Arc::new(configs) })
 }
 
+fn cannot_open(error: &LedgerError) -> AssemblyError {
+    let hint = match error {
+        LedgerError::Damaged(_) => {
+            "; `kairos ledger verify` says where: keep the file, and start with a copy from before or a new folder (--data)"
+        }
+        _ => "",
+    };
+    AssemblyError(format!("the ledger cannot be opened: {error}{hint}"))
+}
+
 /// Puts the gateway together.
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let catalogue = read_catalogue(&config, &side.region, as_of(&config))?;
@@ -129,7 +139,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let policies = PolicyHost::new(loader(&config, true)?, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
     let metrics = Arc::new(Metrics::new());
     let ledger = SqliteLedger::open(&config.data, config.daily_limits(), Arc::new(unix_ms));
-    let ledger = Arc::new(ledger.map_err(|error| AssemblyError(format!("the ledger cannot be opened: {error}")))?);
+    let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let models = catalogue.models.len();
     let gateway = Gateway {
         keys: Arc::new(ConfiguredKeys::new(&config.auth)),

@@ -7,6 +7,7 @@ mod clients;
 mod guests;
 mod process;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -23,7 +24,8 @@ Tasks:
   guests  Build the plugins and the tests' guests as WASM components, into target/guests
   bench   The benchmarks: the gateway beside a bare proxy, router calls, swaps, the ledger; prints
           Markdown. `cargo xtask bench calls` runs one of them, `… bench --help` lists them
-  prove   The long counts: what `test` runs a tenth of
+  prove   The long counts: all of what `test` runs a tenth of, and a summary of what came of each.
+          They are the tests in modules named `counts`; a further argument picks some of them
 
 What stands after the task is passed on: `cargo xtask demo --listen 127.0.0.1:9000`
 ";
@@ -104,19 +106,31 @@ fn prove(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
     let python = clients::environment()?;
     run(cargo().args(["build", "--release", "--package", "kairos-server", "--quiet"]))?;
+    let report = root().join("target/counts.tsv");
+    fs::write(&report, "").map_err(|error| Failed(format!("{}: {error}", report.display())))?;
+    let filters = if rest.is_empty() { &["counts::".to_owned()][..] } else { rest };
     let mut tests = cargo();
-    tests.args([
-        "test",
-        "--release",
-        "--package",
-        "kairos-tests",
-        "--",
-        "--nocapture",
-        "--test-threads=1",
-        "counts::",
-        "ledger::",
-    ]);
-    run(tests.args(rest).env("KAIROS_PYTHON", python).env("KAIROS_COUNTS", "full"))
+    tests.args(["test", "--release", "--package", "kairos-tests", "--test", "e2e", "--"]);
+    tests.args(["--nocapture", "--test-threads=1"]).args(filters);
+    tests.env("KAIROS_PYTHON", python).env("KAIROS_COUNTS", "full").env("KAIROS_COUNTS_REPORT", &report);
+    let done = run(&mut tests);
+    println!("{}", summary(&fs::read_to_string(&report).unwrap_or_default()));
+    done
+}
+
+/// What came of each count: a line of `state, times, what, result` each, as tests wrote them.
+fn summary(report: &str) -> String {
+    let mut lines = vec![String::new(), "What was counted:".to_owned()];
+    for line in report.lines() {
+        let mut parts = line.splitn(4, '\t');
+        let mut next = || parts.next().unwrap_or_default();
+        let (state, times, what, result) = (next(), next(), next(), next());
+        lines.push(format!("  {state:<6}  {times:>9} × {what}: {result}"));
+    }
+    if report.is_empty() {
+        lines.push("  nothing".to_owned());
+    }
+    lines.join("\n")
 }
 
 fn has_nextest() -> bool {

@@ -2,13 +2,15 @@
 //! follows from the journal. Whoever has the file can look into it with any SQLite tool.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, TransactionBehavior, ffi, params};
 
 use super::Map;
 use super::books::TupleKey;
@@ -70,8 +72,8 @@ CREATE TABLE spent (
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// SQLite failed.
-    #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("{0}{hint}", hint = hint(.0))]
+    Sqlite(rusqlite::Error),
     /// The file was written by a later version.
     #[error(
         "the ledger has schema {found}, this version knows {SCHEMA}: use the version that wrote it, or a later one"
@@ -81,7 +83,7 @@ pub enum LedgerError {
         found: i64,
     },
     /// What is in the file contradicts itself.
-    #[error("the ledger is damaged: {0}; `kairos ledger verify` says where")]
+    #[error("the ledger is damaged: {0}")]
     Damaged(String),
     /// Another process has the folder.
     #[error("{0}")]
@@ -94,6 +96,39 @@ pub enum LedgerError {
         /// Why.
         cause: std::io::Error,
     },
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    /// What is not as it was written is damage; anything else is between SQLite and the system.
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error;
+        match error {
+            Error::QueryReturnedNoRows => Self::Damaged("its table `meta` is empty".to_owned()),
+            Error::FromSqlConversionFailure(..) | Error::IntegralValueOutOfRange(..) | Error::InvalidColumnType(..) => {
+                Self::Damaged(error.to_string())
+            }
+            // Of statements that are sound: a table or a column is not there.
+            Error::SqlInputError { ref msg, .. } => Self::Damaged(msg.clone()),
+            Error::SqliteFailure(ref failure, _)
+                if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+                    || failure.extended_code == ffi::SQLITE_ERROR =>
+            {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// What to do about a failure of SQLite.
+fn hint(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => "; another program holds the database: end it",
+        Some(ErrorCode::DiskFull) => "; make room on the disk",
+        Some(ErrorCode::ReadOnly) => "; the file and its folder must be writable",
+        Some(ErrorCode::CannotOpen) => "; the file must be readable, and its folder writable",
+        _ => "",
+    }
 }
 
 /// Where the chain of hashes ends.
@@ -147,6 +182,7 @@ impl Journal {
         // Checkpoints are cheap when they are few: about 40 MB of log at most, between them.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.set_prepared_statement_cache_capacity(32);
+        renew_log(&mut connection, path)?;
         prepare_schema(&mut connection)?;
         let (epoch, head) = head_of(&connection)?;
         let mut journal = Self { connection, epoch, head, open: Map::default(), places: BTreeSet::new() };
@@ -388,12 +424,39 @@ pub(crate) fn totals(connection: &Connection) -> Result<Totals, LedgerError> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
     #[error("{0}")]
-    Sqlite(#[from] rusqlite::Error),
-    #[error("{0}")]
     Ledger(#[from] LedgerError),
     /// Somebody else wrote to the database.
     #[error("another process wrote to the ledger; this one stops spending")]
     Fenced,
+}
+
+impl From<rusqlite::Error> for CommitError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// Writes what an earlier run left of SQLite's log once more, and syncs it.
+///
+/// That run may have ended because a sync failed. What was to be synced then reads as if it were, for as
+/// long as the system remembers it, and no later sync writes it: all that this run commits behind it would
+/// be lost with it.
+fn renew_log(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    // Nobody else writes meanwhile.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let renewed = std::fs::read(&log).and_then(|content| {
+        let file = std::fs::File::options().write(true).open(&log)?;
+        file.write_all_at(&content, 0)?;
+        file.sync_all()
+    });
+    match renewed {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(LedgerError::File { path: Path::new(&log).display().to_string(), cause })
+        }
+        _ => Ok(transaction.commit()?),
+    }
 }
 
 fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {

@@ -49,7 +49,9 @@ impl Reader {
     /// Opens the ledger in a file.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         if !path.exists() {
-            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no ledger here");
+            let cause =
+                "there is no ledger here; a gateway makes it when it starts, in the folder that its --data names";
+            let cause = std::io::Error::new(std::io::ErrorKind::NotFound, cause);
             return Err(LedgerError::File { path: path.display().to_string(), cause });
         }
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -112,7 +114,8 @@ impl Reader {
             let mut rows = page.query(params![walk.seq, head.seq, PAGE])?;
             let before = walk.seq;
             while let Some(row) = rows.next()? {
-                let (seq, entry, hash) = read_entry(row)?;
+                let (seq, entry, hash) =
+                    read_entry(row).map_err(|error| LedgerError::Damaged(format!("row {}: {error}", walk.seq + 1)))?;
                 walk.step(seq, &entry, hash)?;
             }
             if walk.seq == before {

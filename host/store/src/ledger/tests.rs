@@ -1,3 +1,5 @@
+mod disk;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -190,11 +192,15 @@ struct Gateway {
 
 impl Gateway {
     fn start(folder: &Path, limit: Option<u64>) -> Self {
-        let journal = Journal::open(&folder.join(FILE), entry::amount(NOON)).unwrap();
-        let books = Books::new(journal.epoch, DailyLimits { limit, alert: None }, journal.totals().unwrap());
+        Self::try_start(folder, limit).unwrap()
+    }
+
+    fn try_start(folder: &Path, limit: Option<u64>) -> Result<Self, LedgerError> {
+        let journal = Journal::open(&folder.join(FILE), entry::amount(NOON))?;
+        let books = Books::new(journal.epoch, DailyLimits { limit, alert: None }, journal.totals()?);
         let shared = Arc::new(Shared::new(books, clock(NOON)));
         let writer = Writer::new(journal, Arc::clone(&shared));
-        Self { shared, writer, under_way: HashMap::new(), waiting: Vec::new(), second: 0 }
+        Ok(Self { shared, writer, under_way: HashMap::new(), waiting: Vec::new(), second: 0 })
     }
 
     fn ask(&mut self, caller: &str, worst: u64, day: u64) {
@@ -217,8 +223,9 @@ impl Gateway {
         }
     }
 
-    fn round(&mut self) {
-        self.writer.round(self.second);
+    /// Whether it was committed.
+    fn round(&mut self) -> bool {
+        let committed = self.writer.round(self.second);
         for (reservation, mut turn) in std::mem::take(&mut self.waiting) {
             match turn.try_recv() {
                 Ok(Ok(())) => {
@@ -228,6 +235,7 @@ impl Gateway {
                 Err(_) => self.waiting.push((reservation, turn)),
             }
         }
+        committed
     }
 }
 
@@ -291,7 +299,9 @@ proptest! {
                     gateway.shared.lock().end(key, &Ending::Voided { why: "never sent" }, NOON);
                 }
                 Step::Settle { .. } | Step::Void { .. } => {}
-                Step::Round => gateway.round(),
+                Step::Round => {
+                    gateway.round();
+                }
                 Step::Idle => gateway.idle(),
                 Step::Crash => {
                     // What was under way may be billed in full.

@@ -180,7 +180,7 @@ impl Writer {
         }
     }
 
-    fn close(&mut self) -> Ended {
+    pub(crate) fn close(&mut self) -> Ended {
         let now_ms = amount(self.shared.now_ms());
         match self.journal.close(now_ms) {
             Ok(true) => Ended::Closed,

@@ -1,0 +1,20 @@
+//! `kairos`: the process. Command line, HTTP, telemetry.
+//!
+//! A library only so that tests can run it on a disk of their own: [`run`] is all of it.
+
+mod assemble;
+mod cli;
+mod config;
+mod edge;
+mod keys;
+mod log;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Reads the command line, and does what it says.
+pub fn run() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}
