@@ -123,7 +123,7 @@ async fn no_dialect_passes_the_days_limit() {
             let refusal = Refusal::read(url, answer);
             assert_eq!((refusal.limit, refusal.worst), (limit, worst));
             // So many were settled by then, and so many under way.
-            assert!(refusal.charged % cost == 0 && refusal.open % worst == 0, "{refusal:?}");
+            assert!(refusal.charged.is_multiple_of(cost) && refusal.open.is_multiple_of(worst), "{refusal:?}");
             assert!(refusal.charged <= charged);
         }
         let id = refused[0].1.header("x-kairos-request-id");
