@@ -104,6 +104,23 @@ impl Service<Uri> for ProxyOrDirect {
     }
 }
 
+/// The proxy that calls of `url` go through, without its password, where there is one.
+pub fn proxy_for(url: &str) -> Option<String> {
+    let target: Uri = url.parse().ok().filter(|target| !is_loopback(target))?;
+    let proxy = Matcher::from_env().intercept(&target)?;
+    let (scheme, host) = (proxy.uri().scheme_str().unwrap_or("http"), proxy.uri().host()?);
+    Some(format!("{scheme}://{host}{}", proxy.uri().port_u16().map_or(String::new(), |port| format!(":{port}"))))
+}
+
+/// The text of an error's innermost cause: what is around it says less.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}
+
 /// Whether a target is this machine, which no proxy reaches.
 fn is_loopback(target: &Uri) -> bool {
     let host = target.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');

@@ -8,6 +8,7 @@ use aws_config::BehaviorVersion;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials as AwsCredentials;
+use aws_credential_types::credential_feature::AwsCredentialFeature;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_types::region::Region;
 use tokio::sync::Mutex;
@@ -47,17 +48,23 @@ struct Cached {
     ends_at: Option<SystemTime>,
 }
 
+/// Credentials that were found, without their secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What gave them.
+    pub from: &'static str,
+    /// When they end, where that is stated.
+    pub ends_at: Option<SystemTime>,
+}
+
 /// Why there are no credentials.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct CredentialError(String);
 
-/// Finds the region: `AWS_BEDROCK_REGION`, then where AWS's tools look (`AWS_REGION`,
-/// `AWS_DEFAULT_REGION`, the profile, the instance's metadata).
-pub async fn region(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
-    if let Some(region) = variable("AWS_BEDROCK_REGION").filter(|region| !region.is_empty()) {
-        return Some(region);
-    }
+/// Finds the region where AWS's tools look: `AWS_REGION`, `AWS_DEFAULT_REGION`, the profile, the
+/// instance's metadata.
+pub async fn region() -> Option<String> {
     let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).no_credentials();
     loader.load().await.region().map(|region| region.as_ref().to_owned())
 }
@@ -164,6 +171,17 @@ impl CredentialSource {
         }
     }
 
+    /// What gives credentials, and how long they are good for. Looks anew.
+    pub async fn found(&self) -> Result<Found, CredentialError> {
+        match &self.kind {
+            Kind::ApiKey(_) => Ok(Found { from: "AWS_BEARER_TOKEN_BEDROCK", ends_at: None }),
+            Kind::Provider(provider) => {
+                let found = provider.provide_credentials().await.map_err(|error| CredentialError(explain(&error)))?;
+                Ok(Found { from: giver(&found), ends_at: found.expiry() })
+            }
+        }
+    }
+
     /// What is cached, past its time of renewal but not past its end.
     fn still_good(&self, now: SystemTime) -> Option<Authority> {
         let cached = self.cached.load();
@@ -174,6 +192,24 @@ impl CredentialSource {
     /// Forgets what is cached, after AWS refused it: the next call looks again.
     pub fn refused(&self) {
         self.cached.store(None);
+    }
+}
+
+/// What gave credentials, by the marks that AWS's providers leave on them.
+fn giver(found: &AwsCredentials) -> &'static str {
+    use AwsCredentialFeature as Mark;
+    let marks = found.get_property::<Vec<Mark>>().map_or(&[][..], Vec::as_slice);
+    // The last mark is that of the outermost provider.
+    match marks.last() {
+        None => "AWS_BEDROCK_ACCESS_KEY_ID",
+        Some(Mark::CredentialsEnvVars) => "AWS_ACCESS_KEY_ID",
+        Some(Mark::CredentialsEnvVarsStsWebIdToken | Mark::CredentialsStsAssumeRoleWebId) => "a web identity token",
+        Some(Mark::CredentialsStsAssumeRole) => "a role that was assumed",
+        Some(Mark::CredentialsSso | Mark::CredentialsProfileSso) => "single sign-on of the AWS profile",
+        Some(Mark::CredentialsProcess | Mark::CredentialsProfileProcess) => "a process that the AWS profile names",
+        Some(Mark::CredentialsHttp) => "the container's endpoint",
+        Some(Mark::CredentialsImds) => "the instance's metadata",
+        Some(_) => "the AWS profile",
     }
 }
 
@@ -283,6 +319,10 @@ mod tests {
         let bearer = ("AWS_BEARER_TOKEN_BEDROCK", "b");
         let (id, secret) = (("AWS_BEDROCK_ACCESS_KEY_ID", "i"), ("AWS_BEDROCK_SECRET_ACCESS_KEY", "s"));
         assert_eq!(find(&[id, secret, bearer]).await, "i s");
+        let given =
+            |name: &str| [id, secret].into_iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
+        let found = CredentialSource::find("us-east-1", given).await.unwrap().found().await.unwrap();
+        assert_eq!(found, Found { from: "AWS_BEDROCK_ACCESS_KEY_ID", ends_at: None });
         assert_eq!(find(&[bearer]).await, "key b");
         assert!(find(&[id, bearer]).await.contains("AWS_BEDROCK_SECRET_ACCESS_KEY is not"));
     }

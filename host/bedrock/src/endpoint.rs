@@ -22,14 +22,10 @@ pub struct EndpointError {
 /// Read, in this order: `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, `AWS_ENDPOINT_URL` (unless
 /// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true), `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
 pub fn endpoint(region: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, EndpointError> {
-    let is_true = |name: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    if !is_true("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
-        for name in ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"] {
-            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
-                return configured(name, &value);
-            }
-        }
+    if let Some(name) = configured_by(&variable) {
+        return configured(name, &variable(name).unwrap_or_default());
     }
+    let is_true = |name: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let fips = if is_true("AWS_USE_FIPS_ENDPOINT") { "-fips" } else { "" };
     let domain = match (region.starts_with("cn-"), is_true("AWS_USE_DUALSTACK_ENDPOINT")) {
         (false, false) => "amazonaws.com",
@@ -39,6 +35,15 @@ pub fn endpoint(region: &str, variable: impl Fn(&str) -> Option<String>) -> Resu
     };
     let host = format!("bedrock-runtime{fips}.{region}.{domain}");
     Ok(Endpoint { url: format!("https://{host}"), host })
+}
+
+/// The variable that names the endpoint, where one does.
+pub fn configured_by(variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if set("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"].into_iter().find(|name| set(name).is_some())
 }
 
 fn configured(variable: &'static str, value: &str) -> Result<Endpoint, EndpointError> {

@@ -10,4 +10,5 @@ pub mod connect;
 pub mod credentials;
 pub mod endpoint;
 mod frames;
+pub mod probe;
 pub mod sigv4;

@@ -1,7 +1,7 @@
 //! What requests share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -79,18 +79,25 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Load {
     requests: AtomicUsize,
+    refused: AtomicU64,
     attempts: Vec<AtomicU32>,
 }
 
 impl Load {
     /// Nothing under way, for so many models.
     pub fn new(models: usize) -> Self {
-        Self { requests: AtomicUsize::new(0), attempts: (0..models).map(|_| AtomicU32::new(0)).collect() }
+        let attempts = (0..models).map(|_| AtomicU32::new(0)).collect();
+        Self { requests: AtomicUsize::new(0), refused: AtomicU64::new(0), attempts }
     }
 
     /// Requests under way.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that were refused because as many as allowed were under way.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Attempts under way on a model.
@@ -102,6 +109,7 @@ impl Load {
     pub(crate) fn enter(&self, most: usize) -> Option<RequestGuard<'_>> {
         if self.requests.fetch_add(1, Ordering::Relaxed) >= most {
             self.requests.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         Some(RequestGuard(self))

@@ -176,6 +176,16 @@ impl Records {
         kept.by_id.insert(id, record);
     }
 
+    /// Records that are kept.
+    pub fn len(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).order.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The record of a request that has ended.
     pub fn get(&self, id: RequestId) -> Option<Arc<Record>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()

@@ -427,8 +427,9 @@ fn slot_of(path: &Path) -> Option<&'static str> {
     SLOTS.into_iter().find(|slot| *slot == stem && ENDINGS.contains(&ending))
 }
 
-/// The newest file of a slot; of two that are equally new, the first by name.
-fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {
+/// The newest file of a slot, which is the one that serves; of two that are equally new, the first by
+/// name.
+pub fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {
     let files = ENDINGS.iter().map(|ending| folder.join(format!("{slot}.{ending}")));
     let dated = files.filter_map(|path| {
         let changed = path.metadata().ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
@@ -442,13 +443,18 @@ fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {
     dated.pop().map(|(_, path)| path.0)
 }
 
-/// Says which files look like policies but have a name that is no slot's: they are never loaded.
-fn warn_of_strangers(folder: &Path) {
-    let Ok(entries) = folder.read_dir() else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
+/// Files that look like policies but have a name that is no slot's: they are never loaded.
+pub fn strangers(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = folder.read_dir() else { return Vec::new() };
+    let is_stranger = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if (ENDINGS.contains(&ending) || ending == "cwasm") && slot_of(&path).is_none() {
-            tracing::warn!(file = %path.display(), slots = SLOTS.join(", "), "this file is not loaded: its name is no slot's");
-        }
+        (ENDINGS.contains(&ending) || ending == "cwasm") && slot_of(path).is_none()
+    };
+    entries.flatten().map(|entry| entry.path()).filter(is_stranger).collect()
+}
+
+fn warn_of_strangers(folder: &Path) {
+    for path in strangers(folder) {
+        tracing::warn!(file = %path.display(), slots = SLOTS.join(", "), "this file is not loaded: its name is no slot's");
     }
 }

@@ -13,6 +13,7 @@ use kairos_bedrock::endpoint::{Endpoint, endpoint};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
+use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::Router;
 use kairos_pipeline::record::Records;
 use kairos_pipeline::routers;
@@ -60,7 +61,7 @@ pub(crate) async fn model_side(config: &Config) -> Result<ModelSide, AssemblyErr
 pub(crate) async fn region(config: &Config) -> Result<String, AssemblyError> {
     let region = match &config.upstream.region {
         Some(region) => Some(region.clone()),
-        None => credentials::region(variable).await,
+        None => credentials::region().await,
     };
     let region = region.ok_or_else(|| {
         AssemblyError("no AWS region: set AWS_REGION (for example AWS_REGION=us-east-1), or `region` under [upstream] in kairos.toml".to_owned())
@@ -137,8 +138,9 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let started = std::time::Instant::now();
     let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let policies = PolicyHost::new(loader(&config, true)?, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
-    let metrics = Arc::new(Metrics::new());
-    let ledger = SqliteLedger::open(&config.data, config.daily_limits(), Arc::new(unix_ms));
+    let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
+    let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
+    let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let models = catalogue.models.len();
     let gateway = Gateway {
@@ -150,16 +152,16 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         catalogue: ArcSwap::from_pointee(catalogue),
         history: History::new(models),
         records: Records::new(config.limits.records),
-        observer: Arc::new(Telemetry::new(Arc::clone(&metrics))),
+        observer: Arc::new(Telemetry::new(metrics.clone())),
         load: Load::new(models),
-        places: None,
+        places: config.concurrency().map(|bounds| Places::new(bounds, models)),
         settings: Settings {
             draw_salt: rand::random(),
             default_model: config.models.default.clone(),
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
+            metadata_patience: config.upstream.late_usage_seconds.duration(),
             most_in_flight: config.limits.in_flight,
-            ..Settings::default()
         },
         clock: Arc::new(unix_ms),
     };

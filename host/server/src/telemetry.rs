@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     attempts: Handles<(Arc<str>, &'static str), Counter>,
     response_times: Handles<Arc<str>, Histogram>,
     tokens: Handles<Arc<str>, [Counter; 4]>,
+    no_model: Arc<str>,
 }
 
 /// What counts, by its labels: finding it in the registry each time would cost a key made anew.
@@ -95,6 +96,7 @@ impl Metrics {
             attempts: Handles::default(),
             response_times: Handles::default(),
             tokens: Handles::default(),
+            no_model: NO_MODEL.into(),
         }
     }
 
@@ -178,13 +180,15 @@ fn write_plugin(generation: &kairos_sandbox::generation::Generation, text: &mut 
 
 /// Writes log and metrics of requests.
 pub(crate) struct Telemetry {
-    metrics: Arc<Metrics>,
-    no_model: Arc<str>,
+    /// None: nothing is measured.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Observer for Telemetry {
     fn finished(&self, record: &Record) {
-        self.measure(record);
+        if let Some(metrics) = &self.metrics {
+            metrics.measure(record);
+        }
         if !tracing::enabled!(target: REQUESTS, tracing::Level::INFO) {
             return;
         }
@@ -195,19 +199,23 @@ impl Observer for Telemetry {
     }
 
     fn policy_failed(&self, _policy: &str, kind: &'static str, _message: &str) {
-        self.metrics.count("kairos_policy_faults_total", vec![Label::new("kind", kind)], 1);
+        if let Some(metrics) = &self.metrics {
+            metrics.count("kairos_policy_faults_total", vec![Label::new("kind", kind)], 1);
+        }
     }
 }
 
 impl Telemetry {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, no_model: NO_MODEL.into() }
+    pub(crate) fn new(metrics: Option<Arc<Metrics>>) -> Self {
+        Self { metrics }
     }
+}
 
+impl Metrics {
     fn measure(&self, record: &Record) {
-        let metrics = &self.metrics;
+        let metrics = self;
         let answered = record.attempts.last().filter(|attempt| attempt.status == "ok").map(|attempt| &attempt.model);
-        let answered = answered.unwrap_or(&self.no_model);
+        let answered = answered.unwrap_or(&metrics.no_model);
         let status = if record.status == "ok" { "success" } else { record.status };
         metrics.ended(&metrics.requests, "bedrock_requests_total", answered, status);
         let times = metrics.response_times.get(Arc::clone(answered), |model| {
@@ -229,9 +237,7 @@ impl Telemetry {
             }
         }
     }
-}
 
-impl Metrics {
     /// Counts something that ended in some way, for a model.
     fn ended(
         &self,

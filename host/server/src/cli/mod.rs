@@ -1,6 +1,7 @@
 //! The command line.
 
 mod demo;
+mod doctor;
 mod ledger;
 mod models;
 mod policy;
@@ -31,6 +32,7 @@ Examples:
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
   kairos policy check ./policies/router.rhai
   kairos models --check-access             which models there are, and which you may call
+  kairos doctor                            where each setting came from, what is wrong, what to do
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by policy"
 )]
@@ -55,6 +57,8 @@ enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say where each setting came from, what is wrong, and what to do
+    Doctor(doctor::Doctor),
     /// Look into the ledger: what was spent, and whether its rows are whole
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -93,6 +97,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(serve) => on(&mut Builder::new_current_thread(), serve.run()).and_then(Stopped::finish),
         Command::Simulate(simulate) => on_runtime(simulate.run()),
         Command::Models(models) => on_runtime(models.run()),
+        Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
         Command::Ledger(ledger) => ledger.run(),
     };

@@ -125,9 +125,9 @@ impl Models {
 }
 
 /// Looking at the catalogue needs no AWS set-up.
-fn region_or_default(config: &Config) -> String {
+pub(super) fn region_or_default(config: &Config) -> String {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let names = ["AWS_BEDROCK_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"];
+    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
     config.upstream.region.clone().or_else(|| names.into_iter().find_map(set)).unwrap_or_else(|| "us-east-1".to_owned())
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use kairos_sandbox::generation::Generation;
+use kairos_sandbox::load::Refusal;
 use serde::Serialize;
 
 use super::Failed;
@@ -70,17 +72,8 @@ impl Check {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         let config =
             Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
-        let loader = assemble::loader(&config, false)?;
         let file = self.file.display().to_string();
-        // On a thread like those that load: scripts need its stack.
-        let path = self.file.clone();
-        let loaded = std::thread::Builder::new()
-            .stack_size(kairos_sandbox::host::THREAD_STACK)
-            .spawn(move || loader.load(&path))
-            .map_err(|error| Failed::new(error.to_string()))?
-            .join()
-            .map_err(|_| Failed::new("the check itself failed; this is a fault of Kairos"))?;
-        match loaded {
+        match load(&config, self.file.clone())? {
             Ok(generation) => {
                 let identity = generation.identity();
                 let report = Report {
@@ -116,6 +109,18 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// Loads a file as it is loaded before it serves.
+pub(super) fn load(config: &Config, path: PathBuf) -> Result<Result<Generation, Refusal>, Failed> {
+    let loader = assemble::loader(config, false)?;
+    // On a thread like those that load: scripts need its stack.
+    std::thread::Builder::new()
+        .stack_size(kairos_sandbox::host::THREAD_STACK)
+        .spawn(move || loader.load(&path))
+        .map_err(|error| Failed::new(error.to_string()))?
+        .join()
+        .map_err(|_| Failed::new("the check itself failed; this is a fault of Kairos"))
 }
 
 impl Report {

@@ -12,23 +12,35 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
 use crate::assemble::{self, AssemblyError};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, environment};
 use crate::edge::{self, App, Workers};
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(after_help = after_help())]
+pub(super) struct Serve {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Examples, and the environment variables.
+fn after_help() -> String {
+    let table = environment::table();
+    format!(
+        "\
 Examples:
   AWS_REGION=us-east-1 kairos serve
   kairos serve --listen 127.0.0.1:9000 --policies ./policies
   AWS_ENDPOINT_URL_BEDROCK_RUNTIME=http://127.0.0.1:9001 kairos serve    in front of `kairos simulate`
 
-Credentials and region are found where AWS's tools find them; AWS_BEDROCK_REGION,
-AWS_BEDROCK_ACCESS_KEY_ID and AWS_BEDROCK_SECRET_ACCESS_KEY come first.
-Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way end.")]
-pub(super) struct Serve {
-    #[command(flatten)]
-    flags: Flags,
+Settings are read from kairos.toml, then the environment, then flags. `kairos doctor` shows where each
+came from and what is wrong; `kairos doctor --example` prints all of them with their defaults.
+
+Environment variables:
+{table}
+Credentials and region are found where AWS's tools find them; AWS_BEDROCK_* come first.
+Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way end."
+    )
 }
 
 impl Serve {
@@ -95,6 +107,9 @@ pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");
+    for (variable, why) in environment::without_effect(|name| std::env::var(name).ok()) {
+        tracing::warn!(variable, "{variable} is set and has no effect: {why}");
+    }
 }
 
 /// Takes the address of the configuration.
@@ -129,7 +144,7 @@ pub(super) async fn serve(
     };
     let routes = edge::router(Arc::clone(&app));
     ready();
-    listening.serve(routes, &workers, &app.config.limits, stop).await;
+    listening.serve(routes, &workers, &app, stop).await;
     check.abort();
     upkeep.abort();
     app.tasks.close();
@@ -166,7 +181,9 @@ async fn upkeep(app: Arc<App>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        app.metrics.upkeep();
+        if let Some(metrics) = &app.metrics {
+            metrics.upkeep();
+        }
         if let Err(error) = follow_the_date(&app) {
             tracing::error!("the catalogue of yesterday serves on: {error}");
         }

@@ -15,9 +15,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::routes::App;
 use super::workers::Workers;
 use crate::config::Limits;
 
@@ -42,14 +42,8 @@ impl Listening {
 
     /// Serves connections on the workers until `stop` resolves, then lets those that are busy end,
     /// for a while.
-    pub(crate) async fn serve(
-        self,
-        routes: Router,
-        workers: &Workers,
-        limits: &Limits,
-        stop: impl Future<Output = ()>,
-    ) {
-        let places = Arc::new(Semaphore::new(limits.connections));
+    pub(crate) async fn serve(self, routes: Router, workers: &Workers, app: &App, stop: impl Future<Output = ()>) {
+        let limits = &app.config.limits;
         let graceful = GracefulShutdown::new();
         let builder = connection_builder(limits);
         let mut stop = std::pin::pin!(stop);
@@ -67,7 +61,8 @@ impl Listening {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(place) = app.connections.enter() else {
+                app.refusals.connections.add();
                 tracing::warn!(%peer, connections = limits.connections, "connection refused: as many as allowed are open");
                 continue;
             };
@@ -76,11 +71,13 @@ impl Listening {
             let Ok(stream) = stream.into_std() else { continue };
             let service = TowerToHyperService::new(routes.clone().layer(axum::Extension(ConnectInfo(peer))));
             let (builder, watcher, patience) = (builder.clone(), graceful.watcher(), limits.write_seconds.duration());
+            let refusals = Arc::clone(&app.refusals);
             workers.serve(async move {
                 let _place = place;
                 let Ok(stream) = TcpStream::from_std(stream) else { return };
                 let stream = TokioIo::new(ImpatientStream::new(stream, patience));
                 if let Err(error) = watcher.watch(builder.serve_connection(stream, service)).await {
+                    refusals.connection(&error);
                     tracing::debug!(%peer, "connection ended: {error}");
                 }
             });

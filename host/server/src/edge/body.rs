@@ -23,7 +23,7 @@ const BODY_PATIENCES: u32 = 10;
 
 /// Bytes of all bodies under way.
 #[derive(Debug, Default)]
-pub(super) struct Buffered(AtomicUsize);
+pub(crate) struct Buffered(AtomicUsize);
 
 /// A body's place among all: counted until this is dropped.
 pub(super) struct Counted {
@@ -36,6 +36,13 @@ impl Counted {
         let before = self.all.0.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         before + bytes <= most
+    }
+}
+
+impl Buffered {
+    /// Bytes of all bodies under way.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -4,6 +4,7 @@ mod accept;
 mod body;
 mod guard;
 mod pages;
+mod refusals;
 mod respond;
 mod routes;
 mod workers;

@@ -17,6 +17,7 @@ use kairos_pipeline::request::{Dialect, RequestId};
 
 use super::respond;
 use super::routes::{App, admit, presented};
+use crate::bounds;
 
 type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
 
@@ -105,6 +106,11 @@ pub(super) async fn metrics(
     if let Err(failure) = allowed(&app, &parts, peer) {
         return respond::failure(Dialect::OpenAi, &failure);
     }
-    let text = app.metrics.render(&app.gateway, &app.policies);
+    let Some(metrics) = &app.metrics else {
+        let message = "metrics are switched off: BEDROCK_METRICS_ENABLED, or `enabled` under [metrics] in kairos.toml";
+        return respond::failure(Dialect::OpenAi, &Failure::new(Kind::NoSuchRoute, message));
+    };
+    let mut text = metrics.render(&app.gateway, &app.policies);
+    text.push_str(&bounds::render(&app));
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

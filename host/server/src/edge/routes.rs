@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Buffered, read};
+use super::refusals::{Connections, Refusals};
 use super::{guard, pages, respond};
 use crate::config::Config;
 use crate::telemetry::Metrics;
@@ -37,7 +38,8 @@ pub(crate) struct App {
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<PolicyHost>,
     pub(crate) ledger: Arc<SqliteLedger>,
-    pub(crate) metrics: Arc<Metrics>,
+    /// None: nothing is measured.
+    pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
     /// Requests under way, whether their callers stay or not.
     pub(crate) tasks: TaskTracker,
@@ -45,7 +47,9 @@ pub(crate) struct App {
     pub(crate) stopping: AtomicBool,
     /// Why the gateway is not ready, where it is not.
     pub(crate) not_ready: std::sync::Mutex<Option<String>>,
-    buffered: Arc<Buffered>,
+    pub(crate) buffered: Arc<Buffered>,
+    pub(crate) connections: Connections,
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 impl App {
@@ -54,9 +58,10 @@ impl App {
         upstream: Arc<Client>,
         policies: Arc<PolicyHost>,
         ledger: Arc<SqliteLedger>,
-        metrics: Arc<Metrics>,
+        metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
+        let connections = Connections::new(config.limits.connections);
         Self {
             gateway,
             upstream,
@@ -68,6 +73,8 @@ impl App {
             stopping: AtomicBool::new(false),
             not_ready: std::sync::Mutex::new(None),
             buffered: Arc::default(),
+            connections,
+            refusals: Arc::default(),
         }
     }
 }
@@ -217,7 +224,10 @@ async fn receive(
     };
     let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
         Ok(read) => read,
-        Err(failure) => return Err(closing(respond::failure(dialect, &failure))),
+        Err(failure) => {
+            app.refusals.body(&failure);
+            return Err(closing(respond::failure(dialect, &failure)));
+        }
     };
     Ok(Incoming {
         operation,

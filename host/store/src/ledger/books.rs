@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, LimitReached, Reservation, ReserveError, Totals};
 use kairos_pipeline::money::Picodollars;
@@ -120,6 +121,7 @@ pub(crate) struct Books {
     waiters: VecDeque<Waiter>,
     /// Tuples that the next commit looks at.
     touched: Set<TupleKey>,
+    bounds: Bounds,
     /// Places in the queue that nobody has claimed.
     places: usize,
     totals: Totals,
@@ -133,10 +135,36 @@ pub(crate) struct Books {
     pub(crate) urgent: bool,
 }
 
-/// Places in the queue: a reservation claims two, one for its row and one for its end.
-const PLACES: usize = 65_536;
-/// Tuples in memory. More are served, as leases of others run out of use.
-const MOST_TUPLES: usize = 65_536;
+/// Bounds of what is kept in memory, and of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// How long a reservation waits for a commit.
+    pub wait: Duration,
+    /// Rows that may wait for a commit. A reservation claims two places, one for its row and one for
+    /// its end.
+    pub queued_rows: usize,
+    /// Pairs of key and model, on a day, that are kept. More are served, as leases of others run out
+    /// of use.
+    pub pairs: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(2), queued_rows: 65_536, pairs: 65_536 }
+    }
+}
+
+/// How much of its bounds the ledger uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Places in the queue of rows that are claimed.
+    pub queued_rows: usize,
+    /// Pairs of key and model that are kept.
+    pub pairs: usize,
+    /// Reservations that wait for a commit.
+    pub waiting: usize,
+}
+
 /// Time after which what is not drawn of a lease is given back.
 const IDLE_SECONDS: u64 = 10;
 /// Tuples that are looked at in one tick.
@@ -166,13 +194,26 @@ impl Books {
             queue: Vec::new(),
             waiters: VecDeque::new(),
             touched: Set::default(),
-            places: PLACES,
+            bounds: Bounds::default(),
+            places: Bounds::default().queued_rows,
             totals,
             closed: None,
             failing: None,
             work: false,
             urgent: false,
         }
+    }
+
+    /// The same, with other bounds.
+    pub(crate) fn bounded(mut self, bounds: Bounds) -> Self {
+        self.places = bounds.queued_rows;
+        self.bounds = bounds;
+        self
+    }
+
+    pub(crate) fn used(&self) -> Used {
+        let queued_rows = self.bounds.queued_rows.saturating_sub(self.places);
+        Used { queued_rows, pairs: self.tuples.len(), waiting: self.waiters.len() }
     }
 
     /// Asks for a reservation. Granted at once where the tuple's lease has room and nobody waits for
@@ -192,8 +233,9 @@ impl Books {
         if let Some(why) = &self.failing {
             return Asked::No(ReserveError::Unavailable(why.clone()));
         }
-        if self.tuples.len() >= MOST_TUPLES && !self.tuples.contains_key(&tuple) {
-            let why = format!("{MOST_TUPLES} pairs of key and model are under way, as many as are kept in memory");
+        let pairs = self.bounds.pairs;
+        if self.tuples.len() >= pairs && !self.tuples.contains_key(&tuple) {
+            let why = format!("{pairs} pairs of key and model are under way, as many as are kept in memory");
             return Asked::No(ReserveError::Unavailable(why));
         }
         if let Some(known) = self.tuples.get_mut(&tuple) {
@@ -247,7 +289,7 @@ impl Books {
         day.open += worst;
         day.headroom = day.headroom.saturating_sub(worst);
         self.places -= 2;
-        self.urgent |= self.places < PLACES / 2;
+        self.urgent |= self.places < self.bounds.queued_rows / 2;
         self.totals.open += u128::from(worst);
         self.totals.open_rows += 1;
         let tags: serde_json::Map<_, _> =

@@ -30,7 +30,7 @@ use self::books::{Asked, Books};
 use self::journal::Journal;
 use self::writer::{Shared, Stop, Writer};
 
-pub use self::books::{DailyLimits, TupleKey};
+pub use self::books::{Bounds, DailyLimits, TupleKey, Used};
 pub use self::entry::{Entry, EntryKind};
 pub use self::journal::LedgerError;
 pub use self::read::{DaySum, Reader, Verified};
@@ -38,35 +38,45 @@ pub use self::writer::Ended;
 
 /// The ledger's file in the data folder.
 pub const FILE: &str = "ledger.sqlite";
-const LOCK_FILE: &str = "lock";
+/// The file in the data folder that is locked by who keeps a ledger there.
+pub const LOCK_FILE: &str = "lock";
 
 /// Maps that are used with each request: their keys are the gateway's own, or few.
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 type Set<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
-
-/// How long a reservation waits for a commit.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The ledger of one gateway.
 pub struct SqliteLedger {
     shared: Arc<Shared>,
     stop: Arc<Stop>,
     writer: Mutex<Option<JoinHandle<Ended>>>,
+    /// How long a reservation waits for a commit.
+    wait: Duration,
     /// Held until the process ends.
     _lock: File,
 }
 
 impl SqliteLedger {
-    /// Opens the ledger of a data folder, and recovers what the last run left. `clock` gives
-    /// milliseconds since 1970.
+    /// Opens the ledger of a data folder, with the usual bounds. `clock` gives milliseconds since 1970.
     pub fn open(
         folder: &Path,
         limits: DailyLimits,
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<Self, LedgerError> {
+        Self::open_bounded(folder, limits, Bounds::default(), clock)
+    }
+
+    /// Opens the ledger of a data folder, and recovers what the last run left. `clock` gives
+    /// milliseconds since 1970.
+    pub fn open_bounded(
+        folder: &Path,
+        limits: DailyLimits,
+        bounds: Bounds,
+        clock: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Result<Self, LedgerError> {
         let lock = lock(folder)?;
         let journal = Journal::open(&folder.join(FILE), entry::amount(clock()))?;
-        let books = Books::new(journal.epoch, limits, journal.totals()?);
+        let books = Books::new(journal.epoch, limits, journal.totals()?).bounded(bounds);
         let shared = Arc::new(Shared::new(books, clock));
         let stop = Arc::new(Stop::default());
         let writer = Writer::new(journal, Arc::clone(&shared));
@@ -80,7 +90,7 @@ impl SqliteLedger {
             })
         });
         let thread = thread.map_err(|cause| LedgerError::File { path: "the ledger's thread".to_owned(), cause })?;
-        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), _lock: lock })
+        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), wait: bounds.wait, _lock: lock })
     }
 
     /// Grants nothing from now on. What is open can still end.
@@ -101,6 +111,11 @@ impl SqliteLedger {
             std::thread::sleep(Duration::from_millis(5));
         }
         if thread.is_finished() { thread.join().unwrap_or(Ended::Failing) } else { Ended::Failing }
+    }
+
+    /// How much of its bounds it uses.
+    pub fn used(&self) -> Used {
+        self.shared.lock().used()
     }
 
     /// Why nothing can be spent at the moment, if so.
@@ -142,13 +157,13 @@ impl Ledger for SqliteLedger {
             Asked::No(error) => Box::pin(std::future::ready(Err(error))),
             Asked::Wait(mut turn) => Box::pin(async move {
                 let gone = || ReserveError::Unavailable("the ledger has stopped".to_owned());
-                match timeout(PATIENCE, &mut turn).await {
+                match timeout(self.wait, &mut turn).await {
                     Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
                     Err(_) => {
                         turn.close();
                         // Its turn may have come in this very moment.
                         turn.try_recv().unwrap_or_else(|_| {
-                            Err(ReserveError::Unavailable(format!("no commit of the ledger within {PATIENCE:?}")))
+                            Err(ReserveError::Unavailable(format!("no commit of the ledger within {:?}", self.wait)))
                         })
                     }
                 }

@@ -1,0 +1,111 @@
+//! How much of each bound is used, and what was refused at it: a line each at `/metrics`, named as in
+//! `kairos.toml`.
+//!
+//! Bounds whose refusals are counted elsewhere are not repeated: times of calls to Bedrock in
+//! `kairos_attempts_total`, those of policies in `kairos_policy_faults_total`.
+
+use std::fmt::Write as _;
+
+use kairos_pipeline::places::Crowd;
+
+use crate::edge::App;
+
+/// One bound.
+struct Bound {
+    name: &'static str,
+    limit: u64,
+    /// How much of it is used; none where it bounds a single request.
+    used: Option<u64>,
+    /// Requests or connections that were refused at it.
+    refused: Option<u64>,
+}
+
+/// The lines of all bounds, in Prometheus's text format.
+pub(crate) fn render(app: &App) -> String {
+    let bounds = bounds(app);
+    let mut text = String::new();
+    let mut family = |name: &str, kind: &str, what: &str, value: fn(&Bound) -> Option<u64>| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}");
+        for (bound, value) in bounds.iter().filter_map(|bound| Some((bound, value(bound)?))) {
+            let _ = writeln!(text, "{name}{{bound=\"{}\"}} {value}", bound.name);
+        }
+    };
+    family("kairos_bound_limit", "gauge", "What a setting of kairos.toml allows.", |bound| Some(bound.limit));
+    family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
+    family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
+    places(app, &mut text);
+    text
+}
+
+fn bounds(app: &App) -> Vec<Bound> {
+    let (config, gateway, refused) = (&app.config, &app.gateway, &app.refusals);
+    let limits = &config.limits;
+    let bound = |name, limit: usize, used: Option<usize>, refused: Option<u64>| Bound {
+        name,
+        limit: limit as u64,
+        used: used.map(|used| used as u64),
+        refused,
+    };
+    let ledger = app.ledger.used();
+    let mut bounds = vec![
+        bound("limits.connections", limits.connections, Some(app.connections.open()), Some(refused.connections.get())),
+        bound("limits.header_bytes", limits.header_bytes, None, Some(refused.header_bytes.get())),
+        bound("limits.body_bytes", limits.body_bytes, None, Some(refused.body_bytes.get())),
+        bound(
+            "limits.buffered_bytes",
+            limits.buffered_bytes,
+            Some(app.buffered.bytes()),
+            Some(refused.buffered_bytes.get()),
+        ),
+        bound("limits.in_flight", limits.in_flight, Some(gateway.load.requests()), Some(gateway.load.refused())),
+        bound("limits.records", limits.records, Some(gateway.records.len()), None),
+        bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
+        bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+    ];
+    let seconds = |name, seconds: crate::config::Seconds, refused: u64| Bound {
+        name,
+        limit: seconds.duration().as_secs(),
+        used: None,
+        refused: Some(refused),
+    };
+    bounds.extend([
+        seconds("limits.header_seconds", limits.header_seconds, refused.header_seconds.get()),
+        seconds("limits.body_seconds", limits.body_seconds, refused.body_seconds.get()),
+        seconds("limits.write_seconds", limits.write_seconds, refused.write_seconds.get()),
+    ]);
+    if let Some(places) = &gateway.places {
+        let crowds: Vec<_> = (0..gateway.catalogue.load().models.len()).map(|model| places.crowd(model)).collect();
+        let sum = |of: fn(&Crowd) -> usize| Some(crowds.iter().map(of).sum());
+        let (at_once, waiting) = (places.bounds().at_once, places.bounds().waiting);
+        // The limits are those of one model, what is used is the sum over all.
+        bounds.push(bound("upstream.concurrent_requests", at_once, sum(|crowd| crowd.under_way), None));
+        bounds.push(bound("upstream.waiting_requests", waiting, sum(|crowd| crowd.waiting), None));
+    }
+    bounds
+}
+
+/// What goes on before and on each model, where places are limited.
+fn places(app: &App, text: &mut String) {
+    let Some(places) = &app.gateway.places else { return };
+    let catalogue = app.gateway.catalogue.load();
+    let models = catalogue.models.iter().enumerate().filter(|(_, model)| model.active);
+    let crowds: Vec<_> = models.map(|(index, model)| (&model.id, places.crowd(index))).collect();
+    let mut family = |name: &str, kind: &str, what: &str| {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}");
+        for (model, crowd) in &crowds {
+            let _ = match name {
+                "kairos_upstream_under_way" => writeln!(text, "{name}{{model=\"{model}\"}} {}", crowd.under_way),
+                "kairos_upstream_waiting" => writeln!(text, "{name}{{model=\"{model}\"}} {}", crowd.waiting),
+                _ => writeln!(
+                    text,
+                    "{name}{{model=\"{model}\",why=\"full\"}} {}\n{name}{{model=\"{model}\",why=\"late\"}} {}",
+                    crowd.refused_full, crowd.refused_late
+                ),
+            };
+        }
+    };
+    family("kairos_upstream_under_way", "gauge", "Attempts under way on a model.");
+    family("kairos_upstream_waiting", "gauge", "Requests that wait for a model.");
+    family("kairos_upstream_refused_total", "counter", "Requests that a model had no place for.");
+}

@@ -1,0 +1,152 @@
+//! What decides, and among what: policies, and the models that the configuration names.
+
+use kairos_bedrock::catalogue::{self, View};
+use kairos_dialects::Outline;
+use kairos_pipeline::models::{Answering, Catalogue};
+use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::price::{Limits, worst_case};
+use kairos_sandbox::host::{newest, strangers};
+use kairos_sandbox::load::SLOTS;
+
+use super::super::{models, policy};
+use super::report::Check;
+use crate::assemble;
+use crate::config::{Config, EndedModels};
+
+/// The policies of the folder, by the loader that `serve` uses.
+pub(super) fn policies(config: &Config) -> Check {
+    const CHECK: &str = "policies";
+    let Some(folder) = &config.policies.folder else {
+        return Check::ok(CHECK, "no folder is set: the native default decides");
+    };
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let todo = "make it, or name another with --policies: `kairos serve` does not start like this";
+        return Check::problem(CHECK, format!("there is no folder {shown}"), todo);
+    }
+    let mut serving = Vec::new();
+    for path in SLOTS.into_iter().filter_map(|slot| newest(folder, slot)) {
+        let file = path.display().to_string();
+        match policy::load(config, path) {
+            Ok(Ok(generation)) => serving.push(format!("{} from {file}", generation.identity().label())),
+            Ok(Err(refusal)) => {
+                let todo = "correct it; `kairos policy check` says the same. Until then the native default decides";
+                return Check::problem(CHECK, refusal.explain(&file), todo);
+            }
+            Err(failed) => return Check::problem(CHECK, failed.message, "correct it, or report it"),
+        }
+    }
+    if let Some(stranger) = strangers(folder).first() {
+        let found = format!("{} is not loaded: its name is no slot's", stranger.display());
+        return Check::warning(CHECK, found, format!("name it {}.rhai or .wasm, or take it away", SLOTS.join(", ")));
+    }
+    if serving.is_empty() {
+        return Check::ok(CHECK, format!("{shown} holds no policy: the native default decides"));
+    }
+    Check::ok(CHECK, format!("{} would serve", serving.join(", ")))
+}
+
+/// The models that the configuration names, and what one request of the default can cost.
+pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
+    const CHECK: &str = "models";
+    let region = region.map_or_else(|| models::region_or_default(config), str::to_owned);
+    // With the lists left out: a name that is unknown is told by its setting, not as a whole.
+    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
+    let view = View { region: &region, as_of: assemble::as_of(config), names: &names, auto: None, fallback: &[] };
+    let catalogue = match catalogue::load(catalogue::BUILT_IN, &view) {
+        Ok(catalogue) => catalogue,
+        Err(error) => {
+            return vec![Check::problem(CHECK, format!("models.names: {error}"), "`kairos models` lists the names")];
+        }
+    };
+    let mut checks: Vec<Check> =
+        named(config).filter_map(|(setting, name)| name_check(config, &catalogue, setting, name)).collect();
+    if checks.is_empty() {
+        let found = format!("every model that the configuration names answers from {region} at a known price");
+        checks.push(Check::ok(CHECK, found));
+    }
+    if let Some(date) = config.models.as_of {
+        checks.push(Check::warning(
+            CHECK,
+            format!("models.as_of is {date}: no model ends after that day, nor begins"),
+            "unset it, unless this is a test",
+        ));
+    }
+    checks.extend(affordable(config, &catalogue));
+    checks
+}
+
+/// The names of the configuration, each with its setting.
+fn named(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
+    let models = &config.models;
+    let default = Some(models.default.as_str()).filter(|name| *name != "auto");
+    let auto = models.auto.iter().flatten();
+    let default = default.into_iter().map(|name| ("models.default", name));
+    let auto = auto.map(|name| ("models.auto", name.as_str()));
+    default.chain(auto).chain(models.fallback.iter().map(|name| ("models.fallback", name.as_str())))
+}
+
+fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str) -> Option<Check> {
+    const CHECK: &str = "models";
+    let id = |model: usize| &catalogue.models[model].id;
+    let ends = |model: usize| catalogue.models[model].ends.as_deref().unwrap_or("a day that is not known");
+    let lists = "`kairos models` lists what there is";
+    Some(match catalogue.answering(name) {
+        Answering::Target { ended: None, .. } => return None,
+        Answering::Target { target, ended: Some(ended) } => {
+            let successor = &catalogue.model_of(target).id;
+            let found = format!("{setting}: {} ended on {}", id(ended), ends(ended));
+            let todo = format!("name {successor}");
+            if config.models.ended == EndedModels::Refuse {
+                Check::problem(CHECK, format!("{found}, and models.ended is \"refuse\""), todo)
+            } else {
+                Check::warning(CHECK, format!("{found}; {successor} answers in its place"), todo)
+            }
+        }
+        Answering::Ended(model) => Check::problem(
+            CHECK,
+            format!("{setting}: {} ended on {} and has no successor", id(model), ends(model)),
+            lists,
+        ),
+        Answering::NotHere(model) => {
+            let found = format!("{setting}: {} has no known price from {}", id(model), catalogue.region);
+            Check::problem(CHECK, found, lists)
+        }
+        Answering::Unknown(near) => {
+            let todo = near.map_or(lists.to_owned(), |near| format!("did you mean {near:?}?"));
+            Check::problem(CHECK, format!("{setting}: there is no model {name:?}"), todo)
+        }
+    })
+}
+
+/// Whether the day's limit has room for a single request, of the least that there is, that states no
+/// output limit: of the default model, or of the cheapest that `auto` offers.
+fn affordable(config: &Config, catalogue: &Catalogue) -> Option<Check> {
+    const CHECK: &str = "budget";
+    let limit = Picodollars(config.daily_limits().limit?);
+    let target = |name: &String| match catalogue.answering(name) {
+        Answering::Target { target, .. } => Some(target),
+        Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
+    };
+    let offered = || match &config.models.auto {
+        Some(names) => names.iter().filter_map(target).collect(),
+        None => catalogue.auto.clone(),
+    };
+    let targets = target(&config.models.default).map_or_else(offered, |target| vec![target]);
+    let worst = |target: &usize| {
+        let model = catalogue.model_of(*target);
+        let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
+        let prices = &catalogue.targets[*target].prices;
+        let worst = worst_case(&Outline::default(), 0, prices, &catalogue.guardrail_prices, limits).ok()?;
+        Some((worst.0, &model.id))
+    };
+    let (worst, model) = targets.iter().filter_map(worst).min()?;
+    if limit.0 >= worst {
+        return Some(Check::ok(CHECK, format!("the daily limit of {limit} USD has room for a request")));
+    }
+    let found = format!(
+        "the daily limit of {limit} USD is below what one request of {model} can cost, {} USD: every request that states no output limit is refused",
+        Picodollars(worst)
+    );
+    Some(Check::problem(CHECK, found, "raise it, or have callers state an output limit (max_tokens)"))
+}

@@ -1,0 +1,131 @@
+//! What values may be, and which contradict each other.
+
+use std::ops::RangeInclusive;
+
+use kairos_pipeline::policy::MAX_OFFERS;
+use kairos_sandbox::capability::Capability;
+use kairos_sandbox::load::SLOTS;
+
+use super::settings::Config;
+
+/// What is wrong with a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// The setting, as in kairos.toml.
+    pub(crate) setting: &'static str,
+    /// What is wrong, and what to do.
+    pub(crate) what: String,
+}
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Everything that is wrong with a configuration.
+pub(crate) fn check(config: &Config) -> Vec<Wrong> {
+    let mut wrong = Vec::new();
+    for (setting, value, range) in numbers(config) {
+        if !range.contains(&value) {
+            let what = format!("{value} is out of range: it may be from {} to {}", range.start(), range.end());
+            wrong.push(Wrong { setting, what });
+        }
+    }
+    money(config, &mut wrong);
+    keys(config, &mut wrong);
+    names(config, &mut wrong);
+    wrong
+}
+
+/// Every number that is no time, with what it may be. The upper bounds are what this machine's
+/// memory or the kernel could not give anyway: a larger number is a slip of the hand.
+fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
+    let Config { limits, ledger, upstream, policies, .. } = config;
+    let mut numbers = vec![
+        ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
+        // Hyper takes no smaller buffer.
+        ("limits.header_bytes", limits.header_bytes as u64, 8_192..=16 * MIB),
+        ("limits.headers", limits.headers as u64, 16..=10_000),
+        ("limits.connections", limits.connections as u64, 1..=1_000_000),
+        ("limits.in_flight", limits.in_flight as u64, 1..=1_000_000),
+        ("limits.buffered_bytes", limits.buffered_bytes as u64, 1..=1024 * GIB),
+        ("limits.batch_entries", limits.batch_entries as u64, 1..=10_000),
+        ("limits.batch_concurrency", limits.batch_concurrency as u64, 1..=1_000),
+        ("limits.records", limits.records as u64, 1..=10_000_000),
+        // An attempt claims two.
+        ("ledger.queued_rows", ledger.queued_rows as u64, 4..=16_777_216),
+        ("ledger.pairs", ledger.pairs as u64, 1..=16_777_216),
+        ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
+        ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
+        ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),
+        ("policies.init_deadline_ms", policies.init_deadline_ms, 1..=60_000),
+        ("policies.memory_bytes", policies.memory_bytes as u64, MIB..=4 * GIB),
+        ("policies.interpreter_memory_bytes", policies.interpreter_memory_bytes as u64, MIB..=4 * GIB),
+        // Threads that run policies have 8 MiB.
+        ("policies.stack_bytes", policies.stack_bytes as u64, 16_384..=2 * MIB),
+        ("policies.handover_bytes", policies.handover_bytes as u64, 65_536..=256 * MIB),
+        ("policies.handles", policies.handles as u64, 8..=65_536),
+        ("policies.calls_per_instance", policies.calls_per_instance.into(), 1..=u32::MAX.into()),
+        ("policies.component_bytes", policies.component_bytes, 1..=GIB),
+        ("policies.script_bytes", policies.script_bytes, 1..=16 * MIB),
+        ("policies.script_operations", policies.script_operations, 1_000..=1_000_000_000),
+        ("policies.faults", policies.faults as u64, 1..=1_000),
+        ("policies.purity_sample", policies.purity_sample, 1..=u64::MAX),
+        ("policies.previous_generations", policies.previous_generations as u64, 0..=16),
+    ];
+    if let Some(concurrent) = upstream.concurrent_requests {
+        numbers.push(("upstream.concurrent_requests", concurrent as u64, 1..=1_000_000));
+    }
+    if let Some(instances) = policies.instances {
+        numbers.push(("policies.instances", instances.into(), 8..=10_000));
+    }
+    numbers
+}
+
+fn money(config: &Config, wrong: &mut Vec<Wrong>) {
+    if let (Some(limit), Some(alert)) = (config.budget.daily_limit_usd, config.budget.alert_threshold_usd)
+        && alert.0 > limit.0
+    {
+        let what = format!("{} is above the daily limit of {}: it would never be passed", alert.0, limit.0);
+        wrong.push(Wrong { setting: "budget.alert_threshold_usd", what });
+    }
+}
+
+fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut add = |setting, what: &str| wrong.push(Wrong { setting, what: what.to_owned() });
+    if config.auth.bearer_key.as_ref().is_some_and(|key| key.0.expose().len() < 16) {
+        add("auth.bearer_key", "a key of at least 16 characters is needed");
+    }
+    let pair = config.auth.sigv4.as_ref();
+    if pair.is_some_and(|pair| pair.access_key_id.is_empty() || pair.secret_access_key.0.expose().len() < 16) {
+        add("auth.sigv4", "an id, and a secret of at least 16 characters, are needed");
+    }
+    if !config.has_keys() && !config.listen.ip().is_loopback() {
+        let what = format!(
+            "{} can be reached from other machines, and no key is configured: everybody could spend your money. \
+             Set `bearer_key = \"…\"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), \
+             or listen on 127.0.0.1",
+            config.listen
+        );
+        add("listen", &what);
+    }
+}
+
+fn names(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut add = |setting, what: String| wrong.push(Wrong { setting, what });
+    if let Some(unknown) = config.policies.grants.iter().find(|name| Capability::from_name(name).is_none()) {
+        let known: Vec<_> = Capability::ALL.into_iter().map(Capability::name).collect();
+        add("policies.grants", format!("there is no capability {unknown:?}; there are {}", known.join(", ")));
+    }
+    if let Some(unknown) = config.policies.config.keys().find(|slot| !SLOTS.contains(&slot.as_str())) {
+        add("policies.config", format!("there is no slot {unknown:?}; there are {}", SLOTS.join(", ")));
+    }
+    let models = &config.models;
+    if models.default.is_empty() {
+        add("models.default", "the name of a model, or \"auto\", is needed".to_owned());
+    }
+    if models.fallback.len() > MAX_OFFERS {
+        add(
+            "models.fallback",
+            format!("{} models are more than the {MAX_OFFERS} that are tried", models.fallback.len()),
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! What there is to set, with its defaults. `example.toml` beside this file says the same to operators.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_sandbox::capability::{Capability, Grants};
+use kairos_sandbox::limits::Limits as SandboxLimits;
+use kairos_store::ledger::Bounds;
+use serde::{Deserialize, Serialize};
+
+use super::values::{Dollars, Seconds, SecretText};
+
+/// All settings. What is not set has the default that [`Config::default`] shows.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where the ledger and compiled policies are kept.
+    pub(crate) data: PathBuf,
+    pub(crate) auth: Auth,
+    pub(crate) budget: Budget,
+    pub(crate) limits: Limits,
+    pub(crate) ledger: LedgerSettings,
+    pub(crate) upstream: Upstream,
+    pub(crate) models: Models,
+    pub(crate) policies: PolicySettings,
+    pub(crate) metrics: MetricSettings,
+}
+
+/// Who may call. Without a key, whoever is on this machine may.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Auth {
+    /// A key for `Authorization: Bearer`.
+    pub(crate) bearer_key: Option<SecretText>,
+    /// A key pair for AWS's SDKs.
+    pub(crate) sigv4: Option<KeyPair>,
+}
+
+/// A key pair.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct KeyPair {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: SecretText,
+}
+
+/// What may be spent, by all callers together.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Budget {
+    /// The most in a UTC day, in US dollars. What could pass it is refused.
+    pub(crate) daily_limit_usd: Option<Dollars>,
+    /// Spending in a UTC day at which the operator is told, once.
+    pub(crate) alert_threshold_usd: Option<Dollars>,
+}
+
+/// Bounds of what callers can ask of the gateway.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Limits {
+    /// Largest request body, in bytes. Bedrock's own limit is the default.
+    pub(crate) body_bytes: usize,
+    /// Largest head of a request, in bytes. It is looked at read by read: at twice as much at the
+    /// latest, it is refused.
+    pub(crate) header_bytes: usize,
+    /// Most headers of a request.
+    pub(crate) headers: usize,
+    /// Connections at once.
+    pub(crate) connections: usize,
+    /// Requests under way, those whose callers have left included.
+    pub(crate) in_flight: usize,
+    /// Bytes of all request bodies under way.
+    pub(crate) buffered_bytes: usize,
+    /// Time for a request's head to arrive.
+    pub(crate) header_seconds: Seconds,
+    /// Time without a byte within a request's body; all of it may take ten times as long.
+    pub(crate) body_seconds: Seconds,
+    /// Time that a caller may take nothing of an answer.
+    pub(crate) write_seconds: Seconds,
+    /// Time for requests under way to end once the gateway is told to stop.
+    pub(crate) drain_seconds: Seconds,
+    /// Time after which a streaming caller who heard nothing is sent a sign of life.
+    pub(crate) sign_of_life_seconds: Seconds,
+    /// Most requests of one batch.
+    pub(crate) batch_entries: usize,
+    /// Requests of one batch that are under way at once.
+    pub(crate) batch_concurrency: usize,
+    /// Records of requests that are kept for `/v1/requests/{id}`.
+    pub(crate) records: usize,
+}
+
+/// Bounds of the ledger.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct LedgerSettings {
+    /// How long a reservation waits for a commit.
+    pub(crate) wait_seconds: Seconds,
+    /// Rows that may wait for a commit; an attempt claims two.
+    pub(crate) queued_rows: usize,
+    /// Pairs of key and model that are kept in memory.
+    pub(crate) pairs: usize,
+}
+
+/// How Bedrock is called.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Upstream {
+    /// The region; none: where AWS's tools look.
+    pub(crate) region: Option<String>,
+    /// Bounds making a connection, the first event of a stream and a whole answer, unless these have
+    /// settings of their own.
+    pub(crate) request_seconds: Option<Seconds>,
+    pub(crate) connect_seconds: Option<Seconds>,
+    pub(crate) first_event_seconds: Option<Seconds>,
+    pub(crate) answer_seconds: Option<Seconds>,
+    /// Time between the events of a stream.
+    pub(crate) between_events_seconds: Seconds,
+    /// Time to the end of a stream.
+    pub(crate) total_seconds: Seconds,
+    /// Time for which a stream's usage is waited for before its caller gets the end without it.
+    pub(crate) late_usage_seconds: Seconds,
+    /// Idle connections that are kept.
+    pub(crate) idle_connections: usize,
+    pub(crate) keep_alive_seconds: Seconds,
+    /// Requests at once on each model; none: not limited.
+    pub(crate) concurrent_requests: Option<usize>,
+    /// Requests that may wait for each model.
+    pub(crate) waiting_requests: usize,
+    /// How long each waits.
+    pub(crate) waiting_seconds: Seconds,
+}
+
+/// Which models there are.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Models {
+    /// The model of requests that name none: a name of the catalogue, or `auto`.
+    pub(crate) default: String,
+    /// The models offered for `auto`, instead of those that the catalogue marks.
+    pub(crate) auto: Option<Vec<String>>,
+    /// Tried in order after the plan of a request that any model may answer.
+    pub(crate) fallback: Vec<String>,
+    /// Further names, and what they stand for. An ARN is called as it is.
+    pub(crate) names: BTreeMap<String, String>,
+    /// What happens to requests for a model that has ended.
+    pub(crate) ended: EndedModels,
+    /// The date for which models are active or not, instead of today.
+    pub(crate) as_of: Option<jiff::civil::Date>,
+}
+
+/// What happens to requests for a model that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EndedModels {
+    /// Its successor answers.
+    #[default]
+    Resolve,
+    /// They are refused, naming the successor.
+    Refuse,
+}
+
+/// Policies and their bounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct PolicySettings {
+    /// The watched folder.
+    pub(crate) folder: Option<PathBuf>,
+    /// What policies may use.
+    pub(crate) grants: Vec<String>,
+    /// Configuration for policies, by slot.
+    pub(crate) config: BTreeMap<String, toml::Table>,
+    /// CPU time of one call.
+    pub(crate) deadline_ms: u64,
+    /// CPU time of making an instance ready.
+    pub(crate) init_deadline_ms: u64,
+    /// Memory of a compiled guest.
+    pub(crate) memory_bytes: usize,
+    /// Memory of a guest that brings an interpreter along.
+    pub(crate) interpreter_memory_bytes: usize,
+    /// Stack of a guest.
+    pub(crate) stack_bytes: usize,
+    /// What a guest may hand to the host in one call.
+    pub(crate) handover_bytes: usize,
+    /// Handles that a guest may hold.
+    pub(crate) handles: usize,
+    /// Instances at once, over all generations; none: three for each processor, and at least 64.
+    pub(crate) instances: Option<u32>,
+    /// Calls after which an instance is replaced.
+    pub(crate) calls_per_instance: u32,
+    /// Size of a component's file.
+    pub(crate) component_bytes: u64,
+    /// Size of a script's file.
+    pub(crate) script_bytes: u64,
+    /// Operations of a script in one call.
+    pub(crate) script_operations: u64,
+    /// Faults within `fault_window_seconds` after which a policy is quarantined.
+    pub(crate) faults: usize,
+    pub(crate) fault_window_seconds: Seconds,
+    /// One call in so many is repeated, to find policies that are not pure.
+    pub(crate) purity_sample: u64,
+    /// Generations that stay resident behind the one that serves.
+    pub(crate) previous_generations: usize,
+}
+
+/// Whether and what is measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct MetricSettings {
+    /// Whether metrics are collected, and served at `/metrics`.
+    pub(crate) enabled: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            data: PathBuf::from("kairos-data"),
+            auth: Auth::default(),
+            budget: Budget::default(),
+            limits: Limits::default(),
+            ledger: LedgerSettings::default(),
+            upstream: Upstream::default(),
+            models: Models::default(),
+            policies: PolicySettings::default(),
+            metrics: MetricSettings::default(),
+        }
+    }
+}
+
+impl Default for MetricSettings {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 25_000_000,
+            header_bytes: 64 * 1024,
+            headers: 100,
+            connections: 10_000,
+            in_flight: 4_096,
+            buffered_bytes: 512 * 1024 * 1024,
+            header_seconds: Seconds::new(10.0),
+            body_seconds: Seconds::new(30.0),
+            write_seconds: Seconds::new(30.0),
+            drain_seconds: Seconds::new(30.0),
+            sign_of_life_seconds: Seconds::new(15.0),
+            batch_entries: 100,
+            batch_concurrency: 10,
+            records: 4_000,
+        }
+    }
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        let bounds = Bounds::default();
+        Self { wait_seconds: Seconds::of(bounds.wait), queued_rows: bounds.queued_rows, pairs: bounds.pairs }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        let (timeouts, pool) = (Timeouts::default(), Pool::default());
+        Self {
+            region: None,
+            request_seconds: None,
+            connect_seconds: None,
+            first_event_seconds: None,
+            answer_seconds: None,
+            between_events_seconds: Seconds::of(timeouts.between_events),
+            total_seconds: Seconds::of(timeouts.total),
+            late_usage_seconds: Seconds::new(2.0),
+            idle_connections: pool.idle_connections,
+            keep_alive_seconds: Seconds::of(pool.keep_alive),
+            concurrent_requests: None,
+            waiting_requests: 128,
+            waiting_seconds: Seconds::new(10.0),
+        }
+    }
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self {
+            default: "auto".to_owned(),
+            auto: None,
+            fallback: Vec::new(),
+            names: BTreeMap::new(),
+            ended: EndedModels::default(),
+            as_of: None,
+        }
+    }
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        let limits = SandboxLimits::default();
+        let granted = Grants::default();
+        let names = Capability::ALL.into_iter().filter(|capability| granted.has(*capability));
+        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            folder: None,
+            grants: names.map(|capability| capability.name().to_owned()).collect(),
+            config: BTreeMap::new(),
+            deadline_ms: ms(limits.deadline),
+            init_deadline_ms: ms(limits.init_deadline),
+            memory_bytes: limits.memory_bytes,
+            interpreter_memory_bytes: limits.interpreter_memory_bytes,
+            stack_bytes: limits.stack_bytes,
+            handover_bytes: limits.handover_bytes,
+            handles: limits.handles,
+            instances: None,
+            calls_per_instance: limits.calls_per_instance,
+            component_bytes: limits.component_bytes,
+            script_bytes: limits.script_bytes,
+            script_operations: limits.script_operations,
+            faults: limits.faults,
+            fault_window_seconds: Seconds::of(limits.fault_window),
+            purity_sample: limits.purity_sample,
+            previous_generations: limits.previous_generations,
+        }
+    }
+}
