@@ -124,7 +124,7 @@ pub(crate) fn generate(
         cost_usd: &record.cost_usd.to_string(),
         cost_estimated: record.cost_estimated,
         task: record.task,
-        policy: record.decision.as_ref().map(|decision| decision.policy.as_str()),
+        policy: record.decision.as_ref().map(|decision| &*decision.policy),
         attempts: record.attempts.len(),
         parameters: request.chosen,
         warnings: &record.warnings,
