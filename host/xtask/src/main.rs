@@ -82,8 +82,9 @@ fn test(rest: &[String]) -> Result<(), Failed> {
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     run(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
-    // The end-to-end tests start the binary, which must be there.
-    run(cargo().args(["build", "--package", "kairos-server", "--quiet"]))?;
+    // The end-to-end tests start the binary, which must be there. Built with the tests: alone it would
+    // have other features, and all dependencies be built twice.
+    run(cargo().args(["build", "--workspace", "--tests", "--bin", "kairos", "--quiet"]))?;
     let mut tests = cargo();
     if has_nextest() {
         tests.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
