@@ -236,7 +236,8 @@ fn loader() -> Loader {
     let limits =
         Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });
     let wasm = WasmEngine::new(Arc::clone(&limits), None).unwrap();
-    Loader { limits, wasm, grants: Grants::default(), kv: Arc::default(), configs: Arc::default() }
+    let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::default());
+    Loader { limits, wasm, grants: Grants::default(), kv, dropped, configs }
 }
 
 fn load(loader: &Loader, path: &Path) -> Generation {

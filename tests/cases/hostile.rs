@@ -1,10 +1,14 @@
 //! Policies that loop, recurse, panic, take memory without end or answer nonsense: the request is
 //! answered by the native default, the policy is quarantined, and the one before it serves.
 
+mod counts;
+mod guests;
+
 use kairos_tests::http::{Answer, Client, chat};
 use kairos_tests::process::{Pair, Setup};
 use kairos_tests::{guest, policy};
 
+/// A request that is answered, whatever the policy does.
 async fn ask(client: &Client, pair: &Pair) -> Answer {
     let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &chat("auto", "hello")).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -17,58 +21,111 @@ fn put(pair: &Pair, ending: &str, bytes: &[u8]) {
     pair.gateway.wait_for_log("a policy serves");
 }
 
-async fn fails_and_is_replaced(ending: &str, bytes: &[u8], kind: &str) {
+/// What `/metrics` says.
+struct Metrics(String);
+
+impl Metrics {
+    async fn read(client: &Client, pair: &Pair) -> Self {
+        Self(client.get(&format!("{}/metrics", pair.gateway.url)).await.text())
+    }
+
+    /// A whole number.
+    fn of(&self, series: &str) -> u64 {
+        let value = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in {}", self.0)).parse().unwrap()
+    }
+}
+
+/// A guest of the list fails three times, is quarantined, and gives way when its file changes.
+async fn fails_and_is_replaced(name: &str) {
+    let guest = guests::GUESTS.iter().find(|guest| guest.name == name).unwrap();
+    let (bytes, kind) = ((guest.bytes)(), guest.kind);
     let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
     let client = Client::default();
-    put(&pair, ending, bytes);
+    put(&pair, guest.ending, &bytes);
     for _ in 0..3 {
         let answer = ask(&client, &pair).await;
         assert!(answer.header("x-kairos-policy").starts_with("native-task@"), "{:?}", answer.headers);
-        assert!(answer.header("x-kairos-warnings").contains(kind), "{:?}", answer.headers);
+        assert!(answer.header("x-kairos-warnings").contains(&format!(": {kind}: ")), "{:?}", answer.headers);
     }
     pair.gateway.wait_for_log("quarantined");
     let answer = ask(&client, &pair).await;
     assert!(answer.header("x-kairos-policy").starts_with("score@"), "{:?}", answer.headers);
-    let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
-    assert!(metrics.contains(&format!("kairos_policy_faults_total{{kind=\"{kind}\"}} 3")), "{metrics}");
-    assert!(metrics.contains("kairos_policy_quarantined_total 1"), "{metrics}");
+    let metrics = Metrics::read(&client, &pair).await;
+    assert_eq!(metrics.of(&format!("kairos_policy_faults_total{{kind=\"{kind}\"}}")), 3);
+    assert_eq!(metrics.of("kairos_policy_quarantined_total"), 1);
+    assert_eq!(metrics.of("kairos_policy_quarantined"), 1);
+    assert_eq!(metrics.of("kairos_policy_outdated{slot=\"router\"}"), 1);
+    assert_eq!(metrics.of("kairos_policy_recoveries_total"), 0);
     // The very same file is not loaded again; a changed one is.
-    pair.put_policy(ending, bytes);
+    pair.put_policy(guest.ending, &bytes);
     pair.gateway.wait_for_log("this very file was quarantined");
     assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("score@"));
     put(&pair, "rhai", b"fn route(ctx, features, models) { plan([0], 9) }");
     assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("router@"));
-}
-
-macro_rules! hostile {
-    ($($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            fails_and_is_replaced($ending, &$bytes, $kind).await;
-        })*
-    };
+    let metrics = Metrics::read(&client, &pair).await;
+    assert_eq!(metrics.of("kairos_policy_refusals_total{reason=\"quarantined\"}"), 1);
+    assert_eq!(metrics.of("kairos_policy_outdated{slot=\"router\"}"), 0);
+    assert_eq!(metrics.of("kairos_policy_recoveries_total"), 1);
 }
 
 fn component(name: &str) -> Vec<u8> {
     std::fs::read(guest(name)).unwrap()
 }
 
-/// A script that behaves on trial only.
-fn script(bad: &str) -> Vec<u8> {
-    format!("{bad}\nfn route(ctx, features, models) {{ if \"team\" in ctx.tags {{ plan([0], 1) }} else {{ bad(0, models) }} }}").into_bytes()
+/// Each folder of guests, and the text that refers to it: none lies there without a test.
+#[test]
+fn every_guest_has_a_test() {
+    let top = kairos_tests::root().join("tests");
+    let folder = |path: &str| top.join(path).read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let sources = ["cases", "cases/hostile"].into_iter().flat_map(folder).filter(|path| path.is_file());
+    let sources: String = sources.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let guests: Vec<_> = folder("guests").filter(|path| path.join("Cargo.toml").exists()).collect();
+    assert!(guests.len() > 8, "{guests:?}");
+    for guest in guests {
+        let name = guest.file_name().unwrap().to_str().unwrap();
+        // The kit is what they share.
+        assert!(name == "kit" || sources.contains(&format!("\"{name}\"")), "no test names the guest {name}");
+    }
 }
 
-hostile! {
-    a_component_that_loops: "wasm", component("bad-loop"), "deadline";
-    a_component_that_recurses: "wasm", component("bad-recursion"), "stack_overflow";
-    a_component_that_panics: "wasm", component("bad-panic"), "panic";
-    a_component_that_takes_memory: "wasm", component("bad-memory"), "memory";
-    a_component_that_answers_nonsense: "wasm", component("bad-plan"), "invalid_plan";
-    a_script_that_loops: "rhai", script("fn bad(n, m) { loop { n += 1; } }"), "deadline";
-    a_script_that_recurses: "rhai", script("fn bad(n, m) { bad(n + 1, m) }"), "stack_overflow";
-    a_script_that_throws: "rhai", script("fn bad(n, m) { throw \"no model is good enough\" }"), "error";
-    a_script_that_takes_memory: "rhai", script("fn bad(n, m) { let text = \"x\"; loop { text += text; } }"), "memory";
-    a_script_that_answers_nonsense: "rhai", script("fn bad(n, m) { plan([m.len], 1) }"), "invalid_plan";
+/// Log lines and metrics by the hundred are cut off and counted; what is written forges nothing, and
+/// the policy serves on.
+#[tokio::test]
+async fn floods_are_cut_off_and_counted() {
+    let pair = Setup { policy: Some(policy("score.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    let script = r#"fn route(ctx, features, models) {
+        if !("team" in ctx.tags) {
+            for n in 0..100 { log("flood\n forged" + n); metric_add("name_" + n, 1); metric_add("forged\"} 1\nforged", 1); }
+            metric_set("not_a_number", 0.0 / 0.0);
+            for n in 0..64 { kv_get("key " + n); }
+        }
+        plan([0], 1)
+    }"#;
+    let mut before = (0, 0);
+    for (ending, bytes, plugin) in [("wasm", component("bad-flood"), "bad-flood"), ("rhai", script.into(), "router")] {
+        put(&pair, ending, &bytes);
+        pair.gateway.log_so_far();
+        let answer = ask(&client, &pair).await;
+        assert!(answer.header("x-kairos-policy").starts_with(plugin), "{:?}", answer.headers);
+        let metrics = Metrics::read(&client, &pair).await;
+        let now = (
+            metrics.of("kairos_plugin_dropped_total{what=\"log\"}"),
+            metrics.of("kairos_plugin_dropped_total{what=\"metrics\"}"),
+        );
+        // 16 lines and 32 names of 100 are kept; names that are none, and what is no number, are not.
+        assert_eq!((now.0 - before.0, now.1 - before.1), (84, 68 + 100 + 1), "{ending}");
+        before = now;
+        let names = metrics.0.lines().filter(|line| line.starts_with("kairos_plugin_counter_total{")).count();
+        assert_eq!(names, 32, "{ending}");
+        assert!(!metrics.0.contains("forged"), "{}", metrics.0);
+        // The request's own line comes after those of its policy.
+        let mut lines = vec![pair.gateway.wait_for_log("flood ")];
+        lines.extend((1..16).map(|_| pair.gateway.wait_for_log("flood ")));
+        assert!(lines.iter().all(|line| line.len() < 1_400 && !line.contains("\\n")), "{lines:?}");
+        assert!(!pair.gateway.wait_for_log("\"request\"").contains("forged"));
+    }
 }
 
 /// While one request finds out that the policy loops, others are answered.

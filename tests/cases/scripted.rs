@@ -94,7 +94,6 @@ struct Silent;
 
 impl Observer for Silent {
     fn finished(&self, _: &Record) {}
-    fn policy_failed(&self, _: &str, _: &'static str, _: &str) {}
 }
 
 /// Always the same plan.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use kairos_dialects::Needs;
 
-pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, bounded};
+pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, bounded, one_line};
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

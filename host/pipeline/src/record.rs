@@ -196,9 +196,6 @@ impl Records {
 pub trait Observer: Send + Sync {
     /// A request has ended.
     fn finished(&self, record: &Record);
-
-    /// A policy failed, and another decided.
-    fn policy_failed(&self, policy: &str, kind: &'static str, message: &str);
 }
 
 #[cfg(test)]

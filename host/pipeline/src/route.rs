@@ -36,7 +36,6 @@ pub(crate) fn route(
         Err(error) => {
             if let PolicyError::Fault(fault) = &error {
                 gateway.policies.failed(&router, fault);
-                gateway.observer.policy_failed(router.identity().label(), fault.kind.name(), &fault.message);
             }
             let why = format!("{}: {error}", router.identity().label());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));

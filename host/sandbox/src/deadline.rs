@@ -11,11 +11,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// However little CPU a call gets, it is stopped after so many deadlines on the clock.
 const WALL_FACTOR: u32 = 10;
+/// The same where no request waits: a busy machine is no reason to refuse a policy.
+const TRIAL_WALL_FACTOR: u32 = 1_000;
 
 /// How far a call has come.
 #[derive(Debug)]
 pub struct Meter {
     deadline: Duration,
+    /// The most on the clock.
+    wall: Duration,
     started: Instant,
     /// CPU time of the thread, once half of the deadline was over.
     halfway: Option<Duration>,
@@ -29,7 +33,12 @@ fn cpu_time() -> Duration {
 impl Meter {
     /// A call that begins now.
     pub fn start(deadline: Duration) -> Self {
-        Self { deadline, started: Instant::now(), halfway: None }
+        Self { deadline, wall: deadline * WALL_FACTOR, started: Instant::now(), halfway: None }
+    }
+
+    /// A call that begins now, and that no request waits for.
+    pub fn start_on_trial(deadline: Duration) -> Self {
+        Self { wall: deadline * TRIAL_WALL_FACTOR, ..Self::start(deadline) }
     }
 
     /// Whether the call is over its deadline. To be asked from the thread that makes the call,
@@ -44,16 +53,14 @@ impl Meter {
                 self.halfway = Some(cpu_time());
                 false
             }
-            Some(halfway) => {
-                cpu_time().saturating_sub(halfway) >= self.deadline / 2 || wall >= self.deadline * WALL_FACTOR
-            }
+            Some(halfway) => cpu_time().saturating_sub(halfway) >= self.deadline / 2 || wall >= self.wall,
         }
     }
 
     /// Whether the call that has just ended was over its deadline, as far as it was looked at; in any
     /// case, whether it was so by far.
     pub fn was_over(&mut self) -> bool {
-        self.started.elapsed() >= self.deadline * WALL_FACTOR || (self.halfway.is_some() && self.is_over())
+        self.started.elapsed() >= self.wall || (self.halfway.is_some() && self.is_over())
     }
 
     /// The deadline.
@@ -75,7 +82,16 @@ mod tests {
         let mut fresh = Meter::start(Duration::from_secs(3600));
         assert!(!fresh.is_over());
         // A deadline that was over on the clock before any CPU was used: the wall decides.
-        let mut late = Meter { deadline: Duration::from_nanos(1), started: Instant::now(), halfway: None };
+        let mut late = Meter { wall: Duration::from_nanos(1), ..Meter::start(Duration::ZERO) };
         while !late.is_over() {}
+    }
+
+    /// A call that is held up is over when a request waits for it, and not on trial.
+    #[test]
+    fn a_trial_is_patient() {
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let held_up = |meter: Meter| Meter { started: long_ago, halfway: Some(cpu_time()), ..meter };
+        assert!(held_up(Meter::start(Duration::from_millis(20))).is_over());
+        assert!(!held_up(Meter::start_on_trial(Duration::from_millis(20))).is_over());
     }
 }

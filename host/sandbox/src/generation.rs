@@ -1,16 +1,18 @@
 //! A policy that was loaded: one version of one file.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use kairos_pipeline::policy::{FaultKind, Identity, Plan, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
 
 use crate::limits::Limits;
+use crate::reports::Reports;
 use crate::script::ScriptRouter;
-use crate::wasm::{PluginMetrics, WasmRouter};
+use crate::wasm::WasmRouter;
 
 /// What a policy runs in.
 pub enum Engine {
@@ -22,10 +24,18 @@ pub enum Engine {
 
 impl Engine {
     pub(crate) fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        match self {
+        guarded(|| match self {
             Self::Script(router) => router.route(input),
             Self::Wasm(router) => router.route(input),
-        }
+        })
+    }
+
+    /// Decides as `route` does, where no request waits.
+    pub(crate) fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        guarded(|| match self {
+            Self::Script(router) => router.route_on_trial(input),
+            Self::Wasm(router) => router.route_on_trial(input),
+        })
     }
 
     /// Gives back what it keeps ready.
@@ -37,10 +47,10 @@ impl Engine {
 
     /// Decides as if for the first time, silently.
     pub(crate) fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        match self {
+        guarded(|| match self {
             Self::Script(router) => router.route_afresh(input),
             Self::Wasm(router) => router.route_afresh(input),
-        }
+        })
     }
 
     fn name(&self) -> &'static str {
@@ -50,12 +60,22 @@ impl Engine {
         }
     }
 
-    fn metrics(&self) -> &Arc<PluginMetrics> {
+    fn reports(&self) -> &Reports {
         match self {
-            Self::Script(router) => router.metrics(),
-            Self::Wasm(router) => router.metrics(),
+            Self::Script(router) => router.reports(),
+            Self::Wasm(router) => router.reports(),
         }
     }
+}
+
+/// Makes a fault of a panic: an engine that a policy brought to one fails that policy's call, not the
+/// thread.
+fn guarded(call: impl FnOnce() -> Result<Plan, PolicyError>) -> Result<Plan, PolicyError> {
+    // An instance is dropped with the call; what scripts share does not change.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        let message = "the policy brought its engine to a panic; this is also a fault of Kairos";
+        Err(PolicyError::Fault(Fault::new(FaultKind::Panic, message)))
+    })
 }
 
 /// One version of a policy.
@@ -71,10 +91,9 @@ pub struct Generation {
     trial: AtomicBool,
 }
 
-/// Faults of a generation: the recent ones by time, all of them by kind.
+/// Faults of a generation within the time in which they are counted.
 struct Faults {
     recent: Mutex<VecDeque<u64>>,
-    by_kind: [AtomicU64; FaultKind::ALL.len()],
     most: usize,
     window: Duration,
 }
@@ -88,12 +107,7 @@ impl Generation {
             path,
             calls: AtomicU64::new(0),
             purity_sample: limits.purity_sample.max(1),
-            faults: Faults {
-                recent: Mutex::default(),
-                by_kind: Default::default(),
-                most: limits.faults.max(1),
-                window: limits.fault_window,
-            },
+            faults: Faults { recent: Mutex::default(), most: limits.faults.max(1), window: limits.fault_window },
             probation_until_ms: AtomicU64::new(0),
             trial: AtomicBool::new(false),
         }
@@ -119,21 +133,16 @@ impl Generation {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Faults so far, by kind.
-    pub fn fault_counts(&self) -> impl Iterator<Item = (FaultKind, u64)> + '_ {
-        FaultKind::ALL.into_iter().zip(self.faults.by_kind.iter().map(|count| count.load(Ordering::Relaxed)))
-    }
-
     /// What the policy reports of itself.
-    pub fn metrics(&self) -> &Arc<PluginMetrics> {
-        self.engine.metrics()
+    pub fn reports(&self) -> &Reports {
+        self.engine.reports()
     }
 
     /// Decides. The second value says whether this call should be repeated, to see that it is pure.
     pub fn route(&self, input: RouteInput<'_>, now_ms: u64) -> (Result<Plan, PolicyError>, bool) {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let sample = call % self.purity_sample == self.purity_sample - 1;
-        if now_ms >= self.probation_until_ms.load(Ordering::Relaxed) {
+        if !self.on_probation(now_ms) {
             return (self.engine.route(input), sample);
         }
         // A policy that may hang holds one thread at a time, so that the others serve.
@@ -144,6 +153,11 @@ impl Generation {
         let decided = self.engine.route(input);
         self.trial.store(false, Ordering::Release);
         (decided, sample)
+    }
+
+    /// Whether calls are made one at a time, as one was over its deadline.
+    pub fn on_probation(&self, now_ms: u64) -> bool {
+        now_ms < self.probation_until_ms.load(Ordering::Relaxed)
     }
 
     /// Decides as if for the first time, silently.
@@ -158,9 +172,6 @@ impl Generation {
 
     /// Counts a fault. Whether it is one too many.
     pub(crate) fn count_fault(&self, kind: FaultKind, now_ms: u64) -> bool {
-        if let Some(place) = FaultKind::ALL.iter().position(|known| *known == kind) {
-            self.faults.by_kind[place].fetch_add(1, Ordering::Relaxed);
-        }
         let window = u64::try_from(self.faults.window.as_millis()).unwrap_or(u64::MAX);
         if kind == FaultKind::Deadline {
             self.probation_until_ms.store(now_ms.saturating_add(window), Ordering::Relaxed);
@@ -171,5 +182,16 @@ impl Generation {
         }
         recent.push_back(now_ms);
         kind == FaultKind::Impure || recent.len() >= self.faults.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_fault() {
+        let fault = guarded(|| panic!("within an engine"));
+        assert!(matches!(fault, Err(PolicyError::Fault(Fault { kind: FaultKind::Panic, .. }))));
     }
 }

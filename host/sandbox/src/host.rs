@@ -4,8 +4,9 @@
 //! replaces; a request reads a pointer and takes no lock.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
@@ -13,9 +14,14 @@ use std::thread;
 use arc_swap::ArcSwap;
 use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
 
+use crate::folder::{slot_of, warn_of_strangers};
+pub use crate::folder::{newest, strangers};
 use crate::generation::Generation;
-use crate::load::{ENDINGS, Loader, Refusal, SLOTS};
+use crate::load::{Loader, SLOTS};
 use crate::purity::{self, Judge, Repeat};
+use crate::refusal::{Reason, Refusal};
+use crate::reports::Dropped;
+use crate::status::{Counters, Status};
 use crate::watch::{Change, FolderWatch};
 
 /// Stack of threads that run policies: unoptimised scripts need more than the usual.
@@ -54,34 +60,8 @@ struct State {
     quarantined: VecDeque<String>,
     /// Why the last file was refused, and which it was.
     refusal: Option<(PathBuf, Refusal)>,
-}
-
-/// What happened to policies, for metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Files that were loaded.
-    pub loaded: AtomicU64,
-    /// Files that were refused.
-    pub refused: AtomicU64,
-    /// Generations that were quarantined.
-    pub quarantined: AtomicU64,
-    /// Number of the generation that serves: one more at each change.
-    pub generation: AtomicU64,
-}
-
-/// What serves, for people.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// `name@digest`.
-    pub policy: Arc<str>,
-    /// `native`, `rhai` or `wasm`.
-    pub engine: &'static str,
-    /// The file, where there is one.
-    pub file: Option<PathBuf>,
-    /// Why the last file was refused.
-    pub refusal: Option<String>,
-    /// Digests that are quarantined.
-    pub quarantined: Vec<String>,
+    /// The last file was refused or quarantined: what serves is what was before it.
+    outdated: bool,
 }
 
 /// A generation as the pipeline's router.
@@ -99,6 +79,7 @@ impl Router for GenerationRouter {
         let host = self.host.upgrade();
         let now = host.as_ref().map_or(0, |host| (host.clock)());
         let (decided, repeat) = self.generation.route(input, now);
+        let repeat = repeat && !matches!(decided, Err(PolicyError::Fault(_)));
         if let (true, Some(sender)) = (repeat, host.as_ref().and_then(|host| host.repeats.get())) {
             // When too many wait already, this one is not repeated.
             let _ = sender.try_send(Repeat::new(&self.generation, input, &decided));
@@ -130,6 +111,11 @@ impl PolicyHost {
         &self.counters
     }
 
+    /// What policies reported over their bounds.
+    pub fn dropped(&self) -> &Dropped {
+        &self.loader.dropped
+    }
+
     /// The generation that serves, if it is not the native default.
     pub fn current(&self) -> Option<Arc<Generation>> {
         self.lock().current.clone()
@@ -140,21 +126,16 @@ impl PolicyHost {
         let state = self.lock();
         let refusal = state.refusal.as_ref().map(|(path, refusal)| refusal.explain(&path.display().to_string()));
         let quarantined = state.quarantined.iter().cloned().collect();
-        match &state.current {
-            Some(generation) => Status {
-                policy: Arc::clone(generation.identity().label()),
-                engine: generation.engine_name(),
-                file: Some(generation.path().to_owned()),
-                refusal,
-                quarantined,
-            },
-            None => Status {
-                policy: Arc::clone(self.native.identity().label()),
-                engine: "native",
-                file: None,
-                refusal,
-                quarantined,
-            },
+        let current = state.current.as_ref();
+        let identity = current.map_or_else(|| self.native.identity(), |generation| generation.identity());
+        Status {
+            policy: Arc::clone(identity.label()),
+            engine: current.map_or("native", |generation| generation.engine_name()),
+            file: current.map(|generation| generation.path().to_owned()),
+            refusal,
+            quarantined,
+            outdated: state.outdated,
+            on_probation: current.is_some_and(|generation| generation.on_probation((self.clock)())),
         }
     }
 
@@ -164,7 +145,12 @@ impl PolicyHost {
 
     /// Loads a file and lets it serve. A refused file changes nothing.
     pub fn load(&self, path: &Path) -> Result<(), Refusal> {
-        match self.loader.load(path) {
+        // A file that makes a parser or the compiler panic must not end the thread that loads the next.
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.loader.load(path))).unwrap_or_else(|_| {
+            let message = "the file brought the loader to a panic; this is also a fault of Kairos";
+            Err(Refusal::new(Reason::Internal, message))
+        });
+        match loaded {
             Ok(generation) => {
                 self.publish(Arc::new(generation));
                 Ok(())
@@ -183,11 +169,16 @@ impl PolicyHost {
             let path = generation.path().to_owned();
             drop(state);
             let message = "this very file was quarantined after it failed; it is not loaded until it changes";
-            self.refuse(&path, Refusal::new(message));
+            let refusal = Refusal::new(Reason::Quarantined, message).hint("mend it, or put back a version that worked");
+            self.refuse(&path, refusal);
             return;
         }
         state.refusal = None;
+        if std::mem::take(&mut state.outdated) {
+            self.counters.recovered.fetch_add(1, Ordering::Relaxed);
+        }
         if state.current.as_ref().is_some_and(|current| current.identity().digest == *digest) {
+            tracing::info!(policy = &**generation.identity().label(), "this very policy serves already");
             return;
         }
         self.counters.loaded.fetch_add(1, Ordering::Relaxed);
@@ -210,16 +201,21 @@ impl PolicyHost {
     }
 
     fn refuse(&self, path: &Path, refusal: Refusal) {
-        self.counters.refused.fetch_add(1, Ordering::Relaxed);
+        self.counters.refused[refusal.reason as usize].fetch_add(1, Ordering::Relaxed);
+        {
+            let mut state = self.lock();
+            state.refusal = Some((path.to_owned(), refusal.clone()));
+            state.outdated = true;
+        }
         tracing::error!(
             file = %path.display(),
             line = refusal.at.map(|(line, _)| line),
             column = refusal.at.map(|(_, column)| column),
+            reason = refusal.reason.name(),
             hint = refusal.hint,
             "policy refused, the one before serves on: {}",
             refusal.explain(&path.display().to_string()),
         );
-        self.lock().refusal = Some((path.to_owned(), refusal));
     }
 
     /// Lets a generation serve, or the native default. The lock is the caller's.
@@ -254,6 +250,7 @@ impl PolicyHost {
         let instead = next.as_ref().map_or_else(|| self.native.identity(), |next| next.identity());
         let instead = Arc::clone(instead.label());
         self.serve(&mut state, next);
+        state.outdated = true;
         tracing::error!(
             policy = failed.as_deref(),
             instead = &*instead,
@@ -262,6 +259,7 @@ impl PolicyHost {
     }
 
     fn failed_generation(&self, identity: &Identity, fault: &Fault) {
+        self.counters.faults[fault.kind as usize].fetch_add(1, Ordering::Relaxed);
         let generation = {
             let state = self.lock();
             let known = state.current.iter().chain(&state.previous);
@@ -331,16 +329,24 @@ impl PolicyHost {
     }
 
     fn removed(&self, folder: &Path, path: &Path) {
-        let serves = self.current().is_some_and(|current| current.path() == path);
-        let Some(slot) = slot_of(path).filter(|_| serves) else { return };
-        if let Some(other) = newest(folder, slot) {
+        let Some(slot) = slot_of(path) else { return };
+        let (serves, outdated) = {
+            let state = self.lock();
+            (state.current.as_ref().is_some_and(|current| current.path() == path), state.outdated)
+        };
+        // What is left may be what serves; then nothing stands before it any more.
+        if let Some(other) = newest(folder, slot).filter(|_| serves || outdated) {
             let _ = self.load(&other);
+            return;
+        }
+        if !serves {
             return;
         }
         let mut state = self.lock();
         if let Some(gone) = self.retire(&mut state) {
             let label = gone.identity().label();
             self.serve(&mut state, None);
+            state.outdated = false;
             tracing::info!(policy = &**label, "the policy's file was removed; the native default serves");
         }
     }
@@ -418,43 +424,4 @@ fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
 /// Lets this thread run when requests leave it room. Best effort.
 pub(crate) fn lower_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
-}
-
-/// The slot that a file fills.
-fn slot_of(path: &Path) -> Option<&'static str> {
-    let ending = path.extension()?.to_str()?;
-    let stem = path.file_stem()?.to_str()?;
-    SLOTS.into_iter().find(|slot| *slot == stem && ENDINGS.contains(&ending))
-}
-
-/// The newest file of a slot, which is the one that serves; of two that are equally new, the first by
-/// name.
-pub fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {
-    let files = ENDINGS.iter().map(|ending| folder.join(format!("{slot}.{ending}")));
-    let dated = files.filter_map(|path| {
-        let changed = path.metadata().ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
-        Some((changed, std::cmp::Reverse(path)))
-    });
-    let mut dated: Vec<_> = dated.collect();
-    dated.sort();
-    if dated.len() > 1 {
-        tracing::warn!(slot, "several files fill the slot; the newest serves");
-    }
-    dated.pop().map(|(_, path)| path.0)
-}
-
-/// Files that look like policies but have a name that is no slot's: they are never loaded.
-pub fn strangers(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = folder.read_dir() else { return Vec::new() };
-    let is_stranger = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        (ENDINGS.contains(&ending) || ending == "cwasm") && slot_of(path).is_none()
-    };
-    entries.flatten().map(|entry| entry.path()).filter(is_stranger).collect()
-}
-
-fn warn_of_strangers(folder: &Path) {
-    for path in strangers(folder) {
-        tracing::warn!(file = %path.display(), slots = SLOTS.join(", "), "this file is not loaded: its name is no slot's");
-    }
 }

@@ -8,12 +8,16 @@
 
 pub mod capability;
 pub mod deadline;
+mod folder;
 pub mod generation;
 mod golden;
 pub mod host;
 pub mod limits;
 pub mod load;
 mod purity;
+pub mod refusal;
+pub mod reports;
 pub mod script;
+pub mod status;
 pub mod wasm;
 mod watch;

@@ -1,6 +1,5 @@
 //! From a file to a generation: read, checked, compiled, tried out. Or refused, with the reason.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,56 +10,15 @@ use crate::capability::Grants;
 use crate::generation::{Engine, Generation};
 use crate::golden;
 use crate::limits::Limits;
+use crate::refusal::{Reason, Refusal};
+use crate::reports::{Dropped, KvSnapshot};
 use crate::script::ScriptRouter;
-use crate::wasm::{KvSnapshot, WasmEngine, WasmRouter};
+use crate::wasm::{WasmEngine, WasmRouter};
 
 /// Slots that a policy can fill: a file's stem in the folder.
 pub const SLOTS: [&str; 1] = ["router"];
 /// Endings of files that hold a policy.
 pub const ENDINGS: [&str; 2] = ["rhai", "wasm"];
-
-/// Why a file is not a policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// What is wrong.
-    pub message: String,
-    /// Line and column, where there are some.
-    pub at: Option<(usize, usize)>,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl Refusal {
-    /// A refusal.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), at: None, hint: None }
-    }
-
-    /// The same, at a line and column.
-    pub fn at(mut self, at: Option<(usize, usize)>) -> Self {
-        self.at = at;
-        self
-    }
-
-    /// The same, with what to do.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    /// File, line and column, message, and on a second line the hint.
-    pub fn explain(&self, file: &str) -> String {
-        let at = self.at.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
-        let hint = self.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
-        format!("{file}{at}: {}{hint}", self.message)
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
-    }
-}
 
 /// A file's bytes and what goes with them.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +46,8 @@ pub struct Loader {
     pub grants: Grants,
     /// What was learned.
     pub kv: KvSnapshot,
+    /// Counts what policies report over their bounds.
+    pub dropped: Arc<Dropped>,
     /// The operator's configuration for policies, as JSON, by slot.
     pub configs: Arc<std::collections::BTreeMap<String, String>>,
 }
@@ -102,11 +62,13 @@ impl Loader {
             "rhai" => self.limits.script_bytes,
             "wasm" => self.limits.component_bytes,
             "cwasm" => {
-                return Err(Refusal::new("compiled code is not accepted: it would run outside of the sandbox")
+                let message = "compiled code is not accepted: it would run outside of the sandbox";
+                return Err(Refusal::new(Reason::NotAPolicy, message)
                     .hint("supply the component itself; Kairos keeps its own compiled copy"));
             }
             _ => {
-                return Err(Refusal::new(format!("the ending {ending:?} is not that of a policy"))
+                let message = format!("the ending {ending:?} is not that of a policy");
+                return Err(Refusal::new(Reason::NotAPolicy, message)
                     .hint("a policy is a script (.rhai) or a component (.wasm)"));
             }
         };
@@ -124,10 +86,11 @@ impl Loader {
 
     fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity), Refusal> {
         if ending == "rhai" {
-            let (router, identity) = ScriptRouter::load(&self.limits, source, &self.grants, &self.kv)?;
+            let (router, identity) = ScriptRouter::load(&self.limits, source, &self.grants, &self.kv, &self.dropped)?;
             return Ok((Engine::Script(Box::new(router)), identity));
         }
-        let (router, identity) = WasmRouter::load(&self.wasm, source, &self.grants, Arc::clone(&self.kv))?;
+        let (router, identity) =
+            WasmRouter::load(&self.wasm, source, &self.grants, Arc::clone(&self.kv), &self.dropped)?;
         router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
         Ok((Engine::Wasm(Box::new(router)), identity))
     }
@@ -135,12 +98,12 @@ impl Loader {
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
     use std::io::Read as _;
-    let cannot = |error: std::io::Error| Refusal::new(format!("the file cannot be read: {error}"));
+    let cannot = |error: std::io::Error| Refusal::new(Reason::Unreadable, format!("the file cannot be read: {error}"));
     let file = std::fs::File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > most {
-        return Err(Refusal::new(format!("the file has more than {most} bytes")));
+        return Err(Refusal::new(Reason::TooLarge, format!("the file has more than {most} bytes")));
     }
     Ok(bytes)
 }
@@ -149,8 +112,11 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
 fn try_out(engine: &Engine) -> Result<(), Refusal> {
     for question in golden::questions() {
         let input = RouteInput { request: &question.request, features: &question.features, models: &question.models };
-        let answer = engine.route(input);
-        let refuse = |what: String| Refusal::new(format!("asked on trial with {}, the policy {what}", question.about));
+        let answer = engine.route_on_trial(input);
+        let because = |reason, what: String| {
+            Refusal::new(reason, format!("asked on trial with {}, the policy {what}", question.about))
+        };
+        let refuse = |what| because(Reason::FailedTrial, what);
         match &answer {
             Ok(plan) => plan
                 .check(question.models.len())
@@ -166,7 +132,8 @@ fn try_out(engine: &Engine) -> Result<(), Refusal> {
             return Err(refuse(format!("could not be run: {why}")));
         }
         if again != answer {
-            return Err(refuse("answers the same question differently the second time".to_owned())
+            let what = "answers the same question differently the second time".to_owned();
+            return Err(because(Reason::Impure, what)
                 .hint("a decision depends on nothing but its input; keep no state between calls"));
         }
     }

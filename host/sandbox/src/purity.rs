@@ -36,11 +36,19 @@ impl Repeat {
     fn run(&self) -> Option<Fault> {
         let input = RouteInput { request: &self.request, features: &self.features, models: &self.models };
         let again = self.generation.route_afresh(input);
-        let comparable =
-            |answer: &Result<Plan, PolicyError>| !matches!(answer, Err(PolicyError::NotRun(_) | PolicyError::Fault(_)));
+        let comparable = |answer: &Result<Plan, PolicyError>| is_comparable(answer, self.models.len());
         let differs = comparable(&self.given) && comparable(&again) && again != self.given;
         let message = "a call that was repeated with the same input on a fresh instance gave another plan";
         differs.then(|| Fault::new(FaultKind::Impure, message))
+    }
+}
+
+/// Whether an answer says something of a policy's purity. Failures have other reasons; so have plans
+/// that are not valid: one with a chance that is not a number does not even equal itself.
+fn is_comparable(answer: &Result<Plan, PolicyError>, models: usize) -> bool {
+    match answer {
+        Ok(plan) => plan.check(models).is_ok(),
+        Err(error) => !matches!(error, PolicyError::NotRun(_) | PolicyError::Fault(_)),
     }
 }
 
@@ -61,4 +69,18 @@ pub(crate) fn start<J: Judge + 'static>(judge: Weak<J>) -> std::io::Result<SyncS
         }
     })?;
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_is_not_valid_says_nothing_of_purity() {
+        let mut plan = Plan::in_order([0], 1);
+        assert!(is_comparable(&Ok(plan.clone()), 1) && is_comparable(&Err(PolicyError::Declined), 1));
+        plan.candidates[0].probability = f64::NAN;
+        assert!(plan != plan.clone() && !is_comparable(&Ok(plan), 1));
+        assert!(!is_comparable(&Err(PolicyError::NotRun(String::new())), 1));
+    }
 }

@@ -116,7 +116,8 @@ pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyErr
             serde_json::to_string(table).map(|json| (slot.clone(), json)).map_err(AssemblyError::of)
         });
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
-    Ok(Loader { limits, wasm, grants: config.grants(), kv: Arc::default(), configs: Arc::new(configs) })
+    let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::new(configs));
+    Ok(Loader { limits, wasm, grants: config.grants(), kv, dropped, configs })
 }
 
 fn cannot_open(error: &LedgerError) -> AssemblyError {

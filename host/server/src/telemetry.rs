@@ -8,9 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kairos_dialects::Usage;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::policy::FaultKind;
 use kairos_pipeline::record::{Observer, Record};
 use kairos_sandbox::host::PolicyHost;
-use kairos_sandbox::wasm::MetricValue;
+use kairos_sandbox::refusal::Reason;
+use kairos_sandbox::reports::MetricValue;
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use serde::Serialize;
@@ -77,7 +79,17 @@ impl Metrics {
             ("kairos_tokens_total", 0, "Tokens consumed, by kind."),
             ("kairos_policy_faults_total", 0, "Calls of policies that failed, by kind."),
             ("kairos_policy_loads_total", 0, "Policy files that were read, by result."),
+            ("kairos_policy_refusals_total", 0, "Policy files that were refused, by reason."),
             ("kairos_policy_quarantined_total", 0, "Policies that were taken out of service after failing."),
+            ("kairos_policy_recoveries_total", 0, "Policy files that served after a refusal or a quarantine."),
+            ("kairos_policy_quarantined", 1, "Files that are not loaded until they change."),
+            (
+                "kairos_policy_outdated",
+                1,
+                "1 while the last file was refused or quarantined, and what was before it serves.",
+            ),
+            ("kairos_policy_probation", 1, "1 while the policy is called one call at a time, after one that hung."),
+            ("kairos_plugin_dropped_total", 0, "What policies reported over their bounds."),
             ("kairos_policy_generation", 1, "Grows by one whenever another policy serves."),
             ("kairos_policy_info", 1, "The policy that serves."),
             ("kairos_requests_in_flight", 1, "Requests under way, those whose callers have left included."),
@@ -121,15 +133,35 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    /// All metrics as text. What is kept elsewhere is read now.
-    pub(crate) fn render(&self, gateway: &Gateway, policies: &PolicyHost) -> String {
+    /// What became of policies.
+    fn policies(&self, policies: &PolicyHost) {
         use std::sync::atomic::Ordering::Relaxed;
-        let counters = policies.counters();
-        for (result, count) in [("loaded", &counters.loaded), ("refused", &counters.refused)] {
-            self.total("kairos_policy_loads_total", vec![Label::new("result", result)], count.load(Relaxed));
+        let (counters, status, dropped) = (policies.counters(), policies.status(), policies.dropped());
+        let slot = || vec![Label::new("slot", "router")];
+        let refused = || counters.refused.iter().map(|count| count.load(Relaxed));
+        for (result, count) in [("loaded", counters.loaded.load(Relaxed)), ("refused", refused().sum())] {
+            self.total("kairos_policy_loads_total", vec![Label::new("result", result)], count);
+        }
+        for (reason, count) in Reason::ALL.iter().zip(refused()) {
+            self.total("kairos_policy_refusals_total", vec![Label::new("reason", reason.name())], count);
+        }
+        for (kind, count) in FaultKind::ALL.iter().zip(&counters.faults) {
+            self.total("kairos_policy_faults_total", vec![Label::new("kind", kind.name())], count.load(Relaxed));
+        }
+        for (what, count) in [("log", &dropped.log), ("metrics", &dropped.metrics)] {
+            self.total("kairos_plugin_dropped_total", vec![Label::new("what", what)], count.load(Relaxed));
         }
         self.total("kairos_policy_quarantined_total", Vec::new(), counters.quarantined.load(Relaxed));
+        self.total("kairos_policy_recoveries_total", Vec::new(), counters.recovered.load(Relaxed));
         self.gauge("kairos_policy_generation", Vec::new(), counters.generation.load(Relaxed) as f64);
+        self.gauge("kairos_policy_quarantined", Vec::new(), status.quarantined.len() as f64);
+        self.gauge("kairos_policy_outdated", slot(), f64::from(u8::from(status.outdated)));
+        self.gauge("kairos_policy_probation", slot(), f64::from(u8::from(status.on_probation)));
+    }
+
+    /// All metrics as text. What is kept elsewhere is read now.
+    pub(crate) fn render(&self, gateway: &Gateway, policies: &PolicyHost) -> String {
+        self.policies(policies);
         self.gauge("kairos_requests_in_flight", Vec::new(), gateway.load.requests() as f64);
         let totals = gateway.ledger.totals();
         self.gauge("kairos_ledger_open_usd", Vec::new(), totals.open as f64 / 1e12);
@@ -160,7 +192,7 @@ fn write_plugin(generation: &kairos_sandbox::generation::Generation, text: &mut 
     use std::fmt::Write as _;
     let plugin = &generation.identity().name;
     let (mut counters, mut gauges) = (String::new(), String::new());
-    for (name, value) in generation.metrics().values() {
+    for (name, value) in generation.reports().metrics() {
         let labels = format!("{{plugin=\"{plugin}\",name=\"{name}\"}}");
         // Writing to a string cannot fail.
         let _ = match value {
@@ -195,12 +227,6 @@ impl Observer for Telemetry {
         match log::json_lines() {
             Some(lines) => write_line(record, lines),
             None => tell(record),
-        }
-    }
-
-    fn policy_failed(&self, _policy: &str, kind: &'static str, _message: &str) {
-        if let Some(metrics) = &self.metrics {
-            metrics.count("kairos_policy_faults_total", vec![Label::new("kind", kind)], 1);
         }
     }
 }

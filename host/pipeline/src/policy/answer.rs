@@ -126,10 +126,16 @@ impl Fault {
 /// Bytes of a policy's message that are kept: it goes into records and the log.
 const MESSAGE_BYTES: usize = 1_024;
 
-/// A policy's message, cut.
-pub fn bounded(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
-    message
+/// A policy's message, cut, on one line.
+pub fn bounded(message: String) -> String {
+    one_line(message, MESSAGE_BYTES)
+}
+
+/// What a policy wrote, cut to so many bytes. Control characters are spaces: it begins no line of its
+/// own in a log, and says nothing to a terminal.
+pub fn one_line(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }
 
 impl std::fmt::Display for Fault {
@@ -212,5 +218,12 @@ mod tests {
             let error = bad.check(2).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn a_policys_words_stay_on_one_short_line() {
+        let fault = Fault::new(FaultKind::Error, format!("it\n{{\"level\":\"INFO\"}}\u{1b}[2J{}", "ü".repeat(2_000)));
+        assert!(fault.message.starts_with("it {\"level\":\"INFO\"} [2Jü"), "{fault}");
+        assert!(fault.message.len() <= MESSAGE_BYTES && !fault.message.contains(char::is_control));
     }
 }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{CacheDirective, Candidate, Features, Needs, Offer, Plan, RequestInfo, Strengths};
+use kairos_pipeline::policy::{
+    CacheDirective, Candidate, Features, MAX_OFFERS, Needs, Offer, Plan, RequestInfo, Strengths,
+};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use tracing::Level;
 
 use super::column::Column;
+use super::router::using;
 use crate::capability::{Capability, Grants};
-use crate::wasm::{KvSnapshot, PluginMetrics};
+use crate::reports::{KvSnapshot, Reports, learned};
 
 type Fallible<T> = Result<T, Box<EvalAltResult>>;
 
@@ -57,40 +61,39 @@ fn index(value: Option<u32>) -> Dynamic {
     option(value)
 }
 
-pub(super) fn register(
-    engine: &mut Engine,
-    grants: &Grants,
-    metrics: &Arc<PluginMetrics>,
-    kv: &KvSnapshot,
-    name: &Arc<str>,
-) {
+pub(super) fn register(engine: &mut Engine, grants: &Grants, reports: &Arc<Reports>, kv: &KvSnapshot, name: &Arc<str>) {
     register_ctx(engine, grants);
     register_features(engine);
     register_models(engine);
     register_plan(engine);
     let denied = |what: &str, capability| needs(grants, what, capability);
-    for (function, level) in [("log", 1), ("log_debug", 0), ("log_info", 1), ("log_warn", 2), ("log_error", 3)] {
+    let levels = [
+        ("log", Level::INFO),
+        ("log_debug", Level::DEBUG),
+        ("log_info", Level::INFO),
+        ("log_warn", Level::WARN),
+        ("log_error", Level::ERROR),
+    ];
+    for (function, level) in levels {
         if grants.has(Capability::Log) {
-            let plugin = Arc::clone(name);
-            engine.register_fn(function, move |text: &str| write_line(&plugin, level, text));
+            let (reports, plugin) = (Arc::clone(reports), Arc::clone(name));
+            engine.register_fn(function, move |text: &str| {
+                using(|used| reports.write(used, &plugin, level, text));
+            });
         } else {
             let denied = denied(function, Capability::Log);
             engine.register_fn(function, move |_: &str| -> Fallible<()> { Err(denied.as_str().into()) });
         }
     }
     if grants.has(Capability::Metrics) {
-        let counters = Arc::clone(metrics);
-        engine.register_fn("metric_add", move |name: &str, value: i64| {
-            if !super::router::is_silent() {
-                counters.add(name, u64::try_from(value).unwrap_or(0));
-            }
+        let counters = Arc::clone(reports);
+        engine.register_fn("metric_add", move |name: &str, value: i64| -> Fallible<()> {
+            let value = u64::try_from(value).map_err(|_| format!("a counter only grows; {value} was to be added"))?;
+            using(|used| counters.add(used, name, value));
+            Ok(())
         });
-        let gauges = Arc::clone(metrics);
-        engine.register_fn("metric_set", move |name: &str, value: f64| {
-            if !super::router::is_silent() {
-                gauges.set(name, value);
-            }
-        });
+        let gauges = Arc::clone(reports);
+        engine.register_fn("metric_set", move |name: &str, value: f64| using(|used| gauges.set(used, name, value)));
     } else {
         for function in ["metric_add", "metric_set"] {
             let denied = denied(function, Capability::Metrics);
@@ -99,9 +102,9 @@ pub(super) fn register(
     }
     if grants.has(Capability::Kv) {
         let kv = Arc::clone(kv);
-        engine.register_fn("kv_get", move |key: &str| match kv.get(key) {
-            Some(bytes) => Dynamic::from(String::from_utf8_lossy(bytes).into_owned()),
-            None => Dynamic::UNIT,
+        engine.register_fn("kv_get", move |key: &str| -> Fallible<Dynamic> {
+            using(|used| used.read(1)).map_err(|error| error.to_string())?;
+            Ok(learned(&kv, key).map_or(Dynamic::UNIT, |bytes| String::from_utf8_lossy(bytes).into_owned().into()))
         });
     } else {
         let denied = denied("kv_get", Capability::Kv);
@@ -112,21 +115,6 @@ pub(super) fn register(
 /// What a script is told that uses what is not granted.
 fn needs(grants: &Grants, what: &str, capability: Capability) -> String {
     format!("{what} needs the capability `{capability}`, which is not granted; {}", grants.hint(capability))
-}
-
-/// Bytes of a line that a script logs.
-const LOG_LINE_BYTES: usize = 1_024;
-
-fn write_line(plugin: &str, level: u8, text: &str) {
-    if super::router::count_line() {
-        let text = &text[..text.floor_char_boundary(LOG_LINE_BYTES)];
-        match level {
-            0 => tracing::debug!(target: "kairos::plugin", plugin, "{text}"),
-            1 => tracing::info!(target: "kairos::plugin", plugin, "{text}"),
-            2 => tracing::warn!(target: "kairos::plugin", plugin, "{text}"),
-            _ => tracing::error!(target: "kairos::plugin", plugin, "{text}"),
-        }
-    }
 }
 
 fn register_ctx(engine: &mut Engine, grants: &Grants) {
@@ -274,8 +262,9 @@ fn register_plan(engine: &mut Engine) {
     engine
         .register_type_with_name::<Plan>("Plan")
         .register_fn("plan", |models: Array, reason: i64| -> Fallible<Plan> {
+            // One more than can be right says that it is wrong; thousands would only be kept.
             let mut plan = Plan { reason: code(reason)?, ..Plan::default() };
-            for (place, model) in models.into_iter().enumerate() {
+            for (place, model) in models.into_iter().enumerate().take(MAX_OFFERS + 1) {
                 plan.candidates.push(candidate(place, model)?);
             }
             Ok(plan)

@@ -4,7 +4,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage,
     LogicPackage, MoreStringPackage, Package as _,
 };
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, OptimizationLevel, Position};
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, OptimizationLevel, Position};
 
 use crate::limits::Limits;
 
@@ -16,11 +16,12 @@ const FUNCTION_EXPRESSION_DEPTH: usize = 48;
 const STRING_BYTES: usize = 64 * 1024;
 const ARRAY_ITEMS: usize = 4_096;
 const MAP_ITEMS: usize = 1_024;
-const VARIABLES: usize = 256;
+const VARIABLES: usize = 64;
 const FUNCTIONS: usize = 256;
 
-/// Text functions that make more than they take: within bounds, which Rhai checks only afterwards.
-fn bound_strings(engine: &mut Engine) {
+/// Functions that make more than they take: within bounds, which Rhai checks only afterwards, or by
+/// sums that overflow.
+fn bound_growth(engine: &mut Engine) {
     fn replaced(text: &mut ImmutableString, find: &str, with: &str) -> Result<(), Box<EvalAltResult>> {
         let found = if find.is_empty() { text.len() + 1 } else { text.matches(find).count() };
         if text.len().saturating_add(found.saturating_mul(with.len())) > STRING_BYTES {
@@ -29,12 +30,23 @@ fn bound_strings(engine: &mut Engine) {
         *text = text.replace(find, with).into();
         Ok(())
     }
+    /// A count that no array can have must not come near the allocator: it ends the process.
+    fn padded(array: &mut Array, count: i64, item: Dynamic) -> Result<(), Box<EvalAltResult>> {
+        let count = usize::try_from(count).unwrap_or(0);
+        let added = count.saturating_sub(array.len());
+        if added.saturating_mul(items(&item)) > ARRAY_ITEMS {
+            return Err(Box::new(EvalAltResult::ErrorDataTooLarge("Size of array/BLOB".into(), Position::NONE)));
+        }
+        array.resize(count.max(array.len()), item);
+        Ok(())
+    }
     /// No more pieces than an array may well hold: what is left is the last piece, or, where words are
     /// split off at white space, left out.
     fn pieces<'a>(parts: impl Iterator<Item = &'a str>) -> Array {
         parts.map(|part| Dynamic::from(part.to_owned())).collect()
     }
     engine
+        .register_fn("pad", padded)
         .register_fn("replace", |text: &mut ImmutableString, find: &str, with: &str| replaced(text, find, with))
         .register_fn("replace", |text: &mut ImmutableString, find: char, with: &str| {
             replaced(text, find.encode_utf8(&mut [0; 4]), with)
@@ -50,6 +62,17 @@ fn bound_strings(engine: &mut Engine) {
         .register_fn("split", |text: &mut ImmutableString| pieces(text.split_whitespace().take(ARRAY_ITEMS / 2)));
 }
 
+/// A value and all that are in it.
+fn items(value: &Dynamic) -> usize {
+    if let Some(array) = value.read_lock::<Array>() {
+        1 + array.iter().map(items).sum::<usize>()
+    } else if let Some(map) = value.read_lock::<Map>() {
+        1 + map.values().map(items).sum::<usize>()
+    } else {
+        1
+    }
+}
+
 /// An engine with every limit set. `is_over` is asked now and then whether the call must stop.
 pub(super) fn bounded(limits: &Limits, is_over: impl Fn(u64) -> bool + Send + Sync + 'static) -> Engine {
     let mut engine = Engine::new_raw();
@@ -62,7 +85,7 @@ pub(super) fn bounded(limits: &Limits, is_over: impl Fn(u64) -> bool + Send + Sy
     BasicStringPackage::new().register_into_engine(&mut engine);
     MoreStringPackage::new().register_into_engine(&mut engine);
     BasicIteratorPackage::new().register_into_engine(&mut engine);
-    bound_strings(&mut engine);
+    bound_growth(&mut engine);
     engine
         .disable_symbol("eval")
         // Function pointers hold values that no limit counts: chains of them fill memory and stack.

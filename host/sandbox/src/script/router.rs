@@ -1,6 +1,6 @@
 //! A router that is a script.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use super::{column, engine};
 use crate::capability::Grants;
 use crate::deadline::Meter;
 use crate::limits::Limits;
-use crate::load::{Refusal, Source};
-use crate::wasm::{KvSnapshot, PluginMetrics};
+use crate::load::Source;
+use crate::refusal::{Reason, Refusal};
+use crate::reports::{Dropped, KvSnapshot, Reports, Used};
 
 /// A script that is ready to run.
 pub struct ScriptRouter {
@@ -22,36 +23,25 @@ pub struct ScriptRouter {
     config: Dynamic,
     deadline: Duration,
     repeat_deadline: Duration,
-    metrics: Arc<PluginMetrics>,
+    reports: Arc<Reports>,
 }
 
 thread_local! {
     /// The call that runs on this thread: engines are shared, calls are not.
     static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
-    /// Lines that the call may still log; none for a repeated call, which happened once.
-    static LINES: Cell<u32> = const { Cell::new(0) };
-    /// Whether the call reports nothing: one that is repeated happened once.
-    static SILENT: Cell<bool> = const { Cell::new(false) };
+    /// What that call has used of its share.
+    static USED: RefCell<Used> = RefCell::default();
 }
 
-/// Whether the call reports nothing.
-pub(super) fn is_silent() -> bool {
-    SILENT.get()
+/// Works on what the call has used of its share.
+pub(super) fn using<T>(work: impl FnOnce(&mut Used) -> T) -> T {
+    USED.with_borrow_mut(work)
 }
 
-/// Lines that a call may log.
-const LOG_LINES: u32 = 16;
+/// Reasons that a policy may name.
+const REASONS: usize = 64;
 /// Operations between two looks at the clock.
 const OPERATIONS_PER_LOOK: u64 = 64;
-
-/// Whether the call may log a line more.
-pub(super) fn count_line() -> bool {
-    LINES.with(|lines| {
-        let left = lines.get();
-        lines.set(left.saturating_sub(1));
-        left > 0
-    })
-}
 
 fn is_over(operations: u64) -> bool {
     operations.is_multiple_of(OPERATIONS_PER_LOOK)
@@ -65,60 +55,67 @@ impl ScriptRouter {
         source: &Source<'_>,
         grants: &Grants,
         kv: &KvSnapshot,
+        dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
         if source.bytes.len() as u64 > limits.script_bytes {
             let message = format!("the script has {} bytes; {} are allowed", source.bytes.len(), limits.script_bytes);
-            return Err(Refusal::new(message));
+            return Err(Refusal::new(Reason::TooLarge, message));
         }
         let text = std::str::from_utf8(source.bytes).map_err(|error| {
-            Refusal::new(format!(
-                "the script is not UTF-8: the byte at offset {} starts no character",
-                error.valid_up_to()
-            ))
+            let message =
+                format!("the script is not UTF-8: the byte at offset {} starts no character", error.valid_up_to());
+            Refusal::new(Reason::NotAPolicy, message)
         })?;
-        let metrics: Arc<PluginMetrics> = Arc::default();
+        let reports = Arc::new(Reports::new(dropped));
         let mut engine = engine::bounded(limits, is_over);
         column::register(&mut engine);
-        api::register(&mut engine, grants, &metrics, kv, &source.slot.into());
+        api::register(&mut engine, grants, &reports, kv, &source.slot.into());
         let ast = engine.compile(text).map_err(|error| {
-            Refusal::new(error.err_type().to_string()).at(line_and_column(error.position())).hint(parse_hint(&error))
+            Refusal::new(Reason::Syntax, error.err_type().to_string())
+                .at(line_and_column(error.position()))
+                .hint(parse_hint(&error))
         })?;
         check_functions(&ast)?;
-        let config = engine
-            .parse_json(source.config, true)
-            .map_err(|error| Refusal::new(format!("the policy's configuration cannot be read: {error}")))?;
+        let config = engine.parse_json(source.config, true).map_err(|error| {
+            Refusal::new(Reason::NotStarted, format!("the policy's configuration cannot be read: {error}"))
+        })?;
         let router = Self {
             engine,
             ast,
             config: config.into(),
             deadline: limits.deadline,
             repeat_deadline: limits.init_deadline,
-            metrics,
+            reports,
         };
         let identity = router.identity(source, limits)?;
         Ok((router, identity))
     }
 
     /// What the script reports.
-    pub fn metrics(&self) -> &Arc<PluginMetrics> {
-        &self.metrics
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Decides.
     pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, self.deadline, LOG_LINES)
+        self.decide(input, Meter::start(self.deadline), false)
     }
 
-    /// Decides again, without logging anything.
+    /// Decides, where no request waits.
+    pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, Meter::start_on_trial(self.deadline), false)
+    }
+
+    /// Decides again, without reporting anything.
     pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, self.repeat_deadline, 0)
+        self.decide(input, Meter::start(self.repeat_deadline), true)
     }
 
-    fn decide(&self, input: RouteInput<'_>, deadline: Duration, lines: u32) -> Result<Plan, PolicyError> {
+    fn decide(&self, input: RouteInput<'_>, meter: Meter, silent: bool) -> Result<Plan, PolicyError> {
         let ctx = Ctx { request: Arc::clone(input.request), config: self.config.clone() };
         let models = Models { offers: input.models.into(), request: Arc::clone(input.request) };
         let arguments = (ctx, FeaturesView(*input.features), models);
-        let (result, over) = self.timed(deadline, lines, || {
+        let (result, over) = self.timed(meter, silent, || {
             let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
             self.engine.call_fn_with_options::<Plan>(options, &mut Scope::new(), &self.ast, "route", arguments)
         });
@@ -133,10 +130,9 @@ impl ScriptRouter {
     }
 
     /// Calls; the second value says whether it took too long, between two looks at the clock.
-    fn timed<T>(&self, deadline: Duration, lines: u32, call: impl FnOnce() -> T) -> (T, bool) {
-        METER.set(Some(Meter::start(deadline)));
-        LINES.set(lines);
-        SILENT.set(lines == 0);
+    fn timed<T>(&self, meter: Meter, silent: bool, call: impl FnOnce() -> T) -> (T, bool) {
+        METER.set(Some(meter));
+        USED.set(Used::nothing(silent));
         let result = call();
         let over = METER.take().is_some_and(|mut meter| meter.was_over());
         (result, over)
@@ -174,16 +170,16 @@ impl ScriptRouter {
         if !self.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
             return Ok(Identity::new(name, source.digest, reasons, Vec::new()));
         }
-        let (described, _) = self.timed(limits.init_deadline, LOG_LINES, || {
+        let (described, _) = self.timed(Meter::start(limits.init_deadline), false, || {
             let options = CallFnOptions::new().eval_ast(false);
             self.engine.call_fn_with_options::<Map>(options, &mut Scope::new(), &self.ast, "describe", ())
         });
         let described = described.map_err(|error| {
-            Refusal::new(format!("`describe` failed: {}", without_position(&error)))
+            Refusal::new(Reason::BadDescription, format!("`describe` failed: {}", without_position(&error)))
                 .at(line_and_column(error.position()))
         })?;
         let wrong = |what: &str| {
-            Refusal::new(format!("`describe` gives {what}"))
+            Refusal::new(Reason::BadDescription, format!("`describe` gives {what}"))
                 .hint("it gives #{name: \"a-name\", reasons: #{\"1\": \"a reason\"}}; both may be left out")
         };
         for (key, value) in described {
@@ -198,6 +194,9 @@ impl ScriptRouter {
                 "version" => {}
                 "reasons" => {
                     let named = value.try_cast::<Map>().ok_or_else(|| wrong("reasons that are not a map"))?;
+                    if named.len() > REASONS {
+                        return Err(wrong(&format!("{} reasons; {REASONS} are allowed", named.len())));
+                    }
                     for (code, name) in named {
                         let code = code.parse().map_err(|_| wrong("a reason whose key is not a number"))?;
                         let name = name.into_string().map_err(|_| wrong("a reason whose name is not text"))?;
@@ -222,13 +221,14 @@ fn check_functions(ast: &AST) -> Result<(), Refusal> {
         return Ok(());
     }
     let hint = "a router has `fn route(ctx, features, models) { … }`, which gives plan([index, …], reason)";
+    let wrong = |message| Refusal::new(Reason::WrongWorld, message);
     Err(match named.first() {
-        Some(function) => Refusal::new(format!("`route` takes {} parameters, not 3", function.params.len())),
+        Some(function) => wrong(format!("`route` takes {} parameters, not 3", function.params.len())),
         None => {
             let near = ast.iter_functions().map(|function| function.name.to_owned());
             match near.max_by(|a, b| strsim::jaro(a, "route").total_cmp(&strsim::jaro(b, "route"))) {
-                Some(name) => Refusal::new(format!("there is no function `route`; there is `{name}`")),
-                None => Refusal::new("there is no function `route`"),
+                Some(name) => wrong(format!("there is no function `route`; there is `{name}`")),
+                None => wrong("there is no function `route`".to_owned()),
             }
         }
     }
@@ -317,8 +317,8 @@ mod tests {
     #[test]
     fn what_is_not_granted_says_how_to_grant_it() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
-        let (metrics, kv) = (Arc::default(), Arc::default());
-        api::register(&mut engine, &Grants::of([]), &metrics, &kv, &"x".into());
+        let reports = Arc::new(Reports::new(&Arc::default()));
+        api::register(&mut engine, &Grants::of([]), &reports, &Arc::default(), &"x".into());
         let calls = [("log", "log(\"x\")"), ("metrics", "metric_add(\"x\", 1)"), ("kv", "kv_get(\"x\")")];
         for (capability, script) in calls {
             let error = engine.eval::<Dynamic>(script).unwrap_err().to_string();

@@ -5,13 +5,17 @@ use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use super::bindings::{PACKAGE, VERSION};
 use crate::capability::{Capability, Grants};
-use crate::load::Refusal;
+use crate::refusal::{Reason, Refusal};
 
 /// What the router's world exports.
 const ROUTING: &str = "routing";
 const LIFECYCLE: &str = "lifecycle";
 /// What every plugin may import.
 const TYPES: &str = "types";
+
+/// Magic number and version.
+const HEADER_BYTES: usize = 8;
+const COPY_IT_WHOLE: &str = "build it again, and copy it whole";
 
 /// Checks a file's bytes. What it imports must be granted.
 pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
@@ -20,8 +24,7 @@ pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
     }
     let features = WasmFeatures::default();
     if let Err(error) = Validator::new_with_features(features).validate_all(bytes) {
-        let message = format!("the component is damaged at byte {}: {}", error.offset(), error.message());
-        return Err(Refusal::new(message).hint("build it again, and copy it whole"));
+        return Err(damaged(&error));
     }
     let (imports, exports) = names(bytes)?;
     for name in imports.iter().chain(&exports) {
@@ -30,7 +33,7 @@ pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
     for name in [ROUTING, LIFECYCLE] {
         if !exports.iter().any(|export| interface(export) == Some(name)) {
             let message = format!("the component does not export {PACKAGE}{name}@{VERSION}");
-            return Err(Refusal::new(message).hint(format!(
+            return Err(Refusal::new(Reason::WrongWorld, message).hint(format!(
                 "the slot `router` takes components of the world `{PACKAGE}router@{VERSION}`; this one exports: {}",
                 list(&exports)
             )));
@@ -41,20 +44,25 @@ pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
 
 fn not_a_component(bytes: &[u8]) -> Refusal {
     if Parser::is_core_wasm(bytes) {
-        return Refusal::new("this is a core WebAssembly module, not a component")
+        return Refusal::new(Reason::NotAPolicy, "this is a core WebAssembly module, not a component")
             .hint("make a component of it with `wasm-tools component new`, or build with the `plugins/` workspace");
     }
-    if bytes.is_empty() {
-        return Refusal::new("the file is empty");
+    if b"\0asm".starts_with(bytes) || (bytes.starts_with(b"\0asm") && bytes.len() < HEADER_BYTES) {
+        let message = format!("the file ends after {} bytes, within the header of a component", bytes.len());
+        return Refusal::new(Reason::Damaged, message).hint(COPY_IT_WHOLE);
     }
-    Refusal::new("this is not WebAssembly: it does not begin with \\0asm")
+    Refusal::new(Reason::NotAPolicy, "this is not WebAssembly: it does not begin with \\0asm")
+        .hint("a file that ends in .wasm is a WebAssembly component; a script ends in .rhai")
+}
+
+fn damaged(error: &wasmparser::BinaryReaderError) -> Refusal {
+    let message = format!("the component is damaged at byte {}: {}", error.offset(), error.message());
+    Refusal::new(Reason::Damaged, message).hint(COPY_IT_WHOLE)
 }
 
 /// Names of imports and exports of the component itself, not of those within.
 fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
-    let damaged = |error: wasmparser::BinaryReaderError| {
-        Refusal::new(format!("the component is damaged at byte {}: {}", error.offset(), error.message()))
-    };
+    let damaged = |error| damaged(&error);
     let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0usize);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(damaged)? {
@@ -89,7 +97,8 @@ fn check_version(name: &str) -> Result<(), Refusal> {
     if minor(version) == minor(VERSION) {
         return Ok(());
     }
-    Err(Refusal::new(format!("the component is built for version {version} of the contract ({name})")).hint(format!(
+    let message = format!("the component is built for version {version} of the contract ({name})");
+    Err(Refusal::new(Reason::WrongVersion, message).hint(format!(
         "this gateway serves version {}; build the component against wit/v{}",
         minor(VERSION),
         minor(VERSION)
@@ -102,17 +111,22 @@ fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {
-                Err(Refusal::new(format!("the component imports `{capability}`, which is not granted"))
-                    .hint(grants.hint(capability)))
+                let message = format!("the component imports `{capability}`, which is not granted");
+                Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(capability)))
             }
-            None => Err(Refusal::new(format!("the component imports {import}, which the contract does not have"))
+            None => Err(unknown(format!("the component imports {import}, which the contract does not have"))
                 .hint("wit/README.md lists the interfaces")),
         },
-        None if import.starts_with("wasi:") => Err(Refusal::new(format!("the component imports {import}")).hint(
+        None if import.starts_with("wasi:") => Err(unknown(format!("the component imports {import}")).hint(
             "deciding worlds have no WASI: no clock, randomness or I/O. In Rust, build for wasm32-unknown-unknown",
         )),
-        None => Err(Refusal::new(format!("the component imports {import}, which this gateway does not have"))),
+        None => Err(unknown(format!("the component imports {import}, which this gateway does not have"))
+            .hint("wit/README.md lists what a plugin may import")),
     }
+}
+
+fn unknown(message: String) -> Refusal {
+    Refusal::new(Reason::UnknownImport, message)
 }
 
 fn list(names: &[String]) -> String {

@@ -1,84 +1,17 @@
 //! What a component may ask the host for, within bounds.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use kairos_pipeline::policy::RequestInfo;
+use kairos_pipeline::policy::{RequestInfo, bounded};
 use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::kairos::plugin::{content, kv, log, metrics, types};
 use crate::deadline::Meter;
+use crate::reports::{KvSnapshot, Reports, Used, learned};
 
-/// Lines that a call may log, and bytes of a line.
-const LOG_LINES: u32 = 16;
-const LOG_LINE_BYTES: usize = 1_024;
-/// Keys that a call may read at once, and bytes of a key.
-const KV_KEYS: usize = 64;
-const KV_KEY_BYTES: usize = 256;
 /// Names that a call may look up at once.
 const FIND_NAMES: usize = 64;
-/// Names that a plugin's metrics may have, and bytes of a name.
-const METRIC_NAMES: usize = 32;
-const METRIC_NAME_BYTES: usize = 64;
-
-/// What a plugin has learned, as one call sees it.
-pub type KvSnapshot = Arc<BTreeMap<String, Vec<u8>>>;
-
-/// The numbers that one plugin reports.
-#[derive(Debug, Default)]
-pub struct PluginMetrics {
-    values: Mutex<BTreeMap<String, MetricValue>>,
-    /// Reports that were over a bound.
-    pub dropped: std::sync::atomic::AtomicU64,
-}
-
-/// A number that a plugin reports.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum MetricValue {
-    /// Only grows.
-    Counter(u64),
-    /// Is set.
-    Gauge(f64),
-}
-
-impl PluginMetrics {
-    /// All numbers, by name.
-    pub fn values(&self) -> Vec<(String, MetricValue)> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        values.iter().map(|(name, value)| (name.clone(), *value)).collect()
-    }
-
-    /// Adds to a counter.
-    pub fn add(&self, name: &str, value: u64) {
-        self.change(name, MetricValue::Counter(0), |known| {
-            if let MetricValue::Counter(count) = known {
-                *count = count.saturating_add(value);
-            }
-        });
-    }
-
-    /// Sets a gauge.
-    pub fn set(&self, name: &str, value: f64) {
-        self.change(name, MetricValue::Gauge(0.0), |known| {
-            if let MetricValue::Gauge(gauge) = known {
-                *gauge = value;
-            }
-        });
-    }
-
-    fn change(&self, name: &str, fresh: MetricValue, change: impl FnOnce(&mut MetricValue)) {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = values.contains_key(name);
-        let allowed = (1..=METRIC_NAME_BYTES).contains(&name.len()) && name.bytes().all(fits);
-        if known || (allowed && values.len() < METRIC_NAMES) {
-            change(values.entry(name.to_owned()).or_insert(fresh));
-        } else {
-            self.dropped.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-}
 
 /// The host's side of the handle that a call gets. The request itself is in [`HostState`]: a call
 /// has one.
@@ -94,9 +27,9 @@ pub(super) struct HostState {
     pub(super) request: Option<Arc<RequestInfo>>,
     /// What was learned, as this call sees it.
     pub(super) kv: KvSnapshot,
-    pub(super) metrics: Arc<PluginMetrics>,
-    /// A repeated call reports nothing: it happened once.
-    pub(super) silent: bool,
+    pub(super) reports: Arc<Reports>,
+    /// What the call has used of its share.
+    pub(super) used: Used,
     /// How far the call has come.
     pub(super) meter: Meter,
     /// The most memory it may have.
@@ -105,7 +38,7 @@ pub(super) struct HostState {
     pub(super) memory_used: usize,
     /// It wanted more memory than it may have.
     pub(super) memory_denied: bool,
-    pub(super) log_lines: u32,
+    /// What the call wrote last as an error.
     pub(super) last_line: Option<String>,
 }
 
@@ -180,80 +113,42 @@ impl content::Host for HostState {
 
 impl log::Host for HostState {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
-        let mut message = message;
-        message.truncate(message.floor_char_boundary(LOG_LINE_BYTES));
-        self.log_lines += 1;
-        if self.silent || self.log_lines > LOG_LINES {
-            return Ok(());
-        }
-        let plugin = &*self.plugin;
-        match level {
-            log::Level::Debug => tracing::debug!(target: "kairos::plugin", plugin, "{message}"),
-            log::Level::Info => tracing::info!(target: "kairos::plugin", plugin, "{message}"),
-            log::Level::Warn => tracing::warn!(target: "kairos::plugin", plugin, "{message}"),
-            log::Level::Error => tracing::error!(target: "kairos::plugin", plugin, "{message}"),
-        }
+        let message = bounded(message);
         // A panic's text comes as the last line before the trap.
         if matches!(level, log::Level::Error) {
-            self.last_line = Some(message);
+            self.last_line = Some(message.clone());
         }
+        let level = match level {
+            log::Level::Debug => tracing::Level::DEBUG,
+            log::Level::Info => tracing::Level::INFO,
+            log::Level::Warn => tracing::Level::WARN,
+            log::Level::Error => tracing::Level::ERROR,
+        };
+        self.reports.write(&mut self.used, &self.plugin, level, &message);
         Ok(())
     }
 }
 
 impl metrics::Host for HostState {
     fn add(&mut self, name: String, value: u64) -> Result<()> {
-        if !self.silent {
-            self.metrics.add(&name, value);
-        }
+        self.reports.add(&self.used, &name, value);
         Ok(())
     }
 
     fn set(&mut self, name: String, value: f64) -> Result<()> {
-        if !self.silent {
-            self.metrics.set(&name, value);
-        }
+        self.reports.set(&self.used, &name, value);
         Ok(())
     }
 }
 
 impl kv::Host for HostState {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        Ok(self.kv_get(&key))
+        self.used.read(1)?;
+        Ok(learned(&self.kv, &key).map(<[u8]>::to_vec))
     }
 
     fn get_many(&mut self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>> {
-        if keys.len() > KV_KEYS {
-            wasmtime::bail!("{} keys were asked for at once; {KV_KEYS} are allowed", keys.len());
-        }
-        Ok(keys.iter().map(|key| self.kv_get(key)).collect())
-    }
-}
-
-impl HostState {
-    fn kv_get(&self, key: &str) -> Option<Vec<u8>> {
-        if key.len() > KV_KEY_BYTES { None } else { self.kv.get(key).cloned() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metrics_are_bounded() {
-        let metrics = PluginMetrics::default();
-        for place in 0..100 {
-            metrics.add(&format!("name_{place}"), 1);
-        }
-        for bad in ["", "UPPER", "a b", &"x".repeat(65)] {
-            metrics.add(bad, 1);
-        }
-        metrics.add("name_0", u64::MAX);
-        metrics.set("name_0", 5.0);
-        let values = metrics.values();
-        assert_eq!(values.len(), METRIC_NAMES);
-        assert_eq!(values[0].1, MetricValue::Counter(u64::MAX));
-        assert_eq!(metrics.dropped.load(std::sync::atomic::Ordering::Relaxed), 100 - 32 + 4);
+        self.used.read(keys.len())?;
+        Ok(keys.iter().map(|key| learned(&self.kv, key).map(<[u8]>::to_vec)).collect())
     }
 }

@@ -7,5 +7,4 @@ mod host;
 mod router;
 
 pub use engine::WasmEngine;
-pub use host::{KvSnapshot, MetricValue, PluginMetrics};
 pub use router::WasmRouter;

@@ -4,27 +4,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
-use wasmtime::component::{Component, HasSelf, Linker, Resource};
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::kairos::plugin::{content, kv, log, metrics, types as wit_types};
-use super::bindings::{self, Description, RouterHost, RouterHostPre};
+use super::bindings::{self, Description, RouterHost, RouterHostIndices};
 use super::engine::{TICK, WasmEngine};
-use super::host::{HostState, KvSnapshot, PluginMetrics};
+use super::host::HostState;
 use crate::capability::{Capability, Grants};
 use crate::deadline::Meter;
 use crate::limits::{INTERPRETER_COMPONENT_BYTES, Limits};
-use crate::load::{Refusal, Source};
+use crate::load::Source;
+use crate::refusal::{Reason, Refusal};
+use crate::reports::{Dropped, KvSnapshot, Reports, Used};
 
 /// A compiled router, and its instances that wait for work.
 pub struct WasmRouter {
     engine: WasmEngine,
-    pre: RouterHostPre<HostState>,
+    pre: InstancePre<HostState>,
+    indices: RouterHostIndices,
     idle: Mutex<Vec<Instance>>,
     config: String,
     plugin: Arc<str>,
     kv: KvSnapshot,
-    metrics: Arc<PluginMetrics>,
+    reports: Arc<Reports>,
     memory_bytes: usize,
 }
 
@@ -45,6 +48,30 @@ const INSTANTIATION_DEADLINES: u32 = 5;
 #[error("over its deadline")]
 struct DeadlineOver;
 
+/// Why there is no instance.
+enum NotStarted {
+    /// A function is of another type than the contract's.
+    Misfit(wasmtime::Error),
+    /// It failed, or there is no place for it.
+    Failed(PolicyError),
+}
+
+impl From<PolicyError> for NotStarted {
+    fn from(error: PolicyError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<NotStarted> for PolicyError {
+    fn from(error: NotStarted) -> Self {
+        match error {
+            // Found when it was loaded: types do not change.
+            NotStarted::Misfit(error) => Self::Fault(Fault::new(FaultKind::Error, format!("{error:#}"))),
+            NotStarted::Failed(error) => error,
+        }
+    }
+}
+
 impl WasmRouter {
     /// Reads, checks and compiles a component. Gives it with what it says of itself.
     pub fn load(
@@ -52,33 +79,36 @@ impl WasmRouter {
         source: &Source<'_>,
         grants: &Grants,
         kv: KvSnapshot,
+        dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
         super::component::check(source.bytes, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
-            .map_err(|error| Refusal::new(format!("the component does not compile: {error:#}")))?;
-        let linker = linker(engine, grants).map_err(|error| Refusal::new(format!("{error:#}")))?;
-        let pre = linker
-            .instantiate_pre(&component)
-            .and_then(RouterHostPre::new)
-            .map_err(|error| Refusal::new(format!("the component does not fit the world `router`: {error:#}")))?;
+            .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
+        let linker = linker(engine, grants).map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error))?;
+        let indices = RouterHostIndices::new(&pre).map_err(|error| misfit(&error))?;
         let limits = engine.limits();
         let interprets = source.bytes.len() as u64 > INTERPRETER_COMPONENT_BYTES;
         let mut router = Self {
             engine: engine.clone(),
             pre,
+            indices,
             idle: Mutex::default(),
             config: source.config.to_owned(),
             plugin: source.slot.into(),
             kv,
-            metrics: Arc::default(),
+            reports: Arc::new(Reports::new(dropped)),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
-        let mut instance = router
-            .instantiate(limits.init_deadline)
-            .map_err(|error| Refusal::new(format!("the component does not start: {error}")))?;
+        let mut instance = router.instantiate(limits.init_deadline).map_err(|error| match error {
+            NotStarted::Misfit(error) => misfit(&error),
+            NotStarted::Failed(error) => {
+                Refusal::new(Reason::NotStarted, format!("the component does not start: {error}"))
+            }
+        })?;
         let description = instance
             .describe(limits.init_deadline)
-            .map_err(|error| Refusal::new(format!("the component's `describe` failed: {error}")))?;
+            .map_err(|error| bad_description(format!("the component's `describe` failed: {error}")))?;
         let identity = identity(description, source)?;
         router.plugin = identity.name.as_str().into();
         instance.store.data_mut().plugin = Arc::clone(&router.plugin);
@@ -94,19 +124,28 @@ impl WasmRouter {
     }
 
     /// What the plugin reports.
-    pub fn metrics(&self) -> &Arc<PluginMetrics> {
-        &self.metrics
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// Decides, on an instance that is ready.
     pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, Meter::start)
+    }
+
+    /// Decides likewise, where no request waits.
+    pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, Meter::start_on_trial)
+    }
+
+    fn decide(&self, input: RouteInput<'_>, start: fn(Duration) -> Meter) -> Result<Plan, PolicyError> {
         let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match ready {
             Some(instance) => instance,
             // Within what a call may take: a request waits for it.
             None => self.instantiate(self.engine.limits().deadline * INSTANTIATION_DEADLINES)?,
         };
-        let decided = instance.route(input, self.engine.limits().deadline, false);
+        let decided = instance.route(input, start(self.engine.limits().deadline), false);
         // A trap spoils the store. Whatever else failed may have left the guest in disorder too.
         if !matches!(decided, Err(PolicyError::Fault(_))) {
             self.put_back(instance);
@@ -117,7 +156,7 @@ impl WasmRouter {
     /// Decides on an instance that nobody used before, without reporting anything.
     pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
         let mut instance = self.instantiate(self.engine.limits().init_deadline)?;
-        instance.route(input, self.engine.limits().init_deadline, true)
+        instance.route(input, Meter::start(self.engine.limits().init_deadline), true)
     }
 
     fn put_back(&self, instance: Instance) {
@@ -135,30 +174,30 @@ impl WasmRouter {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn instantiate(&self, deadline: Duration) -> Result<Instance, PolicyError> {
+    fn instantiate(&self, deadline: Duration) -> Result<Instance, NotStarted> {
         let limits = self.engine.limits();
         let state = HostState {
             plugin: Arc::clone(&self.plugin),
             request: None,
             kv: Arc::clone(&self.kv),
-            metrics: Arc::clone(&self.metrics),
-            silent: false,
+            reports: Arc::clone(&self.reports),
+            used: Used::default(),
             meter: Meter::start(deadline),
             memory_bytes: self.memory_bytes,
             memory_used: 0,
             memory_denied: false,
-            log_lines: 0,
             last_line: None,
         };
         let mut store = new_store(&self.engine, state, limits);
-        arm(&mut store, deadline);
-        let bindings = self.pre.instantiate(&mut store).map_err(|error| {
+        arm(&mut store, Meter::start(deadline));
+        let instance = self.pre.instantiate(&mut store).map_err(|error| {
             if error.is::<wasmtime::PoolConcurrencyLimitError>() {
                 PolicyError::NotRun(format!("all {} places for policies are taken", limits.instances))
             } else {
                 fault(&store, &error)
             }
         })?;
+        let bindings = self.indices.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
         let mut instance = Instance { store, bindings, calls: 0, memory_at_start: 0 };
         instance.init(&self.config, deadline)?;
         instance.memory_at_start = instance.store.data().memory_used;
@@ -168,7 +207,7 @@ impl WasmRouter {
 
 impl Instance {
     fn init(&mut self, config: &str, deadline: Duration) -> Result<(), PolicyError> {
-        arm(&mut self.store, deadline);
+        arm(&mut self.store, Meter::start(deadline));
         match self.bindings.kairos_plugin_lifecycle().call_init(&mut self.store, config) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(bindings::plugin_error(error)),
@@ -177,20 +216,20 @@ impl Instance {
     }
 
     fn describe(&mut self, deadline: Duration) -> Result<Description, PolicyError> {
-        arm(&mut self.store, deadline);
+        arm(&mut self.store, Meter::start(deadline));
         let described = self.bindings.kairos_plugin_lifecycle().call_describe(&mut self.store);
         described.map_err(|error| fault(&self.store, &error))
     }
 
-    fn route(&mut self, input: RouteInput<'_>, deadline: Duration, silent: bool) -> Result<Plan, PolicyError> {
+    fn route(&mut self, input: RouteInput<'_>, meter: Meter, silent: bool) -> Result<Plan, PolicyError> {
         self.calls += 1;
         let features = bindings::features(input.features);
         let models: Vec<_> = input.models.iter().map(bindings::model).collect();
         let state = self.store.data_mut();
         state.request = Some(Arc::clone(input.request));
-        state.silent = silent;
-        state.log_lines = 0;
-        arm(&mut self.store, deadline);
+        state.used = Used::nothing(silent);
+        state.last_line = None;
+        arm(&mut self.store, meter);
         // There is one request in a call: the handle needs no table to be found by.
         let request = Resource::new_borrow(0);
         let routing = self.bindings.kairos_plugin_routing();
@@ -231,9 +270,9 @@ fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<Ho
 }
 
 /// Starts the clock of a call. The guest is looked at when half of the deadline is over.
-fn arm(store: &mut Store<HostState>, deadline: Duration) {
-    store.data_mut().meter = Meter::start(deadline);
-    let ticks = (deadline / 2).as_nanos().div_ceil(TICK.as_nanos());
+fn arm(store: &mut Store<HostState>, meter: Meter) {
+    let ticks = (meter.deadline() / 2).as_nanos().div_ceil(TICK.as_nanos());
+    store.data_mut().meter = meter;
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }
 
@@ -276,18 +315,33 @@ fn rustc_name(name: &str) -> &str {
 
 /// Names of models that a plugin may ask about.
 const MODEL_NAMES: usize = 64;
+/// Bytes of such a name: ARNs are long.
+const MODEL_NAME_BYTES: usize = 256;
 /// Reasons that a plugin may name.
 const REASONS: usize = 64;
 /// Bytes of a name, version or reason.
 const NAME_BYTES: usize = 64;
 
+fn bad_description(message: String) -> Refusal {
+    Refusal::new(Reason::BadDescription, message)
+}
+
+/// Its imports and exports have the right names, and something else is wrong with them.
+fn misfit(error: &wasmtime::Error) -> Refusal {
+    Refusal::new(Reason::WrongWorld, format!("the component does not fit the world `router`: {error:#}")).hint(format!(
+        "this gateway serves version {} of the contract: build the component against wit/v0.1 as it is",
+        bindings::VERSION
+    ))
+}
+
 fn identity(description: Description, source: &Source<'_>) -> Result<Identity, Refusal> {
-    let refuse = |message: String| Err(Refusal::new(format!("the component's `describe` says {message}")));
+    let refuse = |message: String| Err(bad_description(format!("the component's `describe` says {message}")));
     let label = |text: &str| {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(fits)
     };
-    let printable = |text: &str| text.len() <= NAME_BYTES && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let plain = |text: &str, most: usize| text.len() <= most && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let printable = |text: &str| plain(text, NAME_BYTES);
     if !label(&description.name) {
         return refuse("a name that is not 1 to 64 of a–z, 0–9 and -".to_owned());
     }
@@ -296,6 +350,9 @@ fn identity(description: Description, source: &Source<'_>) -> Result<Identity, R
     }
     if description.reasons.len() > REASONS || description.names.len() > MODEL_NAMES {
         return refuse(format!("more than {REASONS} reasons or {MODEL_NAMES} model names"));
+    }
+    if !description.names.iter().all(|name| plain(name, MODEL_NAME_BYTES)) {
+        return refuse(format!("a model name that is longer than {MODEL_NAME_BYTES} bytes or not plain text"));
     }
     if let Some((name, _)) = description.notes.first() {
         return refuse(format!("something of {name:?}, which this version of the gateway does not know"));
