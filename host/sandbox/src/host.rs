@@ -14,8 +14,8 @@ use std::thread;
 use arc_swap::ArcSwap;
 use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
 
-use crate::folder::{slot_of, warn_of_strangers};
 pub use crate::folder::{newest, strangers};
+use crate::folder::{slot_of, warn_of_strangers};
 use crate::generation::Generation;
 use crate::load::{Loader, SLOTS};
 use crate::purity::{self, Judge, Repeat};

@@ -37,6 +37,9 @@ const EMPTY: &str = r#"(component
     (core instance $i (instantiate $m))
     (func (export "nothing") (canon lift (core func $i "nothing"))))"#;
 
+/// A call by its name, and how many of it make a turn.
+type Contender<'a> = (&'static str, usize, Box<dyn FnMut() + 'a>);
+
 /// Measures calls and swaps, and prints their tables.
 pub(crate) fn run(guests: &Path) {
     println!("\n## A router's call\n");
@@ -45,11 +48,11 @@ pub(crate) fn run(guests: &Path) {
     let script = load(&loader, &root().join("policies/score.rhai"));
     let component = load(&loader, &guests.join("score-router.wasm"));
     let native = routers::Score::default();
-    let mut empty = empty(loader.wasm.engine());
+    let empty = empty(loader.wasm.engine());
     let question = Question::new();
     let input = question.input();
-    let mut contenders: Vec<(&str, usize, Box<dyn FnMut()>)> = vec![
-        ("empty component call", CALLS, Box::new(move || empty())),
+    let mut contenders: Vec<Contender<'_>> = vec![
+        ("empty component call", CALLS, Box::new(empty)),
         ("native", CALLS, Box::new(|| drop(native.route(input).unwrap()))),
         ("WASM, instance reused", CALLS, Box::new(|| drop(component.route(input, 0).0.unwrap()))),
         ("WASM, fresh instance", CALLS / 10, Box::new(|| drop(component.route_afresh(input).unwrap()))),
@@ -85,7 +88,14 @@ fn loader(cache: Option<&Path>) -> Loader {
     // None of the calls is repeated for purity: that would be measured too.
     let limits = Arc::new(Limits { purity_sample: u64::MAX, ..Limits::default() });
     let wasm = WasmEngine::new(Arc::clone(&limits), cache).unwrap();
-    Loader { limits, wasm, grants: Grants::default(), kv: Arc::default(), configs: Arc::default() }
+    Loader {
+        limits,
+        wasm,
+        grants: Grants::default(),
+        kv: Arc::default(),
+        configs: Arc::default(),
+        dropped: Arc::default(),
+    }
 }
 
 fn load(loader: &Loader, path: &Path) -> Generation {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use kairos_sandbox::generation::Generation;
-use kairos_sandbox::load::Refusal;
+use kairos_sandbox::refusal::Refusal;
 use serde::Serialize;
 
 use super::Failed;
