@@ -38,7 +38,7 @@ pub struct Raw {
 }
 
 impl Default for Raw {
-    /// A router that always chooses the first model.
+    /// A router that chooses the first model on trial, and none for a request.
     fn default() -> Self {
         Self {
             imports: String::new(),

@@ -92,9 +92,11 @@ fn policy_check_says_what_loading_would_say() {
 
     router.rhai: the script is not UTF-8: the byte at offset 0 starts no character
 
-    router.wasm: the file is empty
+    router.wasm: the file ends after 0 bytes, within the header of a component
+      hint: build it again, and copy it whole
 
     router.wasm: this is not WebAssembly: it does not begin with \0asm
+      hint: a file that ends in .wasm is a WebAssembly component; a script ends in .rhai
 
     router.wasm: this is a core WebAssembly module, not a component
       hint: make a component of it with `wasm-tools component new`, or build with the `plugins/` workspace

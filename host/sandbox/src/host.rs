@@ -156,7 +156,7 @@ impl PolicyHost {
                 Ok(())
             }
             Err(refusal) => {
-                self.refuse(path, refusal.clone());
+                self.refuse(path, &refusal);
                 Err(refusal)
             }
         }
@@ -170,7 +170,7 @@ impl PolicyHost {
             drop(state);
             let message = "this very file was quarantined after it failed; it is not loaded until it changes";
             let refusal = Refusal::new(Reason::Quarantined, message).hint("mend it, or put back a version that worked");
-            self.refuse(&path, refusal);
+            self.refuse(&path, &refusal);
             return;
         }
         state.refusal = None;
@@ -200,7 +200,7 @@ impl PolicyHost {
         Some(retired)
     }
 
-    fn refuse(&self, path: &Path, refusal: Refusal) {
+    fn refuse(&self, path: &Path, refusal: &Refusal) {
         self.counters.refused[refusal.reason as usize].fetch_add(1, Ordering::Relaxed);
         {
             let mut state = self.lock();

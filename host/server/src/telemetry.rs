@@ -116,10 +116,6 @@ impl Metrics {
         self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
-    fn count(&self, name: &'static str, labels: Vec<Label>, value: u64) {
-        self.counter(name, labels).increment(value);
-    }
-
     fn total(&self, name: &'static str, labels: Vec<Label>, value: u64) {
         self.counter(name, labels).absolute(value);
     }

@@ -36,7 +36,7 @@ fn component(name: &str) -> Vec<u8> {
 }
 
 /// A component that is not built from source.
-fn raw(raw: Raw) -> Vec<u8> {
+fn raw(raw: &Raw) -> Vec<u8> {
     raw.build()
 }
 
@@ -52,7 +52,7 @@ fn script(bad: &str) -> Vec<u8> {
 fn reads_keys(count: u32) -> Vec<u8> {
     let get = "(import \"kairos:plugin/kv@0.1.0\" \"get\" (func $get (param i32 i32 i32)))";
     let read = format!("(call $get (i32.const {TEXT}) (i32.const 3) (i32.const 32))").repeat(count as usize);
-    raw(Raw {
+    raw(&Raw {
         imports: get.into(),
         bad: format!("{read} (call $drop (local.get $request)) (i32.const 192)"),
         ..Raw::default()
@@ -64,7 +64,7 @@ fn gives_a_place_beyond_its_memory() -> Vec<u8> {
     let asked_model =
         "(import \"kairos:plugin/types@0.1.0\" \"[method]request.asked-model\" (func $asked (param i32 i32)))";
     let bad = "(global.set $next (i32.const 0x7fff0000)) (call $asked (local.get $request) (i32.const 32)) unreachable";
-    raw(Raw { imports: asked_model.into(), bad: bad.into(), ..Raw::default() })
+    raw(&Raw { imports: asked_model.into(), bad: bad.into(), ..Raw::default() })
 }
 
 const NO_END: &str = "(loop $again (br $again)) (unreachable)";
@@ -79,7 +79,7 @@ guests! {
     a_component_that_takes_4_gib_at_once: "wasm",
         Raw::does("(drop (memory.grow (i32.const 65534))) (i32.const 192)"), "memory";
     a_component_that_takes_a_large_table: "wasm",
-        raw(Raw { fields: "(table $t 1 funcref)".into(), bad: DENIED_TABLE.into(), ..Raw::default() }), "panic";
+        raw(&Raw { fields: "(table $t 1 funcref)".into(), bad: DENIED_TABLE.into(), ..Raw::default() }), "panic";
     a_component_that_loops_in_machine_code: "wasm", Raw::does(NO_END), "deadline";
     a_component_that_recurses_without_a_frame: "wasm", Raw::does("(call $recurse)"), "stack_overflow";
     a_component_that_divides_by_zero: "wasm", Raw::does("(i32.div_u (i32.const 1) (i32.const 0))"), "trap";
@@ -94,12 +94,12 @@ guests! {
     a_component_whose_list_is_not_aligned: "wasm", Raw::candidates_at(385, 1), "trap";
     a_component_that_gives_a_place_beyond_its_memory: "wasm", gives_a_place_beyond_its_memory(), "trap";
     a_component_that_hands_over_more_than_it_may: "wasm",
-        raw(Raw { memory: "64".into(), data: vec![(BAD, words(&[0, 0, 384, 200_000]))], ..Raw::default() }), "trap";
+        raw(&Raw { memory: "64".into(), data: vec![(BAD, words(&[0, 0, 384, 200_000]))], ..Raw::default() }), "trap";
     a_component_that_answers_what_is_no_answer: "wasm", Raw::answers(words(&[2])), "trap";
     a_component_whose_error_is_none: "wasm", Raw::error(9, TEXT, 3), "trap";
     a_component_whose_error_is_no_text: "wasm",
-        raw(Raw { data: vec![(BAD, words(&[1, 0, 4, 5000, 2])), (5000, vec![0xff, 0xfe])], ..Raw::default() }), "trap";
-    a_component_whose_error_is_long_and_not_printable: "wasm", raw(Raw { data: vec![(BAD, words(&[1, 0, 4, 5000, 3000])), (5000, b"x\n".repeat(1_500))], ..Raw::default() }), "error";
+        raw(&Raw { data: vec![(BAD, words(&[1, 0, 4, 5000, 2])), (5000, vec![0xff, 0xfe])], ..Raw::default() }), "trap";
+    a_component_whose_error_is_long_and_not_printable: "wasm", raw(&Raw { data: vec![(BAD, words(&[1, 0, 4, 5000, 3000])), (5000, b"x\n".repeat(1_500))], ..Raw::default() }), "error";
     a_component_that_plans_thousands: "wasm", Raw::candidates_at(384, 5_000), "invalid_plan";
     a_component_that_plans_nothing: "wasm", Raw::candidates_at(384, 0), "invalid_plan";
     a_component_with_a_chance_that_is_not_a_number: "wasm",
