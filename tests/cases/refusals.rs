@@ -213,7 +213,12 @@ async fn what_says_nonsense_of_itself() {
             &["`describe` failed: trap"],
         ),
         refused("a version of lines", text(2, b"1\n2"), reason, &["a version or reason"]),
-        refused("reasons without end", described(4, [0, 5_000], Vec::new(), "2"), reason, &["more than 64 reasons"]),
+        refused(
+            "reasons without end",
+            described(4, [1 << 16, 5_000], Vec::new(), "2"),
+            reason,
+            &["more than 64 reasons"],
+        ),
         refused("a reason that is long", list(4, words(&[1, 4096, 65]), b""), reason, &["a version or reason"]),
         refused(
             "a model name of lines",
@@ -233,7 +238,12 @@ async fn what_says_nonsense_of_itself() {
             reason,
             &["which this version of the gateway does not know"],
         ),
-        refused("a long note", list(9, words(&[4096, 60_000, 5000, 0]), b""), reason, &["describe` says something of"]),
+        refused(
+            "a long note",
+            list(9, words(&[1 << 16, 60_000, 5000, 0]), b""),
+            reason,
+            &["describe` says something of"],
+        ),
     ])
     .await;
 }
