@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response as HttpResponse};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client as HttpClient, ResponseFuture};
@@ -113,6 +114,8 @@ impl Connections {
 pub struct Client {
     connections: Connections,
     endpoint: Endpoint,
+    /// The endpoint's address, without a path.
+    base: Uri,
     credentials: CredentialSource,
     signer: Signer,
     timeouts: Timeouts,
@@ -148,7 +151,9 @@ impl Client {
         let connections = Connections { connector, pool, by_runtime: ArcSwap::default() };
         let user_agent = HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION")));
         let host = HeaderValue::from_str(&endpoint.host).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
-        Ok(Self { connections, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint })
+        // An endpoint is a URL: where it was configured, it was read as one before.
+        let base = endpoint.url.parse().unwrap_or_default();
+        Ok(Self { connections, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint, base })
     }
 
     /// What authorises calls, to find out early that nothing does.
@@ -161,16 +166,24 @@ impl Client {
         &self.endpoint
     }
 
-    async fn request(&self, call: &Call, sent: &Sent) -> Result<Request<MarkedBody>, Failure> {
+    /// Credentials, after asking whoever gives them.
+    async fn authority(&self) -> Result<Arc<Authority>, Failure> {
         let limit = self.timeouts.connect;
-        let authority = match tokio::time::timeout(limit, self.credentials.authority()).await {
-            Ok(found) => found.map_err(|error| Failure::new(Kind::UpstreamAuth, error.to_string()))?,
+        match tokio::time::timeout(limit, self.credentials.authority()).await {
+            Ok(found) => found.map_err(|error| Failure::new(Kind::UpstreamAuth, error.to_string())),
             Err(_) => {
                 let message = format!("credentials were not found within {limit:?}; what gives them is slow or hangs");
-                return Err(Failure::new(Kind::UpstreamAuth, message));
+                Err(Failure::new(Kind::UpstreamAuth, message))
             }
-        };
-        let path = format!("/model/{}/{}", encode_segment(&call.invocation_id), call.operation.path());
+        }
+    }
+
+    fn request(&self, call: &Call, authority: &Authority, sent: &Sent) -> Result<Request<MarkedBody>, Failure> {
+        let mut path = String::with_capacity(96);
+        path.push_str("/model/");
+        path.extend(encode_segment(&call.invocation_id));
+        path.push('/');
+        path.push_str(call.operation.path());
         let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
         let content_type = content_type.map_or("application/json", |(_, value)| value);
         let mut headers = HeaderMap::with_capacity(12);
@@ -185,7 +198,7 @@ impl Client {
         set(CONTENT_TYPE, content_type)?;
         set(HeaderName::from_static("amz-sdk-invocation-id"), &call.attempt)?;
         set(HeaderName::from_static("amz-sdk-request"), "attempt=1; max=1")?;
-        match &authority {
+        match authority {
             Authority::ApiKey(key) => {
                 set(AUTHORIZATION, &format!("Bearer {key}"))?;
             }
@@ -193,8 +206,8 @@ impl Client {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 let moment = Moment::from_unix(i64::try_from(now).unwrap_or_default());
                 let signed = self.signer.sign(keys, &moment, &self.endpoint.host, &path, content_type, &call.body);
-                set(AUTHORIZATION, &signed.authorization)?;
-                set(HeaderName::from_static("x-amz-date"), &signed.date)?;
+                set(AUTHORIZATION, &signed)?;
+                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
                 if let Some(token) = &keys.session_token {
                     set(HeaderName::from_static("x-amz-security-token"), token)?;
                 }
@@ -210,16 +223,25 @@ impl Client {
                 UpstreamOperation::Converse | UpstreamOperation::Invoke => "application/json",
             })
         });
-        let mut request = Request::post(format!("{}{path}", self.endpoint.url))
-            .body(MarkedBody { body: Full::new(call.body.clone()), sent: sent.clone() })
-            .map_err(|error| Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}")))?;
+        let impossible = |error: http::Error| {
+            Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}"))
+        };
+        let mut address = self.base.clone().into_parts();
+        address.path_and_query = Some(PathAndQuery::from_maybe_shared(path).map_err(|error| impossible(error.into()))?);
+        let mut request = Request::new(MarkedBody { body: Full::new(call.body.clone()), sent: sent.clone() });
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_parts(address).map_err(|error| impossible(error.into()))?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
     async fn send(&self, call: Call) -> Result<Response, Failure> {
         let sent = Sent::default();
-        let request = self.request(&call, &sent).await?;
+        let authority = match self.credentials.at_hand() {
+            Some(authority) => authority,
+            None => Box::pin(self.authority()).await?,
+        };
+        let request = self.request(&call, &authority, &sent)?;
         let started = Instant::now();
         let streams = call.operation.streams();
         let limit = if streams { self.timeouts.first_event } else { self.timeouts.answer };
@@ -231,9 +253,9 @@ impl Client {
                 return Err(sent.judge(Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}"))));
             }
         };
-        let request_id = header(response.headers(), "x-amzn-requestid");
         if !response.status().is_success() {
-            let failure = error_answer(response, request_id).await;
+            let request_id = header(response.headers(), "x-amzn-requestid");
+            let failure = Box::pin(error_answer(response, request_id)).await;
             if failure.kind == Kind::UpstreamAuth {
                 self.credentials.refused();
             }
@@ -241,6 +263,7 @@ impl Client {
         }
         let headers = passed_headers(response.headers());
         if streams {
+            let request_id = header(response.headers(), "x-amzn-requestid");
             let frames = WireFrames::new(response.into_body(), headers, request_id, self.timeouts, started);
             return Ok(Response::Stream(Box::new(frames)));
         }
@@ -338,8 +361,11 @@ fn header(headers: &HeaderMap, name: &str) -> String {
 }
 
 fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
-    let known =
-        PASSED_HEADERS.into_iter().filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?.to_owned())));
+    // An answer has few headers: they are looked for in the list, not the list in them.
+    let known = headers.iter().filter_map(|(name, value)| {
+        let name = PASSED_HEADERS.into_iter().find(|known| *known == name.as_str())?;
+        Some((name, value.to_str().ok()?.to_owned()))
+    });
     known.collect()
 }
 

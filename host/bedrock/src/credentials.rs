@@ -38,12 +38,12 @@ pub struct CredentialSource {
 }
 
 enum Kind {
-    ApiKey(String),
+    ApiKey(Arc<Authority>),
     Provider(SharedCredentialsProvider),
 }
 
 struct Cached {
-    authority: Authority,
+    authority: Arc<Authority>,
     renew_at: SystemTime,
     ends_at: Option<SystemTime>,
 }
@@ -93,7 +93,7 @@ impl CredentialSource {
             (None, Some(_), _) => {
                 return Err(CredentialError(format!("{secret} is set, {id} is not; set both or neither")));
             }
-            (None, None, Some(key)) => Kind::ApiKey(key),
+            (None, None, Some(key)) => Kind::ApiKey(Arc::new(Authority::ApiKey(key))),
             (None, None, None) => {
                 let region = Region::new(region.to_owned());
                 let configuration =
@@ -108,7 +108,7 @@ impl CredentialSource {
     /// Credentials that are known already, and do not change.
     pub fn fixed(authority: Authority) -> Self {
         let kind = match authority {
-            Authority::ApiKey(key) => Kind::ApiKey(key),
+            Authority::ApiKey(_) => Kind::ApiKey(Arc::new(authority)),
             Authority::Keys(keys) => {
                 let keys = AwsCredentials::new(keys.access_key_id, keys.secret, keys.session_token, None, "fixed");
                 Kind::Provider(SharedCredentialsProvider::new(keys))
@@ -121,28 +121,34 @@ impl CredentialSource {
         Self { kind, cached: ArcSwapOption::empty(), renewing: Mutex::new(()), now }
     }
 
+    /// What authorises a call now, where nothing needs to be asked for it.
+    pub fn at_hand(&self) -> Option<Arc<Authority>> {
+        if let Kind::ApiKey(key) = &self.kind {
+            return Some(Arc::clone(key));
+        }
+        let cached = self.cached.load();
+        let cached = cached.as_deref().filter(|cached| (self.now)() < cached.renew_at)?;
+        Some(Arc::clone(&cached.authority))
+    }
+
     /// What authorises a call now.
-    pub async fn authority(&self) -> Result<Authority, CredentialError> {
+    pub async fn authority(&self) -> Result<Arc<Authority>, CredentialError> {
         let provider = match &self.kind {
-            Kind::ApiKey(key) => return Ok(Authority::ApiKey(key.clone())),
+            Kind::ApiKey(key) => return Ok(Arc::clone(key)),
             Kind::Provider(provider) => provider,
         };
-        let now = (self.now)();
-        if let Some(cached) = &*self.cached.load()
-            && now < cached.renew_at
-        {
-            return Ok(cached.authority.clone());
+        if let Some(authority) = self.at_hand() {
+            return Ok(authority);
         }
+        let now = (self.now)();
         // One looks, the others wait, or use what is still good.
         let _one = match (self.renewing.try_lock(), self.still_good(now)) {
             (Ok(lock), _) => lock,
             (Err(_), Some(authority)) => return Ok(authority),
             (Err(_), None) => self.renewing.lock().await,
         };
-        if let Some(cached) = &*self.cached.load()
-            && now < cached.renew_at
-        {
-            return Ok(cached.authority.clone());
+        if let Some(authority) = self.at_hand() {
+            return Ok(authority);
         }
         match provider.provide_credentials().await {
             Ok(found) => {
@@ -153,12 +159,12 @@ impl CredentialSource {
                     Some(ends) if renew_at <= now => now + ends.duration_since(now).unwrap_or_default() / 2,
                     _ => renew_at,
                 };
-                let authority = Authority::Keys(SigningCredentials {
+                let authority = Arc::new(Authority::Keys(SigningCredentials {
                     access_key_id: found.access_key_id().to_owned(),
                     secret: found.secret_access_key().to_owned(),
                     session_token: found.session_token().map(str::to_owned),
-                });
-                self.cached.store(Some(Arc::new(Cached { authority: authority.clone(), renew_at, ends_at })));
+                }));
+                self.cached.store(Some(Arc::new(Cached { authority: Arc::clone(&authority), renew_at, ends_at })));
                 Ok(authority)
             }
             Err(error) => {
@@ -183,10 +189,10 @@ impl CredentialSource {
     }
 
     /// What is cached, past its time of renewal but not past its end.
-    fn still_good(&self, now: SystemTime) -> Option<Authority> {
+    fn still_good(&self, now: SystemTime) -> Option<Arc<Authority>> {
         let cached = self.cached.load();
         let cached = cached.as_deref()?;
-        cached.ends_at.is_none_or(|ends| now < ends).then(|| cached.authority.clone())
+        cached.ends_at.is_none_or(|ends| now < ends).then(|| Arc::clone(&cached.authority))
     }
 
     /// Forgets what is cached, after AWS refused it: the next call looks again.
@@ -281,8 +287,8 @@ mod tests {
         let counting = Arc::new(Counting::default());
         let provider = SharedCredentialsProvider::new(Shared(Arc::clone(&counting)));
         let source = CredentialSource::of(Kind::Provider(provider), now);
-        let id = async || match source.authority().await {
-            Ok(Authority::Keys(keys)) => keys.access_key_id,
+        let id = async || match source.authority().await.as_deref() {
+            Ok(Authority::Keys(keys)) => keys.access_key_id.clone(),
             Ok(Authority::ApiKey(_)) => "key".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -310,7 +316,7 @@ mod tests {
                 |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
             match CredentialSource::find("us-east-1", variable).await {
                 Err(error) => error.to_string(),
-                Ok(source) => match source.authority().await.unwrap() {
+                Ok(source) => match &*source.authority().await.unwrap() {
                     Authority::ApiKey(key) => format!("key {key}"),
                     Authority::Keys(keys) => format!("{} {}", keys.access_key_id, keys.secret),
                 },

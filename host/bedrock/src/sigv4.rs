@@ -7,7 +7,7 @@
 use std::sync::Mutex;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -23,26 +23,43 @@ const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.
 const PATH: &AsciiSet = &STRICT.remove(b'/');
 
 /// Encodes one segment of a path: what a model id is.
-pub fn encode_segment(text: &str) -> String {
-    utf8_percent_encode(text, STRICT).to_string()
+pub fn encode_segment(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, STRICT)
 }
 
-/// A moment, in the two forms that signatures use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// `20261123T013436Z`.
-    pub stamp: String,
-}
+/// A moment as signatures write it: `20261123T013436Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment([u8; 16]);
 
 impl Moment {
     /// The moment so many seconds after 1970.
     pub fn from_unix(seconds: i64) -> Self {
         let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        Self { stamp: time.strftime("%Y%m%dT%H%M%SZ").to_string() }
+        let time = jiff::tz::Offset::UTC.to_datetime(time);
+        let mut stamp = *b"00000000T000000Z";
+        let mut write = |from: usize, digits: usize, value: i16| {
+            let mut left = value.unsigned_abs();
+            for place in stamp[from..from + digits].iter_mut().rev() {
+                *place += (left % 10) as u8;
+                left /= 10;
+            }
+        };
+        write(0, 4, time.year());
+        write(4, 2, time.month().into());
+        write(6, 2, time.day().into());
+        write(9, 2, time.hour().into());
+        write(11, 2, time.minute().into());
+        write(13, 2, time.second().into());
+        Self(stamp)
+    }
+
+    /// The whole of it.
+    pub fn stamp(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     fn date(&self) -> &str {
-        &self.stamp[..8]
+        &self.stamp()[..8]
     }
 
     /// Seconds after 1970, for a stamp of the exact form.
@@ -53,19 +70,38 @@ impl Moment {
     }
 }
 
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    // HMAC takes keys of any length.
-    Hmac::<Sha256>::new_from_slice(key).map_or([0; 32], |mut mac| {
-        mac.update(message);
-        mac.finalize().into_bytes().into()
-    })
+/// A digest in hexadecimal digits.
+struct Hex([u8; 64]);
+
+impl Hex {
+    fn of(digest: impl AsRef<[u8]>) -> Self {
+        let mut digits = [0; 64];
+        // SHA-256 has 32 bytes.
+        let _ = hex::encode_to_slice(digest, &mut digits);
+        Self(digits)
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
-fn signing_key(secret: &str, date: &str, region: &str, service: &str) -> [u8; 32] {
-    let key = hmac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
-    let key = hmac(&key, region.as_bytes());
-    let key = hmac(&key, service.as_bytes());
-    hmac(&key, b"aws4_request")
+/// HMAC takes keys of any length.
+fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()))
+}
+
+fn finish(mut mac: Hmac<Sha256>, message: &[u8]) -> [u8; 32] {
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+/// The day's signing key, ready to sign.
+fn signing_key(secret: &str, date: &str, region: &str, service: &str) -> Hmac<Sha256> {
+    let key = finish(hmac(format!("AWS4{secret}").as_bytes()), date.as_bytes());
+    let key = finish(hmac(&key), region.as_bytes());
+    let key = finish(hmac(&key), service.as_bytes());
+    hmac(&finish(hmac(&key), b"aws4_request"))
 }
 
 /// What is signed, apart from the time.
@@ -81,14 +117,24 @@ struct Canonical<'a> {
 }
 
 impl Canonical<'_> {
-    fn signed_headers(&self) -> String {
-        let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
-        names.join(";")
+    fn write_signed_headers(&self, text: &mut String) {
+        for (place, (name, _)) in self.headers.iter().enumerate() {
+            if place > 0 {
+                text.push(';');
+            }
+            text.push_str(name);
+        }
     }
 
-    /// The text that the signing key signs.
-    fn string_to_sign(&self, stamp: &str, scope: &str) -> String {
-        let mut text = format!("{}\n{}\n{}\n", self.method, utf8_percent_encode(self.path, PATH), self.query);
+    /// The signature of this at a time, by a key for the scope.
+    fn signature(&self, key: Hmac<Sha256>, stamp: &str, scope: &str) -> Hex {
+        let mut text = String::with_capacity(512);
+        text.push_str(self.method);
+        text.push('\n');
+        text.extend(utf8_percent_encode(self.path, PATH));
+        text.push('\n');
+        text.push_str(self.query);
+        text.push('\n');
         for (name, value) in self.headers {
             text.push_str(name);
             text.push(':');
@@ -102,10 +148,15 @@ impl Canonical<'_> {
             text.push('\n');
         }
         text.push('\n');
-        text.push_str(&self.signed_headers());
+        self.write_signed_headers(&mut text);
         text.push('\n');
         text.push_str(self.payload_hash);
-        format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", hex::encode(Sha256::digest(text)))
+        let canonical = Hex::of(Sha256::digest(&text));
+        text.clear();
+        for part in [ALGORITHM, "\n", stamp, "\n", scope, "\n", canonical.as_str()] {
+            text.push_str(part);
+        }
+        Hex::of(finish(key, text.as_bytes()))
     }
 }
 
@@ -129,15 +180,7 @@ pub struct Signer {
 struct CachedKey {
     date: String,
     secret: String,
-    key: [u8; 32],
-}
-
-/// Headers that a signature adds.
-pub struct Signed {
-    /// `Authorization`.
-    pub authorization: String,
-    /// `X-Amz-Date`.
-    pub date: String,
+    key: Hmac<Sha256>,
 }
 
 impl Signer {
@@ -146,7 +189,8 @@ impl Signer {
         Self { region: region.into(), cached: Mutex::new(None) }
     }
 
-    /// Signs a POST of `body` to `path`, sent as it is written here.
+    /// Signs a POST of `body` to `path`, sent as it is written here, with `moment` as its
+    /// `X-Amz-Date`. Gives what `Authorization` says.
     pub fn sign(
         &self,
         credentials: &SigningCredentials,
@@ -155,31 +199,40 @@ impl Signer {
         path: &str,
         content_type: &str,
         body: &[u8],
-    ) -> Signed {
-        let payload_hash = hex::encode(Sha256::digest(body));
-        let mut headers = vec![("content-type", content_type), ("host", host), ("x-amz-date", &*moment.stamp)];
-        if let Some(token) = &credentials.session_token {
-            headers.push(("x-amz-security-token", token));
+    ) -> String {
+        let stamp = moment.stamp();
+        let token = credentials.session_token.as_deref();
+        let headers = [
+            ("content-type", content_type),
+            ("host", host),
+            ("x-amz-date", stamp),
+            ("x-amz-security-token", token.unwrap_or_default()),
+        ];
+        let headers = if token.is_some() { &headers[..] } else { &headers[..3] };
+        let payload_hash = Hex::of(Sha256::digest(body));
+        let canonical = Canonical { method: "POST", path, query: "", headers, payload_hash: payload_hash.as_str() };
+        let mut scope = String::with_capacity(64);
+        for part in [moment.date(), "/", &self.region, "/", SERVICE, "/aws4_request"] {
+            scope.push_str(part);
         }
-        let canonical = Canonical { method: "POST", path, query: "", headers: &headers, payload_hash: &payload_hash };
-        let scope = format!("{}/{}/{SERVICE}/aws4_request", moment.date(), self.region);
-        let key = self.key(&credentials.secret, moment.date());
-        let signature = hex::encode(hmac(&key, canonical.string_to_sign(&moment.stamp, &scope).as_bytes()));
-        let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
-            credentials.access_key_id,
-            canonical.signed_headers(),
-        );
-        Signed { authorization, date: moment.stamp.clone() }
+        let signature = canonical.signature(self.key(&credentials.secret, moment.date()), stamp, &scope);
+        let mut authorization = String::with_capacity(256);
+        for part in [ALGORITHM, " Credential=", &credentials.access_key_id, "/", &scope, ", SignedHeaders="] {
+            authorization.push_str(part);
+        }
+        canonical.write_signed_headers(&mut authorization);
+        authorization.push_str(", Signature=");
+        authorization.push_str(signature.as_str());
+        authorization
     }
 
-    fn key(&self, secret: &str, date: &str) -> [u8; 32] {
+    fn key(&self, secret: &str, date: &str) -> Hmac<Sha256> {
         let mut cached = self.cached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &*cached {
-            Some(known) if known.date == date && known.secret == secret => known.key,
+            Some(known) if known.date == date && known.secret == secret => known.key.clone(),
             _ => {
                 let key = signing_key(secret, date, &self.region, SERVICE);
-                *cached = Some(CachedKey { date: date.to_owned(), secret: secret.to_owned(), key });
+                *cached = Some(CachedKey { date: date.to_owned(), secret: secret.to_owned(), key: key.clone() });
                 key
             }
         }
@@ -304,9 +357,9 @@ impl SignedRequest {
         if stamp[..8] != authorization.date {
             return Err(SignatureError::Scope);
         }
-        let payload_hash = hex::encode(Sha256::digest(body));
+        let payload_hash = Hex::of(Sha256::digest(body));
         if let Ok(stated) = self.header("x-amz-content-sha256")
-            && !stated.eq_ignore_ascii_case(&payload_hash)
+            && !stated.eq_ignore_ascii_case(payload_hash.as_str())
         {
             return Err(SignatureError::UnsignedPayload);
         }
@@ -318,13 +371,12 @@ impl SignedRequest {
             path: &self.path,
             query: &query,
             headers: &headers,
-            payload_hash: &payload_hash,
+            payload_hash: payload_hash.as_str(),
         };
         let Authorization { date, region, service, .. } = authorization;
         let scope = format!("{date}/{region}/{service}/aws4_request");
-        let key = signing_key(secret, date, region, service);
-        let expected = hex::encode(hmac(&key, canonical.string_to_sign(stamp, &scope).as_bytes()));
-        let matches = bool::from(expected.as_bytes().ct_eq(authorization.signature.as_bytes()));
+        let expected = canonical.signature(signing_key(secret, date, region, service), stamp, &scope);
+        let matches = bool::from(expected.0.ct_eq(authorization.signature.as_bytes()));
         if matches { Ok(()) } else { Err(SignatureError::Mismatch) }
     }
 }
@@ -367,7 +419,7 @@ mod tests {
     #[test]
     fn a_request_that_botocore_signed_verifies_and_no_other() {
         let (request, body) = fixture();
-        assert_eq!(Moment::from_unix(NOW).stamp, "20261123T013436Z");
+        assert_eq!(Moment::from_unix(NOW).stamp(), "20261123T013436Z");
         assert_eq!(request.verify(SECRET, body, NOW), Ok(()));
         assert_eq!(request.verify(SECRET, body, NOW + CLOCK_WINDOW_S), Ok(()));
         assert_eq!(request.verify(SECRET, body, NOW + CLOCK_WINDOW_S + 1), Err(SignatureError::Expired));
@@ -394,7 +446,7 @@ mod tests {
         let credentials =
             SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
         for _ in 0..2 {
-            let signed = signer.sign(
+            let authorization = signer.sign(
                 &credentials,
                 &Moment::from_unix(NOW),
                 "127.0.0.1:42609",
@@ -402,7 +454,7 @@ mod tests {
                 "application/json",
                 body,
             );
-            assert_eq!(Authorization::parse(&signed.authorization).unwrap(), request.authorization);
+            assert_eq!(Authorization::parse(&authorization).unwrap(), request.authorization);
         }
         let model = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/fx0converse_arn_model";
         assert_eq!(request.path, format!("/model/{}/converse", encode_segment(model)));

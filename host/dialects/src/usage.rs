@@ -17,7 +17,8 @@ pub struct Usage {
     pub cache_write_1h: u64,
     /// Input tokens written to the prompt cache for a time that the answer does not say.
     pub cache_write_unknown: u64,
-    /// What guardrails processed.
+    /// What guardrails processed; left out where there were none, as for nearly every row of the ledger.
+    #[serde(default, skip_serializing_if = "GuardrailUnits::is_nothing")]
     pub guardrail: GuardrailUnits,
 }
 
@@ -43,6 +44,11 @@ pub struct GuardrailUnits {
 }
 
 impl GuardrailUnits {
+    /// Whether no guardrail processed anything.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Both together.
     pub fn plus(self, other: Self) -> Self {
         Self {

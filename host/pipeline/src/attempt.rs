@@ -53,9 +53,15 @@ pub(crate) async fn attempt(
     let _place = match &gateway.places {
         None => None,
         Some(places) => {
-            let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
-            let place = places.enter(catalogue.targets[target].model, signs, exchange, reply).await;
-            Some(place.inspect_err(|failure| exchange.warn(&failure.message))?)
+            let model = catalogue.targets[target].model;
+            Some(match places.free(model) {
+                Some(place) => place,
+                None => {
+                    let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+                    let place = Box::pin(places.wait(model, signs, exchange, reply)).await;
+                    place.inspect_err(|failure| exchange.warn(&failure.message))?
+                }
+            })
         }
     };
     let (attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
@@ -65,14 +71,15 @@ pub(crate) async fn attempt(
         invocation_id: Arc::clone(&attempt.target.invocation_id),
         body: request.body.clone(),
         headers: Arc::clone(&request.headers),
-        attempt: reserved.key().to_string(),
+        attempt: reserved.key().text(),
     };
     reserved.mark_sent();
     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
         Ok(Response::Whole(whole)) => Ok(finish_whole(gateway, exchange, request, &attempt, reserved, whole)?),
         Ok(Response::Stream(frames)) => {
-            stream::deliver(gateway, exchange, request, &attempt, reserved, frames, reply).await?;
+            // Apart: its state is large, and a request that is not streamed need not carry it along.
+            Box::pin(stream::deliver(gateway, exchange, request, &attempt, reserved, frames, reply)).await?;
             Ok(Answered::Streamed)
         }
         Err(failure) => {

@@ -27,10 +27,10 @@ const MOST_WARNING_BYTES: usize = 1_024;
 pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     let id = &exchange.record.request_id;
     let mut headers = Vec::with_capacity(10);
-    headers.push(("x-kairos-request-id", id.clone()));
+    headers.push(("x-kairos-request-id", (**id).to_owned()));
     match exchange.dialect {
-        Dialect::OpenAi => headers.push(("x-request-id", id.clone())),
-        Dialect::Bedrock => headers.push(("x-amzn-requestid", id.clone())),
+        Dialect::OpenAi => headers.push(("x-request-id", (**id).to_owned())),
+        Dialect::Bedrock => headers.push(("x-amzn-requestid", (**id).to_owned())),
         Dialect::Kairos => {}
     }
     headers.push(("x-kairos-cache", "bypass".to_owned()));
@@ -224,7 +224,7 @@ fn error_of(dialect: Dialect, failure: &Failure, record: Option<&Record>) -> Out
     let body = match dialect {
         Dialect::OpenAi => openai::error::body(failure),
         Dialect::Kairos => {
-            let id = record.map(|record| record.request_id.as_str());
+            let id = record.map(|record| &*record.request_id);
             generate::error::body(failure, id, record.is_some_and(|record| record.cost_usd.0 > 0))
         }
         Dialect::Bedrock => {

@@ -34,7 +34,7 @@ impl Exchange {
     pub(crate) fn begin(gateway: &Gateway, incoming: &Incoming) -> Self {
         let id = RequestId::mint();
         let record = Record {
-            request_id: id.to_string(),
+            request_id: id.text(),
             client_request_id: incoming.client_request_id.clone(),
             received_ms: (gateway.clock)(),
             operation: incoming.operation.name(),
@@ -57,8 +57,8 @@ impl Exchange {
             id,
             dialect: incoming.operation.dialect(),
             catalogue: gateway.catalogue.load_full(),
-            key: Arc::from(""),
-            tags: Arc::from([]),
+            key: Arc::default(),
+            tags: Arc::default(),
             record: record.into(),
             started: Instant::now(),
             finished: false,
@@ -76,7 +76,9 @@ impl Exchange {
             self.record.client_request_id.clone_from(&request.client_request_id);
         }
         self.record.warnings.extend(request.warnings.iter().cloned());
-        self.tags = request.hints.tags.clone().into();
+        if !request.hints.tags.is_empty() {
+            self.tags = request.hints.tags.as_slice().into();
+        }
     }
 
     /// The most output tokens of a target's model.
@@ -100,6 +102,10 @@ impl Exchange {
             self.record.cost_usd = sum;
         }
         self.record.cost_estimated |= attempt.ledger == "estimated";
+        if self.record.attempts.is_empty() {
+            // Most requests need one, and records are kept by the thousand.
+            self.record.attempts.reserve_exact(1);
+        }
         self.record.attempts.push(attempt);
     }
 

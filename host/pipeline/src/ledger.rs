@@ -21,6 +21,18 @@ pub struct AttemptKey {
     pub attempt: u32,
 }
 
+impl AttemptKey {
+    /// The key as text.
+    pub fn text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(48);
+        text.push_str(&self.request.text());
+        // Writing to a string cannot fail.
+        let _ = write!(text, "-{}", self.attempt);
+        text
+    }
+}
+
 impl std::fmt::Display for AttemptKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}-{}", self.request, self.attempt)

@@ -55,7 +55,7 @@ pub async fn handle(gateway: Arc<Gateway>, mut incoming: Incoming, mut reply: Re
             exchange.finish(&gateway, if reply.is_gone() { "client_left" } else { "ok" }, Some(200));
             reply.whole(encode::whole(&exchange, outgoing));
         }
-        Err(failure) => encode::failure(&gateway, &mut exchange, &failure, reply).await,
+        Err(failure) => Box::pin(encode::failure(&gateway, &mut exchange, &failure, reply)).await,
     }
 }
 

@@ -66,13 +66,23 @@ pub fn dollars(picodollars: u128) -> String {
 /// Writes a decimal number of dollars, exact, without trailing zeros.
 fn write_dollars(picodollars: u128, formatter: &mut impl fmt::Write) -> fmt::Result {
     let per_dollar = u128::from(Picodollars::PER_DOLLAR);
-    write!(formatter, "{}", picodollars / per_dollar)?;
-    let fraction = picodollars % per_dollar;
+    let whole = picodollars / per_dollar;
+    if whole == 0 {
+        formatter.write_char('0')?
+    } else {
+        write!(formatter, "{whole}")?
+    }
+    // Below 10¹².
+    let mut fraction = (picodollars % per_dollar) as u64;
     if fraction == 0 {
         return Ok(());
     }
-    let digits = format!("{fraction:012}");
-    write!(formatter, ".{}", digits.trim_end_matches('0'))
+    let mut digits = *b".000000000000";
+    for digit in digits[1..].iter_mut().rev() {
+        *digit += (fraction % 10) as u8;
+        fraction /= 10;
+    }
+    formatter.write_str(std::str::from_utf8(&digits).unwrap_or_default().trim_end_matches('0'))
 }
 
 impl fmt::Display for Picodollars {

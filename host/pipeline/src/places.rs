@@ -95,9 +95,14 @@ impl Places {
         }
     }
 
-    /// Takes a place on a model, or waits for one. A refusal is not of the model's making, and nothing
-    /// was sent: the next candidate may have room.
-    pub(crate) async fn enter<'a>(
+    /// A place on a model that is free now.
+    pub(crate) fn free(&self, model: usize) -> Option<Place<'_>> {
+        self.models[model].free.try_acquire().ok().map(|permit| Place { _permit: permit })
+    }
+
+    /// Waits for a place on a model. A refusal is not of the model's making, and nothing was sent: the
+    /// next candidate may have room.
+    pub(crate) async fn wait<'a>(
         &'a self,
         model: usize,
         mut signs: SignsOfLife,
@@ -105,9 +110,6 @@ impl Places {
         reply: &mut Reply,
     ) -> Result<Place<'a>, Failure> {
         let places = &self.models[model];
-        if let Ok(permit) = places.free.try_acquire() {
-            return Ok(Place { _permit: permit });
-        }
         let id = &exchange.catalogue.models[model].id;
         if places.waiting.fetch_add(1, Ordering::Relaxed) >= self.bounds.waiting {
             places.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -8,13 +8,13 @@ use kairos_dialects::Usage;
 use serde::Serialize;
 
 use crate::money::Picodollars;
-use crate::request::RequestId;
+use crate::request::{IdText, RequestId};
 
 /// What happened to a request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Record {
     /// Kairos's id.
-    pub request_id: String,
+    pub request_id: IdText,
     /// The caller's own id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
@@ -206,7 +206,7 @@ mod tests {
     fn the_oldest_records_go_first() {
         let records = Records::new(2);
         let record = Arc::new(Record {
-            request_id: String::new(),
+            request_id: RequestId::from_bytes([0; 16]).text(),
             client_request_id: None,
             received_ms: 0,
             operation: "converse",

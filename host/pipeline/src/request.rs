@@ -32,6 +32,44 @@ impl RequestId {
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
+
+    /// The id as text.
+    pub fn text(&self) -> IdText {
+        let mut text = [0; 36];
+        self.0.hyphenated().encode_lower(&mut text);
+        IdText(text)
+    }
+}
+
+/// A request's id as text: what heads, records and log lines repeat, without an allocation for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IdText([u8; 36]);
+
+impl std::ops::Deref for IdText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Digits and hyphens only.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for IdText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl fmt::Debug for IdText {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self)
+    }
+}
+
+impl serde::Serialize for IdText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
 }
 
 impl fmt::Display for RequestId {

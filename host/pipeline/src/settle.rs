@@ -2,7 +2,6 @@
 
 use kairos_dialects::answer::Served;
 use kairos_dialects::outline::Outline;
-use kairos_dialects::usage::GuardrailUnits;
 use kairos_dialects::{Failure, Needs};
 
 use crate::ledger::Ending;
@@ -35,7 +34,7 @@ pub(crate) fn answered(
     let Ok(priced) = cost(&usage, tier, &target.prices, &catalogue.guardrail_prices) else {
         return unknown("the service tier that was used has no known price");
     };
-    if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail == GuardrailUnits::default() {
+    if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail.is_nothing() {
         // Units are only stated where the guardrail's trace was asked for.
         let high = priced.amount.max(worst);
         return Ending::Estimated {

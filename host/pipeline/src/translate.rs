@@ -68,5 +68,5 @@ pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Dec
     exchange.record.warnings.extend(warnings);
     let upstream = if streams { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse };
     let shape = Some(Arc::new(shape));
-    Ok(Decoded { upstream, body: body.into(), headers: Arc::from([]), outline, shape, ..request })
+    Ok(Decoded { upstream, body: body.into(), headers: Arc::default(), outline, shape, ..request })
 }

@@ -2,8 +2,8 @@
 //! at a time, so that a request neither waits for a slow reader nor wakes anybody.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -14,6 +14,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(10);
+/// How long the end of the process waits for a reader to take the last lines.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -30,9 +32,7 @@ static JSON_LINES: OnceLock<Lines> = OnceLock::new();
 /// Starts the log. Lines are written until the guard is dropped.
 pub(crate) fn start(format: Option<LogFormat>) -> Guard {
     let lines = Lines::default();
-    let writing = lines.clone();
-    let thread =
-        std::thread::Builder::new().name("kairos-log".to_owned()).spawn(move || writing.write_out(io::stderr()));
+    let guard = Guard::write_to(lines.clone(), PATIENCE, io::stderr());
     let filter = EnvFilter::try_from_env("KAIROS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
@@ -45,7 +45,7 @@ pub(crate) fn start(format: Option<LogFormat>) -> Guard {
             log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
         }
     };
-    Guard { lines, thread: thread.ok() }
+    guard
 }
 
 /// Where lines of JSON go; none where lines are for people.
@@ -53,18 +53,34 @@ pub(crate) fn json_lines() -> Option<&'static Lines> {
     JSON_LINES.get()
 }
 
-/// Writes what waits when it is dropped.
+/// Writes what waits when it is dropped, as long as somebody reads it.
 pub(crate) struct Guard {
     lines: Lines,
-    thread: Option<JoinHandle<()>>,
+    /// Closed once the last line is written; none where no thread could be started.
+    written: Option<Receiver<()>>,
+    patience: Duration,
+}
+
+impl Guard {
+    /// Starts the thread that writes.
+    fn write_to(lines: Lines, patience: Duration, to: impl Write + Send + 'static) -> Self {
+        let writing = lines.clone();
+        let (end, written) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("kairos-log".to_owned()).spawn(move || {
+            writing.write_out(to);
+            drop::<Sender<()>>(end);
+        });
+        Self { lines, written: thread.ok().map(|_| written), patience }
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         self.lines.lock().ended = true;
         self.lines.0.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // A reader that takes nothing must not keep the process from ending.
+        if let Some(written) = &self.written {
+            let _ = written.recv_timeout(self.patience);
         }
     }
 }
@@ -186,14 +202,23 @@ mod tests {
         }
         let written = Arc::new(Mutex::new(Vec::new()));
         let (go, wait) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn({
-            let (lines, slow) = (lines.clone(), Slow(wait, Arc::clone(&written)));
-            move || lines.write_out(slow)
-        });
+        // As long as it takes: the drop waits for the last line.
+        let guard = Guard::write_to(lines, Duration::MAX, Slow(wait, Arc::clone(&written)));
         drop(go);
-        drop(Guard { lines, thread: Some(thread) });
+        drop(guard);
         let written = written.lock().unwrap();
         assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
         assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_does_not_hold_the_end_up() {
+        let lines = Lines::default();
+        lines.push(b"nobody reads this\n");
+        let (go, wait) = std::sync::mpsc::channel();
+        let guard = Guard::write_to(lines, Duration::ZERO, Slow(wait, Arc::default()));
+        // Without patience's end this would never return: the reader is let go only afterwards.
+        drop(guard);
+        drop(go);
     }
 }

@@ -371,7 +371,7 @@ fn tell(record: &Record) {
     let decision = record.decision.as_ref();
     tracing::info!(
         target: REQUESTS,
-        request_id = record.request_id,
+        request_id = &*record.request_id,
         client_request_id = record.client_request_id,
         operation = record.operation,
         key = record.key.as_deref(),

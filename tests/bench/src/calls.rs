@@ -37,15 +37,30 @@ const EMPTY: &str = r#"(component
     (core instance $i (instantiate $m))
     (func (export "nothing") (canon lift (core func $i "nothing"))))"#;
 
+/// What is measured.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Only calls whose name has this in it, beside the empty one; and no swaps
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+impl Options {
+    fn takes(&self, name: &str) -> bool {
+        name.contains(&self.only) || name.starts_with("empty")
+    }
+}
+
 /// A call by its name, and how many of it make a turn.
 type Contender<'a> = (&'static str, usize, Box<dyn FnMut() + 'a>);
 
 /// Measures calls and swaps, and prints their tables.
-pub(crate) fn run(guests: &Path) {
+pub(crate) fn run(guests: &Path, options: &Options) {
     println!("\n## A router's call\n");
     println!("The router `score` over 8 models, in each of its forms. “×” is the ratio to the empty component call.\n");
     let loader = loader(None);
     let script = load(&loader, &root().join("policies/score.rhai"));
+    let thin = load(&loader, &root().join("policies/task.rhai"));
     let component = load(&loader, &guests.join("score-router.wasm"));
     let native = routers::Score::default();
     let empty = empty(loader.wasm.engine());
@@ -56,23 +71,26 @@ pub(crate) fn run(guests: &Path) {
         ("native", CALLS, Box::new(|| drop(native.route(input).unwrap()))),
         ("WASM, instance reused", CALLS, Box::new(|| drop(component.route(input, 0).0.unwrap()))),
         ("WASM, fresh instance", CALLS / 10, Box::new(|| drop(component.route_afresh(input).unwrap()))),
-        ("Rhai, thin", CALLS, Box::new(|| drop(script.route(input, 0).0.unwrap()))),
+        ("Rhai", CALLS, Box::new(|| drop(script.route(input, 0).0.unwrap()))),
+        ("Rhai, thin (`task`)", CALLS, Box::new(|| drop(thin.route(input, 0).0.unwrap()))),
     ];
     let mut measured: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for _ in 0..TURNS {
-        for (name, calls, call) in &mut contenders {
+        for (name, calls, call) in contenders.iter_mut().filter(|(name, ..)| options.takes(name)) {
             let started = Instant::now();
             (0..*calls).for_each(|_| call());
             measured.entry(name).or_default().push(started.elapsed().as_secs_f64() * 1e9 / *calls as f64);
         }
     }
     head(&["call", "ns", "×"]);
-    for (name, ..) in &contenders {
+    for (name, ..) in contenders.iter().filter(|(name, ..)| options.takes(name)) {
         let pairs = measured[name].iter().zip(&measured["empty component call"]);
         let ratio = median(pairs.map(|(ours, empty)| ours / empty).collect());
         row(&[(*name).to_owned(), format!("{:.0}", median(measured[name].clone())), format!("{ratio:.1}")]);
     }
-    swaps(guests);
+    if options.only.is_empty() {
+        swaps(guests);
+    }
 }
 
 fn empty(engine: &Engine) -> impl FnMut() + use<> {

@@ -35,7 +35,7 @@ enum Command {
     /// The gateway beside a bare proxy and no proxy at all
     Gateway(gateway::Options),
     /// Calls of a router: native, script, component; and swaps of one
-    Calls,
+    Calls(calls::Options),
     /// Durable settlements of the ledger, beside the disk's own sync
     Ledger,
     /// The event stream's decoder
@@ -58,12 +58,12 @@ fn main() {
     match Cli::parse().command {
         Command::All(options) => {
             gateway::run(&options);
-            calls::run(&guests());
+            calls::run(&guests(), &calls::Options::default());
             decoder::run();
             ledger::run();
         }
         Command::Gateway(options) => gateway::run(&options),
-        Command::Calls => calls::run(&guests()),
+        Command::Calls(options) => calls::run(&guests(), &options),
         Command::Ledger => ledger::run(),
         Command::Decoder => decoder::run(),
         Command::Proxy { upstream } => proxy::run(upstream),

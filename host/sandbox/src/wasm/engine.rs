@@ -1,8 +1,9 @@
 //! The engine that all components share, and the ticker that stops those that do not end.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -11,6 +12,9 @@ use crate::limits::Limits;
 
 /// How often running guests are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// How long nothing is called before nobody looks any more, beyond the longest deadline.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Core instances, memories and tables that one component may be made of: an adapter or two around
 /// its module.
@@ -24,11 +28,73 @@ const TABLE_ELEMENTS: usize = 20_000;
 pub struct WasmEngine {
     engine: Engine,
     limits: Arc<Limits>,
-    _ticker: Arc<Ticker>,
+    ticking: Arc<Ticking>,
 }
 
-/// Lives as long as an engine does; the ticking thread ends with it.
-struct Ticker;
+/// Makes running guests look at their deadlines. Stands still when nothing was called for a while: a
+/// gateway without traffic wakes no thread a thousand times a second.
+#[derive(Default)]
+pub(super) struct Ticker {
+    /// Something was called since the last look.
+    called: AtomicBool,
+    /// The thread waits until something is called.
+    resting: AtomicBool,
+    /// The engine is gone.
+    ended: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+impl Ticker {
+    /// A call begins, or goes on. It is looked at from now on.
+    pub(super) fn stir(&self) {
+        if !self.called.load(Ordering::Relaxed) {
+            self.called.store(true, Ordering::SeqCst);
+        }
+        if self.resting.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Ticks until there is nothing to tick for. Rests after `idle` ticks without a call.
+    fn run(&self, idle: u32, tick: impl Fn() -> bool) {
+        let mut quiet = 0;
+        while !self.ended.load(Ordering::Relaxed) {
+            if self.called.swap(false, Ordering::SeqCst) {
+                quiet = 0;
+            } else if quiet < idle {
+                quiet += 1;
+            } else {
+                self.resting.store(true, Ordering::SeqCst);
+                // Whoever calls from here on sees it resting; whoever called just before is seen here.
+                while !self.called.load(Ordering::SeqCst) && !self.ended.load(Ordering::Relaxed) {
+                    thread::park();
+                }
+                self.resting.store(false, Ordering::SeqCst);
+                continue;
+            }
+            thread::sleep(TICK);
+            if !tick() {
+                return;
+            }
+        }
+    }
+}
+
+/// Ends the thread with the last engine.
+struct Ticking(Arc<Ticker>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::SeqCst);
+        self.0.wake();
+    }
+}
 
 /// The engine cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +122,14 @@ impl WasmEngine {
             config.cache(Some(Cache::new(settings).map_err(error)?));
         }
         let engine = Engine::new(&config).map_err(error)?;
-        let ticker = Arc::new(Ticker);
-        start_ticking(&engine, &ticker).map_err(|cause| EngineError(format!("no thread for deadlines: {cause}")))?;
-        Ok(Self { engine, limits, _ticker: ticker })
+        let ticking = start_ticking(&engine, &limits);
+        let ticking = ticking.map_err(|cause| EngineError(format!("no thread for deadlines: {cause}")))?;
+        Ok(Self { engine, limits, ticking: Arc::new(ticking) })
+    }
+
+    /// Makes running guests look at their deadlines.
+    pub(super) fn ticker(&self) -> &Arc<Ticker> {
+        &self.ticking.0
     }
 
     /// The engine.
@@ -91,17 +162,52 @@ fn pooling(limits: &Limits) -> PoolingAllocationConfig {
     pool
 }
 
-fn start_ticking(engine: &Engine, ticker: &Arc<Ticker>) -> std::io::Result<()> {
+fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
     let engine = engine.weak();
-    let alive: Weak<Ticker> = Arc::downgrade(ticker);
-    thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || {
-        while alive.strong_count() > 0 {
-            thread::sleep(TICK);
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
+    let ticker = Arc::<Ticker>::default();
+    // A guest is first looked at when half of its deadline is over: the longest is not slept through.
+    let idle = (limits.init_deadline.max(limits.deadline) + IDLE).as_nanos() / TICK.as_nanos();
+    let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+    let running = Arc::clone(&ticker);
+    let tick = move || {
+        engine.upgrade().is_some_and(|engine| {
+            engine.increment_epoch();
+            true
+        })
+    };
+    let thread = thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || running.run(idle, tick))?;
+    let _ = ticker.thread.set(thread.thread().clone());
+    Ok(Ticking(ticker))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    #[test]
+    fn the_ticker_rests_and_is_woken_by_a_call() {
+        let (ticker, ticks) = (Arc::<Ticker>::default(), Arc::<AtomicU64>::default());
+        let (running, counted) = (Arc::clone(&ticker), Arc::clone(&ticks));
+        let tick = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            true
+        };
+        let thread = thread::spawn(move || running.run(2, tick));
+        let _ = ticker.thread.set(thread.thread().clone());
+        for _ in 0..3 {
+            while !ticker.resting.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            let rested = ticks.load(Ordering::SeqCst);
+            ticker.stir();
+            // One that goes on resting never gets there.
+            while ticks.load(Ordering::SeqCst) == rested {
+                thread::yield_now();
             }
         }
-    })?;
-    Ok(())
+        drop(Ticking(ticker));
+        thread.join().unwrap();
+    }
 }

@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::kairos::plugin::{content, kv, log, metrics, types};
+use super::engine::Ticker;
 use crate::deadline::Meter;
 use crate::reports::{KvSnapshot, Reports, Used, learned};
 
@@ -40,6 +41,8 @@ pub(super) struct HostState {
     pub(super) memory_denied: bool,
     /// What the call wrote last as an error.
     pub(super) last_line: Option<String>,
+    /// Told of each call.
+    pub(super) ticker: Arc<Ticker>,
 }
 
 impl HostState {

@@ -187,6 +187,7 @@ impl WasmRouter {
             memory_used: 0,
             memory_denied: false,
             last_line: None,
+            ticker: Arc::clone(self.engine.ticker()),
         };
         let mut store = new_store(&self.engine, state, limits);
         arm(&mut store, Meter::start(deadline));
@@ -264,6 +265,7 @@ fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<Ho
     store.set_hostcall_fuel(limits.handover_bytes);
     store.set_max_component_handles(limits.handles);
     store.epoch_deadline_callback(|mut context| {
+        context.data().ticker.stir();
         if context.data_mut().meter.is_over() { Err(DeadlineOver.into()) } else { Ok(UpdateDeadline::Continue(1)) }
     });
     store
@@ -273,6 +275,7 @@ fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<Ho
 fn arm(store: &mut Store<HostState>, meter: Meter) {
     let ticks = (meter.deadline() / 2).as_nanos().div_ceil(TICK.as_nanos());
     store.data_mut().meter = meter;
+    store.data().ticker.stir();
     store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
 }
 

@@ -8,16 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
 use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::routes::App;
+use super::routes::{App, answer};
 use super::workers::Workers;
 use crate::config::Limits;
 
@@ -42,7 +41,7 @@ impl Listening {
 
     /// Serves connections on the workers until `stop` resolves, then lets those that are busy end,
     /// for a while.
-    pub(crate) async fn serve(self, routes: Router, workers: &Workers, app: &App, stop: impl Future<Output = ()>) {
+    pub(crate) async fn serve(self, routes: Router, workers: &Workers, app: &Arc<App>, stop: impl Future<Output = ()>) {
         let limits = &app.config.limits;
         let graceful = GracefulShutdown::new();
         let builder = connection_builder(limits);
@@ -69,7 +68,8 @@ impl Listening {
             let _ = stream.set_nodelay(true);
             // It is read and written where it is served.
             let Ok(stream) = stream.into_std() else { continue };
-            let service = TowerToHyperService::new(routes.clone().layer(axum::Extension(ConnectInfo(peer))));
+            let (shared, others) = (Arc::clone(app), routes.clone());
+            let service = service_fn(move |request| answer(Arc::clone(&shared), others.clone(), peer, request));
             let (builder, watcher, patience) = (builder.clone(), graceful.watcher(), limits.write_seconds.duration());
             let refusals = Arc::clone(&app.refusals);
             workers.serve(async move {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
@@ -20,6 +19,11 @@ const MOST_DISCARDED: u64 = 256 * 1024 * 1024;
 
 /// A body may take so many times what may pass without a byte of it.
 const BODY_PATIENCES: u32 = 10;
+
+/// A body of bytes, whoever reads it from the connection.
+pub(super) trait BytesBody: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin {}
+
+impl<B: http_body::Body<Data = Bytes, Error: std::fmt::Display> + Unpin> BytesBody for B {}
 
 /// Bytes of all bodies under way.
 #[derive(Debug, Default)]
@@ -56,7 +60,7 @@ impl Drop for Counted {
 pub(super) async fn read(
     all: &Arc<Buffered>,
     headers: &HeaderMap,
-    mut body: Body,
+    mut body: impl BytesBody,
     limits: &Limits,
 ) -> Result<(Bytes, Counted), Failure> {
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
@@ -104,7 +108,7 @@ fn too_large(limits: &Limits) -> Failure {
     )
 }
 
-async fn next(body: &mut Body, patience: Duration) -> Result<Option<http_body::Frame<Bytes>>, Failure> {
+async fn next(body: &mut impl BytesBody, patience: Duration) -> Result<Option<http_body::Frame<Bytes>>, Failure> {
     match timeout(patience, body.frame()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(frame))) => Ok(Some(frame)),
@@ -113,7 +117,7 @@ async fn next(body: &mut Body, patience: Duration) -> Result<Option<http_body::F
     }
 }
 
-async fn discard(mut body: Body, patience: Duration) {
+async fn discard(mut body: impl BytesBody, patience: Duration) {
     let mut discarded = 0;
     while discarded < MOST_DISCARDED {
         match timeout(patience, body.frame()).await {

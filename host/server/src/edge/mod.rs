@@ -7,6 +7,7 @@ mod pages;
 mod refusals;
 mod respond;
 mod routes;
+mod under_way;
 mod workers;
 
 pub(crate) use accept::{Listening, listen};

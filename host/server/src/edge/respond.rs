@@ -30,17 +30,16 @@ pub(super) fn response(outgoing: Outgoing) -> Response {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     for (name, value) in outgoing.headers {
-        headers.insert(HeaderName::from_static(name), header_value(&value));
+        headers.insert(HeaderName::from_static(name), header_value(value));
     }
     response
 }
 
-/// A header's value of any text: what no header may hold is left out.
-fn header_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| {
-        let plain: String = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
-        HeaderValue::from_str(&plain).unwrap_or_else(|_| HeaderValue::from_static(""))
-    })
+/// A header's value of any text: what no header may hold becomes a question mark.
+fn header_value(text: String) -> HeaderValue {
+    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
+    let text = if text.chars().all(plain) { text } else { text.replace(|c| !plain(c), "?") };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A response that says why there is no other.

@@ -1,5 +1,6 @@
 //! Addresses. Each that asks a model ends in the pipeline's one `handle`.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,9 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use http::header::AUTHORIZATION;
+use http::header::{ALLOW, AUTHORIZATION};
 use http::request::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use kairos_bedrock::catalogue::strip_arn;
 use kairos_bedrock::client::Client;
 use kairos_bedrock::sigv4::{Authorization, SignedRequest};
@@ -23,12 +24,12 @@ use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::host::PolicyHost;
 use kairos_store::ledger::SqliteLedger;
 use percent_encoding::percent_decode_str;
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
+use tower_service::Service as _;
 
-use super::body::{Buffered, read};
+use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
-use super::{guard, pages, respond};
+use super::{guard, pages, respond, under_way};
 use crate::config::Config;
 use crate::telemetry::Metrics;
 
@@ -79,12 +80,45 @@ impl App {
     }
 }
 
-/// All addresses.
+/// Answers what came in on a connection.
+pub(crate) async fn answer(
+    app: Arc<App>,
+    mut others: Router,
+    peer: SocketAddr,
+    mut request: Request<hyper::body::Incoming>,
+) -> Result<Response, Infallible> {
+    // Nearly all requests are for these: what a router of many addresses costs is not theirs to pay.
+    if request.method() == Method::POST
+        && let Some((operation, model)) = asked(request.uri().path())
+    {
+        return Ok(serve(&app, peer, request, operation, model).await);
+    }
+    request.extensions_mut().insert(ConnectInfo(peer));
+    others.call(request).await
+}
+
+/// What an address asks a model for, and which one it names. Read raw, as model ids hold `:` and `/`,
+/// encoded or not.
+fn asked(path: &str) -> Option<(Operation, Option<String>)> {
+    match path {
+        "/v1/chat/completions" => return Some((Operation::ChatCompletions, None)),
+        "/v1/generate" => return Some((Operation::Generate, None)),
+        _ => {}
+    }
+    let (model, operation) = path.strip_prefix("/model/")?.rsplit_once('/')?;
+    let operation = match operation {
+        "converse" => Operation::Converse,
+        "converse-stream" => Operation::ConverseStream,
+        "invoke" => Operation::Invoke,
+        "invoke-with-response-stream" => Operation::InvokeStream,
+        _ => return None,
+    };
+    Some((operation, Some(percent_decode_str(model).decode_utf8().ok()?.into_owned())))
+}
+
+/// All other addresses.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat_completions))
-        .route("/model/{*rest}", post(bedrock))
-        .route("/v1/generate", post(generate))
         .route("/v1/generate/batch", post(generate_batch))
         .route("/v1/models", get(pages::models))
         .route("/v1/requests/{id}", get(pages::request))
@@ -109,6 +143,11 @@ fn dialect_of(path: &str) -> Dialect {
 
 async fn unknown_address(request: Request<Body>) -> Response {
     let path = request.uri().path();
+    if asked(path).is_some() {
+        let mut response = wrong_method(request).await;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
     let failure =
         Failure::new(Kind::NoSuchRoute, format!("there is nothing at {}; README.md lists what there is", shown(path)));
     respond::failure(dialect_of(path), &failure)
@@ -124,22 +163,6 @@ fn shown(path: &str) -> &str {
     &path[..path.floor_char_boundary(100)]
 }
 
-async fn chat_completions(
-    State(app): State<Arc<App>>,
-    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
-    request: Request<Body>,
-) -> Response {
-    serve(&app, peer, request, Operation::ChatCompletions, None).await
-}
-
-async fn generate(
-    State(app): State<Arc<App>>,
-    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
-    request: Request<Body>,
-) -> Response {
-    serve(&app, peer, request, Operation::Generate, None).await
-}
-
 async fn generate_batch(
     State(app): State<Arc<App>>,
     axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
@@ -153,32 +176,8 @@ async fn generate_batch(
     let (reply, answer) = Reply::channel(limits.patience);
     let stopping = Arc::clone(&app);
     let stopping = move || stopping.stopping.load(Ordering::Relaxed);
-    app.tasks.spawn(batch::handle(Arc::clone(&app.gateway), incoming, limits, stopping, reply));
-    respond(Dialect::Kairos, answer).await
-}
-
-/// `/model/{id}/{operation}`: the path is read raw, as model ids hold `:` and `/`, encoded or not.
-async fn bedrock(
-    State(app): State<Arc<App>>,
-    axum::Extension(ConnectInfo(peer)): axum::Extension<ConnectInfo<SocketAddr>>,
-    request: Request<Body>,
-) -> Response {
-    let path = request.uri().path();
-    let parts = path.strip_prefix("/model/").and_then(|rest| rest.rsplit_once('/'));
-    let known = parts.and_then(|(model, operation)| {
-        let operation = match operation {
-            "converse" => Operation::Converse,
-            "converse-stream" => Operation::ConverseStream,
-            "invoke" => Operation::Invoke,
-            "invoke-with-response-stream" => Operation::InvokeStream,
-            _ => return None,
-        };
-        Some((percent_decode_str(model).decode_utf8().ok()?.into_owned(), operation))
-    });
-    match known {
-        Some((model, operation)) => serve(&app, peer, request, operation, Some(model)).await,
-        None => unknown_address(request).await,
-    }
+    let batch = batch::handle(Arc::clone(&app.gateway), incoming, limits, stopping, reply);
+    respond(Dialect::Kairos, under_way::answer(&app.tasks, Box::pin(batch), answer).await)
 }
 
 /// Who may come in at all, before anything is read.
@@ -189,7 +188,7 @@ pub(super) fn admit(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Fa
 async fn serve(
     app: &Arc<App>,
     peer: SocketAddr,
-    request: Request<Body>,
+    request: Request<impl BytesBody>,
     operation: Operation,
     model: Option<String>,
 ) -> Response {
@@ -198,16 +197,15 @@ async fn serve(
         Err(refused) => return refused,
     };
     let (reply, answer) = Reply::channel(app.config.limits.write_seconds.duration());
-    // A task of its own: it goes on to the end of the money when the caller leaves.
-    app.tasks.spawn(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
-    respond(operation.dialect(), answer).await
+    let request = Box::pin(kairos_pipeline::handle(Arc::clone(&app.gateway), incoming, reply));
+    respond(operation.dialect(), under_way::answer(&app.tasks, request, answer).await)
 }
 
 /// Takes a request in, to the end of its body; or says why not.
 async fn receive(
     app: &Arc<App>,
     peer: SocketAddr,
-    request: Request<Body>,
+    request: Request<impl BytesBody>,
     operation: Operation,
     model: Option<String>,
 ) -> Result<Incoming, Response> {
@@ -242,10 +240,10 @@ async fn receive(
 }
 
 /// The pipeline's answer.
-async fn respond(dialect: Dialect, answer: oneshot::Receiver<Outgoing>) -> Response {
-    match answer.await {
-        Ok(outgoing) => respond::response(outgoing),
-        Err(_) => {
+fn respond(dialect: Dialect, answer: Option<Outgoing>) -> Response {
+    match answer {
+        Some(outgoing) => respond::response(outgoing),
+        None => {
             respond::failure(dialect, &Failure::new(Kind::Internal, "the request was lost; the gateway's log says why"))
         }
     }
@@ -254,7 +252,7 @@ async fn respond(dialect: Dialect, answer: oneshot::Receiver<Outgoing>) -> Respo
 /// An answer to a request whose body was not read to its end: what is left of it would be taken for
 /// the next request.
 fn closing(mut response: Response) -> Response {
-    response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -286,7 +284,7 @@ pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
 
 /// All headers as text. HTTP/2 says the host in its own way.
 fn all_headers(parts: &Parts) -> Vec<(String, String)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let mut headers: Vec<_> =
         parts.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
     if let (false, Some(authority)) = (parts.headers.contains_key("host"), parts.uri.authority()) {

@@ -87,10 +87,8 @@ impl Writer {
     /// Writes until `stop` says so, then once more.
     pub(crate) fn run(mut self, stop: &Stop) -> Ended {
         let mut ticked = Instant::now();
-        let mut last = Instant::now();
         loop {
-            let stopping = self.wait(stop, last + GATHER);
-            last = Instant::now();
+            let stopping = self.wait(stop);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 let second = self.shared.second();
@@ -111,14 +109,16 @@ impl Writer {
         }
     }
 
-    /// Waits for work, and gathers some before `due`, unless somebody waits. Gives the time until which
-    /// stopping may take, once it is wanted.
-    fn wait(&self, stop: &Stop, due: Instant) -> Option<Instant> {
+    /// Waits for work, and gathers some more, unless somebody waits: what came first is most likely
+    /// still on its way, and need not share its core with a commit. Gives the time until which stopping
+    /// may take, once it is wanted.
+    fn wait(&self, stop: &Stop) -> Option<Instant> {
         let mut books = self.shared.lock();
         if !books.work && self.kept.is_none() {
             let patience = if stop.wanted().is_some() { SETTLING } else { TICK };
             books = self.shared.wake.wait_timeout(books, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
+        let due = Instant::now() + GATHER;
         while books.work && !books.urgent && stop.wanted().is_none() && self.kept.is_none() {
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() {
