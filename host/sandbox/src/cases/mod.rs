@@ -1,7 +1,7 @@
 //! Tests that a policy brings along: `router.test.toml` beside `router.rhai` or `router.wasm`.
 //!
-//! They are read ([`read`]), asked of the policy one by one ([`run`]), and what it answers is compared
-//! with what they expect ([`expect`]). A policy that fails one does not serve.
+//! They are read (`read`), asked of the policy one by one (`run`), and what it answers is compared
+//! with what they expect (`expect`). A policy that fails one does not serve.
 
 mod expect;
 mod offers;
