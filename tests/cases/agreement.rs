@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use kairos_bedrock::catalogue;
 use kairos_pipeline::features;
 use kairos_pipeline::policy::{
     Complexity, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router,
@@ -15,6 +16,7 @@ use kairos_pipeline::policy::{
 use kairos_pipeline::request::Hints;
 use kairos_pipeline::routers;
 use kairos_sandbox::capability::Grants;
+use kairos_sandbox::cases::Catalogues;
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::limits::Limits;
 use kairos_sandbox::load::Loader;
@@ -237,7 +239,14 @@ fn loader() -> Loader {
         Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });
     let wasm = WasmEngine::new(Arc::clone(&limits), None).unwrap();
     let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::default());
-    Loader { limits, wasm, grants: Grants::default(), kv, dropped, configs }
+    // The tests that the policies bring along say their day and region themselves.
+    let catalogues: Catalogues = Arc::new(|asked| {
+        let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
+        let region = asked.region.unwrap_or_default();
+        let view = catalogue::View { region, as_of, names: &[], auto: None, fallback: &[] };
+        catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
+    });
+    Loader { limits, wasm, grants: Grants::default(), kv, dropped, catalogues, configs }
 }
 
 fn load(loader: &Loader, path: &Path) -> Generation {

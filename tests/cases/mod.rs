@@ -14,6 +14,7 @@ mod keys;
 mod ledger;
 mod limits;
 mod money;
+mod policies;
 mod refusals;
 mod routing;
 mod scripted;

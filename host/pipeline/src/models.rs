@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kairos_dialects::Needs;
 use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
+use kairos_dialects::outline::ServiceTier;
 
-use crate::policy::{Family, Names, Route, Strengths};
+use crate::policy::{Family, Names, Offer, Route, Strengths};
 use crate::price::{GuardrailPrices, PriceTable};
 
 /// A model.
@@ -120,6 +121,49 @@ impl Catalogue {
     /// The model of a target.
     pub fn model_of(&self, target: usize) -> &Model {
         &self.models[self.targets[target].model]
+    }
+
+    /// A target as policies see it, in what does not move: what was learned, what is under way and what
+    /// a request can cost at most are 0.
+    pub fn fixed_offer(&self, target: usize, tier: ServiceTier, input: u64) -> Offer {
+        let at = &self.targets[target];
+        let model = &self.models[at.model];
+        let rates = at.prices.rates(tier, input);
+        Offer {
+            names: 0,
+            family: model.family,
+            route: at.route,
+            region: 0,
+            legacy: model.ends.is_some(),
+            strengths: model.strengths,
+            capabilities: model.capabilities,
+            max_input_tokens: model.max_input_tokens,
+            max_output_tokens: model.max_output_tokens,
+            input_price: rates.map_or(0, |rates| rates.input),
+            output_price: rates.map_or(0, |rates| rates.output),
+            cache_read_price: rates.and_then(|rates| rates.cache_read),
+            cache_write_5m_price: rates.and_then(|rates| rates.cache_write_5m),
+            cache_write_1h_price: rates.and_then(|rates| rates.cache_write_1h),
+            worst_case_cost: 0,
+            latency_ms: model.latency_ms,
+            successes: 0,
+            failures: 0,
+            cached_tokens: 0,
+            cooldown_ms: 0,
+            in_flight: 0,
+            quota_left: None,
+        }
+    }
+
+    /// Marks which of a policy's names each offered target answers for.
+    pub fn mark_names(&self, names: &[String], targets: &[usize], offers: &mut [Offer]) {
+        for (place, name) in names.iter().enumerate().take(64) {
+            let Answering::Target { target, .. } = self.answering(name) else { continue };
+            let model = self.targets[target].model;
+            if let Some(index) = targets.iter().position(|&offer| self.targets[offer].model == model) {
+                offers[index].names |= 1 << place;
+            }
+        }
     }
 
     /// What answers for `name`.

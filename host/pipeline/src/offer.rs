@@ -204,33 +204,9 @@ fn facts(
     task: Task,
     outline: &Outline,
 ) -> Offer {
-    let at = &catalogue.targets[target];
-    let model = &catalogue.models[at.model];
-    let (successes, failures) = gateway.history.counts(at.model, task);
+    let model = catalogue.targets[target].model;
+    let (successes, failures) = gateway.history.counts(model, task);
     // There are rates: a target without a price in the tier that is asked for is not offered.
-    let rates = at.prices.rates(outline.service_tier, u64::from(outline.estimated_tokens()));
-    Offer {
-        names: 0,
-        family: model.family,
-        route: at.route,
-        region: 0,
-        legacy: model.ends.is_some(),
-        strengths: model.strengths,
-        capabilities: model.capabilities,
-        max_input_tokens: model.max_input_tokens,
-        max_output_tokens: model.max_output_tokens,
-        input_price: rates.map_or(0, |rates| rates.input),
-        output_price: rates.map_or(0, |rates| rates.output),
-        cache_read_price: rates.and_then(|rates| rates.cache_read),
-        cache_write_5m_price: rates.and_then(|rates| rates.cache_write_5m),
-        cache_write_1h_price: rates.and_then(|rates| rates.cache_write_1h),
-        worst_case_cost: worst.0,
-        latency_ms: model.latency_ms,
-        successes,
-        failures,
-        cached_tokens: 0,
-        cooldown_ms: 0,
-        in_flight: gateway.load.attempts(at.model),
-        quota_left: None,
-    }
+    let fixed = catalogue.fixed_offer(target, outline.service_tier, u64::from(outline.estimated_tokens()));
+    Offer { worst_case_cost: worst.0, successes, failures, in_flight: gateway.load.attempts(model), ..fixed }
 }

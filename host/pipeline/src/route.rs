@@ -94,15 +94,7 @@ fn refused(router: &dyn Router, reason: u32) -> Failure {
 /// Asks one router, and checks what it says.
 fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result<Plan, PolicyError> {
     let mut models = offers.facts.clone();
-    for (place, name) in router.identity().model_names.iter().enumerate().take(64) {
-        if let crate::models::Answering::Target { target, .. } = exchange.catalogue.answering(name) {
-            let model = exchange.catalogue.targets[target].model;
-            let offered = offers.targets.iter().position(|&offer| exchange.catalogue.targets[offer].model == model);
-            if let Some(index) = offered {
-                models[index].names |= 1 << place;
-            }
-        }
-    }
+    exchange.catalogue.mark_names(&router.identity().model_names, &offers.targets, &mut models);
     let plan = router.route(RouteInput { request: &offers.info, features: &offers.features, models: &models })?;
     plan.check(models.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)

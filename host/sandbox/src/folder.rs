@@ -11,6 +11,12 @@ pub(crate) fn slot_of(path: &Path) -> Option<&'static str> {
     SLOTS.into_iter().find(|slot| *slot == stem && ENDINGS.contains(&ending))
 }
 
+/// The place among the slots of the one whose tests a file holds.
+pub(crate) fn slot_of_tests(path: &Path) -> Option<usize> {
+    let name = path.file_name()?.to_str()?.strip_suffix(".test.toml")?;
+    SLOTS.into_iter().position(|slot| slot == name)
+}
+
 /// The newest file of a slot, which is the one that serves; of two that are equally new, the first by
 /// name.
 pub fn newest(folder: &Path, slot: &str) -> Option<PathBuf> {

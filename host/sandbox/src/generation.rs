@@ -38,6 +38,14 @@ impl Engine {
         })
     }
 
+    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
+    pub(crate) fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        guarded(|| match self {
+            Self::Script(router) => router.route_in_test(input),
+            Self::Wasm(router) => router.route_in_test(input),
+        })
+    }
+
     /// Gives back what it keeps ready.
     fn rest(&self) {
         if let Self::Wasm(router) = self {
@@ -83,6 +91,7 @@ pub struct Generation {
     engine: Engine,
     identity: Identity,
     path: PathBuf,
+    tests: usize,
     calls: AtomicU64,
     purity_sample: u64,
     faults: Faults,
@@ -99,12 +108,13 @@ struct Faults {
 }
 
 impl Generation {
-    /// A generation of a policy that was loaded from a file.
-    pub fn new(engine: Engine, identity: Identity, path: PathBuf, limits: &Limits) -> Self {
+    /// A generation of a policy that was loaded from a file, and has passed so many tests.
+    pub fn new(engine: Engine, identity: Identity, path: PathBuf, tests: usize, limits: &Limits) -> Self {
         Self {
             engine,
             identity,
             path,
+            tests,
             calls: AtomicU64::new(0),
             purity_sample: limits.purity_sample.max(1),
             faults: Faults { recent: Mutex::default(), most: limits.faults.max(1), window: limits.fault_window },
@@ -121,6 +131,11 @@ impl Generation {
     /// The file that it came from.
     pub fn path(&self) -> &std::path::Path {
         &self.path
+    }
+
+    /// The tests of its own that it passed when it was loaded.
+    pub fn tests(&self) -> usize {
+        self.tests
     }
 
     /// What it runs in: `rhai` or `wasm`.

@@ -70,7 +70,8 @@ pub(crate) fn questions() -> Vec<Question> {
     questions
 }
 
-fn plain() -> Features {
+/// The features of a plain, short question.
+pub(crate) fn plain() -> Features {
     Features {
         task: Task::General,
         task_hinted: false,

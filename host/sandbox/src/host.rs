@@ -1,4 +1,4 @@
-//! Which generation serves: publishes, takes back, watches the folder.
+//! Which generation serves: publishes, takes back.
 //!
 //! Invariant: every change of what serves happens under one lock, and says which generation it
 //! replaces; a request reads a pointer and takes no lock.
@@ -7,22 +7,20 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread;
 
 use arc_swap::ArcSwap;
 use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
 
 pub use crate::folder::{newest, strangers};
-use crate::folder::{slot_of, warn_of_strangers};
+pub use crate::follow::{WatchError, Watching};
 use crate::generation::Generation;
-use crate::load::{Loader, SLOTS};
+use crate::load::Loader;
 use crate::purity::{self, Judge, Repeat};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::Dropped;
 use crate::status::{Counters, Status};
-use crate::watch::{Change, FolderWatch};
 
 /// Stack of threads that run policies: unoptimised scripts need more than the usual.
 pub const THREAD_STACK: usize = 8 * 1024 * 1024;
@@ -178,15 +176,17 @@ impl PolicyHost {
             self.counters.recovered.fetch_add(1, Ordering::Relaxed);
         }
         if state.current.as_ref().is_some_and(|current| current.identity().digest == *digest) {
-            tracing::info!(policy = &**generation.identity().label(), "this very policy serves already");
+            let (policy, tests) = (&**generation.identity().label(), generation.tests());
+            tracing::info!(policy, tests, "this very policy serves already");
             return;
         }
         self.counters.loaded.fetch_add(1, Ordering::Relaxed);
         let label = Arc::clone(generation.identity().label());
         let (engine, file) = (generation.engine_name(), generation.path().display().to_string());
+        let tests = generation.tests();
         self.retire(&mut state);
-        self.serve(&mut state, Some(generation));
-        tracing::info!(policy = &*label, engine, file, "a policy serves");
+        self.let_serve(&mut state, Some(generation));
+        tracing::info!(policy = &*label, engine, file, tests, "a policy serves");
     }
 
     /// The generation that serves becomes the newest of those before it.
@@ -200,6 +200,37 @@ impl PolicyHost {
         Some(retired)
     }
 
+    /// The policy's file is gone: if it serves, the native default does from now on.
+    pub(crate) fn withdraw(&self, path: &Path) {
+        let mut state = self.lock();
+        if state.current.as_ref().is_none_or(|current| current.path() != path) {
+            return;
+        }
+        if let Some(gone) = self.retire(&mut state) {
+            let label = gone.identity().label();
+            self.let_serve(&mut state, None);
+            state.outdated = false;
+            tracing::info!(policy = &**label, "the policy's file was removed; the native default serves");
+        }
+    }
+
+    /// The file that was looked at last: the one that was refused, else the one that serves.
+    pub(crate) fn looked_at(&self) -> Option<PathBuf> {
+        let state = self.lock();
+        let refused = state.refusal.as_ref().map(|(path, _)| path.to_owned());
+        refused.or_else(|| state.current.as_ref().map(|current| current.path().to_owned()))
+    }
+
+    /// Whether what serves came from this file.
+    pub(crate) fn serves(&self, path: &Path) -> bool {
+        self.lock().current.as_ref().is_some_and(|current| current.path() == path)
+    }
+
+    /// Whether what serves is older than what the folder last held.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.lock().outdated
+    }
+
     fn refuse(&self, path: &Path, refusal: &Refusal) {
         self.counters.refused[refusal.reason as usize].fetch_add(1, Ordering::Relaxed);
         {
@@ -208,7 +239,7 @@ impl PolicyHost {
             state.outdated = true;
         }
         tracing::error!(
-            file = %path.display(),
+            file = %refusal.file(path).display(),
             line = refusal.at.map(|(line, _)| line),
             column = refusal.at.map(|(_, column)| column),
             reason = refusal.reason.name(),
@@ -219,7 +250,7 @@ impl PolicyHost {
     }
 
     /// Lets a generation serve, or the native default. The lock is the caller's.
-    fn serve(&self, state: &mut State, generation: Option<Arc<Generation>>) {
+    fn let_serve(&self, state: &mut State, generation: Option<Arc<Generation>>) {
         let router: Arc<dyn Router> = match &generation {
             Some(generation) => {
                 Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
@@ -249,7 +280,7 @@ impl PolicyHost {
         let next = state.previous.pop_back();
         let instead = next.as_ref().map_or_else(|| self.native.identity(), |next| next.identity());
         let instead = Arc::clone(instead.label());
-        self.serve(&mut state, next);
+        self.let_serve(&mut state, next);
         state.outdated = true;
         tracing::error!(
             policy = failed.as_deref(),
@@ -271,85 +302,6 @@ impl PolicyHost {
             self.quarantine(&identity.digest, &fault.to_string());
         }
     }
-
-    /// Loads what the folder holds, then watches it until the returned guard is dropped.
-    pub fn watch(self: &Arc<Self>, folder: &Path) -> Result<Watching, WatchError> {
-        let cannot = |message: String| WatchError { folder: folder.to_owned(), message };
-        if !folder.is_dir() {
-            return Err(cannot("there is no such folder".to_owned()));
-        }
-        // As the watch names files: a relative name would be another's.
-        let folder = &folder.canonicalize().map_err(|error| cannot(error.to_string()))?;
-        let (sender, receiver) = channel();
-        // Watch first, then read: nothing that changes in between is missed.
-        let watch = FolderWatch::start(folder, sender.clone()).map_err(|error| cannot(error.to_string()))?;
-        on_a_thread_of_its_own(|| self.scan(folder));
-        let (host, folder) = (Arc::downgrade(self), folder.to_owned());
-        thread::Builder::new()
-            .name("policy-loader".to_owned())
-            .spawn(move || follow(&host, &folder, &receiver))
-            .map_err(|error| WatchError { folder: PathBuf::new(), message: error.to_string() })?;
-        Ok(Watching { _watch: watch, _keep: sender })
-    }
-
-    /// Loads the newest file of each slot.
-    fn scan(&self, folder: &Path) {
-        warn_of_strangers(folder);
-        for slot in SLOTS {
-            if let Some(path) = newest(folder, slot) {
-                let _ = self.load(&path);
-            }
-        }
-    }
-
-    /// What a change of some files comes to.
-    fn changed(&self, folder: &Path, paths: &[PathBuf]) {
-        // Of several events for one slot, the last counts.
-        let mut files: Vec<&PathBuf> = Vec::new();
-        let mut swapped = false;
-        for path in paths.iter().rev() {
-            match slot_of(path) {
-                Some(slot) if files.iter().any(|known| slot_of(known) == Some(slot)) => {}
-                Some(_) => files.push(path),
-                None => swapped |= path.is_symlink(),
-            }
-        }
-        if files.is_empty() && swapped {
-            // A folder that is swapped as a whole, by a link (Kubernetes mounts `..data` so): its files
-            // change without an event of their own.
-            self.scan(folder);
-        }
-        for path in files {
-            if path.is_file() {
-                let _ = self.load(path);
-            } else {
-                self.removed(folder, path);
-            }
-        }
-    }
-
-    fn removed(&self, folder: &Path, path: &Path) {
-        let Some(slot) = slot_of(path) else { return };
-        let (serves, outdated) = {
-            let state = self.lock();
-            (state.current.as_ref().is_some_and(|current| current.path() == path), state.outdated)
-        };
-        // What is left may be what serves; then nothing stands before it any more.
-        if let Some(other) = newest(folder, slot).filter(|_| serves || outdated) {
-            let _ = self.load(&other);
-            return;
-        }
-        if !serves {
-            return;
-        }
-        let mut state = self.lock();
-        if let Some(gone) = self.retire(&mut state) {
-            let label = gone.identity().label();
-            self.serve(&mut state, None);
-            state.outdated = false;
-            tracing::info!(policy = &**label, "the policy's file was removed; the native default serves");
-        }
-    }
 }
 
 impl Policies for PolicyHost {
@@ -366,62 +318,4 @@ impl Judge for PolicyHost {
     fn impure(&self, generation: &Arc<Generation>, fault: &Fault) {
         self.failed_generation(generation.identity(), fault);
     }
-}
-
-/// Watches while it lives.
-pub struct Watching {
-    _watch: FolderWatch,
-    /// Keeps the channel open for as long as the watch does.
-    _keep: Sender<Change>,
-}
-
-/// A folder cannot be watched.
-#[derive(Debug, thiserror::Error)]
-#[error("the folder of policies {folder:?} cannot be watched: {message}")]
-pub struct WatchError {
-    folder: PathBuf,
-    message: String,
-}
-
-/// Compiling takes some tens of megabytes, which a thread gives back to the system when it ends, and
-/// while it idles keeps.
-fn on_a_thread_of_its_own(work: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        let work = thread::Builder::new()
-            .name("policy-compiler".to_owned())
-            .stack_size(THREAD_STACK)
-            .spawn_scoped(scope, work);
-        if let Err(error) = work {
-            tracing::error!(%error, "no thread to load policies on: what serves goes on serving");
-        }
-    });
-}
-
-fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
-    while let Ok(first) = changes.recv() {
-        let Some(host) = host.upgrade() else { return };
-        // What came meanwhile is looked at together: the last event of a slot wins.
-        let mut all = vec![first];
-        all.extend(changes.try_iter());
-        let mut paths = Vec::new();
-        let mut everything = false;
-        for change in all {
-            match change {
-                Change::Paths(more) => paths.extend(more),
-                Change::Unknown => everything = true,
-            }
-        }
-        on_a_thread_of_its_own(|| {
-            lower_priority();
-            if everything {
-                host.scan(folder);
-            }
-            host.changed(folder, &paths);
-        });
-    }
-}
-
-/// Lets this thread run when requests leave it room. Best effort.
-pub(crate) fn lower_priority() {
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }

@@ -1,14 +1,16 @@
 //! Policies in wasmtime and Rhai behind one set of traits.
 //!
-//! A file becomes a [`generation::Generation`]: read, checked, compiled and tried out, off the
-//! request's path ([`load`]). [`host::PolicyHost`] publishes generations, takes them back when they
+//! A file becomes a [`generation::Generation`]: read, checked, compiled, tested by the tests that it
+//! brings along ([`cases`]) and tried out, off the request's path ([`load`]). [`host::PolicyHost`] publishes generations, takes them back when they
 //! fail, and watches a folder. What a policy may do is bounded by [`limits::Limits`].
 //!
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
 pub mod capability;
+pub mod cases;
 pub mod deadline;
 mod folder;
+mod follow;
 pub mod generation;
 mod golden;
 pub mod host;

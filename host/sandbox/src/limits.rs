@@ -27,6 +27,12 @@ pub struct Limits {
     pub component_bytes: u64,
     /// Size of a script's file, in bytes.
     pub script_bytes: u64,
+    /// Size of a file of tests, in bytes.
+    pub test_bytes: u64,
+    /// Tests of one policy.
+    pub tests: usize,
+    /// CPU time of all tests of a policy.
+    pub test_time: Duration,
     /// Operations of a script in one call.
     pub script_operations: u64,
     /// Faults within [`Limits::fault_window`] after which a generation is quarantined.
@@ -63,6 +69,9 @@ impl Default for Limits {
             calls_per_instance: 100_000,
             component_bytes: 64 * 1024 * 1024,
             script_bytes: 256 * 1024,
+            test_bytes: 256 * 1024,
+            tests: 1_000,
+            test_time: Duration::from_secs(5),
             script_operations: 1_000_000,
             faults: 3,
             fault_window: Duration::from_secs(60),

@@ -1,4 +1,4 @@
-//! From a file to a generation: read, checked, compiled, tried out. Or refused, with the reason.
+//! From a file to a generation: read, checked, compiled, tested, tried out. Or refused, with the reason.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use kairos_pipeline::policy::{Identity, PolicyError, RouteInput};
 use sha2::{Digest as _, Sha256};
 
 use crate::capability::Grants;
+use crate::cases::{self, Catalogues, Report, TestFile};
 use crate::generation::{Engine, Generation};
 use crate::golden;
 use crate::limits::Limits;
@@ -48,25 +49,85 @@ pub struct Loader {
     pub kv: KvSnapshot,
     /// Counts what policies report over their bounds.
     pub dropped: Arc<Dropped>,
+    /// The models that tests of policies are asked with.
+    pub catalogues: Catalogues,
     /// The operator's configuration for policies, as JSON, by slot.
     pub configs: Arc<std::collections::BTreeMap<String, String>>,
 }
 
+/// A policy's file, read.
+struct File {
+    name: String,
+    ending: &'static str,
+    slot: &'static str,
+    bytes: Vec<u8>,
+    digest: String,
+}
+
 impl Loader {
-    /// Reads a policy from a file.
+    /// Reads a policy from a file, and the tests beside it.
     pub fn load(&self, path: &Path) -> Result<Generation, Refusal> {
-        let file =
+        let file = self.read(path)?;
+        let tests = TestFile::read(&cases::beside(path), &self.limits)?;
+        self.load_bytes(path, &self.source(&file), file.ending, tests.as_ref())
+    }
+
+    /// Makes a generation of a policy's bytes: compiles them, tests them, tries them out.
+    fn load_bytes(
+        &self,
+        path: &Path,
+        source: &Source<'_>,
+        ending: &str,
+        tests: Option<&TestFile>,
+    ) -> Result<Generation, Refusal> {
+        let (engine, identity) = self.compile(ending, source)?;
+        let report = tests.map(|tests| self.run(&engine, &identity, source, tests)).transpose()?;
+        report.iter().try_for_each(|report| report.verdict(source.file))?;
+        try_out(&engine)?;
+        let passed = report.map_or(0, |report| report.outcomes.len());
+        Ok(Generation::new(engine, identity, path.to_owned(), passed, &self.limits))
+    }
+
+    /// Runs the tests of a policy, all of them. None: there is no such file of tests.
+    pub fn test(&self, path: &Path, tests: &Path) -> Result<Option<Report>, Refusal> {
+        let file = self.read(path)?;
+        let Some(tests) = TestFile::read(tests, &self.limits)? else { return Ok(None) };
+        let source = self.source(&file);
+        let (engine, identity) = self.compile(file.ending, &source)?;
+        self.run(&engine, &identity, &source, &tests).map(Some)
+    }
+
+    fn run(
+        &self,
+        engine: &Engine,
+        identity: &Identity,
+        source: &Source<'_>,
+        tests: &TestFile,
+    ) -> Result<Report, Refusal> {
+        // Each policy that is tested is one of its own: what serves later has seen no test.
+        let configured = |config: &str, kv: &KvSnapshot| match engine {
+            Engine::Wasm(router) => Ok(Engine::Wasm(Box::new(router.configured(config, kv)))),
+            Engine::Script(_) => {
+                let source = Source { config, ..*source };
+                let (router, _) = ScriptRouter::load(&self.limits, &source, &self.grants, kv, &Arc::default())?;
+                Ok(Engine::Script(Box::new(router)))
+            }
+        };
+        tests.run(identity, &self.limits, &self.catalogues, &configured)
+    }
+
+    fn read(&self, path: &Path) -> Result<File, Refusal> {
+        let name =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let most = match ending {
-            "rhai" => self.limits.script_bytes,
-            "wasm" => self.limits.component_bytes,
+        let (ending, most) = match path.extension().and_then(|ending| ending.to_str()).unwrap_or_default() {
+            "rhai" => ("rhai", self.limits.script_bytes),
+            "wasm" => ("wasm", self.limits.component_bytes),
             "cwasm" => {
                 let message = "compiled code is not accepted: it would run outside of the sandbox";
                 return Err(Refusal::new(Reason::NotAPolicy, message)
                     .hint("supply the component itself; Kairos keeps its own compiled copy"));
             }
-            _ => {
+            ending => {
                 let message = format!("the ending {ending:?} is not that of a policy");
                 return Err(Refusal::new(Reason::NotAPolicy, message)
                     .hint("a policy is a script (.rhai) or a component (.wasm)"));
@@ -77,11 +138,12 @@ impl Loader {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let slot = SLOTS.into_iter().find(|slot| *slot == stem).unwrap_or(SLOTS[0]);
         let digest = hex::encode(Sha256::digest(&bytes));
-        let config = self.configs.get(slot).map_or("{}", String::as_str);
-        let source = Source { file: &file, slot, bytes: &bytes, digest: &digest, config };
-        let (engine, identity) = self.compile(ending, &source)?;
-        try_out(&engine)?;
-        Ok(Generation::new(engine, identity, path.to_owned(), &self.limits))
+        Ok(File { name, ending, slot, bytes, digest })
+    }
+
+    fn source<'a>(&'a self, file: &'a File) -> Source<'a> {
+        let config = self.configs.get(file.slot).map_or("{}", String::as_str);
+        Source { file: &file.name, slot: file.slot, bytes: &file.bytes, digest: &file.digest, config }
     }
 
     fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity), Refusal> {

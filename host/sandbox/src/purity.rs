@@ -61,7 +61,7 @@ pub(crate) trait Judge: Send + Sync {
 pub(crate) fn start<J: Judge + 'static>(judge: Weak<J>) -> std::io::Result<SyncSender<Repeat>> {
     let (sender, receiver): (_, Receiver<Repeat>) = sync_channel(WAITING);
     thread::Builder::new().name("policy-purity".to_owned()).stack_size(super::host::THREAD_STACK).spawn(move || {
-        super::host::lower_priority();
+        super::follow::lower_priority();
         for repeat in receiver {
             if let (Some(fault), Some(judge)) = (repeat.run(), judge.upgrade()) {
                 judge.impure(&repeat.generation, &fault);

@@ -1,6 +1,7 @@
 //! Why a file does not become a policy: a closed list of reasons, and what to say to its author.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use kairos_pipeline::policy::bounded;
 
@@ -34,6 +35,8 @@ pub enum Reason {
     BadDescription,
     /// It fails when asked on trial.
     FailedTrial,
+    /// A test of its own fails, or its tests cannot be read.
+    FailedTests,
     /// It answers the same question differently the second time.
     Impure,
     /// The very same file failed while it served.
@@ -44,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Unreadable,
         Self::TooLarge,
         Self::NotAPolicy,
@@ -58,6 +61,7 @@ impl Reason {
         Self::NotStarted,
         Self::BadDescription,
         Self::FailedTrial,
+        Self::FailedTests,
         Self::Impure,
         Self::Quarantined,
         Self::Internal,
@@ -79,6 +83,7 @@ impl Reason {
             "not_started",
             "bad_description",
             "failed_trial",
+            "failed_tests",
             "impure",
             "quarantined",
             "internal",
@@ -95,6 +100,8 @@ pub struct Refusal {
     pub message: String,
     /// Line and column, where there are some.
     pub at: Option<(usize, usize)>,
+    /// The file that they are in, where it is not the policy's own: its tests, beside it.
+    pub beside: Option<String>,
     /// What to do.
     pub hint: Option<String>,
 }
@@ -102,12 +109,18 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal. The message may hold what the file says: it is cut, and put on one line.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: bounded(message.into()), at: None, hint: None }
+        Self { reason, message: bounded(message.into()), at: None, beside: None, hint: None }
     }
 
     /// The same, at a line and column.
     pub fn at(mut self, at: Option<(usize, usize)>) -> Self {
         self.at = at;
+        self
+    }
+
+    /// The same, about another file than the policy's own: the name of one beside it.
+    pub fn beside(mut self, file: &str) -> Self {
+        self.beside = Some(bounded(file.to_owned()));
         self
     }
 
@@ -117,8 +130,15 @@ impl Refusal {
         self
     }
 
+    /// The file that is wrong, of a policy's file.
+    pub fn file(&self, policy: &Path) -> PathBuf {
+        self.beside.as_ref().map_or_else(|| policy.to_owned(), |name| policy.with_file_name(name))
+    }
+
     /// File, line and column, message, and on a second line the hint.
-    pub fn explain(&self, file: &str) -> String {
+    pub fn explain(&self, policy: &str) -> String {
+        let file = self.file(Path::new(policy));
+        let file = file.display();
         let at = self.at.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
         let hint = self.hint.as_ref().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
         format!("{file}{at}: {}{hint}", self.message)

@@ -17,6 +17,7 @@ use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::Router;
 use kairos_pipeline::record::Records;
 use kairos_pipeline::routers;
+use kairos_sandbox::cases::{self, Catalogues};
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
@@ -102,8 +103,26 @@ fn unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The models that tests of policies are asked with, on the gateway's day and from its region, where
+/// they do not name others.
+fn test_catalogues(config: &Config, region: &str) -> Catalogues {
+    let (region, as_of) = (region.to_owned(), as_of(config));
+    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
+    Arc::new(move |asked: cases::View<'_>| {
+        let as_of = match asked.as_of {
+            None => as_of,
+            Some(day) => day.parse().map_err(|_| format!("{day:?} is not a day, as 2026-11-23 is"))?,
+        };
+        let region = asked.region.unwrap_or(&region);
+        let of =
+            |names| catalogue::load(catalogue::BUILT_IN, &View { region, as_of, names, auto: None, fallback: &[] });
+        // A name of the configuration may stand for a profile that another region does not have.
+        of(&names).or_else(|_| of(&[])).map_err(|error| error.to_string())
+    })
+}
+
 /// What loading policies needs.
-pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyError> {
+pub(crate) fn loader(config: &Config, region: &str, cache: bool) -> Result<Loader, AssemblyError> {
     let limits = Arc::new(config.policy_limits());
     let folder = config.data.join("compiled-policies");
     if cache {
@@ -117,7 +136,8 @@ pub(crate) fn loader(config: &Config, cache: bool) -> Result<Loader, AssemblyErr
         });
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
     let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::new(configs));
-    Ok(Loader { limits, wasm, grants: config.grants(), kv, dropped, configs })
+    let catalogues = test_catalogues(config, region);
+    Ok(Loader { limits, wasm, grants: config.grants(), kv, dropped, catalogues, configs })
 }
 
 fn cannot_open(error: &LedgerError) -> AssemblyError {
@@ -138,7 +158,8 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let started = std::time::Instant::now();
     let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    let policies = PolicyHost::new(loader(&config, true)?, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
+    let loader = loader(&config, &side.region, true)?;
+    let policies = PolicyHost::new(loader, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
     let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
     let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
     let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));

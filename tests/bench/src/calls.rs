@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
+use kairos_bedrock::catalogue;
 use kairos_pipeline::policy::{
     Complexity, Family, Features, Names, Needs, Offer, Policies as _, Priority, RequestInfo, Route, RouteInput, Router,
     Strengths, Task,
@@ -111,6 +112,12 @@ fn loader(cache: Option<&Path>) -> Loader {
         wasm,
         grants: Grants::default(),
         kv: Arc::default(),
+        catalogues: Arc::new(|asked| {
+            let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
+            let region = asked.region.unwrap_or_default();
+            let view = catalogue::View { region, as_of, names: &[], auto: None, fallback: &[] };
+            catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
+        }),
         configs: Arc::default(),
         dropped: Arc::default(),
     }

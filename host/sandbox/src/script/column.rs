@@ -4,9 +4,9 @@
 //! One call does for all models what a loop in a script would take a hundred operations for. The
 //! order of operations is the script's: each model's number is what the same formula gives for it.
 
-use rhai::{Array, Dynamic, Engine, EvalAltResult};
+use rhai::{Array, Dynamic};
 
-type Fallible<T> = Result<T, Box<EvalAltResult>>;
+use super::table::{Api, Fallible};
 
 /// A number for each model, in the order of the offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,53 +38,76 @@ fn indices(order: impl IntoIterator<Item = usize>) -> Array {
 
 /// Registers an operator between columns and numbers.
 macro_rules! operator {
-    ($engine:expr, $symbol:literal, $apply:expr) => {{
+    ($api:expr, $symbol:literal, $signature:literal, $doc:literal, $apply:expr) => {{
         let apply: fn(f64, f64) -> f64 = $apply;
-        $engine
-            .register_fn($symbol, move |a: &mut Column, b: Column| a.zip(&b, apply))
-            .register_fn($symbol, move |a: &mut Column, b: f64| a.map(|value| apply(value, b)))
-            .register_fn($symbol, move |a: &mut Column, b: i64| a.map(|value| apply(value, b as f64)))
-            .register_fn($symbol, move |a: f64, b: Column| b.map(|value| apply(a, value)))
-            .register_fn($symbol, move |a: i64, b: Column| b.map(|value| apply(a as f64, value)));
+        $api.operator($signature, $doc)
+            .also($symbol, move |a: &mut Column, b: Column| a.zip(&b, apply))
+            .also($symbol, move |a: &mut Column, b: f64| a.map(|value| apply(value, b)))
+            .also($symbol, move |a: &mut Column, b: i64| a.map(|value| apply(value, b as f64)))
+            .also($symbol, move |a: f64, b: Column| b.map(|value| apply(a, value)))
+            .also($symbol, move |a: i64, b: Column| b.map(|value| apply(a as f64, value)));
     }};
 }
 
-pub(super) fn register(engine: &mut Engine) {
-    engine.register_type_with_name::<Column>("Column");
-    operator!(engine, "+", |a, b| a + b);
-    operator!(engine, "-", |a, b| a - b);
-    operator!(engine, "*", |a, b| a * b);
-    operator!(engine, "/", |a, b| a / b);
-    operator!(engine, "min", f64::min);
-    operator!(engine, "max", f64::max);
-    // 1 where it holds, 0 elsewhere.
-    operator!(engine, "at_most", |a, b| f64::from(u8::from(a <= b)));
-    operator!(engine, "at_least", |a, b| f64::from(u8::from(a >= b)));
-    operator!(engine, "equals", |a, b| f64::from(u8::from(a == b)));
-    engine
-        .register_get("len", |column: &mut Column| column.0.len() as i64)
-        .register_indexer_get(|column: &mut Column, index: i64| -> Fallible<f64> {
-            let at = usize::try_from(index).ok().and_then(|index| column.0.get(index));
-            at.copied().ok_or_else(|| format!("model {index} of {}", column.0.len()).into())
-        })
-        .register_fn("to_array", |column: &mut Column| -> Array {
-            column.0.iter().map(|&value| Dynamic::from_float(value)).collect()
-        })
-        .register_fn("ranked", |column: &mut Column| indices(column.ranked()))
-        .register_fn("top", |column: &mut Column, count: i64| {
-            indices(column.ranked().into_iter().take(usize::try_from(count).unwrap_or(0)))
-        })
-        .register_fn("best", |column: &mut Column| {
+/// 1 where it holds, 0 elsewhere.
+fn mask(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+pub(super) fn register(api: &mut Api<'_>) {
+    api.section(
+        "Columns",
+        "An operation works on all models at once. In what has two, `a` and `b` are columns, or one of them is a \
+         number; what is not known (`cache_read_price`, `quota_left`) has no rank until `a.only(a.equals(a), 1e300)` \
+         puts a number in its place.",
+    );
+    operator!(api, "+", "a + b", "Sums.", |a, b| a + b);
+    operator!(api, "-", "a - b", "Differences.", |a, b| a - b);
+    operator!(api, "*", "a * b", "Products.", |a, b| a * b);
+    operator!(api, "/", "a / b", "Quotients.", |a, b| a / b);
+    operator!(api, "min", "a.min(b)", "The lesser of both, for each model.", f64::min);
+    operator!(api, "max", "a.max(b)", "The greater.", f64::max);
+    operator!(api, "at_most", "a.at_most(b)", "1 where `a <= b`, 0 elsewhere.", |a, b| mask(a <= b));
+    operator!(api, "at_least", "a.at_least(b)", "1 where `a >= b`, 0 elsewhere.", |a, b| mask(a >= b));
+    operator!(api, "equals", "a.equals(b)", "1 where both are equal, 0 elsewhere.", |a, b| mask(a == b));
+    register_methods(api);
+}
+
+fn register_methods(api: &mut Api<'_>) {
+    api.of::<Column>("Column", "a")
+        .function(
+            "only(mask: column, other: float) -> column",
+            "`a` where the mask is not 0, `other` elsewhere.",
+            |column: &mut Column, mask: Column, other: f64| {
+                column.zip(&mask, |value, keep| if keep != 0.0 { value } else { other })
+            },
+        )
+        .function("best() -> int?", "Index of the highest; of equals the lowest index.", |column: &mut Column| {
             column.ranked().first().map_or(Dynamic::UNIT, |&index| (index as i64).into())
         })
-        .register_fn("highest", |column: &mut Column| column.0.iter().copied().fold(f64::NEG_INFINITY, f64::max))
-        .register_fn("lowest", |column: &mut Column| column.0.iter().copied().fold(f64::INFINITY, f64::min))
-        // Indices where the column is not 0.
-        .register_fn("where_set", |column: &mut Column| {
+        .function(
+            "top(count: int) -> array",
+            "Indices of the highest, highest first; of equals the lowest index first.",
+            |column: &mut Column, count: i64| {
+                indices(column.ranked().into_iter().take(usize::try_from(count).unwrap_or(0)))
+            },
+        )
+        .function("ranked() -> array", "All indices, likewise.", |column: &mut Column| indices(column.ranked()))
+        .function("highest() -> float", "The highest number.", |column: &mut Column| {
+            column.0.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        })
+        .function("lowest() -> float", "The lowest number.", |column: &mut Column| {
+            column.0.iter().copied().fold(f64::INFINITY, f64::min)
+        })
+        .function("where_set() -> array", "Indices where it is not 0.", |column: &mut Column| {
             indices(column.0.iter().enumerate().filter(|(_, value)| **value != 0.0).map(|(index, _)| index))
         })
-        // This column's value where `mask` is not 0, `other` elsewhere.
-        .register_fn("only", |column: &mut Column, mask: Column, other: f64| {
-            column.zip(&mask, |value, keep| if keep != 0.0 { value } else { other })
+        .property("len: int", "How many models there are.", |column: &mut Column| column.0.len() as i64)
+        .index("[i]", "The number of one model.", |column: &mut Column, index| {
+            let at = usize::try_from(index).ok().and_then(|index| column.0.get(index));
+            Ok(*at.ok_or_else(|| format!("model {index} of {}", column.0.len()))?)
+        })
+        .function("to_array() -> array", "The numbers, as an array.", |column: &mut Column| -> Array {
+            column.0.iter().map(|&value| Dynamic::from_float(value)).collect()
         });
 }

@@ -6,6 +6,9 @@
 mod api;
 mod column;
 mod engine;
+mod models;
 mod router;
+mod table;
 
+pub use api::reference;
 pub use router::ScriptRouter;

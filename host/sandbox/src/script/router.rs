@@ -7,8 +7,9 @@ use std::time::Duration;
 use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
 
-use super::api::{self, Ctx, FeaturesView, Models, NoPlan};
-use super::{column, engine};
+use super::api::{self, Ctx, FeaturesView, NoPlan};
+use super::engine;
+use super::models::Models;
 use crate::capability::Grants;
 use crate::deadline::Meter;
 use crate::limits::Limits;
@@ -68,7 +69,6 @@ impl ScriptRouter {
         })?;
         let reports = Arc::new(Reports::new(dropped));
         let mut engine = engine::bounded(limits, is_over);
-        column::register(&mut engine);
         api::register(&mut engine, grants, &reports, kv, &source.slot.into());
         let ast = engine.compile(text).map_err(|error| {
             Refusal::new(Reason::Syntax, error.err_type().to_string())
@@ -104,6 +104,11 @@ impl ScriptRouter {
     /// Decides, where no request waits.
     pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
         self.decide(input, Meter::start_on_trial(self.deadline), false)
+    }
+
+    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
+    pub fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, Meter::start_on_trial(self.deadline), true)
     }
 
     /// Decides again, without reporting anything.
@@ -278,11 +283,13 @@ fn parse_hint(error: &rhai::ParseError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::Capability;
 
     #[test]
     fn nothing_reaches_the_clock_the_disk_or_the_console() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
-        column::register(&mut engine);
+        let reports = Arc::new(Reports::new(&Arc::default()));
+        api::register(&mut engine, &Grants::of(Capability::ALL), &reports, &Arc::default(), &"x".into());
         for script in [
             "sleep(1)",
             "timestamp()",

@@ -43,6 +43,17 @@ struct Instance {
 /// Deadlines of a call that instantiation may take where a request waits for it.
 const INSTANTIATION_DEADLINES: u32 = 5;
 
+/// How a call is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// A request waits for it.
+    Served,
+    /// No request waits.
+    Trial,
+    /// Nor does one here, and nothing is reported.
+    Test,
+}
+
 /// The deadline of a call is over.
 #[derive(Debug, thiserror::Error)]
 #[error("over its deadline")]
@@ -130,22 +141,46 @@ impl WasmRouter {
 
     /// Decides, on an instance that is ready.
     pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start)
+        self.decide(input, Manner::Served)
     }
 
     /// Decides likewise, where no request waits.
     pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start_on_trial)
+        self.decide(input, Manner::Trial)
     }
 
-    fn decide(&self, input: RouteInput<'_>, start: fn(Duration) -> Meter) -> Result<Plan, PolicyError> {
+    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
+    pub fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.decide(input, Manner::Test)
+    }
+
+    /// The same component with another configuration and other learned state, apart from this one: what
+    /// it reports is nobody's.
+    pub(crate) fn configured(&self, config: &str, kv: &KvSnapshot) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            pre: self.pre.clone(),
+            indices: self.indices.clone(),
+            idle: Mutex::default(),
+            config: config.to_owned(),
+            plugin: Arc::clone(&self.plugin),
+            kv: Arc::clone(kv),
+            reports: Arc::new(Reports::new(&Arc::default())),
+            memory_bytes: self.memory_bytes,
+        }
+    }
+
+    fn decide(&self, input: RouteInput<'_>, manner: Manner) -> Result<Plan, PolicyError> {
+        let limits = self.engine.limits();
         let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match ready {
             Some(instance) => instance,
+            None if manner == Manner::Test => self.instantiate(limits.init_deadline)?,
             // Within what a call may take: a request waits for it.
-            None => self.instantiate(self.engine.limits().deadline * INSTANTIATION_DEADLINES)?,
+            None => self.instantiate(limits.deadline * INSTANTIATION_DEADLINES)?,
         };
-        let decided = instance.route(input, start(self.engine.limits().deadline), false);
+        let start = if manner == Manner::Served { Meter::start } else { Meter::start_on_trial };
+        let decided = instance.route(input, start(limits.deadline), manner == Manner::Test);
         // A trap spoils the store. Whatever else failed may have left the guest in disorder too.
         if !matches!(decided, Err(PolicyError::Fault(_))) {
             self.put_back(instance);

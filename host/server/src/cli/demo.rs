@@ -36,9 +36,11 @@ const DAY: Date = date(2026, 11, 23);
 const REGION: &str = "us-east-1";
 
 /// Policies that the demo brings along, and the name under which each is laid out.
-const EXAMPLES: [(&str, &str); 2] = [
+const EXAMPLES: [(&str, &str); 4] = [
     ("task.rhai", include_str!("../../../../policies/task.rhai")),
+    ("task.test.toml", include_str!("../../../../policies/task.test.toml")),
     ("score.rhai", include_str!("../../../../policies/score.rhai")),
+    ("score.test.toml", include_str!("../../../../policies/score.test.toml")),
 ];
 
 impl Demo {

@@ -31,6 +31,7 @@ Examples:
   kairos demo                              try it: no AWS account needed
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
   kairos policy check ./policies/router.rhai
+  kairos policy test ./policies/router.rhai
   kairos models --check-access             which models there are, and which you may call
   kairos doctor                            where each setting came from, what is wrong, what to do
 

@@ -35,6 +35,9 @@ Try, in another terminal:
   What loading a policy would say
     {kairos} policy check {policies}/router.rhai
 
+  A policy's own tests: {examples}/score.test.toml says what is expected of it
+    {kairos} policy test {examples}/score.rhai
+
   The models, which of them have ended, and what answers in their place
     {kairos} models --as-of 2026-11-23
 

@@ -66,6 +66,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("policies.calls_per_instance", policies.calls_per_instance.into(), 1..=u32::MAX.into()),
         ("policies.component_bytes", policies.component_bytes, 1..=GIB),
         ("policies.script_bytes", policies.script_bytes, 1..=16 * MIB),
+        ("policies.test_bytes", policies.test_bytes, 1..=16 * MIB),
+        ("policies.tests", policies.tests as u64, 1..=100_000),
         ("policies.script_operations", policies.script_operations, 1_000..=1_000_000_000),
         ("policies.faults", policies.faults as u64, 1..=1_000),
         ("policies.purity_sample", policies.purity_sample, 1..=u64::MAX),

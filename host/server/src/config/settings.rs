@@ -194,6 +194,12 @@ pub(crate) struct PolicySettings {
     pub(crate) component_bytes: u64,
     /// Size of a script's file.
     pub(crate) script_bytes: u64,
+    /// Size of a policy's file of tests.
+    pub(crate) test_bytes: u64,
+    /// Tests of one policy.
+    pub(crate) tests: usize,
+    /// CPU time of all tests of a policy.
+    pub(crate) test_seconds: Seconds,
     /// Operations of a script in one call.
     pub(crate) script_operations: u64,
     /// Faults within `fault_window_seconds` after which a policy is quarantined.
@@ -319,6 +325,9 @@ impl Default for PolicySettings {
             calls_per_instance: limits.calls_per_instance,
             component_bytes: limits.component_bytes,
             script_bytes: limits.script_bytes,
+            test_bytes: limits.test_bytes,
+            tests: limits.tests,
+            test_seconds: Seconds::of(limits.test_time),
             script_operations: limits.script_operations,
             faults: limits.faults,
             fault_window_seconds: Seconds::of(limits.fault_window),

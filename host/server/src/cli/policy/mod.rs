@@ -1,14 +1,17 @@
 //! `kairos policy`.
 
+mod test;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use kairos_sandbox::generation::Generation;
+use kairos_sandbox::load::Loader;
 use kairos_sandbox::refusal::Refusal;
 use serde::Serialize;
 
-use super::Failed;
+use super::{Failed, models};
 use crate::assemble;
 use crate::config::{Config, Flags};
 
@@ -21,9 +24,21 @@ Examples:
   kairos policy check policies/task.rhai
   kairos policy check target/guests/task-router.wasm --json
 
-The file is read, compiled, and asked some questions twice, as it is before it serves.
-Exit code 1 when it would be refused.")]
+The file is read, compiled, tested by the tests beside it, and asked some questions twice, as it is
+before it serves. Exit code 1 when it would be refused.")]
     Check(Check),
+    /// Run the tests that policies bring along, and say what is not as they expect
+    #[command(after_help = "\
+Examples:
+  kairos policy test policies/task.rhai policies/score.rhai
+  kairos policy test target/guests/my-router.wasm --tests plugins/my-router/my-router.test.toml
+
+The tests of task.rhai and of task.wasm are in task.test.toml, beside it. They run whenever the policy
+is loaded, too: one whose tests fail does not serve.
+Exit code 1 when a test fails, 2 when a policy has no tests.")]
+    Test(test::Test),
+    /// Print what scripts can see and call: policies/REFERENCE.md
+    Reference,
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +64,9 @@ struct Report {
     engine: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasons: Option<Vec<(u32, Arc<str>)>>,
+    /// How many tests of its own it passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tests: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +81,11 @@ impl Policy {
     pub(super) fn run(self) -> Result<(), Failed> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Test(test) => test.run(),
+            Self::Reference => {
+                print!("{}", kairos_sandbox::script::reference());
+                Ok(())
+            }
         }
     }
 }
@@ -81,9 +104,15 @@ impl Check {
                     policy: Some(Arc::clone(identity.label())),
                     engine: Some(generation.engine_name()),
                     reasons: Some(identity.reasons.clone()),
+                    tests: Some(generation.tests()),
                     ..Report::about(&file)
                 };
-                let text = format!("{file}: would serve as {} ({})", identity.label(), generation.engine_name());
+                let passed = match generation.tests() {
+                    0 => "it has no tests of its own".to_owned(),
+                    passed => test::passed(passed),
+                };
+                let (label, engine) = (identity.label(), generation.engine_name());
+                let text = format!("{file}: would serve as {label} ({engine}); {passed}");
                 self.print(&report, &text)
             }
             Err(refusal) => {
@@ -94,6 +123,7 @@ impl Check {
                     hint: refusal.hint.clone(),
                     ..Report::about(&file)
                 };
+                let report = Report { file: refusal.file(&self.file).display().to_string(), ..report };
                 self.print(&report, &refusal.explain(&file))?;
                 Err(Failed::new(""))
             }
@@ -113,11 +143,20 @@ impl Check {
 
 /// Loads a file as it is loaded before it serves.
 pub(super) fn load(config: &Config, path: PathBuf) -> Result<Result<Generation, Refusal>, Failed> {
-    let loader = assemble::loader(config, false)?;
-    // On a thread like those that load: scripts need its stack.
+    let loader = loader(config)?;
+    on_a_loaders_thread(move || loader.load(&path))
+}
+
+/// What loads policies here: it compiles anew what the gateway may have in its cache.
+fn loader(config: &Config) -> Result<Loader, Failed> {
+    Ok(assemble::loader(config, &models::region_or_default(config), false)?)
+}
+
+/// Works on a thread like those that load: scripts need its stack.
+fn on_a_loaders_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failed> {
     std::thread::Builder::new()
         .stack_size(kairos_sandbox::host::THREAD_STACK)
-        .spawn(move || loader.load(&path))
+        .spawn(work)
         .map_err(|error| Failed::new(error.to_string()))?
         .join()
         .map_err(|_| Failed::new("the check itself failed; this is a fault of Kairos"))
@@ -131,6 +170,7 @@ impl Report {
             policy: None,
             engine: None,
             reasons: None,
+            tests: None,
             message: None,
             line: None,
             column: None,

@@ -1,0 +1,54 @@
+//! Asks a policy what its tests ask.
+
+use kairos_pipeline::policy::{Identity, RouteInput};
+
+use super::expect::Names;
+use super::{Case, Outcome};
+use crate::deadline::Meter;
+use crate::generation::Engine;
+use crate::limits::Limits;
+use crate::refusal::{Reason, Refusal};
+use crate::reports::KvSnapshot;
+
+/// A policy with the configuration, as JSON, and the learned state of a test.
+pub(crate) type Configured<'a> = dyn Fn(&str, &KvSnapshot) -> Result<Engine, Refusal> + 'a;
+
+/// Runs tests in their order; `line` finds the line of an offset.
+pub(super) fn run(
+    cases: &[Case],
+    identity: &Identity,
+    limits: &Limits,
+    configured: &Configured<'_>,
+    line: impl Fn(usize) -> usize,
+) -> Result<Vec<Outcome>, Refusal> {
+    // Nobody waits for a test: it is the CPU that counts.
+    let mut meter = Meter::start_on_trial(limits.test_time);
+    let mut ready: Option<(&str, &KvSnapshot, Engine)> = None;
+    let mut outcomes = Vec::with_capacity(cases.len());
+    for case in cases {
+        let fits = |(config, kv, _): &(&str, &KvSnapshot, Engine)| *config == case.config && **kv == case.kv;
+        let (config, kv, engine) = match ready.take().filter(fits) {
+            Some(engine) => engine,
+            None => (case.config.as_str(), &case.kv, configured(&case.config, &case.kv)?),
+        };
+        outcomes.push(ask(case, &engine, identity, line(case.at)));
+        ready = Some((config, kv, engine));
+        if meter.is_over() && outcomes.len() < cases.len() {
+            let (done, all, time) = (outcomes.len(), cases.len(), limits.test_time);
+            let message = format!("its tests need more than {time:?} of CPU time: {done} of {all} were run");
+            let hint = "the time is `test_seconds` under [policies] in kairos.toml";
+            return Err(Refusal::new(Reason::FailedTests, message).hint(hint));
+        }
+    }
+    Ok(outcomes)
+}
+
+fn ask(case: &Case, engine: &Engine, identity: &Identity, line: usize) -> Outcome {
+    let mut models = case.models.clone();
+    case.catalogue.mark_names(&identity.model_names, &case.targets, &mut models);
+    let input = RouteInput { request: &case.request, features: &case.features, models: &models };
+    let answer = engine.route_in_test(input);
+    let names = Names { ids: &case.request.model_ids, identity };
+    let wrong = case.expected.wrong_with(&answer, &names);
+    Outcome { name: case.name.clone(), line, wrong, answer: names.answer(&answer) }
+}
