@@ -31,12 +31,13 @@ impl PolicyHost {
         Ok(Watching { _watch: watch, _keep: sender })
     }
 
-    /// Loads the newest file of each slot.
+    /// Loads the newest file of each slot, unless the folder has said it before.
     fn scan(&self, folder: &Path) {
         warn_of_strangers(folder);
         for slot in SLOTS {
-            if let Some(path) = newest(folder, slot) {
-                let _ = self.load(&path);
+            match newest(folder, slot) {
+                Some(path) => drop(self.take_up(&path, false)),
+                None => self.withdraw_all(),
             }
         }
     }
@@ -75,7 +76,7 @@ impl PolicyHost {
         for (slot, _) in SLOTS.into_iter().zip(tested).filter(|(_, tested)| *tested) {
             let is_loaded = files.iter().any(|path| slot_of(path) == Some(slot) && path.is_file());
             if !is_loaded && let Some(path) = self.looked_at_in(folder, slot) {
-                let _ = self.load(&path);
+                let _ = self.take_up(&path, false);
             }
         }
     }
@@ -113,16 +114,20 @@ pub struct WatchError {
 
 /// Compiling takes some tens of megabytes, which a thread gives back to the system when it ends, and
 /// while it idles keeps.
-fn on_a_thread_of_its_own(work: impl FnOnce() + Send) {
+pub(crate) fn on_a_thread_of_its_own<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
     thread::scope(|scope| {
         let work = thread::Builder::new()
             .name("policy-compiler".to_owned())
             .stack_size(THREAD_STACK)
             .spawn_scoped(scope, work);
-        if let Err(error) = work {
-            tracing::error!(%error, "no thread to load policies on: what serves goes on serving");
+        match work {
+            Ok(work) => work.join().ok(),
+            Err(error) => {
+                tracing::error!(%error, "no thread to load policies on: what serves goes on serving");
+                None
+            }
         }
-    });
+    })
 }
 
 fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {

@@ -2,13 +2,15 @@
 //!
 //! Invariant: every change of what serves happens under one lock, and says which generation it
 //! replaces; a request reads a pointer and takes no lock.
+//!
+//! Acts (of the folder, of an operator, of the gateway itself) follow one another under a lock of their
+//! own, as each waits for a disk: requests that find a policy at fault never wait for that one.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
@@ -16,29 +18,37 @@ use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, Rout
 pub use crate::folder::{newest, strangers};
 pub use crate::follow::{WatchError, Watching};
 use crate::generation::Generation;
-use crate::load::Loader;
+use crate::lineup::Lineup;
+use crate::load::{Loader, SLOTS};
 use crate::purity::{self, Judge, Repeat};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::reports::Dropped;
 use crate::status::{Counters, Status};
+use crate::versions::{Act, By, Roles, ToKeep, Versions};
 
 /// Stack of threads that run policies: unoptimised scripts need more than the usual.
 pub const THREAD_STACK: usize = 8 * 1024 * 1024;
 /// Quarantined files that are remembered.
 const QUARANTINED: usize = 64;
+/// Quarantines that may wait to be written down.
+const UNWRITTEN: usize = 64;
 
 /// Milliseconds that only grow.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Keeps the policies.
 pub struct PolicyHost {
-    loader: Loader,
+    pub(crate) loader: Loader,
     native: Arc<dyn Router>,
     serving: ArcSwap<Served>,
     state: Mutex<State>,
+    /// Held by an act from its beginning to its end.
+    acting: Mutex<()>,
+    pub(crate) versions: Arc<dyn Versions>,
     clock: Clock,
     repeats: OnceLock<SyncSender<Repeat>>,
-    counters: Counters,
+    unwritten: SyncSender<Quarantine>,
+    pub(crate) counters: Counters,
     this: Weak<Self>,
 }
 
@@ -47,19 +57,39 @@ struct Served {
     router: Arc<dyn Router>,
 }
 
+/// A digest, and why it was taken out of service.
+type Quarantine = (String, String);
+
 /// What is under the lock.
-#[derive(Default)]
-struct State {
-    /// The generation that serves; none: the native default does.
-    current: Option<Arc<Generation>>,
-    /// Healthy generations before it, the newest last.
-    previous: VecDeque<Arc<Generation>>,
+#[derive(Clone, Default)]
+pub(crate) struct State {
+    /// What is resident.
+    pub(crate) lineup: Lineup,
     /// Digests of files that failed: not loaded again until they change.
-    quarantined: VecDeque<String>,
+    pub(crate) quarantined: VecDeque<String>,
+    /// What the folder last said: a file, and its digest.
+    pub(crate) folder: Option<(PathBuf, String)>,
     /// Why the last file was refused, and which it was.
-    refusal: Option<(PathBuf, Refusal)>,
+    pub(crate) refusal: Option<(PathBuf, Refusal)>,
     /// The last file was refused or quarantined: what serves is what was before it.
-    outdated: bool,
+    pub(crate) outdated: bool,
+}
+
+impl State {
+    /// Whether this version failed while it served.
+    pub(crate) fn is_quarantined(&self, digest: &str) -> bool {
+        self.quarantined.iter().any(|known| known == digest)
+    }
+
+    /// Whether what serves is what the folder said, by this file.
+    pub(crate) fn serves(&self, path: &Path) -> bool {
+        self.folder.as_ref().is_some_and(|(file, digest)| file == path && self.lineup.serves(digest))
+    }
+
+    pub(crate) fn roles(&self) -> Roles {
+        let folder = self.folder.as_ref().map(|(file, digest)| (file.display().to_string(), digest.clone()));
+        self.lineup.roles(&self.quarantined, folder)
+    }
 }
 
 /// A generation as the pipeline's router.
@@ -87,18 +117,31 @@ impl Router for GenerationRouter {
 }
 
 impl PolicyHost {
-    /// A host where the native default serves.
-    pub fn new(loader: Loader, native: Arc<dyn Router>, clock: Clock) -> std::io::Result<Arc<Self>> {
+    /// A host where the native default serves, until [`PolicyHost::restore`] or the folder says otherwise.
+    pub fn new(
+        loader: Loader,
+        native: Arc<dyn Router>,
+        clock: Clock,
+        versions: Arc<dyn Versions>,
+    ) -> std::io::Result<Arc<Self>> {
+        let (unwritten, quarantines) = sync_channel(UNWRITTEN);
         let host = Arc::new_cyclic(|this| Self {
             loader,
             serving: ArcSwap::from_pointee(Served { router: Arc::clone(&native) }),
             native,
             state: Mutex::default(),
+            acting: Mutex::default(),
+            versions,
             clock,
             repeats: OnceLock::new(),
+            unwritten,
             counters: Counters::default(),
             this: this.clone(),
         });
+        let this = Arc::downgrade(&host);
+        std::thread::Builder::new()
+            .name("policy-quarantine".to_owned())
+            .spawn(move || write_down(&this, &quarantines))?;
         let sender = purity::start(Arc::downgrade(&host))?;
         let _ = host.repeats.set(sender);
         Ok(host)
@@ -116,7 +159,7 @@ impl PolicyHost {
 
     /// The generation that serves, if it is not the native default.
     pub fn current(&self) -> Option<Arc<Generation>> {
-        self.lock().current.clone()
+        self.lock().lineup.current.clone()
     }
 
     /// What serves.
@@ -124,7 +167,7 @@ impl PolicyHost {
         let state = self.lock();
         let refusal = state.refusal.as_ref().map(|(path, refusal)| refusal.explain(&path.display().to_string()));
         let quarantined = state.quarantined.iter().cloned().collect();
-        let current = state.current.as_ref();
+        let current = state.lineup.current.as_ref();
         let identity = current.map_or_else(|| self.native.identity(), |generation| generation.identity());
         Status {
             policy: Arc::clone(identity.label()),
@@ -137,93 +180,43 @@ impl PolicyHost {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Loads a file and lets it serve. A refused file changes nothing.
-    pub fn load(&self, path: &Path) -> Result<(), Refusal> {
-        // A file that makes a parser or the compiler panic must not end the thread that loads the next.
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.loader.load(path))).unwrap_or_else(|_| {
-            let message = "the file brought the loader to a panic; this is also a fault of Kairos";
-            Err(Refusal::new(Reason::Internal, message))
-        });
-        match loaded {
-            Ok(generation) => {
-                self.publish(Arc::new(generation));
-                Ok(())
-            }
-            Err(refusal) => {
-                self.refuse(path, &refusal);
-                Err(refusal)
-            }
-        }
+    /// Begins an act: no other begins until it ends.
+    pub(crate) fn begin(&self) -> MutexGuard<'_, ()> {
+        self.acting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, generation: Arc<Generation>) {
+    /// Writes an act down, then makes it so. `change` is done twice: to see what will be so, and for
+    /// good, when a policy may have been taken out of service meanwhile. To be called between the
+    /// beginning and the end of an act.
+    pub(crate) fn act(
+        &self,
+        act: &Act<'_>,
+        version: Option<ToKeep<'_>>,
+        change: impl Fn(&mut State),
+    ) -> Result<(), String> {
+        let mut next = self.lock().clone();
+        change(&mut next);
+        self.versions.commit(act, &next.roles(), version)?;
         let mut state = self.lock();
-        let digest = &generation.identity().digest;
-        if state.quarantined.contains(digest) {
-            let path = generation.path().to_owned();
-            drop(state);
-            let message = "this very file was quarantined after it failed; it is not loaded until it changes";
-            let refusal = Refusal::new(Reason::Quarantined, message).hint("mend it, or put back a version that worked");
-            self.refuse(&path, &refusal);
-            return;
-        }
-        state.refusal = None;
-        if std::mem::take(&mut state.outdated) {
-            self.counters.recovered.fetch_add(1, Ordering::Relaxed);
-        }
-        if state.current.as_ref().is_some_and(|current| current.identity().digest == *digest) {
-            let (policy, tests) = (&**generation.identity().label(), generation.tests());
-            tracing::info!(policy, tests, "this very policy serves already");
-            return;
-        }
-        self.counters.loaded.fetch_add(1, Ordering::Relaxed);
-        let label = Arc::clone(generation.identity().label());
-        let (engine, file) = (generation.engine_name(), generation.path().display().to_string());
-        let tests = generation.tests();
-        self.retire(&mut state);
-        self.let_serve(&mut state, Some(generation));
-        tracing::info!(policy = &*label, engine, file, tests, "a policy serves");
+        change(&mut state);
+        self.publish(&state);
+        Ok(())
     }
 
-    /// The generation that serves becomes the newest of those before it.
-    fn retire(&self, state: &mut State) -> Option<Arc<Generation>> {
-        let retired = state.current.take()?;
-        retired.rest();
-        state.previous.push_back(Arc::clone(&retired));
-        while state.previous.len() > self.loader.limits.previous_generations {
-            state.previous.pop_front();
-        }
-        Some(retired)
-    }
-
-    /// The policy's file is gone: if it serves, the native default does from now on.
-    pub(crate) fn withdraw(&self, path: &Path) {
-        let mut state = self.lock();
-        if state.current.as_ref().is_none_or(|current| current.path() != path) {
-            return;
-        }
-        if let Some(gone) = self.retire(&mut state) {
-            let label = gone.identity().label();
-            self.let_serve(&mut state, None);
-            state.outdated = false;
-            tracing::info!(policy = &**label, "the policy's file was removed; the native default serves");
-        }
-    }
-
-    /// The file that was looked at last: the one that was refused, else the one that serves.
+    /// The file that was looked at last: the one that was refused, else the one that the folder said.
     pub(crate) fn looked_at(&self) -> Option<PathBuf> {
         let state = self.lock();
         let refused = state.refusal.as_ref().map(|(path, _)| path.to_owned());
-        refused.or_else(|| state.current.as_ref().map(|current| current.path().to_owned()))
+        refused.or_else(|| state.folder.as_ref().map(|(path, _)| path.clone()))
     }
 
     /// Whether what serves came from this file.
     pub(crate) fn serves(&self, path: &Path) -> bool {
-        self.lock().current.as_ref().is_some_and(|current| current.path() == path)
+        self.lock().serves(path)
     }
 
     /// Whether what serves is older than what the folder last held.
@@ -231,7 +224,8 @@ impl PolicyHost {
         self.lock().outdated
     }
 
-    fn refuse(&self, path: &Path, refusal: &Refusal) {
+    /// A file of the folder is refused: what serves serves on.
+    pub(crate) fn refuse(&self, path: &Path, refusal: &Refusal) {
         self.counters.refused[refusal.reason as usize].fetch_add(1, Ordering::Relaxed);
         {
             let mut state = self.lock();
@@ -249,15 +243,19 @@ impl PolicyHost {
         );
     }
 
-    /// Lets a generation serve, or the native default. The lock is the caller's.
-    fn let_serve(&self, state: &mut State, generation: Option<Arc<Generation>>) {
-        let router: Arc<dyn Router> = match &generation {
+    /// Lets requests have what the lineup says. The lock is the caller's.
+    pub(crate) fn publish(&self, state: &State) {
+        let current = state.lineup.current.as_ref();
+        let identity = current.map_or_else(|| self.native.identity(), |current| current.identity());
+        if self.serving.load().router.identity().label() == identity.label() {
+            return;
+        }
+        let router: Arc<dyn Router> = match current {
             Some(generation) => {
                 Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
             }
             None => Arc::clone(&self.native),
         };
-        state.current = generation;
         self.serving.store(Arc::new(Served { router }));
         self.counters.generation.fetch_add(1, Ordering::Relaxed);
     }
@@ -265,23 +263,24 @@ impl PolicyHost {
     /// Takes a generation out of service, if it still serves: the one before it serves instead.
     fn quarantine(&self, digest: &str, why: &str) {
         let mut state = self.lock();
-        if !state.quarantined.iter().any(|known| known == digest) {
+        if !state.is_quarantined(digest) {
             state.quarantined.push_back(digest.to_owned());
             while state.quarantined.len() > QUARANTINED {
                 state.quarantined.pop_front();
             }
         }
-        state.previous.retain(|generation| generation.identity().digest != digest);
-        if state.current.as_ref().is_none_or(|current| current.identity().digest != digest) {
+        let failed = state.lineup.find(digest).map(|generation| Arc::clone(generation.identity().label()));
+        if !state.lineup.take_out(digest) {
             return;
         }
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-        let failed = state.current.as_ref().map(|generation| Arc::clone(generation.identity().label()));
-        let next = state.previous.pop_back();
-        let instead = next.as_ref().map_or_else(|| self.native.identity(), |next| next.identity());
-        let instead = Arc::clone(instead.label());
-        self.let_serve(&mut state, next);
         state.outdated = true;
+        self.publish(&state);
+        drop(state);
+        if self.unwritten.try_send((digest.to_owned(), why.to_owned())).is_err() {
+            tracing::error!("too many quarantines wait to be written down: a restart forgets this one");
+        }
+        let instead = Arc::clone(self.router().identity().label());
         tracing::error!(
             policy = failed.as_deref(),
             instead = &*instead,
@@ -291,11 +290,7 @@ impl PolicyHost {
 
     fn failed_generation(&self, identity: &Identity, fault: &Fault) {
         self.counters.faults[fault.kind as usize].fetch_add(1, Ordering::Relaxed);
-        let generation = {
-            let state = self.lock();
-            let known = state.current.iter().chain(&state.previous);
-            known.into_iter().find(|generation| generation.identity().digest == identity.digest).cloned()
-        };
+        let generation = self.lock().lineup.find(&identity.digest).cloned();
         let Some(generation) = generation else { return };
         tracing::warn!(policy = &**identity.label(), fault = fault.kind.name(), "policy failed: {fault}");
         if generation.count_fault(fault.kind, (self.clock)()) {
@@ -317,5 +312,18 @@ impl Policies for PolicyHost {
 impl Judge for PolicyHost {
     fn impure(&self, generation: &Arc<Generation>, fault: &Fault) {
         self.failed_generation(generation.identity(), fault);
+    }
+}
+
+/// Writes down what was taken out of service: requests that found it out do not wait for the disk.
+fn write_down(host: &Weak<PolicyHost>, quarantines: &Receiver<Quarantine>) {
+    while let Ok((digest, why)) = quarantines.recv() {
+        let Some(host) = host.upgrade() else { return };
+        let _acting = host.begin();
+        let (by, slot) = (By::kairos(&why), SLOTS[0]);
+        let act = Act { by: &by, what: "quarantine", slot, digest: Some(&digest), detail: None };
+        if let Err(error) = host.act(&act, None, |_| {}) {
+            tracing::error!("a quarantine could not be written down, a restart forgets it: {error}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, KvSnapshot};
 use crate::script::ScriptRouter;
+use crate::versions::Version;
 use crate::wasm::{WasmEngine, WasmRouter};
 
 /// Slots that a policy can fill: a file's stem in the folder.
@@ -55,45 +56,56 @@ pub struct Loader {
     pub configs: Arc<std::collections::BTreeMap<String, String>>,
 }
 
-/// A policy's file, read.
-struct File {
-    name: String,
-    ending: &'static str,
-    slot: &'static str,
-    bytes: Vec<u8>,
-    digest: String,
-}
-
 impl Loader {
-    /// Reads a policy from a file, and the tests beside it.
+    /// Reads a policy from a file with the tests beside it, and makes a generation of it.
     pub fn load(&self, path: &Path) -> Result<Generation, Refusal> {
-        let file = self.read(path)?;
-        let tests = TestFile::read(&cases::beside(path), &self.limits)?;
-        self.load_bytes(path, &self.source(&file), file.ending, tests.as_ref())
+        self.load_version(path, &self.read(path)?)
     }
 
-    /// Makes a generation of a policy's bytes: compiles them, tests them, tries them out.
-    fn load_bytes(
-        &self,
-        path: &Path,
-        source: &Source<'_>,
-        ending: &str,
-        tests: Option<&TestFile>,
-    ) -> Result<Generation, Refusal> {
-        let (engine, identity) = self.compile(ending, source)?;
-        let report = tests.map(|tests| self.run(&engine, &identity, source, tests)).transpose()?;
+    /// Reads a policy from a file, and the tests beside it.
+    pub fn read(&self, path: &Path) -> Result<Version, Refusal> {
+        let policy = self.read_policy(path)?;
+        Ok(Version { tests: TestFile::read(&cases::beside(path), &self.limits)?, ..policy })
+    }
+
+    /// Makes a generation of a version: compiles it, tests it, tries it out. `path` is where it came from.
+    pub fn load_version(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
+        let source = self.source(version);
+        let (engine, identity) = self.compile(ending_of(&version.file)?, &source)?;
+        let report = version.tests.as_ref().map(|tests| self.run(&engine, &identity, &source, tests)).transpose()?;
         report.iter().try_for_each(|report| report.verdict(source.file))?;
         try_out(&engine)?;
         let passed = report.map_or(0, |report| report.outcomes.len());
         Ok(Generation::new(engine, identity, path.to_owned(), passed, &self.limits))
     }
 
+    /// A version of bytes that came otherwise than by a file. `file` is its name.
+    pub fn version(
+        &self,
+        slot: &'static str,
+        file: &str,
+        bytes: Vec<u8>,
+        tests: Option<Vec<u8>>,
+    ) -> Result<Version, Refusal> {
+        if bytes.len() as u64 > self.most_bytes(ending_of(file)?) {
+            return Err(too_large(self.most_bytes(ending_of(file)?)));
+        }
+        let name = cases::beside(Path::new(file)).display().to_string();
+        if tests.as_ref().is_some_and(|tests| tests.len() as u64 > self.limits.test_bytes) {
+            let message = format!("the policy's tests have more than {} bytes", self.limits.test_bytes);
+            return Err(Refusal::new(Reason::FailedTests, message).beside(&name));
+        }
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let tests = tests.map(|bytes| TestFile { name, bytes });
+        Ok(Version { slot, file: file.to_owned(), digest, bytes, tests })
+    }
+
     /// Runs the tests of a policy, all of them. None: there is no such file of tests.
     pub fn test(&self, path: &Path, tests: &Path) -> Result<Option<Report>, Refusal> {
-        let file = self.read(path)?;
+        let version = self.read_policy(path)?;
         let Some(tests) = TestFile::read(tests, &self.limits)? else { return Ok(None) };
-        let source = self.source(&file);
-        let (engine, identity) = self.compile(file.ending, &source)?;
+        let source = self.source(&version);
+        let (engine, identity) = self.compile(ending_of(&version.file)?, &source)?;
         self.run(&engine, &identity, &source, &tests).map(Some)
     }
 
@@ -116,34 +128,25 @@ impl Loader {
         tests.run(identity, &self.limits, &self.catalogues, &configured)
     }
 
-    fn read(&self, path: &Path) -> Result<File, Refusal> {
-        let name =
+    fn read_policy(&self, path: &Path) -> Result<Version, Refusal> {
+        let file =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-        let (ending, most) = match path.extension().and_then(|ending| ending.to_str()).unwrap_or_default() {
-            "rhai" => ("rhai", self.limits.script_bytes),
-            "wasm" => ("wasm", self.limits.component_bytes),
-            "cwasm" => {
-                let message = "compiled code is not accepted: it would run outside of the sandbox";
-                return Err(Refusal::new(Reason::NotAPolicy, message)
-                    .hint("supply the component itself; Kairos keeps its own compiled copy"));
-            }
-            ending => {
-                let message = format!("the ending {ending:?} is not that of a policy");
-                return Err(Refusal::new(Reason::NotAPolicy, message)
-                    .hint("a policy is a script (.rhai) or a component (.wasm)"));
-            }
-        };
-        let bytes = read(path, most)?;
+        let bytes = read(path, self.most_bytes(ending_of(&file)?))?;
         // A file that is checked under any name is checked for the slot that it would fill.
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let slot = SLOTS.into_iter().find(|slot| *slot == stem).unwrap_or(SLOTS[0]);
         let digest = hex::encode(Sha256::digest(&bytes));
-        Ok(File { name, ending, slot, bytes, digest })
+        Ok(Version { slot, file, digest, bytes, tests: None })
     }
 
-    fn source<'a>(&'a self, file: &'a File) -> Source<'a> {
-        let config = self.configs.get(file.slot).map_or("{}", String::as_str);
-        Source { file: &file.name, slot: file.slot, bytes: &file.bytes, digest: &file.digest, config }
+    fn most_bytes(&self, ending: &str) -> u64 {
+        if ending == "rhai" { self.limits.script_bytes } else { self.limits.component_bytes }
+    }
+
+    fn source<'a>(&'a self, version: &'a Version) -> Source<'a> {
+        let config = self.configs.get(version.slot).map_or("{}", String::as_str);
+        let Version { file, bytes, digest, .. } = version;
+        Source { file, slot: version.slot, bytes, digest, config }
     }
 
     fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity), Refusal> {
@@ -158,6 +161,27 @@ impl Loader {
     }
 }
 
+/// What kind of policy a file's name says that it is: its ending.
+fn ending_of(file: &str) -> Result<&'static str, Refusal> {
+    match Path::new(file).extension().and_then(|ending| ending.to_str()).unwrap_or_default() {
+        "rhai" => Ok("rhai"),
+        "wasm" => Ok("wasm"),
+        "cwasm" => {
+            let message = "compiled code is not accepted: it would run outside of the sandbox";
+            Err(Refusal::new(Reason::NotAPolicy, message)
+                .hint("supply the component itself; Kairos keeps its own compiled copy"))
+        }
+        ending => {
+            let message = format!("the ending {ending:?} is not that of a policy");
+            Err(Refusal::new(Reason::NotAPolicy, message).hint("a policy is a script (.rhai) or a component (.wasm)"))
+        }
+    }
+}
+
+fn too_large(most: u64) -> Refusal {
+    Refusal::new(Reason::TooLarge, format!("the file has more than {most} bytes"))
+}
+
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
     use std::io::Read as _;
     let cannot = |error: std::io::Error| Refusal::new(Reason::Unreadable, format!("the file cannot be read: {error}"));
@@ -165,7 +189,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() as u64 > most {
-        return Err(Refusal::new(Reason::TooLarge, format!("the file has more than {most} bytes")));
+        return Err(too_large(most));
     }
     Ok(bytes)
 }

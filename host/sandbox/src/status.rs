@@ -6,7 +6,11 @@ use std::sync::atomic::AtomicU64;
 
 use kairos_pipeline::policy::FaultKind;
 
+use crate::generation::Generation;
+use crate::host::PolicyHost;
+use crate::lineup::Lineup;
 use crate::refusal::Reason;
+use crate::versions::{Known, Version};
 
 /// What happened to policies, for metrics.
 #[derive(Debug, Default)]
@@ -42,4 +46,53 @@ pub struct Status {
     pub outdated: bool,
     /// It is called one call at a time, as one was over its deadline.
     pub on_probation: bool,
+}
+
+/// What a version is for, at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It serves.
+    Active,
+    /// It served before; the first is the one that a rollback goes to.
+    Previous,
+    /// It is ready to serve.
+    Staged,
+}
+
+impl Role {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Previous => "previous",
+            Self::Staged => "staged",
+        }
+    }
+}
+
+impl PolicyHost {
+    /// The versions that are resident, with their roles: what serves, then what did, the newest first,
+    /// then what is ready.
+    pub fn residents(&self) -> Vec<(Role, Arc<Generation>)> {
+        let Lineup { current, previous, staged } = self.lock().lineup.clone();
+        let current = current.into_iter().map(|generation| (Role::Active, generation));
+        let previous = previous.into_iter().rev().map(|generation| (Role::Previous, generation));
+        let staged = staged.into_iter().rev().map(|generation| (Role::Staged, generation));
+        current.chain(previous).chain(staged).collect()
+    }
+
+    /// What the watched folder last said: a file, and its digest.
+    pub fn folder_said(&self) -> Option<(PathBuf, String)> {
+        self.lock().folder.clone()
+    }
+
+    /// Versions that are kept of a slot, the newest first, so many at most.
+    pub fn known(&self, slot: &'static str, most: usize) -> Result<Vec<Known>, String> {
+        self.versions.known(slot, "", most)
+    }
+
+    /// A version that is kept, with its bytes and tests.
+    pub fn kept(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
+        self.versions.version(slot, digest)
+    }
 }

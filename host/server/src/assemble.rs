@@ -22,7 +22,9 @@ use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
 use kairos_store::ledger::{LedgerError, SqliteLedger};
+use kairos_store::policies::PolicyStore;
 
+use crate::admin::{Admin, Kept, Token};
 use crate::config::{Config, EndedModels};
 use crate::edge::App;
 use crate::keys::ConfiguredKeys;
@@ -158,12 +160,16 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let started = std::time::Instant::now();
     let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-    let loader = loader(&config, &side.region, true)?;
-    let policies = PolicyHost::new(loader, Arc::clone(&native), ticks).map_err(AssemblyError::of)?;
     let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
     let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
+    // It locks the data folder: what comes after it has the folder to itself.
     let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
+    let kept = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
+    let loader = loader(&config, &side.region, true)?;
+    let policies = PolicyHost::new(loader, Arc::clone(&native), ticks, kept).map_err(AssemblyError::of)?;
+    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
     let gateway = Gateway {
         keys: Arc::new(ConfiguredKeys::new(&config.auth)),
@@ -187,5 +193,5 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, ledger, metrics, config)))
+    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, ledger, metrics, config)))
 }

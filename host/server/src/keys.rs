@@ -74,7 +74,7 @@ impl ConfiguredKeys {
 }
 
 /// Hashes are compared, so that neither contents nor length tell anything.
-fn hash(text: &str) -> [u8; 32] {
+pub(crate) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
@@ -113,7 +113,7 @@ mod tests {
     fn only_the_configured_key_opens() {
         let open = ConfiguredKeys::new(&Auth::default());
         assert_eq!(&*open.identify(&Presented::Nothing, &Bytes::new()).unwrap().key, "local");
-        let auth = Auth { bearer_key: Some(SecretText(Secret::new("0123456789abcdef"))), sigv4: None };
+        let auth = Auth { bearer_key: Some(SecretText(Secret::new("0123456789abcdef"))), ..Auth::default() };
         let keys = ConfiguredKeys::new(&auth);
         let present = |key: &str| keys.identify(&Presented::Bearer(Secret::new(key)), &Bytes::new());
         assert!(present("0123456789abcdef").is_ok());

@@ -1,5 +1,6 @@
-//! What the gateway keeps on disk, in SQLite: the ledger.
+//! What the gateway keeps on disk, in SQLite: the ledger, and the versions of policies.
 //!
-//! Nothing here knows of HTTP, AWS or policies. The ledger fills the pipeline's `Ledger`.
+//! Nothing here knows of HTTP, AWS or what a policy is. The ledger fills the pipeline's `Ledger`.
 
 pub mod ledger;
+pub mod policies;

@@ -138,7 +138,7 @@ fn swaps(guests: &Path) {
     std::fs::create_dir(&compiled).unwrap();
     std::fs::create_dir(&policies).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Score::default());
-    let host = PolicyHost::new(loader(Some(&compiled)), native, Arc::new(|| 0)).unwrap();
+    let host = PolicyHost::new(loader(Some(&compiled)), native, Arc::new(|| 0), Arc::new(())).unwrap();
     let _watching = host.watch(&policies).unwrap();
     let component = std::fs::read(guests.join("score-router.wasm")).unwrap();
     let (sender, decided) = channel();

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod audit;
 mod demo;
 mod doctor;
+mod gateway;
 mod ledger;
 mod models;
 mod policy;
@@ -32,6 +34,7 @@ Examples:
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
   kairos policy check ./policies/router.rhai
   kairos policy test ./policies/router.rhai
+  kairos policy stage ./cheaper.rhai       ready to serve; `kairos policy rollback` takes a step back
   kairos models --check-access             which models there are, and which you may call
   kairos doctor                            where each setting came from, what is wrong, what to do
 
@@ -58,6 +61,8 @@ enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Say who did what with policies, when and why
+    Audit(audit::Audit),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
     /// Look into the ledger: what was spent, and whether its rows are whole
@@ -83,6 +88,13 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// The gateway refused.
+    fn refused(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: 3 }
+    }
+}
+
 impl From<AssemblyError> for Failed {
     fn from(error: AssemblyError) -> Self {
         Self::new(error.0)
@@ -100,6 +112,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Models(models) => on_runtime(models.run()),
         Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
+        Command::Audit(audit) => audit.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.

@@ -11,6 +11,7 @@ use kairos_store::ledger::{Ended, SqliteLedger};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
+use crate::admin::Note;
 use crate::assemble::{self, AssemblyError};
 use crate::config::{Config, Flags, environment};
 use crate::edge::{self, App, Workers};
@@ -95,14 +96,19 @@ impl Stopped {
     }
 }
 
-/// Loads the folder of policies and watches it, where there is one.
+/// Takes up the policies of the last run, then loads the folder of policies and watches it, where there
+/// is one.
 pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
+    app.policies.restore().map_err(|error| Failed::new(format!("what is kept of policies cannot be read: {error}")))?;
     let Some(folder) = &app.config.policies.folder else { return Ok(None) };
     let watching = app.policies.watch(folder).map_err(|error| Failed::usage(error.to_string()))?;
     Ok(Some(watching))
 }
 
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
+    if let Some(file) = &app.admin.token.file {
+        tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
+    }
     tracing::info!(region, endpoint, policy = &*app.policies.status().policy, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
@@ -143,8 +149,11 @@ pub(super) async fn serve(
         tracing::info!(under_way = stopping.gateway.load.requests(), "told to stop: no new connections");
     };
     let routes = edge::router(Arc::clone(&app));
+    let note = Note::leave(&app.config.data, listening.address())
+        .map_err(|error| Failed::new(format!("the data folder cannot be written to: {error}")))?;
     ready();
     listening.serve(routes, &workers, &app, stop).await;
+    drop(note);
     check.abort();
     upkeep.abort();
     app.tasks.close();

@@ -100,6 +100,9 @@ fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
     if pair.is_some_and(|pair| pair.access_key_id.is_empty() || pair.secret_access_key.0.expose().len() < 16) {
         add("auth.sigv4", "an id, and a secret of at least 16 characters, are needed");
     }
+    if config.auth.admin_token.as_ref().is_some_and(|token| token.0.expose().len() < 16) {
+        add("auth.admin_token", "a token of at least 16 characters is needed");
+    }
     if !config.has_keys() && !config.listen.ip().is_loopback() {
         let what = format!(
             "{} can be reached from other machines, and no key is configured: everybody could spend your money. \

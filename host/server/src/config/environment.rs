@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 
+use kairos_pipeline::request::Secret;
+
 use super::provenance::{Origin, Origins};
 use super::settings::Config;
-use super::values::{Dollars, Seconds};
+use super::values::{Dollars, Seconds, SecretText};
 use super::{ConfigError, shortened};
 
 /// A variable that Kairos knows.
@@ -170,6 +172,18 @@ pub(crate) const VARIABLES: &[Variable] = &[
             expected: SWITCH,
             is_valid: |value| switch(value).is_some(),
             why: "this version sends no traces",
+        },
+    },
+    Variable {
+        name: "KAIROS_ADMIN_TOKEN",
+        about: "what changes of policies need; else DATA/admin-token",
+        effect: Effect::Sets {
+            setting: "auth.admin_token",
+            expected: "a token",
+            take: |config, value| {
+                config.auth.admin_token = Some(SecretText(Secret::new(value)));
+                Some(())
+            },
         },
     },
     Variable {

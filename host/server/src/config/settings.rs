@@ -18,7 +18,7 @@ use super::values::{Dollars, Seconds, SecretText};
 pub(crate) struct Config {
     /// Where to listen.
     pub(crate) listen: SocketAddr,
-    /// Where the ledger and compiled policies are kept.
+    /// Where the ledger and policies are kept.
     pub(crate) data: PathBuf,
     pub(crate) auth: Auth,
     pub(crate) budget: Budget,
@@ -38,6 +38,8 @@ pub(crate) struct Auth {
     pub(crate) bearer_key: Option<SecretText>,
     /// A key pair for AWS's SDKs.
     pub(crate) sigv4: Option<KeyPair>,
+    /// What changes through `/admin` need; none: the gateway makes one, in the data folder.
+    pub(crate) admin_token: Option<SecretText>,
 }
 
 /// A key pair.

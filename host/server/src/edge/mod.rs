@@ -1,6 +1,7 @@
 //! HTTP: connections, addresses, bodies. What a request means is the pipeline's business.
 
 mod accept;
+mod admin;
 mod body;
 mod guard;
 mod pages;

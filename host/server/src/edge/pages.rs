@@ -19,17 +19,17 @@ use super::respond;
 use super::routes::{App, admit, presented};
 use crate::bounds;
 
-type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
+pub(super) type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
 
 const JSON: &str = "application/json";
 
 /// Whether a caller may see what is not public.
-fn allowed(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
+pub(super) fn allowed(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
     admit(app, parts, peer)?;
     app.gateway.keys.identify(&presented(app, parts), &Bytes::new()).map(|_| ())
 }
 
-fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     (status, [(CONTENT_TYPE, JSON)], body.into()).into_response()
 }
 

@@ -29,7 +29,8 @@ use tower_service::Service as _;
 
 use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
-use super::{guard, pages, respond, under_way};
+use super::{admin, guard, pages, respond, under_way};
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::telemetry::Metrics;
 
@@ -38,6 +39,7 @@ pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<PolicyHost>,
+    pub(crate) admin: Admin,
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
@@ -58,6 +60,7 @@ impl App {
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
         policies: Arc<PolicyHost>,
+        admin: Admin,
         ledger: Arc<SqliteLedger>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
@@ -67,6 +70,7 @@ impl App {
             gateway,
             upstream,
             policies,
+            admin,
             ledger,
             metrics,
             config,
@@ -125,6 +129,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))
         .route("/metrics", get(pages::metrics))
+        .merge(admin::routes())
         .fallback(unknown_address)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -251,7 +256,7 @@ fn respond(dialect: Dialect, answer: Option<Outgoing>) -> Response {
 
 /// An answer to a request whose body was not read to its end: what is left of it would be taken for
 /// the next request.
-fn closing(mut response: Response) -> Response {
+pub(super) fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

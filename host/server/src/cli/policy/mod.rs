@@ -1,5 +1,6 @@
 //! `kairos policy`.
 
+mod life;
 mod test;
 
 use std::path::PathBuf;
@@ -37,6 +38,53 @@ The tests of task.rhai and of task.wasm are in task.test.toml, beside it. They r
 is loaded, too: one whose tests fail does not serve.
 Exit code 1 when a test fails, 2 when a policy has no tests.")]
     Test(test::Test),
+    /// Give a version to a running gateway, which validates it and keeps it ready
+    #[command(after_help = "\
+Examples:
+  kairos policy stage ./cheaper.rhai --why \"half the price for mail\"
+  kairos policy stage target/guests/my-router.wasm --data ./kairos-data --json
+
+It is compiled, tested and tried out as a file of the watched folder is, and does not serve yet.
+Exit codes: 0 staged, 1 no gateway or it failed, 2 wrong usage, 3 refused: it says why")]
+    Stage(life::Stage),
+    /// Let a version serve
+    #[command(after_help = "\
+Examples:
+  kairos policy activate 3c91ab --why \"agreed on Monday\"
+
+What served stays resident: `kairos policy rollback` goes back to it at once. A version that was staged
+or served at any time can be activated; one that was quarantined cannot.
+Exit codes: 0 it serves, 1 it failed, 2 no such version, or several, 3 refused")]
+    Activate(life::Named),
+    /// Let the version serve again that served before
+    #[command(after_help = "\
+Examples:
+  kairos policy rollback
+  kairos policy rollback router --why \"answers are too short\"
+
+What served stays staged. Again, it goes back one more.
+Exit codes: 0 it serves, 1 nothing served before, 2 wrong usage, 3 refused")]
+    Rollback(life::Rollback),
+    /// Keep a version ready no longer
+    #[command(after_help = "\
+Examples:
+  kairos policy retire 3c91ab
+
+Its bytes stay: it can be activated again. What serves cannot be retired.
+Exit codes: 0 retired, 1 it serves or is not resident, 2 no such version, or several, 3 refused")]
+    Retire(life::Named),
+    /// Say what serves, what did before, and what is ready
+    #[command(after_help = "\
+Examples:
+  kairos policy list
+  kairos policy list --url http://127.0.0.1:8000 --json")]
+    List(life::List),
+    /// Say more of a slot, or of a version: its text and its tests
+    #[command(after_help = "\
+Examples:
+  kairos policy show router
+  kairos policy show 3c91ab")]
+    Show(life::Show),
     /// Print what scripts can see and call: policies/REFERENCE.md
     Reference,
 }
@@ -82,6 +130,12 @@ impl Policy {
         match self {
             Self::Check(check) => check.run(),
             Self::Test(test) => test.run(),
+            Self::Stage(stage) => stage.run(),
+            Self::Activate(named) => named.activate(),
+            Self::Rollback(rollback) => rollback.run(),
+            Self::Retire(named) => named.retire(),
+            Self::List(list) => list.run(),
+            Self::Show(show) => show.run(),
             Self::Reference => {
                 print!("{}", kairos_sandbox::script::reference());
                 Ok(())

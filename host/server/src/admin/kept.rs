@@ -1,0 +1,100 @@
+//! The store, as the sandbox wants it.
+
+use std::sync::Arc;
+
+use kairos_sandbox::cases::{TestFile, beside};
+use kairos_sandbox::versions::{Act, Known, Roles, ToKeep, Version, Versions};
+use kairos_store::policies::{self, Entry, PoliciesError, PolicyStore, SlotState};
+
+/// Keeps what the sandbox wants kept.
+pub(crate) struct Kept {
+    store: Arc<PolicyStore>,
+    now_ms: fn() -> u64,
+}
+
+impl Kept {
+    pub(crate) fn new(store: Arc<PolicyStore>, now_ms: fn() -> u64) -> Self {
+        Self { store, now_ms }
+    }
+}
+
+const ACTIVE: &str = "active";
+const PREVIOUS: &str = "previous";
+const STAGED: &str = "staged";
+const QUARANTINED: &str = "quarantined";
+
+fn said(error: PoliciesError) -> String {
+    error.to_string()
+}
+
+impl Versions for Kept {
+    fn commit(&self, act: &Act<'_>, roles: &Roles, version: Option<ToKeep<'_>>) -> Result<(), String> {
+        let now = i64::try_from((self.now_ms)()).unwrap_or(i64::MAX);
+        let entry = Entry {
+            at_ms: now,
+            actor: act.by.actor.to_owned(),
+            claimed: act.by.claimed.clone(),
+            act: act.what.to_owned(),
+            slot: act.slot.to_owned(),
+            digest: act.digest.map(str::to_owned),
+            why: act.by.why.clone(),
+            detail: act.detail.map(str::to_owned),
+        };
+        let lists = [
+            (ACTIVE, roles.active.as_slice()),
+            (PREVIOUS, &roles.previous),
+            (STAGED, &roles.staged),
+            (QUARANTINED, &roles.quarantined),
+        ];
+        let named = lists
+            .into_iter()
+            .flat_map(|(role, digests)| digests.iter().map(move |digest| (role.to_owned(), digest.clone())));
+        let state = SlotState { roles: named.collect(), folder: roles.folder.clone() };
+        let version = version.map(|(version, name, engine)| policies::Version {
+            digest: version.digest.clone(),
+            name: name.to_owned(),
+            engine: engine.to_owned(),
+            file: version.file.clone(),
+            bytes: version.bytes.clone(),
+            tests: version.tests.as_ref().map(|tests| tests.bytes.clone()),
+            added_ms: now,
+        });
+        self.store.commit(&entry, &state, version.as_ref()).map_err(said)
+    }
+
+    fn roles(&self, slot: &'static str) -> Result<Roles, String> {
+        let state = self.store.state(slot).map_err(said)?;
+        let mut roles = Roles { folder: state.folder, ..Roles::default() };
+        for (role, digest) in state.roles {
+            match role.as_str() {
+                ACTIVE => roles.active = Some(digest),
+                PREVIOUS => roles.previous.push(digest),
+                STAGED => roles.staged.push(digest),
+                QUARANTINED => roles.quarantined.push(digest),
+                _ => return Err(format!("there is no role {role:?}")),
+            }
+        }
+        Ok(roles)
+    }
+
+    fn version(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
+        let found = self.store.version(slot, digest).map_err(said)?;
+        Ok(found.map(|found| {
+            let name = beside(found.file.as_ref()).display().to_string();
+            let tests = found.tests.map(|bytes| TestFile { name, bytes });
+            Version { slot, file: found.file, digest: found.digest, bytes: found.bytes, tests }
+        }))
+    }
+
+    fn known(&self, slot: &'static str, beginning: &str, most: usize) -> Result<Vec<Known>, String> {
+        let found = self.store.versions(slot, beginning, most).map_err(said)?;
+        let known = found.into_iter().map(|version| Known {
+            digest: version.digest,
+            name: version.name,
+            engine: version.engine,
+            file: version.file,
+            added_ms: version.added_ms.unsigned_abs(),
+        });
+        Ok(known.collect())
+    }
+}

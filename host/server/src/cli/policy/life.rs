@@ -1,0 +1,238 @@
+//! `kairos policy stage`, `activate`, `rollback`, `retire`, `list` and `show`: what a running gateway
+//! does with versions.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use kairos_sandbox::cases::beside;
+use kairos_sandbox::load::SLOTS;
+use serde_json::{Value, json};
+
+use super::super::Failed;
+use super::super::gateway::{Gateway, print_json};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stage {
+    /// A script (.rhai) or a component (.wasm)
+    file: PathBuf,
+    /// The slot that it is for
+    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
+    slot: String,
+    /// The file of its tests [default: STEM.test.toml beside it, where there is one]
+    #[arg(long, value_name = "FILE")]
+    tests: Option<PathBuf>,
+    #[command(flatten)]
+    reason: Reason,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// The first characters of the version's SHA-256, 6 at least
+    digest: String,
+    /// The slot that it is for
+    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
+    slot: String,
+    #[command(flatten)]
+    reason: Reason,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rollback {
+    /// The slot
+    #[arg(default_value = SLOTS[0])]
+    slot: String,
+    #[command(flatten)]
+    reason: Reason,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// A slot, or the first characters of a version's SHA-256, 6 at least
+    #[arg(value_name = "SLOT|DIGEST")]
+    what: String,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+struct Reason {
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+}
+
+/// Who asks, for the audit log: as the system calls him.
+fn asking() -> Option<String> {
+    std::env::var("USER").ok().filter(|user| !user.is_empty())
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failed {
+    move |error| Failed::usage(format!("{}: {error}", path.display()))
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// As much of a digest as people read, and as names a version.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// `name@digest`, with as much of the digest as people read.
+fn shown(policy: &str) -> String {
+    policy.rsplit_once('@').map_or(policy.to_owned(), |(name, digest)| format!("{name}@{}", short(digest)))
+}
+
+fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+impl Stage {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        let bytes = std::fs::read(&self.file).map_err(unreadable(&self.file))?;
+        let tests = self.tests.clone().or_else(|| Some(beside(&self.file)).filter(|tests| tests.exists()));
+        let tests = tests.map(|path| std::fs::read_to_string(&path).map_err(unreadable(&path))).transpose()?;
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        let body = json!({
+            "file": name, "bytes": STANDARD.encode(bytes), "tests": tests, "why": self.reason.why, "by": asking(),
+        });
+        let path = format!("/admin/v1/policies/{}/versions", segment(&self.slot));
+        let done = self.gateway.change(Method::PUT, &path, &body)?;
+        if self.gateway.json {
+            return print_json(&done);
+        }
+        let passed = match done["tests"].as_u64().and_then(|tests| usize::try_from(tests).ok()).unwrap_or(0) {
+            0 => "it has no tests of its own".to_owned(),
+            tests => super::test::passed(tests),
+        };
+        println!("{} is staged; {passed}", shown(text(&done, "policy")));
+        println!("  kairos policy activate {} lets it serve", short(text(&done, "digest")));
+        Ok(())
+    }
+}
+
+impl Named {
+    pub(super) fn activate(self) -> Result<(), Failed> {
+        let done = self.done("activate")?;
+        self.say(&done, if done["already"] == true { "serves already" } else { "serves" })
+    }
+
+    pub(super) fn retire(self) -> Result<(), Failed> {
+        let done = self.done("retire")?;
+        self.say(&done, "is retired")
+    }
+
+    fn done(&self, act: &str) -> Result<Value, Failed> {
+        let body = json!({"digest": self.digest, "why": self.reason.why, "by": asking()});
+        self.gateway.change(Method::POST, &format!("/admin/v1/policies/{}/{act}", segment(&self.slot)), &body)
+    }
+
+    fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
+        if self.gateway.json {
+            return print_json(done);
+        }
+        println!("{} {what}", shown(text(done, "policy")));
+        Ok(())
+    }
+}
+
+impl Rollback {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        let body = json!({"why": self.reason.why, "by": asking()});
+        let path = format!("/admin/v1/policies/{}/rollback", segment(&self.slot));
+        let done = self.gateway.change(Method::POST, &path, &body)?;
+        if self.gateway.json {
+            return print_json(&done);
+        }
+        println!("{} serves again", shown(text(&done, "policy")));
+        Ok(())
+    }
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        let slots = self.gateway.get("/admin/v1/policies")?;
+        if self.gateway.json {
+            return print_json(&slots);
+        }
+        slots["slots"].as_array().into_iter().flatten().for_each(|slot| print!("{}", slot_text(slot)));
+        Ok(())
+    }
+}
+
+/// What is so in a slot, for people: a line a version.
+fn slot_text(slot: &Value) -> String {
+    let mut lines = vec![text(slot, "slot").to_owned()];
+    if slot["engine"] == "native" {
+        lines.push(format!("  active    {}  native", text(slot, "serves")));
+    }
+    for version in slot["versions"].as_array().into_iter().flatten() {
+        let policy = shown(text(version, "policy"));
+        let (role, engine, file, calls) =
+            (text(version, "role"), text(version, "engine"), text(version, "file"), &version["calls"]);
+        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls} calls"));
+    }
+    for digest in slot["quarantined"].as_array().into_iter().flatten() {
+        lines.push(format!("  quarantined  {}", short(digest.as_str().unwrap_or_default())));
+    }
+    if slot["folder"]["serves"] == false {
+        let (file, digest) = (text(&slot["folder"], "file"), short(text(&slot["folder"], "digest")));
+        lines.push(format!("  what serves is not the folder's file, which was there before: {file} ({digest})"));
+    }
+    if let Some(refusal) = slot["refusal"].as_str() {
+        lines.push(format!("  last refused: {}", refusal.replace('\n', "\n  ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+impl Show {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        if !SLOTS.contains(&self.what.as_str()) {
+            return self.version();
+        }
+        let slot = self.gateway.get(&format!("/admin/v1/policies/{}", self.what))?;
+        if self.gateway.json {
+            return print_json(&slot);
+        }
+        print!("{}", slot_text(&slot));
+        println!("  kept, the newest first:");
+        for version in slot["kept"].as_array().into_iter().flatten() {
+            let (digest, name, file) = (short(text(version, "digest")), text(version, "name"), text(version, "file"));
+            println!("    {digest}  {name}  {file}  {}", text(version, "added"));
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> Result<(), Failed> {
+        let path = format!("/admin/v1/policies/{}/versions/{}", SLOTS[0], segment(&self.what));
+        let version = self.gateway.get(&path)?;
+        if self.gateway.json {
+            return print_json(&version);
+        }
+        let field = |name: &str| text(&version, name);
+        let role = version["role"].as_str().unwrap_or("kept");
+        println!("{}@{}", field("name"), field("digest"));
+        println!("{} for {}, {role}, from {}, {}", field("engine"), field("slot"), field("file"), field("added"));
+        for (what, shown) in [("policy", &version["text"]), ("tests", &version["tests"])] {
+            if let Some(shown) = shown.as_str() {
+                println!("\n--- {what}\n{}", shown.trim_end());
+            }
+        }
+        Ok(())
+    }
+}

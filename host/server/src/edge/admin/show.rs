@@ -1,0 +1,157 @@
+//! What became of policies, as JSON.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path};
+use axum::response::Response;
+use http::{Request, StatusCode};
+use kairos_dialects::{Failure, Kind};
+use kairos_sandbox::acts::ActError;
+use kairos_sandbox::load::SLOTS;
+use serde_json::{Value, json};
+
+use super::super::pages::{Peer, allowed, json as answer};
+use super::super::routes::{App, admit};
+use super::{Answer, Shared, either, failed, has_token, not_done, slot_of};
+use crate::admin::{act_json, moment};
+
+/// Versions, and acts, that are listed at most.
+const LISTED: usize = 100;
+
+/// Shows something to whoever may see it. It is read where no request waits: the database may be busy.
+async fn shown(
+    app: Arc<App>,
+    peer: SocketAddr,
+    request: Request<Body>,
+    show: impl FnOnce(&App) -> Result<Value, Response> + Send + 'static,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let may_read = if has_token(&app, &parts) { admit(&app, &parts, peer) } else { allowed(&app, &parts, peer) };
+    if let Err(failure) = may_read {
+        return failed(&failure);
+    }
+    let read = tokio::task::spawn_blocking(move || show(&app)).await;
+    let read: Answer =
+        read.unwrap_or_else(|error| Err(unread(error))).map(|json| answer(StatusCode::OK, json.to_string()));
+    either(read)
+}
+
+fn unread(error: impl std::fmt::Display) -> Response {
+    failed(&Failure::new(Kind::Internal, format!("what is kept of policies cannot be read: {error}")))
+}
+
+/// What is so in a slot.
+fn slot_json(app: &App, slot: &str) -> Value {
+    let status = app.policies.status();
+    let versions = app.policies.residents().into_iter().map(|(role, generation)| {
+        json!({
+            "role": role.name(),
+            "policy": &**generation.identity().label(),
+            "digest": generation.identity().digest,
+            "engine": generation.engine_name(),
+            "file": generation.path().display().to_string(),
+            "tests": generation.tests(),
+            "calls": generation.calls(),
+        })
+    });
+    let folder = app.policies.folder_said().map(|(file, digest)| {
+        let serves = status.policy.ends_with(&format!("@{digest}"));
+        json!({"file": file.display().to_string(), "digest": digest, "serves": serves})
+    });
+    json!({
+        "slot": slot,
+        "serves": &*status.policy,
+        "engine": status.engine,
+        "versions": versions.collect::<Vec<_>>(),
+        "folder": folder,
+        "quarantined": status.quarantined,
+        "refusal": status.refusal,
+        "outdated": status.outdated,
+        "on_probation": status.on_probation,
+    })
+}
+
+/// `/admin/v1/policies`: every slot.
+pub(super) async fn policies(
+    axum::extract::State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
+    shown(app, peer, request, |app| {
+        Ok(json!({"slots": SLOTS.into_iter().map(|slot| slot_json(app, slot)).collect::<Vec<_>>()}))
+    })
+    .await
+}
+
+/// `/admin/v1/policies/{slot}`: one, with the versions that are kept.
+pub(super) async fn policy(
+    axum::extract::State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    Path(slot): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    shown(app, peer, request, move |app| {
+        let slot = slot_of(&slot)?;
+        let mut shown = slot_json(app, slot);
+        let kept = app.policies.known(slot, LISTED).map_err(unread)?.into_iter().map(|known| {
+            json!({
+                "digest": known.digest,
+                "name": known.name,
+                "engine": known.engine,
+                "file": known.file,
+                "added": moment(known.added_ms),
+            })
+        });
+        shown["kept"] = kept.collect();
+        Ok(shown)
+    })
+    .await
+}
+
+/// `/admin/v1/policies/{slot}/versions/{digest}`: one version, with its text where it has one.
+pub(super) async fn version(
+    axum::extract::State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    Path((slot, digest)): Path<(String, String)>,
+    request: Request<Body>,
+) -> Response {
+    shown(app, peer, request, move |app| {
+        let slot = slot_of(&slot)?;
+        let known = app.policies.resolve(slot, &digest).map_err(|error| not_done("", &error))?;
+        let kept = app.policies.kept(slot, &known.digest).map_err(unread)?;
+        let kept = kept.ok_or_else(|| not_done("", &ActError::Unknown(known.digest.clone())))?;
+        let residents = app.policies.residents();
+        let role = residents.iter().find(|(_, generation)| generation.identity().digest == known.digest);
+        let quarantined = app.policies.status().quarantined.contains(&known.digest);
+        let role = role.map(|(role, _)| role.name()).or(quarantined.then_some("quarantined"));
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).ok();
+        Ok(json!({
+            "slot": slot,
+            "digest": known.digest,
+            "name": known.name,
+            "engine": known.engine,
+            "file": known.file,
+            "added": moment(known.added_ms),
+            "role": role,
+            "bytes": kept.bytes.len(),
+            "text": (known.engine == "rhai").then(|| text(&kept.bytes)),
+            "tests": kept.tests.map(|tests| text(&tests.bytes)),
+        }))
+    })
+    .await
+}
+
+/// `/admin/v1/audit`: the last acts, the newest first.
+pub(super) async fn audit(
+    axum::extract::State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
+    shown(app, peer, request, |app| {
+        let acts = app.admin.store.audit(LISTED).map_err(unread)?;
+        Ok(json!({"acts": acts.iter().map(|(seq, entry)| act_json(*seq, entry)).collect::<Vec<_>>()}))
+    })
+    .await
+}

@@ -1,0 +1,242 @@
+//! What is kept of policies: every version that was ever staged or served, what is so in each slot,
+//! and the log of who did what, chained by hashes as the ledger's rows are.
+//!
+//! Whoever has the file can look into it with any SQLite tool. What a policy is, is not known here.
+
+mod audit;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+pub use self::audit::{Entry, Reader, genesis};
+
+/// The file in the data folder.
+pub const FILE: &str = "policies.sqlite";
+/// The schema that this version writes.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    schema INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE version (
+    place INTEGER PRIMARY KEY,
+    slot TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    file TEXT NOT NULL,
+    bytes BLOB NOT NULL,
+    tests BLOB,
+    added_ms INTEGER NOT NULL,
+    UNIQUE (slot, digest)
+) STRICT;
+CREATE TABLE role (
+    slot TEXT NOT NULL,
+    role TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (slot, role, place)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE folder (
+    slot TEXT PRIMARY KEY,
+    file TEXT NOT NULL,
+    digest TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    claimed TEXT,
+    act TEXT NOT NULL,
+    slot TEXT NOT NULL,
+    digest TEXT,
+    why TEXT,
+    detail TEXT,
+    hash BLOB NOT NULL
+) STRICT;
+";
+
+/// Why what is kept of policies cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PoliciesError {
+    /// SQLite failed.
+    #[error("{FILE}: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by a later version.
+    #[error("{FILE} has schema {found}, this version knows {SCHEMA}: use the version that wrote it, or a later one")]
+    Schema {
+        /// The file's schema.
+        found: i64,
+    },
+    /// What is in the file contradicts itself.
+    #[error("the audit log is damaged: {0}")]
+    Damaged(String),
+    /// There is no such file.
+    #[error("{0}: there is no audit log here; a gateway makes it when it starts, in the folder that its --data names")]
+    NotThere(String),
+}
+
+/// A version of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub digest: String,
+    /// What it calls itself.
+    pub name: String,
+    /// What it runs in.
+    pub engine: String,
+    /// Its file's name.
+    pub file: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its tests.
+    pub tests: Option<Vec<u8>>,
+    /// When it came first, in milliseconds since 1970.
+    pub added_ms: i64,
+}
+
+/// The digests that have a role in a slot, and what the watched folder last said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotState {
+    /// Role and digest, in order.
+    pub roles: Vec<(String, String)>,
+    /// A file, and its digest.
+    pub folder: Option<(String, String)>,
+}
+
+/// The database, opened to be written. One at a time has it: who holds the ledger's lock.
+pub struct PolicyStore {
+    connection: Mutex<Connection>,
+}
+
+impl PolicyStore {
+    /// Opens what is kept in a data folder, or makes it.
+    pub fn open(folder: &Path) -> Result<Self, PoliciesError> {
+        let mut connection = Connection::open(folder.join(FILE))?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let is_there: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
+        if is_there == 0 {
+            transaction.execute_batch(TABLES)?;
+            let node = uuid::Uuid::now_v7().to_string();
+            transaction.execute(
+                "INSERT INTO meta (one, schema, node, head, hash) VALUES (1, ?1, ?2, 0, ?3)",
+                params![SCHEMA, node, genesis(&node)],
+            )?;
+        }
+        transaction.commit()?;
+        audit::check_schema(&connection)?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes an act, what is so after it, and a version that may be new, all or nothing.
+    pub fn commit(&self, entry: &Entry, state: &SlotState, version: Option<&Version>) -> Result<(), PoliciesError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(version) = version {
+            keep(&transaction, &entry.slot, version)?;
+        }
+        let slot = &entry.slot;
+        transaction.execute("DELETE FROM role WHERE slot = ?1", [slot])?;
+        for (place, (role, digest)) in state.roles.iter().enumerate() {
+            let place = i64::try_from(place).unwrap_or(i64::MAX);
+            transaction.execute("INSERT INTO role VALUES (?1, ?2, ?3, ?4)", params![slot, role, place, digest])?;
+        }
+        transaction.execute("DELETE FROM folder WHERE slot = ?1", [slot])?;
+        if let Some((file, digest)) = &state.folder {
+            transaction.execute("INSERT INTO folder VALUES (?1, ?2, ?3)", params![slot, file, digest])?;
+        }
+        audit::append(&transaction, entry)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// What is so in a slot.
+    pub fn state(&self, slot: &str) -> Result<SlotState, PoliciesError> {
+        let connection = self.lock();
+        let mut found = connection.prepare("SELECT role, digest FROM role WHERE slot = ?1 ORDER BY place")?;
+        let roles = found.query_map([slot], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let roles = roles.collect::<Result<_, _>>()?;
+        let folder = connection
+            .query_row("SELECT file, digest FROM folder WHERE slot = ?1", [slot], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(SlotState { roles, folder })
+    }
+
+    /// A version of a slot.
+    pub fn version(&self, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
+        let connection = self.lock();
+        let found = connection.query_row(
+            "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
+            [slot, digest],
+            |row| {
+                Ok(Version {
+                    digest: row.get(0)?,
+                    name: row.get(1)?,
+                    engine: row.get(2)?,
+                    file: row.get(3)?,
+                    bytes: row.get(4)?,
+                    tests: row.get(5)?,
+                    added_ms: row.get(6)?,
+                })
+            },
+        );
+        Ok(found.optional()?)
+    }
+
+    /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
+    /// tests are left out.
+    pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
+        let connection = self.lock();
+        let mut found = connection.prepare(
+            "SELECT digest, name, engine, file, added_ms FROM version
+             WHERE slot = ?1 AND substr(digest, 1, length(?2)) = ?2 ORDER BY place DESC LIMIT ?3",
+        )?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let versions = found.query_map(params![slot, beginning, most], |row| {
+            Ok(Version {
+                digest: row.get(0)?,
+                name: row.get(1)?,
+                engine: row.get(2)?,
+                file: row.get(3)?,
+                bytes: Vec::new(),
+                tests: None,
+                added_ms: row.get(4)?,
+            })
+        })?;
+        Ok(versions.collect::<Result<_, _>>()?)
+    }
+
+    /// The last acts, the newest first, each with its place, so many at most.
+    pub fn audit(&self, most: usize) -> Result<Vec<(i64, Entry)>, PoliciesError> {
+        audit::last(&self.lock(), most)
+    }
+}
+
+/// Keeps a version. One that is known keeps its bytes, and gets the tests that came with it now.
+fn keep(transaction: &Transaction<'_>, slot: &str, version: &Version) -> Result<(), rusqlite::Error> {
+    let Version { digest, name, engine, file, bytes, tests, added_ms } = version;
+    transaction.execute(
+        "INSERT INTO version (slot, digest, name, engine, file, bytes, tests, added_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (slot, digest) DO UPDATE SET file = excluded.file, tests = excluded.tests",
+        params![slot, digest, name, engine, file, bytes, tests, added_ms],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What is written is what is read, all or nothing, and what was changed behind its back is noticed.
+
+use rusqlite::Connection;
+
+use super::*;
+
+fn entry(act: &str, digest: Option<&str>) -> Entry {
+    let text = |text: &str| Some(text.to_owned());
+    Entry {
+        at_ms: 5,
+        actor: "admin".to_owned(),
+        claimed: text("ada"),
+        act: act.to_owned(),
+        slot: "router".to_owned(),
+        digest: digest.map(str::to_owned),
+        why: text("because"),
+        detail: None,
+    }
+}
+
+fn version(digest: &str) -> Version {
+    Version {
+        digest: digest.to_owned(),
+        name: "cheap".to_owned(),
+        engine: "rhai".to_owned(),
+        file: "cheap.rhai".to_owned(),
+        bytes: b"fn route".to_vec(),
+        tests: None,
+        added_ms: 7,
+    }
+}
+
+fn state(roles: &[(&str, &str)]) -> SlotState {
+    let roles = roles.iter().map(|(role, digest)| ((*role).to_owned(), (*digest).to_owned())).collect();
+    SlotState { roles, folder: Some(("/policies/router.rhai".to_owned(), "abcdef1".to_owned())) }
+}
+
+#[test]
+fn what_is_kept_outlives_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.state("router").unwrap(), SlotState::default());
+    let second = Version { tests: Some(b"[[test]]".to_vec()), ..version("abcdef2") };
+    store
+        .commit(&entry("stage", Some("abcdef1")), &state(&[("staged", "abcdef1")]), Some(&version("abcdef1")))
+        .unwrap();
+    let now = state(&[("active", "abcdef2"), ("previous", "abcdef1"), ("quarantined", "aaa")]);
+    store.commit(&entry("activate", Some("abcdef2")), &now, Some(&second)).unwrap();
+    drop(store);
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.state("router").unwrap(), now);
+    assert_eq!(store.version("router", "abcdef2").unwrap(), Some(second));
+    assert_eq!(store.version("guard", "abcdef2").unwrap(), None);
+    let known = |beginning: &str, most| {
+        let found = store.versions("router", beginning, most).unwrap();
+        found.into_iter().map(|version| version.digest).collect::<Vec<_>>()
+    };
+    assert_eq!(known("abcdef", 8), ["abcdef2", "abcdef1"]);
+    assert_eq!(
+        (known("abcdef1", 8), known("", 1), known("%", 8)),
+        (vec!["abcdef1".to_owned()], vec!["abcdef2".to_owned()], vec![])
+    );
+    let acts: Vec<_> = store.audit(8).unwrap().into_iter().map(|(seq, entry)| (seq, entry.act)).collect();
+    assert_eq!(acts, [(2, "activate".to_owned()), (1, "stage".to_owned())]);
+    // The same version again is the same row, with the tests that came last.
+    let again = Version { tests: Some(b"other".to_vec()), added_ms: 9, ..version("abcdef1") };
+    store.commit(&entry("stage", Some("abcdef1")), &now, Some(&again)).unwrap();
+    let kept = store.version("router", "abcdef1").unwrap().unwrap();
+    assert_eq!((kept.tests.as_deref(), kept.added_ms), (Some(&b"other"[..]), 7));
+}
+
+/// Each column of a row, each row, and the end are held by the chain.
+#[test]
+fn what_was_changed_is_noticed() {
+    for (change, said) in [
+        ("SELECT 1", None),
+        ("UPDATE audit SET at_ms = 6 WHERE seq = 2", Some("row 2 is not as it was written")),
+        ("UPDATE audit SET actor = 'folder' WHERE seq = 2", Some("row 2 is not as it was written")),
+        ("UPDATE audit SET claimed = NULL WHERE seq = 1", Some("row 1 is not as it was written")),
+        ("UPDATE audit SET act = 'retire' WHERE seq = 3", Some("row 3 is not as it was written")),
+        ("UPDATE audit SET slot = 'guard' WHERE seq = 3", Some("row 3 is not as it was written")),
+        ("UPDATE audit SET digest = 'abcdef9' WHERE seq = 2", Some("row 2 is not as it was written")),
+        ("UPDATE audit SET why = 'no reason' WHERE seq = 2", Some("row 2 is not as it was written")),
+        ("UPDATE audit SET detail = 'more' WHERE seq = 2", Some("row 2 is not as it was written")),
+        ("DELETE FROM audit WHERE seq = 2", Some("row 2 is missing")),
+        ("DELETE FROM audit WHERE seq = 3", Some("it ends with row 2, and 3 were written")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PolicyStore::open(folder.path()).unwrap();
+        for act in ["stage", "activate", "rollback"] {
+            store.commit(&entry(act, Some("abcdef1")), &state(&[]), None).unwrap();
+        }
+        drop(store);
+        let path = folder.path().join(FILE);
+        Connection::open(&path).unwrap().execute_batch(change).unwrap();
+        let verified = Reader::open(&path).unwrap().verify();
+        match said {
+            None => assert_eq!(verified.unwrap(), 3),
+            Some(said) => {
+                assert_eq!(verified.unwrap_err().to_string(), format!("the audit log is damaged: {said}"), "{change}");
+            }
+        }
+    }
+}
