@@ -12,6 +12,7 @@ mod generate;
 mod hostile;
 mod keys;
 mod ledger;
+mod lifecycle;
 mod limits;
 mod money;
 mod policies;
