@@ -191,7 +191,7 @@ fn demo() -> (Server, Vec<String>) {
 #[test]
 fn every_line_that_the_demo_prints_works() {
     let (server, lines) = demo();
-    assert_eq!(lines.len(), 14, "{lines:#?}");
+    assert_eq!(lines.len(), 17, "{lines:#?}");
     let path = format!("{}:{}", python().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let shell = |line: &str| {
         let mut command = kairos();
@@ -224,6 +224,7 @@ fn every_line_that_the_demo_prints_works() {
         }
         let output = shell(line);
         assert!(output.status.success(), "{line}: {}", said(&output));
+        assert!(!line.contains(" rollback ") || said(&output).starts_with("task@"), "{line}: {}", said(&output));
         if line.starts_with("sed") || line.starts_with("cp") {
             server.wait_for_log("a policy serves");
         } else {

@@ -132,7 +132,7 @@ async fn the_whole_circle_by_command() {
 /// What a command needs, and what it says without.
 #[tokio::test]
 async fn what_is_wrong_with_a_command_is_said() {
-    let pair = Setup::default().start();
+    let mut pair = Setup::default().start();
     let digest = stage(&pair, "first");
     let refused = |text: &str| {
         write(&pair, "broken.rhai", text);
@@ -165,6 +165,18 @@ async fn what_is_wrong_with_a_command_is_said() {
     assert!(code == 2 && text.contains(&digest) && text.contains(&twin), "{code} {text}");
     json(&pair, &["policy", "activate", &digest[..12]]);
     assert_eq!(serves(&pair).await, "first");
+    // A gateway that has ended is not looked for; of one that was killed it is said that nobody answers.
+    pair.gateway.kill();
+    let (code, text) = said(&pair, &["policy", "list"]);
+    assert!(code == 1 && text.contains("no gateway answers at http://127.0.0.1:"), "{text}");
+    let folder = pair.folder().to_owned();
+    pair.gateway = Setup::default().gateway(&pair.simulator.url, &folder);
+    pair.gateway.terminate();
+    while folder.join("data/gateway.json").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let (code, text) = said(&pair, &["policy", "list"]);
+    assert!(code == 1 && text.contains("no gateway runs on "), "{text}");
     let elsewhere = tempfile::tempdir().unwrap();
     let output = kairos().args(["policy", "list", "--data"]).arg(elsewhere.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);

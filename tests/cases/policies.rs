@@ -288,12 +288,18 @@ async fn a_policy_that_fails_its_tests_does_not_serve() {
     std::fs::remove_file(pair.policies.join("router.test.toml")).unwrap();
     pair.gateway.wait_for_log("a policy serves");
     decides(&pair, "other@").await;
-    // At the start nothing served before: the native default does.
+    // A restart changes nothing of that. Where nothing served before, the native default does.
     put_tests(&pair, &fails);
     pair.gateway.wait_for_log("policy refused");
-    pair.gateway.kill();
-    pair.gateway = Setup::default().gateway(&pair.simulator.url, pair.folder());
-    decides(&pair, "native-task@").await;
+    for (is_known, serves) in [(true, "other@"), (false, "native-task@")] {
+        pair.gateway.kill();
+        if !is_known {
+            std::fs::remove_dir_all(pair.folder().join("data")).unwrap();
+        }
+        pair.gateway = Setup::default().gateway(&pair.simulator.url, pair.folder());
+        decides(&pair, serves).await;
+        assert!(metrics(&pair).await.contains("kairos_policy_outdated{slot=\"router\"} 1\n"));
+    }
 }
 
 /// What the first page shows works as it stands.

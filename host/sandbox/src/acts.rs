@@ -342,32 +342,54 @@ impl PolicyHost {
     pub fn restore(&self) -> Result<(), String> {
         let roles = self.versions.roles(SLOTS[0])?;
         on_a_thread_of_its_own(|| {
-            let load = |digest: &String| {
-                let version = self.versions.version(SLOTS[0], digest).ok().flatten()?;
-                let said = roles.folder.as_ref().filter(|(_, said)| said == digest);
-                let path = PathBuf::from(said.map_or(&version.file, |(file, _)| file));
-                let made = self.make(&path, &version).inspect_err(|refusal| self.refuse(&path, refusal));
-                made.ok().map(Arc::new)
-            };
             let mut state = State {
                 quarantined: roles.quarantined.iter().cloned().collect(),
                 folder: roles.folder.as_ref().map(|(file, digest)| (PathBuf::from(file), digest.clone())),
                 ..State::default()
             };
-            state.lineup.previous = roles.previous.iter().filter_map(load).collect();
-            state.lineup.staged = roles.staged.iter().filter_map(load).collect();
-            let idle = state.lineup.previous.iter().chain(&state.lineup.staged);
-            idle.for_each(|generation| generation.rest());
-            let active = roles.active.as_ref().map(load);
-            state.lineup.current = match active {
-                Some(None) => state.lineup.previous.pop_back(),
-                active => active.flatten(),
-            };
+            let idle = |digests: &[String]| digests.iter().filter_map(|digest| self.restore_idle(digest)).collect();
+            state.lineup.previous = idle(&roles.previous);
+            state.lineup.staged = idle(&roles.staged);
+            if let Some(digest) = &roles.active {
+                let said = state.folder.as_ref().filter(|(_, said)| said == digest).map(|(file, _)| file.as_path());
+                match self.restore_one(digest, said) {
+                    Ok(generation) => state.lineup.current = Some(generation),
+                    Err((path, refusal)) => {
+                        self.refuse(&path, &refusal);
+                        state.lineup.current = state.lineup.previous.pop_back();
+                    }
+                }
+            }
             let mut known = self.lock();
             (state.refusal, state.outdated) = (known.refusal.take(), known.outdated);
             *known = state;
             self.publish(&known);
         });
         Ok(())
+    }
+
+    /// Loads a version that is kept. `said` is the folder's file, where it came from there.
+    fn restore_one(&self, digest: &str, said: Option<&Path>) -> Result<Arc<Generation>, (PathBuf, Refusal)> {
+        let path = said.map_or_else(|| PathBuf::from(digest), Path::to_owned);
+        let internal = |message: String| (path.clone(), Refusal::new(Reason::Internal, message));
+        let version = self.versions.version(SLOTS[0], digest).map_err(internal)?;
+        let version = version.ok_or_else(|| internal("what served last is not kept any more".to_owned()))?;
+        let path = said.map_or_else(|| PathBuf::from(&version.file), Path::to_owned);
+        self.make(&path, &version).map(Arc::new).map_err(|refusal| (path, refusal))
+    }
+
+    /// The same, of one that does not serve: where it cannot be loaded, it is left out.
+    fn restore_idle(&self, digest: &str) -> Option<Arc<Generation>> {
+        match self.restore_one(digest, None) {
+            Ok(generation) => {
+                generation.rest();
+                Some(generation)
+            }
+            Err((path, refusal)) => {
+                let why = refusal.explain(&path.display().to_string());
+                tracing::warn!(digest, "a version that was ready cannot be loaded any more: {why}");
+                None
+            }
+        }
     }
 }

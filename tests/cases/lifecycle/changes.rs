@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kairos_tests::http::{Answer, Client, chat};
-use kairos_tests::process::{Pair, Setup};
+use kairos_tests::process::{Pair, Server, Setup, binary, kairos};
 use serde_json::{Value, json};
 
 use super::{named, token, variant};
@@ -53,6 +53,26 @@ async fn every_change_needs_the_token_and_reading_does_not() {
     assert_eq!(client.get(&format!("{}/admin/v1/audit", pair.gateway.url)).await.json()["acts"], json!([]));
     assert_eq!(put(&pair, &client, &token, &body).await.status, 200);
     assert!(pair.gateway.log_so_far().iter().all(|line| !line.contains(&token)));
+}
+
+/// A token that others can read is no secret: the gateway does not start with it, and the doctor says so.
+#[test]
+fn a_token_that_others_can_read_is_refused() {
+    let setup = Setup::default();
+    let mut pair = setup.start();
+    pair.gateway.kill();
+    let data = pair.folder().join("data");
+    let file = data.join("admin-token");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = Server::try_start(&mut setup.command(&binary(), &pair.simulator.url, pair.folder())).err().unwrap();
+    assert!(refused.contains("others than its owner can read the admin token: chmod 600 it"), "{refused}");
+    let doctor =
+        kairos().args(["doctor", "--offline", "--data"]).arg(&data).env("AWS_REGION", "us-east-1").output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(said.contains("problem  admin token: ") && said.contains("chmod 600 it"), "{said}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let folder = pair.folder().to_owned();
+    pair.gateway = setup.gateway(&pair.simulator.url, &folder);
 }
 
 /// With keys, reading needs one, or the token; a key changes nothing. A token that is given is not in

@@ -32,6 +32,13 @@ Try, in another terminal:
   Route by score instead: put another policy in its place
     cp {examples}/score.rhai {policies}/router.rhai
 
+  Take that back, at once: what served before serves again
+    {kairos} policy rollback --why 'too dear' --data {data}
+
+  What serves, what did before and what is ready, and who did what
+    {kairos} policy list --data {data}
+    {kairos} audit --data {data}
+
   What loading a policy would say
     {kairos} policy check {policies}/router.rhai
 

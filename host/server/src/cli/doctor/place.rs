@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use kairos_pipeline::money::dollars;
 use kairos_store::ledger::{FILE, LOCK_FILE, Reader};
+use kairos_store::policies;
 use rustix::process::{Resource, getrlimit};
 
 use super::report::Check;
+use crate::admin::{TOKEN_FILE, read_token};
 use crate::config::Config;
 
 /// Free space below which the ledger may soon not be written any more: nothing is served then.
@@ -27,6 +29,8 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![folder(&config.data)];
     checks.extend(in_use(&config.data, &user));
     checks.extend(ledger(&config.data.join(FILE)));
+    checks.extend(audit(&config.data.join(policies::FILE)));
+    checks.extend(token(config));
     checks.extend(space(&config.data));
     checks.push(address(config, !matches!(user, User::Nobody)));
     checks.push(descriptors(config));
@@ -128,6 +132,34 @@ fn ledger(path: &Path) -> Option<Check> {
         Ok(_) => Some(Check::ok("ledger", format!("{spent}; every row is as it was written"))),
         Err(error) => damaged(&error),
     }
+}
+
+fn audit(path: &Path) -> Option<Check> {
+    if !path.exists() {
+        return None;
+    }
+    Some(match policies::Reader::open(path).and_then(|mut reader| reader.verify()) {
+        Ok(rows) => Check::ok("audit log", format!("{rows} acts; every row is as it was written")),
+        Err(error) => {
+            let todo = "keep the file; `kairos audit` shows its rows";
+            Check::problem("audit log", format!("{}: {error}", path.display()), todo)
+        }
+    })
+}
+
+/// The token that changes of policies need, where the gateway keeps it itself.
+fn token(config: &Config) -> Option<Check> {
+    let path = config.data.join(TOKEN_FILE);
+    if config.auth.admin_token.is_some() || !path.exists() {
+        return None;
+    }
+    let shown = path.display();
+    Some(match read_token(&path) {
+        Ok(_) => Check::ok("admin token", format!("{shown} holds it, and only its owner can read it")),
+        Err(what) => {
+            Check::problem("admin token", format!("{shown}: {what}"), "`kairos serve` does not start like this")
+        }
+    })
 }
 
 fn space(data: &Path) -> Option<Check> {
