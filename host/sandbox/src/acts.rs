@@ -63,6 +63,9 @@ impl From<Refusal> for ActError {
     }
 }
 
+/// A version that cannot be loaded any more: where it came from, and why.
+type Unsound = Box<(PathBuf, Refusal)>;
+
 /// What an act came to.
 #[derive(Clone, Debug)]
 pub struct Done {
@@ -354,7 +357,8 @@ impl PolicyHost {
                 let said = state.folder.as_ref().filter(|(_, said)| said == digest).map(|(file, _)| file.as_path());
                 match self.restore_one(digest, said) {
                     Ok(generation) => state.lineup.current = Some(generation),
-                    Err((path, refusal)) => {
+                    Err(unsound) => {
+                        let (path, refusal) = *unsound;
                         self.refuse(&path, &refusal);
                         state.lineup.current = state.lineup.previous.pop_back();
                     }
@@ -369,13 +373,13 @@ impl PolicyHost {
     }
 
     /// Loads a version that is kept. `said` is the folder's file, where it came from there.
-    fn restore_one(&self, digest: &str, said: Option<&Path>) -> Result<Arc<Generation>, (PathBuf, Refusal)> {
+    fn restore_one(&self, digest: &str, said: Option<&Path>) -> Result<Arc<Generation>, Unsound> {
         let path = said.map_or_else(|| PathBuf::from(digest), Path::to_owned);
-        let internal = |message: String| (path.clone(), Refusal::new(Reason::Internal, message));
+        let internal = |message: String| Box::new((path.clone(), Refusal::new(Reason::Internal, message)));
         let version = self.versions.version(SLOTS[0], digest).map_err(internal)?;
         let version = version.ok_or_else(|| internal("what served last is not kept any more".to_owned()))?;
         let path = said.map_or_else(|| PathBuf::from(&version.file), Path::to_owned);
-        self.make(&path, &version).map(Arc::new).map_err(|refusal| (path, refusal))
+        self.make(&path, &version).map(Arc::new).map_err(|refusal| Box::new((path, refusal)))
     }
 
     /// The same, of one that does not serve: where it cannot be loaded, it is left out.
@@ -385,7 +389,8 @@ impl PolicyHost {
                 generation.rest();
                 Some(generation)
             }
-            Err((path, refusal)) => {
+            Err(unsound) => {
+                let (path, refusal) = *unsound;
                 let why = refusal.explain(&path.display().to_string());
                 tracing::warn!(digest, "a version that was ready cannot be loaded any more: {why}");
                 None

@@ -23,8 +23,9 @@ const PREVIOUS: &str = "previous";
 const STAGED: &str = "staged";
 const QUARANTINED: &str = "quarantined";
 
-fn said(error: PoliciesError) -> String {
-    error.to_string()
+/// The result, with its error in words.
+fn said<T>(result: Result<T, PoliciesError>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
 }
 
 impl Versions for Kept {
@@ -59,11 +60,11 @@ impl Versions for Kept {
             tests: version.tests.as_ref().map(|tests| tests.bytes.clone()),
             added_ms: now,
         });
-        self.store.commit(&entry, &state, version.as_ref()).map_err(said)
+        said(self.store.commit(&entry, &state, version.as_ref()))
     }
 
     fn roles(&self, slot: &'static str) -> Result<Roles, String> {
-        let state = self.store.state(slot).map_err(said)?;
+        let state = said(self.store.state(slot))?;
         let mut roles = Roles { folder: state.folder, ..Roles::default() };
         for (role, digest) in state.roles {
             match role.as_str() {
@@ -78,7 +79,7 @@ impl Versions for Kept {
     }
 
     fn version(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
-        let found = self.store.version(slot, digest).map_err(said)?;
+        let found = said(self.store.version(slot, digest))?;
         Ok(found.map(|found| {
             let name = beside(found.file.as_ref()).display().to_string();
             let tests = found.tests.map(|bytes| TestFile { name, bytes });
@@ -87,7 +88,7 @@ impl Versions for Kept {
     }
 
     fn known(&self, slot: &'static str, beginning: &str, most: usize) -> Result<Vec<Known>, String> {
-        let found = self.store.versions(slot, beginning, most).map_err(said)?;
+        let found = said(self.store.versions(slot, beginning, most))?;
         let known = found.into_iter().map(|version| Known {
             digest: version.digest,
             name: version.name,

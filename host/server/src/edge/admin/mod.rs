@@ -50,24 +50,31 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/audit", get(show::audit))
 }
 
-/// An act's answer, or the answer that says why there is none.
-type Answer = Result<Response, Response>;
+/// An answer that says why there is no other.
+type Trouble = Box<Response>;
+/// An act's answer, or why there is none.
+type Answer = Result<Response, Trouble>;
 
 /// What is wrong, as JSON.
-fn trouble(status: StatusCode, code: &str, message: &str, more: Value) -> Response {
+fn trouble(status: StatusCode, code: &str, message: &str, more: Value) -> Trouble {
     let mut error = json!({"code": code, "message": message});
     if let (Some(error), Value::Object(more)) = (error.as_object_mut(), more) {
         error.extend(more.into_iter().filter(|(_, value)| !value.is_null()));
     }
-    answer(status, json!({"error": error}).to_string())
+    Box::new(answer(status, json!({"error": error}).to_string()))
 }
 
-fn failed(failure: &Failure) -> Response {
-    respond::failure(Dialect::OpenAi, failure)
+fn failed(failure: &Failure) -> Trouble {
+    Box::new(respond::failure(Dialect::OpenAi, failure))
+}
+
+/// The same, where the body was not read to its end.
+fn failed_early(failure: &Failure) -> Trouble {
+    Box::new(closing(respond::failure(Dialect::OpenAi, failure)))
 }
 
 /// Why a policy is refused, as JSON.
-fn refused(file: &str, refusal: &Refusal) -> Response {
+fn refused(file: &str, refusal: &Refusal) -> Trouble {
     let more = json!({
         "reason": refusal.reason.name(),
         "file": refusal.file(file.as_ref()).display().to_string(),
@@ -78,7 +85,7 @@ fn refused(file: &str, refusal: &Refusal) -> Response {
     trouble(StatusCode::UNPROCESSABLE_ENTITY, "policy_refused", &refusal.message, more)
 }
 
-fn not_done(file: &str, error: &ActError) -> Response {
+fn not_done(file: &str, error: &ActError) -> Trouble {
     let message = error.to_string();
     let (status, code) = match error {
         ActError::Refused(refusal) => return refused(file, refusal),
@@ -101,7 +108,7 @@ fn has_token(app: &App, parts: &Parts) -> bool {
     given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| app.admin.token.is(given.trim()))
 }
 
-fn slot_of(name: &str) -> Result<&'static str, Response> {
+fn slot_of(name: &str) -> Result<&'static str, Trouble> {
     SLOTS.into_iter().find(|slot| *slot == name).ok_or_else(|| {
         let name: String = name.chars().take(80).collect();
         let message = format!("there is no slot {name:?}; there are {}", SLOTS.join(", "));
@@ -115,12 +122,12 @@ async fn change<T: DeserializeOwned>(
     peer: SocketAddr,
     request: Request<Body>,
     most: usize,
-) -> Result<(T, Counted), Response> {
+) -> Result<(T, Counted), Trouble> {
     let (parts, body) = request.into_parts();
-    admit(app, &parts, peer).map_err(|failure| closing(failed(&failure)))?;
+    admit(app, &parts, peer).map_err(|failure| failed_early(&failure))?;
     if !has_token(app, &parts) {
         let message = "every change needs the admin token: Authorization: Bearer TOKEN. It is in the file that `kairos serve` names when it starts, or in KAIROS_ADMIN_TOKEN";
-        return Err(closing(failed(&Failure::new(Kind::Unauthenticated, message))));
+        return Err(failed_early(&Failure::new(Kind::Unauthenticated, message)));
     }
     let mut limits = app.config.limits.clone();
     limits.body_bytes = most;
@@ -128,7 +135,7 @@ async fn change<T: DeserializeOwned>(
         Ok(read) => read,
         Err(failure) => {
             app.refusals.body(&failure);
-            return Err(closing(failed(&failure)));
+            return Err(failed_early(&failure));
         }
     };
     let wrong = |error: serde_json::Error| {
@@ -201,7 +208,7 @@ type Shared = State<Arc<App>>;
 
 /// One address's answer, whatever it is.
 fn either(answer: Answer) -> Response {
-    answer.unwrap_or_else(|trouble| trouble)
+    answer.unwrap_or_else(|trouble| *trouble)
 }
 
 async fn stage(

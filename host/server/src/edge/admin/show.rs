@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::super::pages::{Peer, allowed, json as answer};
 use super::super::routes::{App, admit};
-use super::{Answer, Shared, either, failed, has_token, not_done, slot_of};
+use super::{Answer, Shared, Trouble, either, failed, has_token, not_done, slot_of};
 use crate::admin::{act_json, moment};
 
 /// Versions, and acts, that are listed at most.
@@ -25,12 +25,12 @@ async fn shown(
     app: Arc<App>,
     peer: SocketAddr,
     request: Request<Body>,
-    show: impl FnOnce(&App) -> Result<Value, Response> + Send + 'static,
+    show: impl FnOnce(&App) -> Result<Value, Trouble> + Send + 'static,
 ) -> Response {
     let (parts, _) = request.into_parts();
     let may_read = if has_token(&app, &parts) { admit(&app, &parts, peer) } else { allowed(&app, &parts, peer) };
     if let Err(failure) = may_read {
-        return failed(&failure);
+        return *failed(&failure);
     }
     let read = tokio::task::spawn_blocking(move || show(&app)).await;
     let read: Answer =
@@ -38,7 +38,7 @@ async fn shown(
     either(read)
 }
 
-fn unread(error: impl std::fmt::Display) -> Response {
+fn unread(error: impl std::fmt::Display) -> Trouble {
     failed(&Failure::new(Kind::Internal, format!("what is kept of policies cannot be read: {error}")))
 }
 
