@@ -268,6 +268,17 @@ async fn a_rollback_loads_nothing() {
     assert!(code == 2 && text.contains("no version's digest begins with"), "{text}");
 }
 
+/// So many versions are kept ready; the oldest gives way, and can still be activated.
+#[tokio::test]
+async fn the_oldest_that_is_ready_gives_way() {
+    let pair = Setup::default().start();
+    let digests: Vec<_> = (0..9).map(|number| stage(&pair, &format!("v{number}"))).collect();
+    let ready = roles(&pair);
+    assert_eq!((ready.len(), ready[0].as_str(), ready[7].as_str()), (8, "v8 staged", "v1 staged"));
+    json(&pair, &["policy", "activate", &digests[0]]);
+    assert_eq!((serves(&pair).await.as_str(), roles(&pair).len()), ("v0", 9));
+}
+
 /// A version that failed while it served is not let serve again, and a restart does not forget it.
 #[tokio::test]
 async fn what_was_quarantined_is_not_activated() {
