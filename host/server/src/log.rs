@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     /// Keeps what is written; holds every write up until it may go on.
-    struct Slow(std::sync::mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    struct Slow(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -201,7 +201,7 @@ mod tests {
             lines.push(&line);
         }
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (go, wait) = std::sync::mpsc::channel();
+        let (go, wait) = mpsc::channel();
         // As long as it takes: the drop waits for the last line.
         let guard = Guard::write_to(lines, Duration::MAX, Slow(wait, Arc::clone(&written)));
         drop(go);
@@ -215,7 +215,7 @@ mod tests {
     fn a_reader_that_takes_nothing_does_not_hold_the_end_up() {
         let lines = Lines::default();
         lines.push(b"nobody reads this\n");
-        let (go, wait) = std::sync::mpsc::channel();
+        let (go, wait) = mpsc::channel();
         let guard = Guard::write_to(lines, Duration::ZERO, Slow(wait, Arc::default()));
         // Without patience's end this would never return: the reader is let go only afterwards.
         drop(guard);
