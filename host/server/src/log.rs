@@ -2,6 +2,7 @@
 //! at a time, so that a request neither waits for a slow reader nor wakes anybody.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub(crate) enum LogFormat {
 /// Where lines of JSON go that are written without the help of `tracing`; none while lines are for people.
 static JSON_LINES: OnceLock<Lines> = OnceLock::new();
 
+/// Lines that were dropped since the start, as a process has one log.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Starts the log. Lines are written until the guard is dropped.
 pub(crate) fn start(format: Option<LogFormat>) -> Guard {
     let lines = Lines::default();
@@ -46,6 +50,11 @@ pub(crate) fn start(format: Option<LogFormat>) -> Guard {
         }
     };
     guard
+}
+
+/// Lines that were dropped since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Where lines of JSON go; none where lines are for people.
@@ -113,6 +122,7 @@ impl Lines {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MOST_WAITING {
             waiting.dropped += 1;
+            DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let is_first = waiting.bytes.is_empty();
@@ -195,6 +205,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_dropped_and_counted_and_the_rest_is_written() {
+        let before = dropped();
         let lines = Lines::default();
         let line = [b'x'; 1_000];
         for _ in 0..MOST_WAITING / line.len() + 5 {
@@ -209,6 +220,7 @@ mod tests {
         let written = written.lock().unwrap();
         assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
         assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
+        assert_eq!(dropped() - before, 5);
     }
 
     #[test]
