@@ -115,5 +115,9 @@ pub fn requests(gateway: &str) -> Vec<(String, Value)> {
         (model("amazon.nova-lite-v1:0", "converse-stream"), converse("hello")),
         (model("us.anthropic.claude-sonnet-4-6", "invoke"), claude.clone()),
         (model("us.anthropic.claude-sonnet-4-6", "invoke-with-response-stream"), claude),
+        (
+            format!("{gateway}/v1/generate"),
+            serde_json::json!({"prompt": "hello", "model_preference": "amazon.nova-lite-v1:0"}),
+        ),
     ]
 }

@@ -38,6 +38,12 @@ impl Refusal {
         let message = if url.contains("/model/") {
             assert_eq!(answer.header("x-amzn-errortype"), "ThrottlingException");
             &body["message"]
+        } else if url.ends_with("/v1/generate") {
+            assert_eq!(
+                (&body["error"]["type"], &body["error"]["retryable"]),
+                (&json!("budget_exceeded"), &json!(false))
+            );
+            &body["error"]["message"]
         } else {
             assert_eq!(body["error"]["code"], "budget_exceeded");
             assert_eq!(answer.header("x-should-retry"), "false");
@@ -182,7 +188,7 @@ async fn spending_outlives_the_gateway() {
             picodollars(&bill(&client, &pair).await["totals"]["cost_usd"])
         );
         // Opened and closed, and two rows an attempt.
-        assert_eq!((&verified["rows"], &verified["estimated_usd"]), (&json!((round + 1) * 14), &json!("0")));
+        assert_eq!((&verified["rows"], &verified["estimated_usd"]), (&json!((round + 1) * 16), &json!("0")));
         pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
     }
     let rows = ledger_json(&data(&pair), &["show", "--request", &ids[0]]);
@@ -191,7 +197,7 @@ async fn spending_outlives_the_gateway() {
         (&json!("reserved"), &json!("settled"), &json!("local"))
     );
     assert!(picodollars(&rows[0]["high_usd"]) >= picodollars(&rows[1]["high_usd"]));
-    assert_eq!(ledger_json(&data(&pair), &["show"])["attempts"], 12);
+    assert_eq!(ledger_json(&data(&pair), &["show"])["attempts"], 14);
 }
 
 /// What `kairos ledger` says of a ledger that a gateway writes to, and of one with which something is
@@ -204,11 +210,11 @@ async fn the_command_says_what_is_wrong() {
         assert_eq!(client.post(&url, &[], &body).await.status, 200);
     }
     let in_use = data(&pair);
-    verified(&in_use, 6);
+    verified(&in_use, 7);
     let (code, said) = ledger(&in_use, &["show"]);
-    assert!(code == Some(0) && said.contains("USD charged for 6 attempts, 0 USD of it estimated"), "{said}");
+    assert!(code == Some(0) && said.contains("USD charged for 7 attempts, 0 USD of it estimated"), "{said}");
     let (code, said) = ledger(&in_use, &["verify"]);
-    assert!(code == Some(0) && said.starts_with("whole: 13 rows, 6 attempts ended, 0 open; "), "{said}");
+    assert!(code == Some(0) && said.starts_with("whole: 15 rows, 7 attempts ended, 0 open; "), "{said}");
     pair.gateway.terminate();
     pair.gateway.wait_for_log("\"stopped\"");
 

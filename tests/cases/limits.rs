@@ -118,6 +118,9 @@ async fn bounds_are_metrics_by_the_names_of_their_settings() {
         "kairos_bound_refused_total{bound=\"limits.in_flight\"} 0",
         "kairos_bound_used{bound=\"limits.buffered_bytes\"} 0",
         "kairos_bound_used{bound=\"ledger.pairs\"} 1",
+        "kairos_bound_limit{bound=\"upstream.idle_connections\"} 64",
+        "kairos_bound_used{bound=\"policies.instances\"} 0",
+        "kairos_log_dropped_lines_total 0",
     ] {
         assert!(metrics.lines().any(|known| known == line), "{line}\n{metrics}");
     }

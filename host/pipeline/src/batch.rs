@@ -34,7 +34,7 @@ pub struct Limits {
 
 /// Serves a batch: [`crate::handle`] for each of its requests.
 ///
-/// Runs in a task of its own until what was begun is accounted for. Once the caller leaves, or
+/// To be polled until what was begun is accounted for. Once the caller leaves, or
 /// `stopping` says so, no further request is begun.
 pub async fn handle(
     gateway: Arc<Gateway>,

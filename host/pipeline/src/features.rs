@@ -181,7 +181,11 @@ struct Entry {
 }
 
 /// Both lists as one table of hashes: every word of every prompt is looked up.
-struct Words([Entry; Words::SLOTS]);
+struct Words {
+    slots: [Entry; Words::SLOTS],
+    /// Which lengths words have that begin so: most words of a prompt never get to the table.
+    lengths: [u16; 32],
+}
 
 static WORDS: std::sync::LazyLock<Words> = std::sync::LazyLock::new(Words::new);
 
@@ -190,12 +194,13 @@ impl Words {
     const SLOTS: usize = 512;
 
     fn new() -> Self {
-        let mut words = Self([Entry::default(); Self::SLOTS]);
+        let mut words = Self { slots: [Entry::default(); Self::SLOTS], lengths: [0; 32] };
         for (list, of) in [(CODE, 0), (REASONING, 1)] {
             for (at, (word, weight)) in (0..).zip(list) {
                 let Some(packed) = pack(word.as_bytes()) else { continue };
                 let slot = words.slot(packed);
-                let entry = &mut words.0[slot];
+                words.lengths[beginning(word.as_bytes())] |= 1 << word.len();
+                let entry = &mut words.slots[slot];
                 entry.word = packed;
                 *(if of == 0 { &mut entry.code } else { &mut entry.reasoning }) = Some((at, *weight));
             }
@@ -204,19 +209,24 @@ impl Words {
     }
 
     fn find(&self, word: &[u8]) -> Option<&Entry> {
-        let packed = pack(word)?;
-        Some(&self.0[self.slot(packed)]).filter(|entry| entry.word == packed)
+        let packed = pack(word).filter(|_| self.lengths[beginning(word)] & (1 << word.len()) != 0)?;
+        Some(&self.slots[self.slot(packed)]).filter(|entry| entry.word == packed)
     }
 
     /// Where the word is, or the free place where it would be.
     fn slot(&self, packed: u128) -> usize {
         let folded = (packed as u64) ^ (packed >> 64) as u64;
         let mut slot = (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as usize;
-        while self.0[slot].word != 0 && self.0[slot].word != packed {
+        while self.slots[slot].word != 0 && self.slots[slot].word != packed {
             slot = (slot + 1) % Self::SLOTS;
         }
         slot
     }
+}
+
+/// Where a word's first letter is in a table of 32, small or capital.
+fn beginning(word: &[u8]) -> usize {
+    word.first().map_or(0, |letter| usize::from(letter & 31))
 }
 
 /// A word in lower case as a number; none for a word of a length that no list has.

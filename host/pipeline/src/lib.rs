@@ -44,7 +44,7 @@ use crate::request::Incoming;
 
 /// Serves one request, whatever its dialect: the only way there is.
 ///
-/// Runs in a task of its own until the money is accounted for, however soon the caller leaves.
+/// To be polled until the money is accounted for, however soon the caller leaves.
 pub async fn handle(gateway: Arc<Gateway>, mut incoming: Incoming, mut reply: Reply) {
     let _held = incoming.held.take();
     let mut exchange = Exchange::begin(&gateway, &incoming);

@@ -1,7 +1,7 @@
 //! The way back to the edge: a head once, then bytes.
 //!
-//! The pipeline runs in a task of its own, which ends when the money is accounted for, not when the
-//! caller leaves. Whether anybody still listens is asked here.
+//! The pipeline's way of a request ends when the money is accounted for, not when the caller leaves.
+//! Whether anybody still listens is asked here.
 
 use std::time::Duration;
 

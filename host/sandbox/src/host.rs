@@ -157,6 +157,11 @@ impl PolicyHost {
         &self.loader.dropped
     }
 
+    /// Instances of components that there may be, and that there are.
+    pub fn instances(&self) -> (u32, u64) {
+        (self.loader.limits.instances, self.loader.wasm.instances())
+    }
+
     /// The generation that serves, if it is not the native default.
     pub fn current(&self) -> Option<Arc<Generation>> {
         self.lock().lineup.current.clone()

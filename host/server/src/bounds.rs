@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use kairos_pipeline::places::Crowd;
 
 use crate::edge::App;
+use crate::log;
 
 /// One bound.
 struct Bound {
@@ -35,6 +36,9 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    let name = "kairos_log_dropped_lines_total";
+    let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
+    let _ = writeln!(text, "{name} {}", log::dropped());
     text
 }
 
@@ -62,6 +66,13 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
+        Bound {
+            name: "policies.instances",
+            limit: u64::from(app.policies.instances().0),
+            used: Some(app.policies.instances().1),
+            refused: None,
+        },
     ];
     let seconds = |name, seconds: crate::config::Seconds, refused: u64| Bound {
         name,

@@ -2,6 +2,7 @@
 //! at a time, so that a request neither waits for a slow reader nor wakes anybody.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub(crate) enum LogFormat {
 /// Where lines of JSON go that are written without the help of `tracing`; none while lines are for people.
 static JSON_LINES: OnceLock<Lines> = OnceLock::new();
 
+/// Lines that were dropped since the start, as a process has one log.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
 /// Starts the log. Lines are written until the guard is dropped.
 pub(crate) fn start(format: Option<LogFormat>) -> Guard {
     let lines = Lines::default();
@@ -46,6 +50,11 @@ pub(crate) fn start(format: Option<LogFormat>) -> Guard {
         }
     };
     guard
+}
+
+/// Lines that were dropped since the start.
+pub(crate) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
 }
 
 /// Where lines of JSON go; none where lines are for people.
@@ -113,6 +122,7 @@ impl Lines {
         let mut waiting = self.lock();
         if waiting.bytes.len() + line.len() > MOST_WAITING {
             waiting.dropped += 1;
+            DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let is_first = waiting.bytes.is_empty();
@@ -179,7 +189,7 @@ mod tests {
     use super::*;
 
     /// Keeps what is written; holds every write up until it may go on.
-    struct Slow(std::sync::mpsc::Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    struct Slow(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Slow {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -195,13 +205,14 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_dropped_and_counted_and_the_rest_is_written() {
+        let before = dropped();
         let lines = Lines::default();
         let line = [b'x'; 1_000];
         for _ in 0..MOST_WAITING / line.len() + 5 {
             lines.push(&line);
         }
         let written = Arc::new(Mutex::new(Vec::new()));
-        let (go, wait) = std::sync::mpsc::channel();
+        let (go, wait) = mpsc::channel();
         // As long as it takes: the drop waits for the last line.
         let guard = Guard::write_to(lines, Duration::MAX, Slow(wait, Arc::clone(&written)));
         drop(go);
@@ -209,13 +220,14 @@ mod tests {
         let written = written.lock().unwrap();
         assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
         assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
+        assert_eq!(dropped() - before, 5);
     }
 
     #[test]
     fn a_reader_that_takes_nothing_does_not_hold_the_end_up() {
         let lines = Lines::default();
         lines.push(b"nobody reads this\n");
-        let (go, wait) = std::sync::mpsc::channel();
+        let (go, wait) = mpsc::channel();
         let guard = Guard::write_to(lines, Duration::ZERO, Slow(wait, Arc::default()));
         // Without patience's end this would never return: the reader is let go only afterwards.
         drop(guard);

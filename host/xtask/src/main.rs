@@ -96,9 +96,10 @@ fn test(rest: &[String]) -> Result<(), Failed> {
 
 fn bench(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
-    let packages = ["--package", "kairos-server", "--package", "kairos-bench"];
-    run(cargo().args(["build", "--release", "--quiet"]).args(packages))?;
-    let mut bench = Command::new(root().join("target/release/kairos-bench"));
+    println!("building as it is shipped, which takes a while: some twenty minutes the first time, on two cores");
+    let programs = ["--workspace", "--bin", "kairos", "--bin", "kairos-bench"];
+    run(cargo().args(["build", "--profile", "dist", "--quiet"]).args(programs))?;
+    let mut bench = Command::new(root().join("target/dist/kairos-bench"));
     let all = rest.first().is_none_or(|first| first.starts_with("--") && first != "--help");
     run(bench.args(all.then_some("all")).args(rest))
 }
@@ -106,12 +107,13 @@ fn bench(rest: &[String]) -> Result<(), Failed> {
 fn prove(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
     let python = clients::environment()?;
-    run(cargo().args(["build", "--release", "--package", "kairos-server", "--quiet"]))?;
+    // With the features of the whole workspace, as everything else is built: the tests build them anyway.
+    run(cargo().args(["build", "--release", "--workspace", "--bin", "kairos", "--quiet"]))?;
     let report = root().join("target/counts.tsv");
     fs::write(&report, "").map_err(|error| Failed(format!("{}: {error}", report.display())))?;
     let filters = if rest.is_empty() { &["counts::".to_owned()][..] } else { rest };
     let mut tests = cargo();
-    tests.args(["test", "--release", "--package", "kairos-tests", "--test", "e2e", "--"]);
+    tests.args(["test", "--release", "--workspace", "--test", "e2e", "--"]);
     tests.args(["--nocapture", "--test-threads=1"]).args(filters);
     tests.env("KAIROS_PYTHON", python).env("KAIROS_COUNTS", "full").env("KAIROS_COUNTS_REPORT", &report);
     let done = run(&mut tests);

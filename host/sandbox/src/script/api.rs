@@ -221,6 +221,11 @@ pub(super) fn bit(names: &[&str], what: &str, name: &str) -> Fallible<u32> {
 fn register_plan(api: &mut Api<'_>) {
     api.section("The answer", "A plan `p`, or one of the two that end the call without one.")
         .function("plan(models: array, reason: int) -> plan", PLAN, make_plan)
+        .function(
+            "distinct(models: array) -> array",
+            "The indices in their order, each once; `()` is left out. For plans put together of several lists.",
+            distinct,
+        )
         .function("decline()", "No opinion: the native default decides.", || -> Fallible<Plan> {
             Err(no_plan(NoPlan::Declined))
         })
@@ -265,6 +270,21 @@ fn make_plan(models: Array, reason: i64) -> Fallible<Plan> {
         plan.candidates.push(candidate(place, model)?);
     }
     Ok(plan)
+}
+
+fn distinct(models: Array) -> Fallible<Array> {
+    let mut found = Array::with_capacity(models.len().min(MAX_OFFERS));
+    for model in models.into_iter().filter(|model| !model.is_unit()) {
+        let index = model.as_int().map_err(|kind| format!("an index of a model is an int, not {kind}"))?;
+        if !found.iter().any(|known: &Dynamic| known.as_int() == Ok(index)) {
+            found.push(model);
+        }
+        // One more than can be right says that it is wrong.
+        if found.len() > MAX_OFFERS {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 fn no_plan(why: NoPlan) -> Box<EvalAltResult> {

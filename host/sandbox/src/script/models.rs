@@ -65,6 +65,16 @@ fn register_all(api: &mut Api<'_>) {
         models.column(|_| value)
     })
     .function(
+        "success_rate() -> column",
+        "`(successes + 1) / (successes + failures + 2)`: a half where nothing is known.",
+        |models: &mut Models| {
+            models.column(|offer| {
+                let (successes, failures) = (f64::from(offer.successes), f64::from(offer.failures));
+                (successes + 1.0) / (successes + failures + 2.0)
+            })
+        },
+    )
+    .function(
         "has(strength: string) -> column",
         "1 where a model is good at it: `reasoning`, `speed`, … as in types.wit.",
         |models: &mut Models, name: &str| -> Fallible<Column> {

@@ -127,6 +127,11 @@ impl WasmEngine {
         Ok(Self { engine, limits, ticking: Arc::new(ticking) })
     }
 
+    /// Places of instances that are taken.
+    pub fn instances(&self) -> u64 {
+        self.engine.pooling_allocator_metrics().map_or(0, |pool| pool.component_instances())
+    }
+
     /// Makes running guests look at their deadlines.
     pub(super) fn ticker(&self) -> &Arc<Ticker> {
         &self.ticking.0

@@ -37,8 +37,11 @@ pub(super) fn response(outgoing: Outgoing) -> Response {
 
 /// A header's value of any text: what no header may hold becomes a question mark.
 fn header_value(text: String) -> HeaderValue {
-    let plain = |c: char| c.is_ascii_graphic() || c == ' ';
-    let text = if text.chars().all(plain) { text } else { text.replace(|c| !plain(c), "?") };
+    let text = if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        text
+    } else {
+        text.replace(|c| !matches!(c, ' '..='~'), "?")
+    };
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

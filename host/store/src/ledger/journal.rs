@@ -2,134 +2,18 @@
 //! follows from the journal. Whoever has the file can look into it with any SQLite tool.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
-use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::Map;
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind, amount};
-
-/// The schema that this version writes.
-const SCHEMA: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE meta (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    schema INTEGER NOT NULL,
-    node TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    head INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    oldest_open INTEGER NOT NULL
-) STRICT;
-CREATE TABLE journal (
-    seq INTEGER PRIMARY KEY,
-    at_ms INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
-    kind TEXT NOT NULL,
-    request BLOB,
-    attempt INTEGER,
-    day INTEGER,
-    caller TEXT,
-    model TEXT,
-    low INTEGER NOT NULL,
-    high INTEGER NOT NULL,
-    usage TEXT,
-    why TEXT,
-    prices TEXT,
-    tags TEXT,
-    hash BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX journal_row ON journal (request, attempt, kind = 'reserved') WHERE request IS NOT NULL;
-CREATE TABLE lease (
-    epoch INTEGER NOT NULL,
-    day INTEGER NOT NULL,
-    caller TEXT NOT NULL,
-    model TEXT NOT NULL,
-    upto INTEGER NOT NULL,
-    rowed INTEGER NOT NULL,
-    PRIMARY KEY (epoch, day, caller, model)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE spent (
-    day INTEGER NOT NULL,
-    caller TEXT NOT NULL,
-    model TEXT NOT NULL,
-    charged INTEGER NOT NULL,
-    estimated INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    PRIMARY KEY (day, caller, model)
-) STRICT, WITHOUT ROWID;
-";
-
-/// Why the ledger cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// SQLite failed.
-    #[error("{0}{hint}", hint = hint(.0))]
-    Sqlite(rusqlite::Error),
-    /// The file was written by a later version.
-    #[error(
-        "the ledger has schema {found}, this version knows {SCHEMA}: use the version that wrote it, or a later one"
-    )]
-    Schema {
-        /// The file's schema.
-        found: i64,
-    },
-    /// What is in the file contradicts itself.
-    #[error("the ledger is damaged: {0}")]
-    Damaged(String),
-    /// Another process has the folder.
-    #[error("{0}")]
-    InUse(String),
-    /// A file cannot be made or opened.
-    #[error("{path}: {cause}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        cause: std::io::Error,
-    },
-}
-
-impl From<rusqlite::Error> for LedgerError {
-    /// What is not as it was written is damage; anything else is between SQLite and the system.
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::Error;
-        match error {
-            Error::QueryReturnedNoRows => Self::Damaged("its table `meta` is empty".to_owned()),
-            Error::FromSqlConversionFailure(..) | Error::IntegralValueOutOfRange(..) | Error::InvalidColumnType(..) => {
-                Self::Damaged(error.to_string())
-            }
-            // Of statements that are sound: a table or a column is not there.
-            Error::SqlInputError { ref msg, .. } => Self::Damaged(msg.clone()),
-            Error::SqliteFailure(ref failure, _)
-                if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-                    || failure.extended_code == ffi::SQLITE_ERROR =>
-            {
-                Self::Damaged(error.to_string())
-            }
-            _ => Self::Sqlite(error),
-        }
-    }
-}
-
-/// What to do about a failure of SQLite.
-fn hint(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => "; another program holds the database: end it",
-        Some(ErrorCode::DiskFull) => "; make room on the disk",
-        Some(ErrorCode::ReadOnly) => "; the file and its folder must be writable",
-        Some(ErrorCode::CannotOpen) => "; the file must be readable, and its folder writable",
-        _ => "",
-    }
-}
+use super::error::LedgerError;
+use super::rows::{head_of, read_entry, write_rows};
+use super::schema::{prepare_schema, renew_log};
 
 /// Where the chain of hashes ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +24,7 @@ pub(crate) struct Head {
 
 /// Rows with their places, as they are to be on disk.
 pub(crate) struct Batch {
-    rows: Vec<(i64, Entry, [u8; 32])>,
+    pub(super) rows: Vec<(i64, Entry, [u8; 32])>,
     before: Head,
     after: Head,
 }
@@ -159,16 +43,6 @@ pub(crate) struct Journal {
     /// Rows that are open: where they are, and their worst case.
     open: Map<AttemptKey, (i64, i64)>,
     places: BTreeSet<i64>,
-}
-
-/// What is before the first row of a ledger.
-pub(crate) fn genesis(node: &str) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(format!("kairos-ledger-{SCHEMA} {node}")).into()
-}
-
-fn hash_of(row: &Row<'_>, column: &str) -> rusqlite::Result<[u8; 32]> {
-    row.get::<_, [u8; 32]>(column)
 }
 
 impl Journal {
@@ -434,136 +308,4 @@ impl From<rusqlite::Error> for CommitError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Ledger(error.into())
     }
-}
-
-/// Writes what an earlier run left of SQLite's log once more, and syncs it.
-///
-/// That run may have ended because a sync failed. What was to be synced then reads as if it were, for as
-/// long as the system remembers it, and no later sync writes it: all that this run commits behind it would
-/// be lost with it.
-fn renew_log(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
-    // Nobody else writes meanwhile.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let renewed = std::fs::read(&log).and_then(|content| {
-        let file = std::fs::File::options().write(true).open(&log)?;
-        file.write_all_at(&content, 0)?;
-        file.sync_all()
-    });
-    match renewed {
-        Err(cause) if cause.kind() != ErrorKind::NotFound => {
-            Err(LedgerError::File { path: Path::new(&log).display().to_string(), cause })
-        }
-        _ => Ok(transaction.commit()?),
-    }
-}
-
-fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let is_new: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
-    if is_new == 0 {
-        transaction.execute_batch(TABLES)?;
-        let node = uuid::Uuid::now_v7().to_string();
-        transaction.execute(
-            "INSERT INTO meta (one, schema, node, epoch, head, hash, oldest_open) VALUES (1, ?1, ?2, 0, 0, ?3, 1)",
-            params![SCHEMA, node, genesis(&node)],
-        )?;
-    }
-    transaction.commit()?;
-    check_schema(connection)
-}
-
-pub(crate) fn check_schema(connection: &Connection) -> Result<(), LedgerError> {
-    let found: i64 = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))?;
-    if found == SCHEMA { Ok(()) } else { Err(LedgerError::Schema { found }) }
-}
-
-pub(crate) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
-    let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
-    Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: hash_of(row, "hash")? })))?)
-}
-
-fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    )?;
-    let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
-    for (seq, entry, hash) in &batch.rows {
-        let tuple = entry.tuple.as_ref();
-        insert.execute(params![
-            seq,
-            entry.at_ms,
-            entry.epoch,
-            entry.kind.name(),
-            entry.key.as_ref().map(|key| &key.request.as_bytes()[..]),
-            entry.key.map(|key| key.attempt),
-            tuple.map(|tuple| tuple.day),
-            tuple.map(|tuple| &*tuple.caller),
-            tuple.map(|tuple| &*tuple.model),
-            entry.low,
-            entry.high,
-            entry.usage,
-            entry.why,
-            entry.prices.as_deref(),
-            entry.tags,
-            hash,
-        ])?;
-        if let Some(tuple) = tuple
-            && entry.kind != EntryKind::Reserved
-        {
-            let sums = spent.entry(tuple).or_default();
-            let charged = entry.charged();
-            let estimated = if entry.kind == EntryKind::Settled { 0 } else { charged };
-            sums[0] = sums[0].saturating_add(charged);
-            sums[1] = sums[1].saturating_add(estimated);
-            sums[2] += i64::from(entry.kind.is_ending());
-        }
-    }
-    let mut add = connection.prepare_cached(
-        "INSERT INTO spent (day, caller, model, charged, estimated, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT DO UPDATE SET charged = charged + ?4, estimated = estimated + ?5, attempts = attempts + ?6",
-    )?;
-    for (tuple, [charged, estimated, attempts]) in spent {
-        add.execute(params![tuple.day, tuple.caller, tuple.model, charged, estimated, attempts])?;
-    }
-    Ok(())
-}
-
-/// Reads a row of the journal, with its place and its hash.
-pub(crate) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32])> {
-    let kind: String = row.get("kind")?;
-    let kind = EntryKind::from_name(&kind).ok_or_else(|| {
-        rusqlite::Error::FromSqlConversionFailure(
-            3,
-            rusqlite::types::Type::Text,
-            format!("{kind:?} is no kind of row").into(),
-        )
-    })?;
-    let request: Option<[u8; 16]> = row.get("request")?;
-    let attempt: Option<u32> = row.get("attempt")?;
-    let (day, caller, model): (Option<u32>, Option<Arc<str>>, Option<Arc<str>>) =
-        (row.get("day")?, row.get("caller")?, row.get("model")?);
-    let key =
-        request.zip(attempt).map(|(request, attempt)| AttemptKey { request: RequestId::from_bytes(request), attempt });
-    let tuple = match (day, caller, model) {
-        (Some(day), Some(caller), Some(model)) => Some(TupleKey { day, caller, model }),
-        _ => None,
-    };
-    let entry = Entry {
-        kind,
-        at_ms: row.get("at_ms")?,
-        epoch: row.get("epoch")?,
-        key,
-        tuple,
-        low: row.get("low")?,
-        high: row.get("high")?,
-        usage: row.get("usage")?,
-        why: row.get("why")?,
-        prices: row.get("prices")?,
-        tags: row.get("tags")?,
-    };
-    Ok((row.get("seq")?, entry, hash_of(row, "hash")?))
 }

@@ -6,12 +6,16 @@
 //! with others. What a crash leaves, a lease without all its rows, is charged at the next start.
 //! `host/ARCHITECTURE.md` has the rules.
 //!
-//! `books` is what is known in memory, `journal` the database, `writer` the thread between.
+//! `books` is what is known in memory, `journal` the database (its tables in `schema`, its rows in `rows`),
+//! `writer` the thread between.
 
 mod books;
 mod entry;
+mod error;
 mod journal;
 mod read;
+mod rows;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,7 +36,7 @@ use self::writer::{Shared, Stop, Writer};
 
 pub use self::books::{Bounds, DailyLimits, TupleKey, Used};
 pub use self::entry::{Entry, EntryKind};
-pub use self::journal::LedgerError;
+pub use self::error::LedgerError;
 pub use self::read::{DaySum, Reader, Verified};
 pub use self::writer::Ended;
 

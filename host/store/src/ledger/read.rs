@@ -11,7 +11,10 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
-use super::journal::{LedgerError, check_schema, genesis, head_of, read_entry, totals};
+use super::error::LedgerError;
+use super::journal::totals;
+use super::rows::{head_of, read_entry};
+use super::schema::{check_schema, genesis};
 
 /// Rows that are read in one go: a snapshot that is held for long keeps the log from shrinking.
 const PAGE: i64 = 1_000;

@@ -1,0 +1,105 @@
+//! Rows of the journal, to the database and from it.
+
+use std::sync::Arc;
+
+use kairos_pipeline::ledger::AttemptKey;
+use kairos_pipeline::request::RequestId;
+use rusqlite::{Connection, Row, params};
+
+use super::Map;
+use super::books::TupleKey;
+use super::entry::{Entry, EntryKind};
+use super::error::LedgerError;
+use super::journal::{Batch, Head};
+
+fn hash_of(row: &Row<'_>, column: &str) -> rusqlite::Result<[u8; 32]> {
+    row.get::<_, [u8; 32]>(column)
+}
+
+pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
+    let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
+    Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: hash_of(row, "hash")? })))?)
+}
+
+pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
+    for (seq, entry, hash) in &batch.rows {
+        let tuple = entry.tuple.as_ref();
+        insert.execute(params![
+            seq,
+            entry.at_ms,
+            entry.epoch,
+            entry.kind.name(),
+            entry.key.as_ref().map(|key| &key.request.as_bytes()[..]),
+            entry.key.map(|key| key.attempt),
+            tuple.map(|tuple| tuple.day),
+            tuple.map(|tuple| &*tuple.caller),
+            tuple.map(|tuple| &*tuple.model),
+            entry.low,
+            entry.high,
+            entry.usage,
+            entry.why,
+            entry.prices.as_deref(),
+            entry.tags,
+            hash,
+        ])?;
+        if let Some(tuple) = tuple
+            && entry.kind != EntryKind::Reserved
+        {
+            let sums = spent.entry(tuple).or_default();
+            let charged = entry.charged();
+            let estimated = if entry.kind == EntryKind::Settled { 0 } else { charged };
+            sums[0] = sums[0].saturating_add(charged);
+            sums[1] = sums[1].saturating_add(estimated);
+            sums[2] += i64::from(entry.kind.is_ending());
+        }
+    }
+    let mut add = connection.prepare_cached(
+        "INSERT INTO spent (day, caller, model, charged, estimated, attempts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET charged = charged + ?4, estimated = estimated + ?5, attempts = attempts + ?6",
+    )?;
+    for (tuple, [charged, estimated, attempts]) in spent {
+        add.execute(params![tuple.day, tuple.caller, tuple.model, charged, estimated, attempts])?;
+    }
+    Ok(())
+}
+
+/// Reads a row of the journal, with its place and its hash.
+pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32])> {
+    let kind: String = row.get("kind")?;
+    let kind = EntryKind::from_name(&kind).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            3,
+            rusqlite::types::Type::Text,
+            format!("{kind:?} is no kind of row").into(),
+        )
+    })?;
+    let request: Option<[u8; 16]> = row.get("request")?;
+    let attempt: Option<u32> = row.get("attempt")?;
+    let (day, caller, model): (Option<u32>, Option<Arc<str>>, Option<Arc<str>>) =
+        (row.get("day")?, row.get("caller")?, row.get("model")?);
+    let key =
+        request.zip(attempt).map(|(request, attempt)| AttemptKey { request: RequestId::from_bytes(request), attempt });
+    let tuple = match (day, caller, model) {
+        (Some(day), Some(caller), Some(model)) => Some(TupleKey { day, caller, model }),
+        _ => None,
+    };
+    let entry = Entry {
+        kind,
+        at_ms: row.get("at_ms")?,
+        epoch: row.get("epoch")?,
+        key,
+        tuple,
+        low: row.get("low")?,
+        high: row.get("high")?,
+        usage: row.get("usage")?,
+        why: row.get("why")?,
+        prices: row.get("prices")?,
+        tags: row.get("tags")?,
+    };
+    Ok((row.get("seq")?, entry, hash_of(row, "hash")?))
+}

@@ -1,0 +1,111 @@
+//! The tables of the ledger's database, and what is done to the file before it is trusted.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::error::LedgerError;
+
+/// The schema that this version writes.
+pub(super) const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    schema INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    oldest_open INTEGER NOT NULL
+) STRICT;
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    request BLOB,
+    attempt INTEGER,
+    day INTEGER,
+    caller TEXT,
+    model TEXT,
+    low INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    usage TEXT,
+    why TEXT,
+    prices TEXT,
+    tags TEXT,
+    hash BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX journal_row ON journal (request, attempt, kind = 'reserved') WHERE request IS NOT NULL;
+CREATE TABLE lease (
+    epoch INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    model TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    rowed INTEGER NOT NULL,
+    PRIMARY KEY (epoch, day, caller, model)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE spent (
+    day INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    model TEXT NOT NULL,
+    charged INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (day, caller, model)
+) STRICT, WITHOUT ROWID;
+";
+
+/// What is before the first row of a ledger.
+pub(super) fn genesis(node: &str) -> [u8; 32] {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(format!("kairos-ledger-{SCHEMA} {node}")).into()
+}
+
+/// Writes what an earlier run left of SQLite's log once more, and syncs it.
+///
+/// That run may have ended because a sync failed. What was to be synced then reads as if it were, for as
+/// long as the system remembers it, and no later sync writes it: all that this run commits behind it would
+/// be lost with it.
+pub(super) fn renew_log(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    // Nobody else writes meanwhile.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let renewed = std::fs::read(&log).and_then(|content| {
+        let file = std::fs::File::options().write(true).open(&log)?;
+        file.write_all_at(&content, 0)?;
+        file.sync_all()
+    });
+    match renewed {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(LedgerError::File { path: Path::new(&log).display().to_string(), cause })
+        }
+        _ => Ok(transaction.commit()?),
+    }
+}
+
+pub(super) fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_new: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
+    if is_new == 0 {
+        transaction.execute_batch(TABLES)?;
+        let node = uuid::Uuid::now_v7().to_string();
+        transaction.execute(
+            "INSERT INTO meta (one, schema, node, epoch, head, hash, oldest_open) VALUES (1, ?1, ?2, 0, 0, ?3, 1)",
+            params![SCHEMA, node, genesis(&node)],
+        )?;
+    }
+    transaction.commit()?;
+    check_schema(connection)
+}
+
+pub(super) fn check_schema(connection: &Connection) -> Result<(), LedgerError> {
+    let found: i64 = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))?;
+    if found == SCHEMA { Ok(()) } else { Err(LedgerError::Schema { found }) }
+}
