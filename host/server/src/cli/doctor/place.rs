@@ -139,7 +139,7 @@ fn audit(path: &Path) -> Option<Check> {
         return None;
     }
     Some(match policies::Reader::open(path).and_then(|mut reader| reader.verify()) {
-        Ok(rows) => Check::ok("audit log", format!("{rows} acts; every row is as it was written")),
+        Ok(rows) => Check::ok("audit log", format!("acts written: {rows}; every row is as it was written")),
         Err(error) => {
             let todo = "keep the file; `kairos audit` shows its rows";
             Check::problem("audit log", format!("{}: {error}", path.display()), todo)
