@@ -67,11 +67,10 @@ pub fn dollars(picodollars: u128) -> String {
 fn write_dollars(picodollars: u128, formatter: &mut impl fmt::Write) -> fmt::Result {
     let per_dollar = u128::from(Picodollars::PER_DOLLAR);
     let whole = picodollars / per_dollar;
-    if whole == 0 {
-        formatter.write_char('0')?
-    } else {
-        write!(formatter, "{whole}")?
-    }
+    match whole {
+        0 => formatter.write_char('0'),
+        _ => write!(formatter, "{whole}"),
+    }?;
     // Below 10¹².
     let mut fraction = (picodollars % per_dollar) as u64;
     if fraction == 0 {

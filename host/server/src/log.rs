@@ -45,7 +45,7 @@ pub(crate) fn start(format: Option<LogFormat>) -> Guard {
     let _ = match format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => {
-            let _ = JSON_LINES.set(lines.clone());
+            let _ = JSON_LINES.set(lines);
             log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
         }
     };
