@@ -185,7 +185,8 @@ fn slot_text(slot: &Value) -> String {
         let policy = shown(text(version, "policy"));
         let (role, engine, file, calls) =
             (text(version, "role"), text(version, "engine"), text(version, "file"), &version["calls"]);
-        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls} calls"));
+        let word = if *calls == 1 { "call" } else { "calls" };
+        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls} {word}"));
     }
     for digest in slot["quarantined"].as_array().into_iter().flatten() {
         lines.push(format!("  quarantined  {}", short(digest.as_str().unwrap_or_default())));
