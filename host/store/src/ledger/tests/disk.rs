@@ -182,7 +182,7 @@ fn failures(fault: Fault) {
     for lasting in [Lasting::Once, Lasting::UntilMended] {
         for power_goes in [false, true] {
             let mut met = 0;
-            for step in (1..).step_by(if power_goes { 7 } else { 3 }) {
+            for step in (1..).step_by(if power_goes { 5 } else { 2 }) {
                 let folder = tempfile::tempdir().unwrap();
                 let disk = Disk::insert(folder.path(), step);
                 disk.fail_at(step, fault, lasting.clone());
@@ -206,7 +206,7 @@ fn failures(fault: Fault) {
                     assert_eq!((totals.charged, totals.estimated), (operator.bill.total(), 0), "{label}");
                 }
             }
-            assert!(met > 5, "{fault:?} failed {met} times");
+            assert!(met > 10, "{fault:?} failed {met} times");
         }
     }
 }
