@@ -242,8 +242,7 @@ fn loader() -> Loader {
     // The tests that the policies bring along say their day and region themselves.
     let catalogues: Catalogues = Arc::new(|asked| {
         let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
-        let region = asked.region.unwrap_or_default();
-        let view = catalogue::View { region, as_of, names: &[], auto: None, fallback: &[] };
+        let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
         catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
     });
     Loader { limits, wasm, grants: Grants::default(), kv, dropped, catalogues, configs }

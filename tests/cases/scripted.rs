@@ -138,7 +138,7 @@ pub(super) fn gateway(
     plan: Option<Plan>,
 ) -> Gateway {
     let as_of = jiff::civil::date(2026, 11, 23);
-    let view = catalogue::View { region: "us-east-1", as_of, names: &[], auto: None, fallback: &[] };
+    let view = catalogue::View::plain("us-east-1", as_of);
     let catalogue = catalogue::load(catalogue::BUILT_IN, &view).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let router = match plan {

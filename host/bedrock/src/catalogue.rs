@@ -144,6 +144,13 @@ pub struct View<'a> {
     pub fallback: &'a [String],
 }
 
+impl<'a> View<'a> {
+    /// The catalogue's own names and choices.
+    pub fn plain(region: &'a str, as_of: Date) -> Self {
+        Self { region, as_of, names: &[], auto: None, fallback: &[] }
+    }
+}
+
 /// Reads a catalogue, as seen from a region on a date.
 pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> {
     let parsed: Source = toml::from_str(source)?;

@@ -26,9 +26,8 @@ impl AttemptKey {
     pub fn text(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::with_capacity(48);
-        text.push_str(&self.request.text());
         // Writing to a string cannot fail.
-        let _ = write!(text, "-{}", self.attempt);
+        let _ = write!(text, "{self}");
         text
     }
 }

@@ -87,17 +87,13 @@ impl Loader {
         bytes: Vec<u8>,
         tests: Option<Vec<u8>>,
     ) -> Result<Version, Refusal> {
-        if bytes.len() as u64 > self.most_bytes(ending_of(file)?) {
-            return Err(too_large(self.most_bytes(ending_of(file)?)));
+        let most = self.most_bytes(ending_of(file)?);
+        if bytes.len() as u64 > most {
+            return Err(too_large(most));
         }
         let name = cases::beside(Path::new(file)).display().to_string();
-        if tests.as_ref().is_some_and(|tests| tests.len() as u64 > self.limits.test_bytes) {
-            let message = format!("the policy's tests have more than {} bytes", self.limits.test_bytes);
-            return Err(Refusal::new(Reason::FailedTests, message).beside(&name));
-        }
-        let digest = hex::encode(Sha256::digest(&bytes));
-        let tests = tests.map(|bytes| TestFile { name, bytes });
-        Ok(Version { slot, file: file.to_owned(), digest, bytes, tests })
+        let tests = tests.map(|bytes| TestFile::bounded(name, bytes, &self.limits)).transpose()?;
+        Ok(Version { tests, ..untested(slot, file.to_owned(), bytes) })
     }
 
     /// Runs the tests of a policy, all of them. None: there is no such file of tests.
@@ -135,8 +131,7 @@ impl Loader {
         // A file that is checked under any name is checked for the slot that it would fill.
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let slot = SLOTS.into_iter().find(|slot| *slot == stem).unwrap_or(SLOTS[0]);
-        let digest = hex::encode(Sha256::digest(&bytes));
-        Ok(Version { slot, file, digest, bytes, tests: None })
+        Ok(untested(slot, file, bytes))
     }
 
     fn most_bytes(&self, ending: &str) -> u64 {
@@ -176,6 +171,11 @@ fn ending_of(file: &str) -> Result<&'static str, Refusal> {
             Err(Refusal::new(Reason::NotAPolicy, message).hint("a policy is a script (.rhai) or a component (.wasm)"))
         }
     }
+}
+
+/// A version without tests.
+fn untested(slot: &'static str, file: String, bytes: Vec<u8>) -> Version {
+    Version { slot, file, digest: hex::encode(Sha256::digest(&bytes)), bytes, tests: None }
 }
 
 fn too_large(most: u64) -> Refusal {

@@ -116,8 +116,7 @@ fn test_catalogues(config: &Config, region: &str) -> Catalogues {
             Some(day) => day.parse().map_err(|_| format!("{day:?} is not a day, as 2026-11-23 is"))?,
         };
         let region = asked.region.unwrap_or(&region);
-        let of =
-            |names| catalogue::load(catalogue::BUILT_IN, &View { region, as_of, names, auto: None, fallback: &[] });
+        let of = |names| catalogue::load(catalogue::BUILT_IN, &View { names, ..View::plain(region, as_of) });
         // A name of the configuration may stand for a profile that another region does not have.
         of(&names).or_else(|_| of(&[])).map_err(|error| error.to_string())
     })

@@ -52,6 +52,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         refused,
     };
     let ledger = app.ledger.used();
+    let (most_instances, instances) = app.policies.instances();
     let mut bounds = vec![
         bound("limits.connections", limits.connections, Some(app.connections.open()), Some(refused.connections.get())),
         bound("limits.header_bytes", limits.header_bytes, None, Some(refused.header_bytes.get())),
@@ -67,12 +68,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
-        Bound {
-            name: "policies.instances",
-            limit: u64::from(app.policies.instances().0),
-            used: Some(app.policies.instances().1),
-            refused: None,
-        },
+        Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
     ];
     let seconds = |name, seconds: crate::config::Seconds, refused: u64| Bound {
         name,

@@ -2,5 +2,6 @@
 //!
 //! Nothing here knows of HTTP, AWS or what a policy is. The ledger fills the pipeline's `Ledger`.
 
+mod database;
 pub mod ledger;
 pub mod policies;

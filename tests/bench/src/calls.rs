@@ -114,8 +114,7 @@ fn loader(cache: Option<&Path>) -> Loader {
         kv: Arc::default(),
         catalogues: Arc::new(|asked| {
             let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
-            let region = asked.region.unwrap_or_default();
-            let view = catalogue::View { region, as_of, names: &[], auto: None, fallback: &[] };
+            let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
             catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
         }),
         configs: Arc::default(),

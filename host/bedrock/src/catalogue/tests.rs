@@ -3,7 +3,7 @@
 use super::*;
 
 fn on(region: &str, as_of: &str) -> Catalogue {
-    let view = View { region, as_of: as_of.parse().unwrap(), names: &[], auto: None, fallback: &[] };
+    let view = View::plain(region, as_of.parse().unwrap());
     load(BUILT_IN, &view).unwrap()
 }
 
@@ -179,8 +179,7 @@ fn the_configuration_adds_names() {
 
 #[test]
 fn a_bad_catalogue_is_refused_with_what_and_where() {
-    let view =
-        View { region: "us-east-1", as_of: "2026-11-23".parse().unwrap(), names: &[], auto: None, fallback: &[] };
+    let view = View::plain("us-east-1", "2026-11-23".parse().unwrap());
     for (from, to, says) in [
         ("input = \"0.2\"", "input = \"0.2000001\"", "\"0.2000001\" is not a decimal number"),
         ("input = \"0.2\"", "inptu = \"0.2\"", "unknown field `inptu`"),

@@ -97,8 +97,9 @@ impl TestFile {
     /// Reads a file of tests. Where there is none, there are no tests.
     pub fn read(path: &Path, limits: &Limits) -> Result<Option<Self>, Refusal> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let refuse = |what: String| Refusal::new(Reason::FailedTests, what).beside(&name);
-        let cannot = |error: std::io::Error| refuse(format!("the policy's tests cannot be read: {error}"));
+        let cannot = |error: std::io::Error| {
+            Refusal::new(Reason::FailedTests, format!("the policy's tests cannot be read: {error}")).beside(&name)
+        };
         let file = match std::fs::File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -106,10 +107,16 @@ impl TestFile {
         };
         let mut bytes = Vec::new();
         file.take(limits.test_bytes + 1).read_to_end(&mut bytes).map_err(cannot)?;
+        Self::bounded(name, bytes, limits).map(Some)
+    }
+
+    /// A file of tests, unless it is too large.
+    pub(crate) fn bounded(name: String, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Refusal> {
         if bytes.len() as u64 > limits.test_bytes {
-            return Err(refuse(format!("the policy's tests have more than {} bytes", limits.test_bytes)));
+            let message = format!("the policy's tests have more than {} bytes", limits.test_bytes);
+            return Err(Refusal::new(Reason::FailedTests, message).beside(&name));
         }
-        Ok(Some(Self { name, bytes }))
+        Ok(Self { name, bytes })
     }
 
     /// Reads the tests, and asks them of a policy.

@@ -3,8 +3,8 @@
 use kairos_store::policies::{Entry, FILE, PoliciesError, Reader};
 use serde_json::json;
 
-use super::Failed;
 use super::gateway::{Place, print_json};
+use super::{Failed, short};
 use crate::admin::{act_json, moment};
 
 /// Say who did what with policies, when and why
@@ -70,8 +70,7 @@ impl Audit {
 
 fn text(seq: i64, entry: &Entry) -> String {
     let who = entry.claimed.as_ref().map_or(entry.actor.clone(), |claimed| format!("{} ({claimed})", entry.actor));
-    let digest =
-        entry.digest.as_deref().map_or(String::new(), |digest| format!(" {}", &digest[..digest.len().min(12)]));
+    let digest = entry.digest.as_deref().map_or(String::new(), |digest| format!(" {}", short(digest)));
     let why = entry.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let detail =
         entry.detail.as_ref().map_or(String::new(), |detail| format!("\n    {}", detail.replace('\n', "\n    ")));

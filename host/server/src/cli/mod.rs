@@ -131,6 +131,16 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 /// Time for tasks to end that were told to: what they hold of the ledger ends with them.
 const LAST_TASKS: Duration = Duration::from_secs(2);
 
+/// `1 test`, `2 tests`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// As much of a digest as people read, and as names a version.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
 fn on_runtime<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {
     on(Builder::new_multi_thread().thread_name("kairos"), work)
 }

@@ -3,8 +3,6 @@
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::task::Poll;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, CatchUnwind};
@@ -51,10 +49,7 @@ pub(super) async fn answer(
         {
             under_way.rest = None;
         }
-        match Pin::new(&mut answer).poll(context) {
-            Poll::Ready(answer) => Poll::Ready(answer.ok()),
-            Poll::Pending => Poll::Pending,
-        }
+        answer.poll_unpin(context).map(Result::ok)
     })
     .await
 }

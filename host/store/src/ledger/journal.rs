@@ -14,6 +14,7 @@ use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
 use super::rows::{head_of, read_entry, write_rows};
 use super::schema::{prepare_schema, renew_log};
+use crate::database;
 
 /// Where the chain of hashes ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +50,7 @@ impl Journal {
     /// Opens the database, makes it where there is none, and recovers: rows that the last run left
     /// open are estimates now, and what its leases could have drawn without a row is charged.
     pub(crate) fn open(path: &Path, now_ms: i64) -> Result<Self, LedgerError> {
-        let mut connection = Connection::open(path)?;
-        connection.busy_timeout(Duration::from_millis(100))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let mut connection = database::open(path, Duration::from_millis(100))?;
         // Checkpoints are cheap when they are few: about 40 MB of log at most, between them.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
         connection.set_prepared_statement_cache_capacity(32);

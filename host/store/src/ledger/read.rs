@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
@@ -15,6 +14,7 @@ use super::error::LedgerError;
 use super::journal::totals;
 use super::rows::{head_of, read_entry};
 use super::schema::{check_schema, genesis};
+use crate::database;
 
 /// Rows that are read in one go: a snapshot that is held for long keeps the log from shrinking.
 const PAGE: i64 = 1_000;
@@ -57,8 +57,7 @@ impl Reader {
             let cause = std::io::Error::new(std::io::ErrorKind::NotFound, cause);
             return Err(LedgerError::File { path: path.display().to_string(), cause });
         }
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        let connection = database::open_to_read(path)?;
         check_schema(&connection)?;
         Ok(Self { connection })
     }

@@ -12,13 +12,9 @@ use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
 
-fn hash_of(row: &Row<'_>, column: &str) -> rusqlite::Result<[u8; 32]> {
-    row.get::<_, [u8; 32]>(column)
-}
-
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
     let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
-    Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: hash_of(row, "hash")? })))?)
+    Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: row.get(2)? })))?)
 }
 
 pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
@@ -101,5 +97,5 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         prices: row.get("prices")?,
         tags: row.get("tags")?,
     };
-    Ok((row.get("seq")?, entry, hash_of(row, "hash")?))
+    Ok((row.get("seq")?, entry, row.get("hash")?))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::error::LedgerError;
+use crate::database;
 
 /// The schema that this version writes.
 pub(super) const SCHEMA: i64 = 1;
@@ -90,22 +91,16 @@ pub(super) fn renew_log(connection: &mut Connection, path: &Path) -> Result<(), 
 }
 
 pub(super) fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let is_new: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
-    if is_new == 0 {
-        transaction.execute_batch(TABLES)?;
-        let node = uuid::Uuid::now_v7().to_string();
+    database::prepare(connection, TABLES, |transaction, node| {
         transaction.execute(
             "INSERT INTO meta (one, schema, node, epoch, head, hash, oldest_open) VALUES (1, ?1, ?2, 0, 0, ?3, 1)",
-            params![SCHEMA, node, genesis(&node)],
-        )?;
-    }
-    transaction.commit()?;
+            params![SCHEMA, node, genesis(node)],
+        )
+    })?;
     check_schema(connection)
 }
 
 pub(super) fn check_schema(connection: &Connection) -> Result<(), LedgerError> {
-    let found: i64 = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))?;
+    let found = database::schema_of(connection)?;
     if found == SCHEMA { Ok(()) } else { Err(LedgerError::Schema { found }) }
 }

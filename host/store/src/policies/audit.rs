@@ -1,12 +1,12 @@
 //! The audit log: one row an act, each with a hash over itself and the row before.
 
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
 use super::{PoliciesError, SCHEMA};
+use crate::database;
 
 /// Rows that are read in one go.
 const PAGE: i64 = 1_000;
@@ -63,7 +63,7 @@ pub fn genesis(node: &str) -> [u8; 32] {
 }
 
 pub(super) fn check_schema(connection: &Connection) -> Result<(), PoliciesError> {
-    let found: i64 = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))?;
+    let found = database::schema_of(connection)?;
     if found == SCHEMA { Ok(()) } else { Err(PoliciesError::Schema { found }) }
 }
 
@@ -119,8 +119,7 @@ impl Reader {
         if !path.exists() {
             return Err(PoliciesError::NotThere(path.display().to_string()));
         }
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        let connection = database::open_to_read(path)?;
         check_schema(&connection)?;
         Ok(Self { connection })
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub use self::audit::{Entry, Reader, genesis};
+use crate::database;
 
 /// The file in the data folder.
 pub const FILE: &str = "policies.sqlite";
@@ -122,22 +123,13 @@ pub struct PolicyStore {
 impl PolicyStore {
     /// Opens what is kept in a data folder, or makes it.
     pub fn open(folder: &Path) -> Result<Self, PoliciesError> {
-        let mut connection = Connection::open(folder.join(FILE))?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let is_there: i64 =
-            transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
-        if is_there == 0 {
-            transaction.execute_batch(TABLES)?;
-            let node = uuid::Uuid::now_v7().to_string();
+        let mut connection = database::open(&folder.join(FILE), Duration::from_secs(5))?;
+        database::prepare(&mut connection, TABLES, |transaction, node| {
             transaction.execute(
                 "INSERT INTO meta (one, schema, node, head, hash) VALUES (1, ?1, ?2, 0, ?3)",
-                params![SCHEMA, node, genesis(&node)],
-            )?;
-        }
-        transaction.commit()?;
+                params![SCHEMA, node, genesis(node)],
+            )
+        })?;
         audit::check_schema(&connection)?;
         Ok(Self { connection: Mutex::new(connection) })
     }

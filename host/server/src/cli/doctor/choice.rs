@@ -52,7 +52,7 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
     let region = region.map_or_else(|| models::region_or_default(config), str::to_owned);
     // With the lists left out: a name that is unknown is told by its setting, not as a whole.
     let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-    let view = View { region: &region, as_of: assemble::as_of(config), names: &names, auto: None, fallback: &[] };
+    let view = View { names: &names, ..View::plain(&region, assemble::as_of(config)) };
     let catalogue = match catalogue::load(catalogue::BUILT_IN, &view) {
         Ok(catalogue) => catalogue,
         Err(error) => {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::counted;
 use crate::config::provenance::Origin;
 use crate::config::{Loaded, settings_of};
 
@@ -122,10 +123,6 @@ impl Report {
 /// Further lines stand below the first.
 fn indented(text: &str) -> String {
     text.replace('\n', "\n           ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn table(text: &mut String, title: &str, rows: &[[String; 3]]) {

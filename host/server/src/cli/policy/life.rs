@@ -10,8 +10,8 @@ use kairos_sandbox::cases::beside;
 use kairos_sandbox::load::SLOTS;
 use serde_json::{Value, json};
 
-use super::super::Failed;
 use super::super::gateway::{Gateway, print_json};
+use super::super::{Failed, counted, short};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stage {
@@ -24,9 +24,7 @@ pub(crate) struct Stage {
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
     #[command(flatten)]
-    reason: Reason,
-    #[command(flatten)]
-    gateway: Gateway,
+    asked: Asked,
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,9 +35,7 @@ pub(crate) struct Named {
     #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
     slot: String,
     #[command(flatten)]
-    reason: Reason,
-    #[command(flatten)]
-    gateway: Gateway,
+    asked: Asked,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,9 +44,7 @@ pub(crate) struct Rollback {
     #[arg(default_value = SLOTS[0])]
     slot: String,
     #[command(flatten)]
-    reason: Reason,
-    #[command(flatten)]
-    gateway: Gateway,
+    asked: Asked,
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,16 +62,32 @@ pub(crate) struct Show {
     gateway: Gateway,
 }
 
+/// A change that a gateway is asked for.
 #[derive(Debug, clap::Args)]
-struct Reason {
+struct Asked {
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
+    #[command(flatten)]
+    gateway: Gateway,
 }
 
-/// Who asks, for the audit log: as the system calls him.
-fn asking() -> Option<String> {
-    std::env::var("USER").ok().filter(|user| !user.is_empty())
+impl Asked {
+    /// Has it done: `body`, with who asks (as the system calls him) and why.
+    fn done(&self, method: Method, slot: &str, what: &str, mut body: Value) -> Result<Value, Failed> {
+        body["why"] = json!(self.why);
+        body["by"] = json!(std::env::var("USER").ok().filter(|user| !user.is_empty()));
+        self.gateway.change(method, &format!("/admin/v1/policies/{}/{what}", segment(slot)), &body)
+    }
+
+    /// Says what became of it.
+    fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
+        if self.gateway.json {
+            return print_json(done);
+        }
+        println!("{} {what}", shown(text(done, "policy")));
+        Ok(())
+    }
 }
 
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failed {
@@ -88,9 +98,8 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// As much of a digest as people read, and as names a version.
-fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
+fn number(value: &Value, name: &str) -> usize {
+    value[name].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
 }
 
 /// `name@digest`, with as much of the digest as people read.
@@ -108,59 +117,37 @@ impl Stage {
         let tests = self.tests.clone().or_else(|| Some(beside(&self.file)).filter(|tests| tests.exists()));
         let tests = tests.map(|path| std::fs::read_to_string(&path).map_err(unreadable(&path))).transpose()?;
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        let body = json!({
-            "file": name, "bytes": STANDARD.encode(bytes), "tests": tests, "why": self.reason.why, "by": asking(),
-        });
-        let path = format!("/admin/v1/policies/{}/versions", segment(&self.slot));
-        let done = self.gateway.change(Method::PUT, &path, &body)?;
-        if self.gateway.json {
-            return print_json(&done);
-        }
-        let passed = match done["tests"].as_u64().and_then(|tests| usize::try_from(tests).ok()).unwrap_or(0) {
+        let body = json!({"file": name, "bytes": STANDARD.encode(bytes), "tests": tests});
+        let done = self.asked.done(Method::PUT, &self.slot, "versions", body)?;
+        let passed = match number(&done, "tests") {
             0 => "it has no tests of its own".to_owned(),
             tests => super::test::passed(tests),
         };
-        println!("{} is staged; {passed}", shown(text(&done, "policy")));
-        println!("  kairos policy activate {} lets it serve", short(text(&done, "digest")));
-        Ok(())
+        let digest = short(text(&done, "digest"));
+        self.asked.say(&done, &format!("is staged; {passed}\n  kairos policy activate {digest} lets it serve"))
     }
 }
 
 impl Named {
     pub(super) fn activate(self) -> Result<(), Failed> {
         let done = self.done("activate")?;
-        self.say(&done, if done["already"] == true { "serves already" } else { "serves" })
+        self.asked.say(&done, if done["already"] == true { "serves already" } else { "serves" })
     }
 
     pub(super) fn retire(self) -> Result<(), Failed> {
         let done = self.done("retire")?;
-        self.say(&done, "is retired")
+        self.asked.say(&done, "is retired")
     }
 
     fn done(&self, act: &str) -> Result<Value, Failed> {
-        let body = json!({"digest": self.digest, "why": self.reason.why, "by": asking()});
-        self.gateway.change(Method::POST, &format!("/admin/v1/policies/{}/{act}", segment(&self.slot)), &body)
-    }
-
-    fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
-        if self.gateway.json {
-            return print_json(done);
-        }
-        println!("{} {what}", shown(text(done, "policy")));
-        Ok(())
+        self.asked.done(Method::POST, &self.slot, act, json!({"digest": self.digest}))
     }
 }
 
 impl Rollback {
     pub(super) fn run(self) -> Result<(), Failed> {
-        let body = json!({"why": self.reason.why, "by": asking()});
-        let path = format!("/admin/v1/policies/{}/rollback", segment(&self.slot));
-        let done = self.gateway.change(Method::POST, &path, &body)?;
-        if self.gateway.json {
-            return print_json(&done);
-        }
-        println!("{} serves again", shown(text(&done, "policy")));
-        Ok(())
+        let done = self.asked.done(Method::POST, &self.slot, "rollback", json!({}))?;
+        self.asked.say(&done, "serves again")
     }
 }
 
@@ -183,10 +170,9 @@ fn slot_text(slot: &Value) -> String {
     }
     for version in slot["versions"].as_array().into_iter().flatten() {
         let policy = shown(text(version, "policy"));
-        let (role, engine, file, calls) =
-            (text(version, "role"), text(version, "engine"), text(version, "file"), &version["calls"]);
-        let word = if *calls == 1 { "call" } else { "calls" };
-        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls} {word}"));
+        let (role, engine, file) = (text(version, "role"), text(version, "engine"), text(version, "file"));
+        let calls = counted(number(version, "calls"), "call");
+        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls}"));
     }
     for digest in slot["quarantined"].as_array().into_iter().flatten() {
         lines.push(format!("  quarantined  {}", short(digest.as_str().unwrap_or_default())));

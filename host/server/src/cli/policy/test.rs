@@ -6,7 +6,7 @@ use kairos_sandbox::cases::{self, Report};
 use kairos_sandbox::refusal::Refusal;
 use serde::Serialize;
 
-use super::super::Failed;
+use super::super::{Failed, counted};
 use super::{loader, on_a_loaders_thread};
 use crate::config::{Config, Flags};
 
@@ -120,7 +120,7 @@ fn verdict(ran: &[(PathBuf, PathBuf, Ran)]) -> Result<(), Failed> {
 
 /// `3 tests passed`.
 pub(super) fn passed(count: usize) -> String {
-    format!("{count} {} passed", if count == 1 { "test" } else { "tests" })
+    format!("{} passed", counted(count, "test"))
 }
 
 fn text(file: &Path, tests: &Path, ran: &Ran) -> String {

@@ -1,0 +1,47 @@
+//! What the databases here have in common: how they are opened, and what they say of themselves.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+/// How long who only reads waits for who writes.
+const READER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens a database to be written, or makes the file. What is committed is on disk.
+pub(crate) fn open(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(patience)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// Opens a database beside who writes it.
+pub(crate) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(READER_PATIENCE)?;
+    Ok(connection)
+}
+
+/// Makes the tables where there are none. `describe` writes the one row of `meta`, with the id that the
+/// database has from then on.
+pub(crate) fn prepare(
+    connection: &mut Connection,
+    tables: &str,
+    describe: impl FnOnce(&Transaction<'_>, &str) -> rusqlite::Result<usize>,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_there: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", [], |row| row.get(0))?;
+    if is_there == 0 {
+        transaction.execute_batch(tables)?;
+        describe(&transaction, &uuid::Uuid::now_v7().to_string())?;
+    }
+    transaction.commit()
+}
+
+/// The schema that a database says it has.
+pub(crate) fn schema_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))
+}
