@@ -262,12 +262,12 @@ mod counts {
             match round % 4 {
                 0 => {
                     pair.put_policy("rhai", format!("{MOODY}// {round}\n").as_bytes());
-                    pair.gateway.wait_for_log("moody@");
+                    pair.gateway.wait_for_log("a policy serves");
                 }
                 1 => {
                     let _ = std::fs::remove_file(pair.policies.join("router.rhai"));
                     pair.put_policy("wasm", &component);
-                    pair.gateway.wait_for_log("score-router@");
+                    pair.gateway.wait_for_log("a policy serves");
                 }
                 2 => {
                     pair.gateway.kill();
@@ -276,7 +276,7 @@ mod counts {
                 _ => {
                     std::fs::remove_file(pair.policies.join("router.wasm")).unwrap();
                     pair.put_policy("rhai", include_bytes!("../../policies/task.rhai"));
-                    pair.gateway.wait_for_log("task@");
+                    pair.gateway.wait_for_log("a policy serves");
                 }
             }
             let each = counted.times() / rounds;
