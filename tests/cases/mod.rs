@@ -18,6 +18,7 @@ mod money;
 mod policies;
 mod records;
 mod refusals;
+mod replay;
 mod routing;
 mod scripted;
 mod streams;
