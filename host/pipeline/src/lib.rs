@@ -18,6 +18,7 @@ pub mod record;
 pub mod reply;
 pub mod request;
 pub mod routers;
+pub mod statistics;
 pub mod upstream;
 
 mod attempt;
