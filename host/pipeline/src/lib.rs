@@ -21,6 +21,7 @@ pub mod routers;
 pub mod statistics;
 pub mod upstream;
 
+mod arm;
 mod attempt;
 mod decode;
 mod encode;

@@ -75,6 +75,20 @@ pub struct DecisionRecord {
     /// Why another policy decided than the one in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,
+    /// The experiment that the request was part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentRecord>,
+}
+
+/// An experiment, and the arm that a request was in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ExperimentRecord {
+    /// Its number.
+    pub id: u64,
+    /// `baseline` or `canary`.
+    pub arm: &'static str,
+    /// The chance that the canary had of deciding.
+    pub share: f64,
 }
 
 /// One attempt.

@@ -6,12 +6,13 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
 use sha2::Sha256;
 
+use crate::arm;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Fault, FaultKind, Plan, PolicyError, RouteInput, Router};
+use crate::policy::{Candidate, Fault, FaultKind, Identity, Offer, Plan, PolicyError, RouteInput, Router};
 use crate::record::DecisionRecord;
 use crate::request::RequestId;
 
@@ -29,19 +30,26 @@ pub(crate) fn route(
     request: &Decoded,
     offers: &Offers,
 ) -> Result<Decision, Failure> {
-    let router = gateway.policies.router();
-    let (plan, decided_by, instead_of) = match ask(&router, exchange, offers) {
+    let serving = gateway.policies.serving();
+    let router = arm::draw(gateway, exchange, &serving);
+    let answered = ask(router, exchange, offers);
+    if let Some(shadow) = serving.shadow.as_ref().filter(|shadow| shadow.wants()) {
+        let models = marked(shadow.identity(), exchange, offers);
+        shadow.ask(RouteInput { request: &offers.info, features: &offers.features, models: &models }, &answered);
+    }
+    let (plan, decided_by, instead_of) = match answered {
         Ok(plan) => (plan, router, None),
-        Err(PolicyError::Refused(reason)) => return Err(refused(&*router, reason)),
+        Err(PolicyError::Refused(reason)) => return Err(refused(&**router, reason)),
         Err(error) => {
+            exchange.policy_failed = error != PolicyError::Declined;
             if let PolicyError::Fault(fault) = &error {
-                gateway.policies.failed(&router, fault);
+                gateway.policies.failed(router, fault);
             }
             let why = format!("{}: {error}", router.identity().label());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));
             let plan = ask(&gateway.native, exchange, offers)
                 .map_err(|error| Failure::new(Kind::Internal, format!("the native router gave no plan: {error}")))?;
-            (plan, Arc::clone(&gateway.native), Some(why))
+            (plan, &gateway.native, Some(why))
         }
     };
     let candidates = triable(&plan, offers)?;
@@ -62,6 +70,7 @@ pub(crate) fn route(
         fallback,
         propensity,
         instead_of,
+        experiment: exchange.assigned.as_ref().map(arm::record),
     });
     Ok(Decision { order, max_output_tokens: plan.max_output_tokens })
 }
@@ -93,11 +102,17 @@ fn refused(router: &dyn Router, reason: u32) -> Failure {
 
 /// Asks one router, and checks what it says.
 fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result<Plan, PolicyError> {
-    let mut models = offers.facts.clone();
-    exchange.catalogue.mark_names(&router.identity().model_names, &offers.targets, &mut models);
+    let models = marked(router.identity(), exchange, offers);
     let plan = router.route(RouteInput { request: &offers.info, features: &offers.features, models: &models })?;
     plan.check(models.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)
+}
+
+/// The models on offer, with the names that a policy asks about.
+fn marked(identity: &Identity, exchange: &Exchange, offers: &Offers) -> Vec<Offer> {
+    let mut models = offers.facts.clone();
+    exchange.catalogue.mark_names(&identity.model_names, &offers.targets, &mut models);
+    models
 }
 
 /// The candidates that can be tried, their chances scaled to 1. A model that the caller named comes

@@ -10,8 +10,8 @@
 //! the capital Π(1 + λᵢ(Dᵢ − mᵢΔ₀)) with bets λᵢ ≥ 0 that are set before Dᵢ is seen is a nonnegative
 //! supermartingale of mean at most 1 as long as no Δᵢ is above Δ₀. By Ville's inequality it ever reaches
 //! 1/α with a chance of at most α: where it does, Δ₀ is too low. With − for + it says what is too high.
-//! Nothing need be independent, nor alike over time; where the difference itself changes, what is
-//! rejected is that it was never above (or below) Δ₀.
+//! Nothing need be independent, nor alike over time. What is rejected is that the difference was never
+//! above (or below) Δ₀: where it changes, an interval holds none of its averages for certain.
 //!
 //! Two bettors share each capital, as a mean of supermartingales is one: the approximate growth-rate
 //! optimum μ/(σ² + μ²) (there: aGRAPA), which is fast where a difference is large, and the predictable
@@ -21,7 +21,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Grid points on either side of 0.
-const HALF: usize = 100;
+const HALF: usize = 60;
 /// How much closer points lie near 0 than at 1: they go by the hyperbolic sine, 1 for e⁶.
 const STEEPNESS: f64 = 6.0;
 /// Capital at which counting stops: what has it is rejected by any α.
@@ -123,7 +123,9 @@ impl Sequence {
         Self::of(alpha, grid.chain(tolerances.iter().copied().filter(|tolerance| tolerance.abs() < 1.0)).collect())
     }
 
-    fn of(alpha: f64, mut at: Vec<f64>) -> Self {
+    /// A sequence that only tells whether the difference is above, or below, these: cheaper by as much
+    /// as they are fewer, and its interval is as coarse.
+    pub fn of(alpha: f64, mut at: Vec<f64>) -> Self {
         at.sort_by(f64::total_cmp);
         at.dedup();
         let start = Capital(1.0, 1.0);
@@ -231,7 +233,7 @@ impl Sequence {
     }
 }
 
-/// Two arms that are drawn by chance, compared by one variable within 0 and 1.
+/// Two arms that are drawn by chance, compared by the difference of one variable within 0 and 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arms {
     /// The difference: that of the second arm less that of the first.
@@ -250,6 +252,11 @@ pub struct Mean {
 }
 
 impl Mean {
+    fn add(&mut self, x: f64) {
+        self.n += 1;
+        self.sum += x;
+    }
+
     /// The mean, where there is one.
     pub fn value(self) -> Option<f64> {
         (self.n > 0).then(|| self.sum / self.n as f64)
@@ -274,26 +281,72 @@ impl Arms {
 
     /// Takes an outcome `x` within 0 and 1 of a unit that was given to the second arm with the chance
     /// `share`, or to the first with the rest of it.
-    ///
-    /// It is weighted by the inverse of its chance (Horvitz and Thompson 1952), which makes its
-    /// expectation the difference whatever the share is, and however it changes; about the mean so far,
-    /// which makes it vary less; and scaled by the smaller chance, which keeps it within −1 and 1.
     pub fn push(&mut self, x: f64, second: bool, share: f64) -> Result<(), OutOfRange> {
-        let m = share.min(1.0 - share);
-        let mean = (self.first.sum + self.second.sum + 0.5) / ((self.first.n + self.second.n) as f64 + 1.0);
-        let d = |x: f64, second: bool| (x - mean) * if second { m / share } else { -m / (1.0 - share) };
-        if !(0.0..=1.0).contains(&x) {
-            return Err(OutOfRange { d: x, m, least: 0.0, most: 1.0 });
+        weigh(&mut self.difference, [self.first, self.second], 1.0, x, second, share)?;
+        if second {
+            self.second.add(x)
+        } else {
+            self.first.add(x)
         }
-        let ends = [d(0.0, true), d(1.0, true), d(0.0, false), d(1.0, false)];
-        let least = ends.into_iter().fold(0.0, f64::min).max(-1.0);
-        let most = ends.into_iter().fold(0.0, f64::max).min(1.0);
-        self.difference.push_within(d(x, second).clamp(-1.0, 1.0), m, least, most)?;
-        let arm = if second { &mut self.second } else { &mut self.first };
-        arm.n += 1;
-        arm.sum += x;
         Ok(())
     }
+}
+
+/// Two arms that are drawn by chance, compared by the ratio of a variable within 0 and 1 that is not
+/// negative: whether the second has more than so many times of it what the first has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    /// Of the second arm's mean over the ratio, less the first's. Only 0 can be asked of it.
+    pub excess: Sequence,
+    most: f64,
+    first: Mean,
+    second: Mean,
+}
+
+impl Ratio {
+    /// Whether the second arm has more than `most` times, at least 1, of what the first has. The first's
+    /// mean need not be known beforehand.
+    pub fn new(alpha: f64, most: f64) -> Self {
+        Self { excess: Sequence::of(alpha, vec![0.0]), most, first: Mean::default(), second: Mean::default() }
+    }
+
+    /// As [`Arms::push`].
+    pub fn push(&mut self, x: f64, second: bool, share: f64) -> Result<(), OutOfRange> {
+        weigh(&mut self.excess, [self.first, self.second], self.most, x, second, share)?;
+        if second {
+            self.second.add(x)
+        } else {
+            self.first.add(x)
+        }
+        Ok(())
+    }
+}
+
+/// Pushes an outcome of one of two arms.
+///
+/// It is weighted by the inverse of its chance (Horvitz and Thompson 1952), which makes its expectation
+/// the difference whatever the share is, and however it changes; about the mean so far, which makes it
+/// vary less; and scaled by the smaller chance and by the ratio, which keeps it within −1 and 1.
+fn weigh(
+    sequence: &mut Sequence,
+    [first, second_so_far]: [Mean; 2],
+    ratio: f64,
+    x: f64,
+    second: bool,
+    share: f64,
+) -> Result<(), OutOfRange> {
+    let m = share.min(1.0 - share);
+    if !(0.0..=1.0).contains(&x) {
+        return Err(OutOfRange { d: x, m, least: 0.0, most: 1.0 });
+    }
+    let mean = (first.sum + second_so_far.sum + 0.5) / ((first.n + second_so_far.n) as f64 + 1.0);
+    let d = |x: f64, second: bool| {
+        if second { (x - mean) / ratio * m / share } else { (mean / ratio - x) * m / (1.0 - share) }
+    };
+    let ends = [d(0.0, true), d(1.0, true), d(0.0, false), d(1.0, false)];
+    let least = ends.into_iter().fold(0.0, f64::min).max(-1.0);
+    let most = ends.into_iter().fold(0.0, f64::max).min(1.0);
+    sequence.push_within(d(x, second).clamp(-1.0, 1.0), m, least, most)
 }
 
 #[cfg(test)]

@@ -118,6 +118,32 @@ fn what_is_worse_is_found_and_the_worse_the_sooner() {
 }
 
 #[test]
+fn a_ratio_is_told_without_knowing_what_it_is_of() {
+    let run = |factor: f64, within: bool| {
+        found(200, 20_000, |chance, more| {
+            let mut ratio = Ratio::new(ALPHA, 1.1);
+            let over = |ratio: &Ratio| {
+                if within { ratio.excess.is_below(0.0) } else { ratio.excess.exceeds(0.0) }
+            };
+            while !over(&ratio) && more() {
+                let second = chance.next() < 0.05;
+                let x = chance.next().powi(4) * 0.5 * if second { factor } else { 1.0 };
+                ratio.push(x, second, 0.05).unwrap();
+            }
+        })
+    };
+    // Ten per cent more is at the bound: shown neither to be above it nor below, whatever the mean is.
+    for within in [false, true] {
+        let (wrong, _) = run(1.1, within);
+        assert!(wrong as f64 <= 200.0 * ALPHA, "{within}: {wrong} of 200");
+    }
+    let (twice, requests) = run(2.0, false);
+    assert!(twice >= 190 && requests < 20_000, "{twice} of 200, {requests}");
+    let (half, _) = run(0.5, true);
+    assert!(half >= 190, "{half} of 200");
+}
+
+#[test]
 fn what_is_within_a_tolerance_is_shown_to_be() {
     // Equal quality, fed back for half of the requests: not worse by more than 2 points.
     let (shown, requests) = found(20, 30_000, |chance, within| {
