@@ -247,19 +247,22 @@ pub struct Arms {
 pub struct Mean {
     /// Observations.
     pub n: u64,
-    /// Their sum.
-    pub sum: f64,
+    sum: f64,
+    weight: f64,
+    weighted: f64,
 }
 
 impl Mean {
-    fn add(&mut self, x: f64) {
+    fn add(&mut self, x: f64, chance: f64) {
         self.n += 1;
         self.sum += x;
+        self.weight += 1.0 / chance;
+        self.weighted += x / chance;
     }
 
-    /// The mean, where there is one.
+    /// The mean, where there is one: of all units, were all in this arm.
     pub fn value(self) -> Option<f64> {
-        (self.n > 0).then(|| self.sum / self.n as f64)
+        (self.n > 0).then(|| self.weighted / self.weight)
     }
 }
 
@@ -267,6 +270,11 @@ impl Arms {
     /// Arms of which nothing has been seen. See [`Sequence::new`].
     pub fn new(alpha: f64, tolerances: &[f64]) -> Self {
         Self { difference: Sequence::new(alpha, tolerances), first: Mean::default(), second: Mean::default() }
+    }
+
+    /// The difference as it looks: that of the means.
+    pub fn estimate(&self) -> Option<f64> {
+        Some(self.second.value()? - self.first.value()?)
     }
 
     /// The arm that is there already.
@@ -283,11 +291,8 @@ impl Arms {
     /// `share`, or to the first with the rest of it.
     pub fn push(&mut self, x: f64, second: bool, share: f64) -> Result<(), OutOfRange> {
         weigh(&mut self.difference, [self.first, self.second], 1.0, x, second, share)?;
-        if second {
-            self.second.add(x)
-        } else {
-            self.first.add(x)
-        }
+        let (arm, chance) = if second { (&mut self.second, share) } else { (&mut self.first, 1.0 - share) };
+        arm.add(x, chance);
         Ok(())
     }
 }
@@ -313,11 +318,8 @@ impl Ratio {
     /// As [`Arms::push`].
     pub fn push(&mut self, x: f64, second: bool, share: f64) -> Result<(), OutOfRange> {
         weigh(&mut self.excess, [self.first, self.second], self.most, x, second, share)?;
-        if second {
-            self.second.add(x)
-        } else {
-            self.first.add(x)
-        }
+        let (arm, chance) = if second { (&mut self.second, share) } else { (&mut self.first, 1.0 - share) };
+        arm.add(x, chance);
         Ok(())
     }
 }

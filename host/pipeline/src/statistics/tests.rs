@@ -61,10 +61,10 @@ fn errors(runs: u64, steps: u64, rates: [f64; 2], share: f64, tolerance: f64) ->
 fn arms_that_are_alike_are_seldom_told_apart_however_long_one_looks() {
     // Each is looked at after each of its requests: an interval for one look would be wrong in most runs.
     for share in [0.05, 0.5] {
-        let (wrong, _) = errors(1_000, 3_000, [0.02, 0.02], share, 0.0);
+        let (wrong, _) = errors(1_000, 2_000, [0.02, 0.02], share, 0.0);
         assert!(wrong as f64 <= 1_000.0 * ALPHA / 3.0, "{share}: {wrong} of 1000");
     }
-    let (wrong, _) = found(1_000, 3_000, |chance, within| {
+    let (wrong, _) = found(1_000, 2_000, |chance, within| {
         let mut arms = arms_at(ALPHA, &[0.0]);
         while !arms.difference.exceeds(0.0) && !arms.difference.is_below(0.0) && within() {
             let second = chance.next() < 0.5;
@@ -118,9 +118,23 @@ fn what_is_worse_is_found_and_the_worse_the_sooner() {
 }
 
 #[test]
+fn means_are_those_of_the_whole_where_the_share_changes() {
+    // Worse times came with a larger share: the plain mean of the second arm would be worse for it.
+    let (mut chance, mut arms) = (Chance(1), arms_at(ALPHA, &[0.0]));
+    for i in 0..20_000 {
+        let (rate, share) = if i < 10_000 { (0.1, 0.05) } else { (0.5, 0.25) };
+        let second = chance.next() < share;
+        arms.push(chance.one_in(rate), second, share).unwrap();
+    }
+    let (first, second) = (arms.first().value().unwrap(), arms.second().value().unwrap());
+    assert!((first - 0.3).abs() < 0.02 && (second - 0.3).abs() < 0.04, "{first} {second}");
+    assert!(arms.estimate().unwrap().abs() < 0.04 && arms.difference.estimate().unwrap().abs() < 0.04);
+}
+
+#[test]
 fn a_ratio_is_told_without_knowing_what_it_is_of() {
     let run = |factor: f64, within: bool| {
-        found(200, 20_000, |chance, more| {
+        found(100, 6_000, |chance, more| {
             let mut ratio = Ratio::new(ALPHA, 1.1);
             let over = |ratio: &Ratio| {
                 if within { ratio.excess.is_below(0.0) } else { ratio.excess.exceeds(0.0) }
@@ -135,12 +149,12 @@ fn a_ratio_is_told_without_knowing_what_it_is_of() {
     // Ten per cent more is at the bound: shown neither to be above it nor below, whatever the mean is.
     for within in [false, true] {
         let (wrong, _) = run(1.1, within);
-        assert!(wrong as f64 <= 200.0 * ALPHA, "{within}: {wrong} of 200");
+        assert!(wrong as f64 <= 100.0 * ALPHA, "{within}: {wrong} of 100");
     }
     let (twice, requests) = run(2.0, false);
-    assert!(twice >= 190 && requests < 20_000, "{twice} of 200, {requests}");
+    assert!(twice >= 90 && requests < 3_000, "{twice} of 100, {requests}");
     let (half, _) = run(0.5, true);
-    assert!(half >= 190, "{half} of 200");
+    assert!(half >= 90, "{half} of 100");
 }
 
 #[test]
@@ -185,7 +199,7 @@ fn nothing_seen_is_nothing_known() {
     assert_eq!(arms.difference.interval(), Interval { low: -1.0, high: 1.0 });
     assert_eq!((arms.difference.estimate(), arms.difference.until_exceeds(0.01)), (None, None));
     assert!(!arms.difference.exceeds(-0.99) && !arms.difference.is_below(0.99));
-    assert_eq!((arms.first().value(), arms.second().value()), (None, None));
+    assert_eq!((arms.first().value(), arms.estimate()), (None, None));
 }
 
 #[test]
@@ -257,7 +271,9 @@ fn it_goes_on_from_text_where_it_was() {
         arms.push(f64::from(u8::from(second)), second, 0.5).unwrap();
         moved.push(f64::from(u8::from(second)), second, 0.5).unwrap();
     }
-    assert_eq!(moved.difference.interval(), arms.difference.interval());
-    assert_eq!((moved.second(), moved.difference.n()), (arms.second(), 3_000));
+    // The last bit of a number may be lost on the way: that is a point of the grid at most.
+    let (one, other) = (moved.difference.interval(), arms.difference.interval());
+    assert!((one.low - other.low).abs() < 0.1 && (one.high - other.high).abs() < 0.1, "{one:?} {other:?}");
+    assert_eq!((moved.second().n, moved.difference.n()), (arms.second().n, 3_000));
     assert!(arms.difference.interval().low > 0.8, "{:?}", arms.difference.interval());
 }

@@ -63,7 +63,7 @@ pub struct Measure {
 impl Measure {
     /// `test` says whether what differs is above or below `bound`.
     fn of(variable: Variable, arms: &Arms, (test, bound): (&Sequence, f64), tolerance: f64, scale: f64) -> Self {
-        let (sequence, interval) = (&arms.difference, arms.difference.interval());
+        let interval = arms.difference.interval();
         let scaled = |value: Option<f64>| value.map(|value| value * scale);
         let (until_worse, until_within) = if variable == Variable::Quality {
             (test.until_below(bound), test.until_exceeds(bound))
@@ -76,7 +76,7 @@ impl Measure {
             canary_n: arms.second().n,
             baseline: scaled(arms.first().value()),
             canary: scaled(arms.second().value()),
-            difference: scaled(sequence.estimate()),
+            difference: scaled(arms.estimate()),
             low: interval.low * scale,
             high: interval.high * scale,
             tolerance,
@@ -90,7 +90,7 @@ impl Measure {
         match self.variable {
             Variable::Errors | Variable::Quality => format!("{:+.1} %", amount * 100.0),
             Variable::Latency => format!("{amount:+.0} ms"),
-            Variable::Cost => format!("{amount:+.6} USD"),
+            Variable::Cost => format!("{amount:+.*} USD", decimals(amount)),
         }
     }
 
@@ -109,6 +109,12 @@ impl Measure {
             amount(tolerance),
         )
     }
+}
+
+/// Decimals that show three digits of an amount, and no more than a picodollar has.
+fn decimals(amount: f64) -> usize {
+    let zeros = (1..12).take_while(|zeros| amount.abs() < 0.1_f64.powi(*zeros)).count();
+    (zeros + 3).min(12)
 }
 
 impl Experiment {
