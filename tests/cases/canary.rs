@@ -306,7 +306,8 @@ async fn a_shadow_is_compared_and_never_followed() {
             let answer = client.post(&url, &[], &chat("auto", words)).await;
             assert_eq!((answer.status.as_u16(), answer.header("x-kairos-model")), (200, CHEAP), "{}", answer.text());
             assert!(
-                answer.header("x-kairos-policy").starts_with("baseline@") && answer.header("x-kairos-warnings") == ""
+                answer.header("x-kairos-policy").starts_with("baseline@")
+                    && answer.header("x-kairos-warnings").is_empty()
             );
             asked += 1;
             // Each is compared before the next is asked: none is left out as too many wait.

@@ -13,7 +13,7 @@ use kairos_pipeline::record::{Observer, Record};
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::refusal::Reason;
 use kairos_sandbox::reports::MetricValue;
-use kairos_sandbox::status::ROLLED_BACK;
+use kairos_sandbox::status::{ROLLED_BACK, Role};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use serde::Serialize;
@@ -92,7 +92,7 @@ impl Metrics {
             ("kairos_policy_probation", 1, "1 while the policy is called one call at a time, after one that hung."),
             ("kairos_plugin_dropped_total", 0, "What policies reported over their bounds."),
             ("kairos_policy_generation", 1, "Grows by one whenever another policy serves."),
-            ("kairos_policy_info", 1, "The policy that serves."),
+            ("kairos_policy_info", 1, "The policies that serve, or are asked."),
             ("kairos_policy_rollbacks_total", 0, "Canaries that were rolled back by the gateway, by why."),
             ("kairos_policy_promotions_total", 0, "Canaries that were promoted by the gateway."),
             ("kairos_policy_canary_lost_total", 0, "Messages about requests of an experiment that were lost."),
@@ -184,11 +184,19 @@ impl Metrics {
         }
         // Written by hand: a label that changes with every file must not stay behind in a registry.
         let status = policies.status();
-        text.push_str("# HELP kairos_policy_info The policy that serves.\n# TYPE kairos_policy_info gauge\n");
-        text.push_str(&format!(
-            "kairos_policy_info{{slot=\"router\",policy=\"{}\",engine=\"{}\"}} 1\n",
-            status.policy, status.engine
-        ));
+        text.push_str(
+            "# HELP kairos_policy_info The policies that serve, or are asked.\n# TYPE kairos_policy_info gauge\n",
+        );
+        let mut info = |role: &str, policy: &str, engine: &str| {
+            let labels = format!("slot=\"router\",role=\"{role}\",policy=\"{policy}\",engine=\"{engine}\"");
+            text.push_str(&format!("kairos_policy_info{{{labels}}} 1\n"));
+        };
+        info("active", &status.policy, status.engine);
+        for (role, generation) in policies.residents() {
+            if matches!(role, Role::Canary | Role::Shadow) {
+                info(role.name(), generation.identity().label(), generation.engine_name());
+            }
+        }
         text
     }
 }

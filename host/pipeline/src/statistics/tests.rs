@@ -62,6 +62,7 @@ fn arms_that_are_alike_are_seldom_told_apart_however_long_one_looks() {
     // Each is looked at after each of its requests: an interval for one look would be wrong in most runs.
     for share in [0.05, 0.5] {
         let (wrong, _) = errors(1_000, 2_000, [0.02, 0.02], share, 0.0);
+        println!("share {share}: {wrong} of 1000");
         assert!(wrong as f64 <= 1_000.0 * ALPHA / 3.0, "{share}: {wrong} of 1000");
     }
     let (wrong, _) = found(1_000, 2_000, |chance, within| {

@@ -163,7 +163,7 @@ impl PolicyHost {
                     tracing::info!(policy = ended.canary, experiment = ended.id, "canary {}", verdict.text);
                 }
                 What::Ended => {
-                    tracing::info!(policy = ended.canary, experiment = ended.id, "experiment {}", verdict.text)
+                    tracing::info!(policy = ended.canary, experiment = ended.id, "experiment {}", verdict.text);
                 }
             }
         }
@@ -181,13 +181,13 @@ impl PolicyHost {
             (running.id, verdict, share)
         };
         if let Some(verdict) = verdict {
-            self.conclude(id, verdict);
+            self.conclude(id, &verdict);
         } else if let Some(share) = share {
             self.grow(id, share);
         }
     }
 
-    fn conclude(&self, id: u64, verdict: Verdict) {
+    fn conclude(&self, id: u64, verdict: &Verdict) {
         let _acting = self.begin();
         let (slot, digest) = {
             let mut running = self.trials.running();

@@ -168,7 +168,7 @@ pub(crate) fn start(host: Weak<PolicyHost>, told: Receiver<Told>) -> std::io::Re
 }
 
 fn measure(host: &Weak<PolicyHost>, told: &Receiver<Told>) {
-    let mut written_ms = 0;
+    let (mut written_ms, mut unwritten) = (0, false);
     loop {
         let first = match told.recv_timeout(PATIENCE) {
             Ok(first) => Some(first),
@@ -178,7 +178,7 @@ fn measure(host: &Weak<PolicyHost>, told: &Receiver<Told>) {
         let Some(host) = host.upgrade() else { return };
         let now = (host.clock)();
         let mut waiting = Vec::new();
-        let counted = first.is_some();
+        unwritten |= first.is_some();
         {
             let mut running = host.trials.running();
             for told in first.into_iter().chain(told.try_iter().take(1_024)) {
@@ -192,8 +192,8 @@ fn measure(host: &Weak<PolicyHost>, told: &Receiver<Told>) {
             }
         }
         host.follow_up();
-        if counted && (!waiting.is_empty() || now.saturating_sub(written_ms) >= WRITTEN_EVERY_MS) {
-            written_ms = now;
+        if unwritten && (!waiting.is_empty() || now.saturating_sub(written_ms) >= WRITTEN_EVERY_MS) {
+            (written_ms, unwritten) = (now, false);
             host.write_trial();
         }
         for done in waiting {

@@ -72,7 +72,7 @@ impl World {
     fn until(&mut self, most: u64, baseline: Does, canary: Does) -> Option<Verdict> {
         for _ in 0..most {
             self.request(baseline, canary);
-            if self.requests % 10 == 0
+            if self.requests.is_multiple_of(10)
                 && let Some(verdict) = self.experiment.verdict(DAY_MS)
             {
                 return Some(verdict);
