@@ -114,16 +114,16 @@ impl Server {
         assert!(sent.success());
     }
 
-    /// Tells it to stop, and waits until it has.
-    pub fn stop(&mut self) {
-        self.terminate();
-        self.child.wait().unwrap();
-    }
-
     /// Ends it at once, as nothing it could prepare for.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub fn stop(&mut self) {
+        self.terminate();
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// Waits for its end.

@@ -339,3 +339,36 @@ async fn a_shadow_is_compared_and_never_followed() {
     json_of(&pair, &["policy", "retire", &shadow]);
     assert!(slot(&pair).await["shadow"].is_null());
 }
+
+/// What a caller says first of an answer counts, by the metric that was registered, in the arm that it was in.
+#[tokio::test]
+async fn feedback_is_compared() {
+    let pair = Setup { config: CONFIG, ..Setup::default() }.start();
+    try_out(&pair, &named("baseline", 0), &named("canary", 0), &["--metric", "helpful"]);
+    let client = Client::default();
+    let mut in_canary = 0;
+    for _ in 0..12 {
+        let url = format!("{}/v1/chat/completions", pair.gateway.url);
+        let answer = client.post(&url, &[], &chat("auto", "hello")).await;
+        let canary = answer.header("x-kairos-policy").starts_with("canary@");
+        in_canary += u64::from(canary);
+        for (metric, value) in [("helpful", f64::from(u8::from(canary))), ("helpful", 0.5), ("speed", 0.5)] {
+            let said = json!({"request_id": answer.header("x-kairos-request-id"), "metric": metric, "value": value});
+            let taken = client.post(&format!("{}/v1/feedback", pair.gateway.url), &[], &said).await;
+            assert_eq!(taken.status, 200, "{}", taken.text());
+        }
+    }
+    let mut quality = Value::Null;
+    for _ in 0..MOST {
+        quality = slot(&pair).await["experiments"][0]["measures"].as_array().unwrap().last().unwrap().clone();
+        if quality["baseline_n"].as_u64().unwrap() + quality["canary_n"].as_u64().unwrap() == 12 {
+            break;
+        }
+    }
+    assert_eq!((&quality["variable"], &quality["canary_n"]), (&json!("quality"), &json!(in_canary)), "{quality}");
+    assert_eq!(quality["baseline_n"], 12 - in_canary, "{quality}");
+    // All in one arm: once in 2^11 runs, and then there is nothing to compare.
+    if (1..12).contains(&in_canary) {
+        assert_eq!((&quality["baseline"], &quality["canary"]), (&json!(0.0), &json!(1.0)));
+    }
+}

@@ -17,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod money;
 mod policies;
+mod records;
 mod refusals;
 mod routing;
 mod scripted;

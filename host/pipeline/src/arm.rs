@@ -57,7 +57,8 @@ fn keyed(salt: &[u8; 32], experiment: u64, [kind, unit]: [&[u8]; 2]) -> u64 {
 
 /// What a record says of it.
 pub(crate) fn record(assigned: &Assigned) -> ExperimentRecord {
-    ExperimentRecord { id: assigned.experiment, arm: assigned.arm.name(), share: assigned.share }
+    let unit = assigned.unit.map(|unit| format!("{unit:016x}").into());
+    ExperimentRecord { id: assigned.experiment, arm: assigned.arm.name(), share: assigned.share, unit }
 }
 
 /// How requests end by what the caller did, as far as that shows only once they are routed.

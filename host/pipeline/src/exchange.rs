@@ -10,7 +10,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::policy::{Assigned, Went};
-use crate::record::{AttemptRecord, DecisionRecord, Draft, Record};
+use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 
 /// One request under way: its id, the snapshot that it is served by, and its record.
@@ -27,6 +27,8 @@ pub struct Exchange {
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
     pub record: Draft,
+    /// What the policy was asked, where that is kept.
+    pub(crate) asked: Option<Box<Asked>>,
     /// When it came in.
     pub started: Instant,
     /// The experiment that it is part of.
@@ -66,6 +68,7 @@ impl Exchange {
             key: Arc::default(),
             tags: Arc::default(),
             record: record.into(),
+            asked: None,
             started: Instant::now(),
             assigned: None,
             policy_failed: false,
@@ -143,6 +146,11 @@ impl Exchange {
             gateway.policies.ended(assigned, Went { failed, latency_ms, cost: self.record.cost_usd.0 });
         }
         gateway.observer.finished(&self.record);
-        gateway.records.keep(self.id, self.record.share());
+        let record = self.record.share();
+        // Who is not known cannot fill the disk.
+        if let Some(recorder) = gateway.recorder.as_ref().filter(|_| record.key.is_some()) {
+            recorder.keep(Ended { id: self.id, record: Arc::clone(&record), asked: self.asked.take() });
+        }
+        gateway.records.keep(self.id, record);
     }
 }

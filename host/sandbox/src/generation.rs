@@ -172,6 +172,12 @@ impl Generation {
         (decided, sample)
     }
 
+    /// Decides where no request waits: that the machine is busy with those is no fault.
+    pub(crate) fn route_aside(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.engine.route_on_trial(input)
+    }
+
     /// Whether calls are made one at a time, as one was over its deadline.
     pub fn on_probation(&self, now_ms: u64) -> bool {
         now_ms < self.probation_until_ms.load(Ordering::Relaxed)

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use kairos_pipeline::policy::{
-    Arm, Assigned, Canary, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
+    Assigned, Canary, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
 };
 
 use crate::canary::{Told, Trials};
@@ -293,10 +293,17 @@ impl PolicyHost {
         Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).label())
     }
 
+    /// What that was loaded with.
+    pub(crate) fn setting(&self, state: &State) -> Arc<str> {
+        let current = state.lineup.current.as_ref();
+        Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).setting())
+    }
+
     /// A caller has said something of the answer to a request that was part of an experiment, by a metric,
-    /// within 0 and 1. To be told of each request and metric once: what is said first counts.
-    pub fn rated(&self, experiment: u64, metric: &str, arm: Arm, share: f64, value: f64) {
-        self.trials.tell(Told::Rated { experiment, metric: metric.to_owned(), arm, share, value });
+    /// within 0 and 1. To be told of each request and metric once: what is said first counts. The request's
+    /// ticket does not matter.
+    pub fn rated(&self, assigned: &Assigned, metric: &str, value: f64) {
+        self.trials.tell(Told::Rated(*assigned, metric.to_owned(), value));
     }
 
     /// Waits until all that requests have told of the experiment so far is counted and written down.

@@ -13,7 +13,7 @@ use kairos_pipeline::policy::{
 use serde::Serialize;
 
 use crate::generation::Generation;
-use crate::host::{Clock, THREAD_STACK};
+use crate::host::THREAD_STACK;
 
 /// Questions that may wait; more are not asked, and counted.
 const WAITING: usize = 64;
@@ -72,13 +72,13 @@ struct Question {
 
 impl Watch {
     /// Begins to watch. It ends when nobody has it any more.
-    pub(crate) fn start(generation: Arc<Generation>, sample: f64, clock: Clock) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(generation: Arc<Generation>, sample: f64) -> std::io::Result<Arc<Self>> {
         let (questions, receiver) = sync_channel(WAITING);
         let seen = Arc::<Seen>::default();
         let (asked, notes) = (Arc::clone(&generation), Arc::clone(&seen));
         thread::Builder::new().name("policy-shadow".to_owned()).stack_size(THREAD_STACK).spawn(move || {
             crate::follow::lower_priority();
-            answer(&asked, &receiver, &notes, &clock);
+            answer(&asked, &receiver, &notes);
         })?;
         Ok(Arc::new(Self { generation, sample, asked: AtomicU64::new(0), questions, seen }))
     }
@@ -141,11 +141,11 @@ impl Compared {
 }
 
 /// Asks what comes, until nobody asks any more.
-fn answer(generation: &Generation, questions: &Receiver<Question>, seen: &Seen, clock: &Clock) {
+fn answer(generation: &Generation, questions: &Receiver<Question>, seen: &Seen) {
     for question in questions {
         let Question { request, features, models, given } = &question;
         let input = RouteInput { request, features, models };
-        let (mut answered, _) = generation.route(input, clock());
+        let mut answered = generation.route_aside(input);
         if let Ok(plan) = &answered
             && let Err(message) = plan.check(models.len())
         {

@@ -121,7 +121,15 @@ impl World {
 
     fn try_out(&self, digest: &str, auto: bool) {
         let rule = Rule { hours: 0.0, ..Rule::default() };
-        let plan = Plan { share: 0.05, sticky: None, auto, metric: "quality".to_owned(), tries_before: 0, rule };
+        let plan = Plan {
+            share: 0.05,
+            sticky: None,
+            auto,
+            metric: "quality".to_owned(),
+            tries_before: 0,
+            rule,
+            loaded_with: Default::default(),
+        };
         self.host.try_out("router", digest, plan, &By::admin(None, None)).unwrap();
     }
 
@@ -148,7 +156,7 @@ impl World {
         self.host.ended(&assigned, Went { failed, latency_ms, cost });
         if let Some(quality) = quality {
             let value = f64::from(u8::from(self.chance() < quality));
-            self.host.rated(assigned.experiment, "quality", arm, assigned.share, value);
+            self.host.rated(&assigned, "quality", value);
         }
         self.now_ms.fetch_add(10, Ordering::Relaxed);
         true
@@ -239,7 +247,8 @@ fn what_is_worse_goes_back_also_where_that_cannot_be_written_down() {
     assert!(world.host.serving().canary.is_none());
     // Callers' words on what an experiment that is over decided change nothing.
     let over = world.report();
-    world.host.rated(1, "quality", Arm::Canary, 0.05, 1.0);
+    let assigned = Assigned { experiment: 1, ticket: 0, arm: Arm::Canary, share: 0.05, unit: None };
+    world.host.rated(&assigned, "quality", 1.0);
     world.host.settle();
     assert_eq!(world.report(), over);
     // The same version again is another experiment, and a try more.

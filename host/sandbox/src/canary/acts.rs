@@ -41,7 +41,9 @@ impl PolicyHost {
         let newest = newest.first().map(|trial| trial.id).into_iter().chain(self.newest_trial());
         let id = newest.max().unwrap_or(0) + 1;
         let tries_before = self.versions.tries(slot, &digest).map_err(ActError::Store)?;
-        let plan = Plan { tries_before, ..plan };
+        let before = self.setting(&self.lock());
+        let loaded_with = [generation.identity().setting().to_string(), before.to_string()];
+        let plan = Plan { tries_before, loaded_with, ..plan };
         let share = plan.share;
         let sticky = plan.sticky.as_deref().map(Arc::from);
         let detail = serde_json::to_string(&plan).map_err(|error| ActError::Store(error.to_string()))?;
@@ -89,7 +91,7 @@ impl PolicyHost {
                 return Err(ActError::ServesAlready(digest));
             }
         }
-        let watch = Watch::start(Arc::clone(&generation), sample, Arc::clone(&self.clock));
+        let watch = Watch::start(Arc::clone(&generation), sample);
         let watch = watch.map_err(|error| ActError::Store(format!("there is no thread for it: {error}")))?;
         let detail = format!("sample {sample}");
         let act = Act { by, what: "shadow", slot, digest: Some(&digest), detail: Some(&detail) };
@@ -274,7 +276,13 @@ impl PolicyHost {
         let why = if *self.baseline(state) != *running.baseline {
             Some("what it was compared with does not serve any more")
         } else {
+            let baseline = self.setting(state);
+            let loaded = |canary: &str| [canary, &baseline].map(str::to_owned);
             match self.restore_idle(&running.digest) {
+                Some(generation) if loaded(generation.identity().setting()) != plan.loaded_with => {
+                    state.lineup.stage(generation);
+                    Some("configuration or grants have changed")
+                }
                 Some(generation) => {
                     let sticky = plan.sticky.as_deref().map(Arc::from);
                     state.lineup.try_out(Canary { generation, experiment: id, share, sticky });
@@ -301,7 +309,7 @@ impl PolicyHost {
     pub(crate) fn restore_shadow(&self, state: &mut State, shadow: Option<&(String, f64)>) {
         let Some((digest, sample)) = shadow else { return };
         let Some(generation) = self.restore_idle(digest) else { return };
-        match Watch::start(generation, *sample, Arc::clone(&self.clock)) {
+        match Watch::start(generation, *sample) {
             Ok(watch) => state.lineup.watch(watch),
             Err(error) => tracing::warn!(digest, "there is no thread for the shadow: {error}"),
         }

@@ -71,6 +71,8 @@ pub struct Plan {
     pub tries_before: u64,
     /// What it is decided by.
     pub rule: Rule,
+    /// What the canary, and what it is compared with, were loaded with: configuration and grants.
+    pub loaded_with: [String; 2],
 }
 
 /// What is compared.
@@ -148,6 +150,9 @@ pub(super) struct Measured {
     /// What was seen of a tag's values.
     #[serde(with = "units")]
     seen: HashSet<u64>,
+    /// The same, of those that were rated.
+    #[serde(with = "units")]
+    rated: HashSet<u64>,
 }
 
 /// What is usual, and how the canary compares.
@@ -185,6 +190,11 @@ impl Scaled {
     }
 }
 
+/// Whether a request counts: where arms go by the values of a tag, the first of each value does.
+fn is_first(seen: &mut HashSet<u64>, assigned: &Assigned) -> bool {
+    assigned.unit.is_none_or(|unit| seen.len() < MOST_UNITS && seen.insert(unit))
+}
+
 fn push(arms: &mut Arms, x: f64, assigned: &Assigned) {
     // What cannot be is not counted: a share of 0 or 1 is no experiment.
     let _ = arms.push(x, assigned.arm == Arm::Canary, assigned.share);
@@ -206,6 +216,7 @@ impl Experiment {
             learning: Vec::new(),
             usual: None,
             seen: HashSet::new(),
+            rated: HashSet::new(),
         };
         Self { plan, measured, order: Order::default() }
     }
@@ -245,14 +256,15 @@ impl Experiment {
     }
 
     /// What a caller said first of the answer to a request of the experiment, by a metric, within 0 and 1.
-    pub fn rated(&mut self, metric: &str, arm: Arm, share: f64, value: f64) {
-        if metric != self.plan.metric {
+    /// Of each value of a tag that arms go by, one word counts.
+    pub fn rated(&mut self, assigned: &Assigned, metric: &str, value: f64) {
+        let measured = &mut self.measured;
+        if metric != self.plan.metric || !is_first(&mut measured.rated, assigned) {
             return;
         }
-        let assigned = Assigned { experiment: 0, ticket: 0, arm, share, unit: None };
-        push(&mut self.measured.quality, value, &assigned);
-        if self.is_last() && share >= self.measured.share {
-            push(&mut self.measured.last_quality, value, &assigned);
+        push(&mut measured.quality, value, assigned);
+        if self.is_last() && assigned.share >= self.measured.share {
+            push(&mut self.measured.last_quality, value, assigned);
         }
     }
 
@@ -265,9 +277,7 @@ impl Experiment {
     fn count(&mut self, assigned: &Assigned, went: Option<Went>) {
         let horizon = self.horizon_ms() as f64;
         let measured = &mut self.measured;
-        if let Some(unit) = assigned.unit
-            && (measured.seen.len() >= MOST_UNITS || !measured.seen.insert(unit))
-        {
+        if !is_first(&mut measured.seen, assigned) {
             return;
         }
         let failed = went.is_some_and(|went| went.failed);

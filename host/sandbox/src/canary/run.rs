@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kairos_pipeline::policy::{Arm, Assigned, Went};
+use kairos_pipeline::policy::{Assigned, Went};
 
 use super::experiment::{Experiment, Verdict};
 use super::report::Report;
@@ -27,13 +27,8 @@ const WRITTEN_EVERY_MS: u64 = 5_000;
 pub(crate) enum Told {
     Assigned(Assigned),
     Ended(Assigned, Went),
-    Rated {
-        experiment: u64,
-        metric: String,
-        arm: Arm,
-        share: f64,
-        value: f64,
-    },
+    /// Who said it, by which metric, and what.
+    Rated(Assigned, String, f64),
     /// Says when all that was told before has been counted, and written down.
     Settled(SyncSender<()>),
 }
@@ -211,8 +206,8 @@ fn count(running: Option<&mut Running>, told: Told, now_ms: u64) {
         Told::Ended(assigned, went) if assigned.experiment == running.id => {
             running.experiment.ended(assigned.ticket, went);
         }
-        Told::Rated { experiment, metric, arm, share, value } if experiment == running.id => {
-            running.experiment.rated(&metric, arm, share, value);
+        Told::Rated(assigned, metric, value) if assigned.experiment == running.id => {
+            running.experiment.rated(&assigned, &metric, value);
         }
         _ => {}
     }

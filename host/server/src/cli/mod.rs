@@ -3,6 +3,7 @@
 mod audit;
 mod demo;
 mod doctor;
+mod explain;
 mod gateway;
 mod ledger;
 mod models;
@@ -63,6 +64,8 @@ enum Command {
     Policy(policy::Policy),
     /// Say who did what with policies, when and why
     Audit(audit::Audit),
+    /// Say why a request went where it went, and whether its policy would decide the same again
+    Explain(explain::Explain),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
     /// Look into the ledger: what was spent, and whether its rows are whole
@@ -113,6 +116,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.

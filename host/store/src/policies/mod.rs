@@ -163,23 +163,7 @@ impl PolicyStore {
 
     /// A version of a slot.
     pub fn version(&self, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
-        let connection = self.lock();
-        let found = connection.query_row(
-            "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
-            [slot, digest],
-            |row| {
-                Ok(Version {
-                    digest: row.get(0)?,
-                    name: row.get(1)?,
-                    engine: row.get(2)?,
-                    file: row.get(3)?,
-                    bytes: row.get(4)?,
-                    tests: row.get(5)?,
-                    added_ms: row.get(6)?,
-                })
-            },
-        );
-        Ok(found.optional()?)
+        version(&self.lock(), slot, digest)
     }
 
     /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
@@ -209,6 +193,26 @@ impl PolicyStore {
     pub fn audit(&self, most: usize) -> Result<Vec<(i64, Entry)>, PoliciesError> {
         audit::last(&self.lock(), most)
     }
+}
+
+/// A version of a slot.
+fn version(connection: &Connection, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
+    let found = connection.query_row(
+        "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
+        [slot, digest],
+        |row| {
+            Ok(Version {
+                digest: row.get(0)?,
+                name: row.get(1)?,
+                engine: row.get(2)?,
+                file: row.get(3)?,
+                bytes: row.get(4)?,
+                tests: row.get(5)?,
+                added_ms: row.get(6)?,
+            })
+        },
+    );
+    Ok(found.optional()?)
 }
 
 /// Keeps a version. One that is known keeps its bytes, and gets the tests that came with it now.

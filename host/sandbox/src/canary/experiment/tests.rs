@@ -32,7 +32,15 @@ struct Does {
 const USUAL: Does = Does { errors: 0.01, latency: 1.0, cost: 1.0, quality: 0.8, rated: 0.0 };
 
 fn plan(share: f64, auto: bool) -> Plan {
-    Plan { share, sticky: None, auto, metric: "quality".to_owned(), tries_before: 0, rule: Rule::default() }
+    Plan {
+        share,
+        sticky: None,
+        auto,
+        metric: "quality".to_owned(),
+        tries_before: 0,
+        rule: Rule::default(),
+        loaded_with: [String::new(), String::new()],
+    }
 }
 
 /// An experiment, and those who take part.
@@ -63,7 +71,7 @@ impl World {
         self.experiment.settle(ticket);
         if self.chance.next() < does.rated {
             let value = f64::from(u8::from(self.chance.next() < does.quality));
-            self.experiment.rated("quality", arm, share, value);
+            self.experiment.rated(&assigned, "quality", value);
         }
         self.experiment.grow();
     }
@@ -179,8 +187,9 @@ fn the_word_of_one_arms_callers_only_says_nothing() {
     assert_eq!(world.until(6_000, often, Does { quality: 0.0, ..seldom }), None, "nor is it rolled back for it");
     // Another metric is not what was registered.
     let before = world.measure(Variable::Quality);
-    world.experiment.rated("speed", Arm::Canary, 0.25, 1.0);
-    world.experiment.rated("quality", Arm::Canary, 0.25, f64::NAN);
+    let assigned = Assigned { experiment: 1, ticket: 0, arm: Arm::Canary, share: 0.25, unit: None };
+    world.experiment.rated(&assigned, "speed", 1.0);
+    world.experiment.rated(&assigned, "quality", f64::NAN);
     assert_eq!(world.measure(Variable::Quality), before);
 }
 
@@ -237,6 +246,13 @@ fn of_a_value_of_a_tag_the_first_request_counts() {
     }
     let errors = &experiment.measures()[0];
     assert_eq!((errors.baseline_n, errors.canary_n), (5, 5));
+    let rated = Assigned { experiment: 1, ticket: 0, arm: Arm::Canary, share: 0.5, unit: Some(4) };
+    let once = |experiment: &mut Experiment| {
+        experiment.rated(&rated, "quality", 1.0);
+        experiment.measures().last().unwrap().canary_n
+    };
+    assert_eq!([once(&mut experiment), once(&mut experiment)], [1, 1]);
+    let errors = &experiment.measures()[0];
     // Also after a restart.
     let mut again = Experiment::go_on(plan(0.5, false), &experiment.state().unwrap()).unwrap();
     again.assigned(&Assigned { experiment: 1, ticket: 0, arm: Arm::Canary, share: 0.5, unit: Some(3) }, 0);

@@ -234,7 +234,7 @@ fn loader(config: &Config) -> Result<Loader, Failed> {
 }
 
 /// Works on a thread like those that load: scripts need its stack.
-fn on_a_loaders_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failed> {
+pub(super) fn on_a_loaders_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failed> {
     std::thread::Builder::new()
         .stack_size(kairos_sandbox::host::THREAD_STACK)
         .spawn(work)

@@ -88,7 +88,8 @@ pub(super) async fn canary(
         if metric.is_empty() || metric.len() > MOST_NAME_BYTES || !metric.bytes().all(is_plain) {
             return Err(wrong("`metric` is the name of a metric of feedback: 1 to 64 characters of a-z, 0-9 and _"));
         }
-        let plan = Plan { share, sticky, auto, metric, tries_before: 0, rule: set.rule() };
+        let loaded_with = Default::default();
+        let plan = Plan { share, sticky, auto, metric, tries_before: 0, rule: set.rule(), loaded_with };
         let by = By::admin(by, why);
         aside(&app, digest.clone(), move |policies| policies.try_out(slot, &digest, plan, &by)).await
     };
