@@ -19,6 +19,7 @@ mod money;
 mod policies;
 mod records;
 mod refusals;
+mod replay;
 mod routing;
 mod scripted;
 mod streams;

@@ -209,10 +209,14 @@ impl Drawn {
             // Rounding can leave a sliver above the last sum.
             drawn.or_else(|| candidates.iter().rposition(|candidate| candidate.probability > 0.0)).unwrap_or(0)
         });
-        let rest = candidates.iter().enumerate().filter(|(place, _)| *place != first);
-        let order = std::iter::once(&candidates[first]).chain(rest.map(|(_, candidate)| candidate));
-        let order = order.map(|candidate| candidate.model).collect();
-        Self { order, propensity: candidates[first].probability, point }
+        let Candidate { model, probability } = candidates[first];
+        Self { order: Self::first(candidates, model), propensity: probability, point }
+    }
+
+    /// The order to try where this model is first: the others keep theirs.
+    pub fn first(candidates: &[Candidate], model: u32) -> Vec<u32> {
+        let rest = candidates.iter().map(|candidate| candidate.model).filter(|other| *other != model);
+        std::iter::once(model).chain(rest).collect()
     }
 }
 

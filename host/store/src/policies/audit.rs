@@ -124,6 +124,12 @@ impl Reader {
         super::version(&self.connection, slot, digest)
     }
 
+    /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
+    /// tests are left out.
+    pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
+        super::versions(&self.connection, slot, beginning, most)
+    }
+
     /// Whether this version was taken out of service because it failed.
     pub fn is_quarantined(&self, slot: &str, digest: &str) -> Result<bool, PoliciesError> {
         let found = "SELECT count(*) FROM role WHERE slot = ?1 AND digest = ?2 AND role = 'quarantined'";

@@ -169,24 +169,7 @@ impl PolicyStore {
     /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
     /// tests are left out.
     pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
-        let connection = self.lock();
-        let mut found = connection.prepare(
-            "SELECT digest, name, engine, file, added_ms FROM version
-             WHERE slot = ?1 AND substr(digest, 1, length(?2)) = ?2 ORDER BY place DESC LIMIT ?3",
-        )?;
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let versions = found.query_map(params![slot, beginning, most], |row| {
-            Ok(Version {
-                digest: row.get(0)?,
-                name: row.get(1)?,
-                engine: row.get(2)?,
-                file: row.get(3)?,
-                bytes: Vec::new(),
-                tests: None,
-                added_ms: row.get(4)?,
-            })
-        })?;
-        Ok(versions.collect::<Result<_, _>>()?)
+        versions(&self.lock(), slot, beginning, most)
     }
 
     /// The last acts, the newest first, each with its place, so many at most.
@@ -213,6 +196,27 @@ fn version(connection: &Connection, slot: &str, digest: &str) -> Result<Option<V
         },
     );
     Ok(found.optional()?)
+}
+
+/// Versions of a slot whose digests begin so, the newest first, without bytes and tests.
+fn versions(connection: &Connection, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
+    let mut found = connection.prepare(
+        "SELECT digest, name, engine, file, added_ms FROM version
+             WHERE slot = ?1 AND substr(digest, 1, length(?2)) = ?2 ORDER BY place DESC LIMIT ?3",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let versions = found.query_map(params![slot, beginning, most], |row| {
+        Ok(Version {
+            digest: row.get(0)?,
+            name: row.get(1)?,
+            engine: row.get(2)?,
+            file: row.get(3)?,
+            bytes: Vec::new(),
+            tests: None,
+            added_ms: row.get(4)?,
+        })
+    })?;
+    Ok(versions.collect::<Result<_, _>>()?)
 }
 
 /// Keeps a version. One that is known keeps its bytes, and gets the tests that came with it now.
