@@ -8,6 +8,7 @@
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
 pub mod acts;
+pub mod canary;
 pub mod capability;
 pub mod cases;
 pub mod deadline;
@@ -23,6 +24,7 @@ mod purity;
 pub mod refusal;
 pub mod reports;
 pub mod script;
+pub mod shadow;
 pub mod status;
 pub mod versions;
 pub mod wasm;
