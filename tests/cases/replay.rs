@@ -100,6 +100,38 @@ async fn what_was_never_done_is_unknown_and_what_was_explored_is_estimated() {
     assert!(code == 1 && text.contains("no decision is recorded that fits"), "{text}");
 }
 
+/// While a canary decides a share, either could have decided each request: what the canary would do with
+/// all of them is estimated from all of them.
+#[tokio::test]
+async fn a_canary_makes_what_it_does_known() {
+    let config = "[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n";
+    let mut pair = Setup { config, ..Setup::default() }.start();
+    let policy = |name: &str, order: &str| {
+        let route = format!("if models.len < 2 {{ plan([0], 1) }} else {{ plan({order}, 1) }}");
+        let text =
+            format!("fn describe() {{ #{{ name: \"{name}\" }} }}\nfn route(ctx, features, models) {{ {route} }}\n");
+        std::fs::write(pair.folder().join(format!("{name}.rhai")), text).unwrap();
+        json_of(&pair, &["policy", "stage", &format!("{name}.rhai")])["digest"].as_str().unwrap().to_owned()
+    };
+    let (cheap, dear) = (policy("cheap", "[0, 1]"), policy("dear", "[1, 0]"));
+    json_of(&pair, &["policy", "activate", &cheap]);
+    json_of(&pair, &["policy", "canary", &dear, "--share", "0.3"]);
+    let client = Client::default();
+    for _ in 0..300 {
+        let (_, answer) = ask(&client, &pair, &[], "Tell me of whales").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    pair.gateway.stop();
+    for (digest, sign) in [(&dear, 1.0), (&cheap, -1.0)] {
+        let report = json_of(&pair, &["replay", "--policy", digest]);
+        assert_eq!([&report["estimated"], &report["unknown"]], [300, 0], "{report}");
+        let mean = report["differences"]["cost"]["estimated"]["mean"].as_f64().unwrap();
+        assert!(mean * sign > 0.0, "{report}");
+    }
+    let (code, all) = said(&pair, &["explain", "--all"]);
+    assert_eq!((code, all.as_str()), (0, "300 decisions: 300 identical, 0 differ\n"));
+}
+
 #[tokio::test]
 async fn what_cannot_be_replayed_is_told() {
     let pair = served(1, |_| "certain=yes".to_owned()).await;

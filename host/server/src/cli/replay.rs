@@ -11,6 +11,7 @@ use kairos_store::policies;
 use kairos_store::records::{FILE, Reader};
 use serde_json::{Value, json};
 
+use super::explain::past;
 use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
 use super::{Failed, counted, models};
@@ -95,7 +96,7 @@ impl ReplayCommand {
             let label = decider.identity().label().to_string();
             let (kept, oldest) = reader.extent(selection.since_ms)?;
             let shows = !self.json && std::io::stderr().is_terminal();
-            let report = Replay::of(decider).run(&mut reader, &selection, |read| {
+            let report = Replay::of(decider, past(&config)?).run(&mut reader, &selection, |read| {
                 if shows && read % BETWEEN == 0 {
                     eprint!("\r{read} of {kept} records");
                 }

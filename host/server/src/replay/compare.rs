@@ -46,7 +46,7 @@ pub(super) struct Outcome {
     pub(super) latency: f64,
     /// Whether the first attempt answered.
     pub(super) at_once: bool,
-    /// The caller left before the end.
+    /// The caller left before the end: it took no longer, and did not fail.
     pub(super) left: bool,
 }
 
@@ -104,8 +104,24 @@ pub(super) const MOST_WEIGHT: f64 = 20.0;
 /// Chances that differ by less are equal: they are quotients of sums.
 const ROUNDING: f64 = 1e-12;
 
-/// Says what is known. `order` is what was tried, as it was recorded.
-pub(super) fn compare(now: &Actions, then: &Actions, order: &[u32], question: &Question, outcome: &Outcome) -> Known {
+/// What was done, and what could have been done.
+pub(super) struct Then<'a> {
+    /// What could have been, each with its chance: in an experiment, by either arm.
+    pub(super) possible: &'a Actions,
+    /// What was.
+    pub(super) taken: Option<Action>,
+}
+
+/// The action that was taken: among those of the policy that decided, the one whose order was tried.
+pub(super) fn taken(actions: &Actions, order: &[u32]) -> Option<Action> {
+    let possible = actions.iter().filter_map(|(action, _)| action.as_ref());
+    possible.into_iter().find(|action| action.order == order).cloned()
+}
+
+/// Says what is known. Which of these a record is, follows from what it was about, and not from what was
+/// drawn for it: what is left out because of a draw would make the rest say something else.
+pub(super) fn compare(now: &Actions, then: &Then<'_>, question: &Question, outcome: &Outcome) -> Known {
+    let Then { possible: then, taken } = then;
     let chance = |actions: &Actions, of: &Option<Action>| -> f64 {
         actions.iter().filter(|(action, _)| action == of).map(|(_, chance)| chance).sum()
     };
@@ -120,7 +136,7 @@ pub(super) fn compare(now: &Actions, then: &Actions, order: &[u32], question: &Q
     let by_chance = |outcome: Undecided| {
         matches!(outcome, Undecided::NotRun | Undecided::Fault(FaultKind::Deadline | FaultKind::Impure))
     };
-    if question.before.as_ref().is_some_and(|(before, _)| by_chance(before.outcome)) || outcome.left {
+    if question.before.as_ref().is_some_and(|(before, _)| by_chance(before.outcome)) {
         return Known::Unknown;
     }
     if let ([(Some(now), _)], [(Some(then), _)]) = (&now[..], &then[..])
@@ -130,25 +146,40 @@ pub(super) fn compare(now: &Actions, then: &Actions, order: &[u32], question: &Q
     {
         return Known::Observed;
     }
+    let weigh = |action: &Action, now: f64, then: f64| Weighed {
+        first: action.order[0],
+        now,
+        then,
+        is_taken: taken.as_ref() == Some(action),
+    };
     let mut weighed = Vec::with_capacity(now.len() + then.len());
     for (action, chance_now) in now {
         let (chance_then, Some(action)) = (chance(then, action), action) else { return Known::Unknown };
         if chance_then <= 0.0 || chance_now / chance_then > MOST_WEIGHT {
             return Known::Unknown;
         }
-        weighed.push(weigh(action, *chance_now, chance_then, order));
+        weighed.push(weigh(action, *chance_now, chance_then));
     }
-    for (action, chance_then) in then {
+    for (action, chance_then) in then.iter() {
         if let Some(action) = action.as_ref().filter(|_| chance(now, action) == 0.0) {
-            weighed.push(weigh(action, 0.0, *chance_then, order));
+            weighed.push(weigh(action, 0.0, *chance_then));
         }
     }
     // Were what was done not among what could be done, the chances would not be those of then.
     if weighed.iter().filter(|one| one.is_taken).count() == 1 { Known::Estimated(weighed) } else { Known::Unknown }
 }
 
-fn weigh(action: &Action, now: f64, then: f64, order: &[u32]) -> Weighed {
-    Weighed { first: action.order[0], now, then, is_taken: action.order == order }
+/// What either of two arms does, where the second has this share.
+pub(super) fn mixed(baseline: Actions, canary: Actions, share: f64) -> Actions {
+    let mut mixed: Actions = Vec::with_capacity(baseline.len() + canary.len());
+    let weighed = baseline.into_iter().map(|(action, chance)| (action, chance * (1.0 - share)));
+    for (action, chance) in weighed.chain(canary.into_iter().map(|(action, chance)| (action, chance * share))) {
+        match mixed.iter_mut().find(|(known, _)| *known == action) {
+            Some((_, known)) => *known += chance,
+            None => mixed.push((action, chance)),
+        }
+    }
+    mixed
 }
 
 /// Within which bounds the difference to what was observed lies, where it is unknown: cost, then errors.

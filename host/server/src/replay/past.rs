@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kairos_pipeline::policy::{Fault, FaultKind, Identity, PolicyError, RouteInput, Router as _};
 use kairos_pipeline::record::Given;
 use kairos_pipeline::routers;
+use kairos_sandbox::canary::{Plan, Report};
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::load::{Loader, SLOTS};
@@ -54,7 +55,16 @@ impl Decider {
 }
 
 /// A policy, `name@digest`, and what it was loaded with.
-type Which = (Arc<str>, String);
+pub(crate) type Which = (Arc<str>, String);
+
+/// The arms of an experiment.
+#[derive(Clone)]
+pub(crate) struct Arms {
+    /// What was in place.
+    pub(crate) baseline: Which,
+    /// What was tried.
+    pub(crate) canary: Which,
+}
 
 /// What a policy was loaded with.
 #[derive(Deserialize)]
@@ -68,6 +78,7 @@ pub(crate) struct Past {
     versions: Option<Reader>,
     loader: Loader,
     loaded: HashMap<Which, Result<Decider, String>>,
+    arms: HashMap<i64, Option<Arms>>,
 }
 
 /// Policies that are held ready; beyond, all are loaded again.
@@ -76,7 +87,7 @@ const HELD: usize = 64;
 impl Past {
     /// `versions` is what is kept of policies, where anything is.
     pub(crate) fn new(versions: Option<Reader>, loader: Loader) -> Self {
-        Self { versions, loader, loaded: HashMap::new() }
+        Self { versions, loader, loaded: HashMap::new(), arms: HashMap::new() }
     }
 
     /// A policy as it was, or why it cannot be had any more.
@@ -122,6 +133,28 @@ impl Past {
         let cannot = "the version that decided cannot be loaded any more";
         let loaded = loader.load_again(&admin::version(slot, found));
         loaded.map(Decider::Version).map_err(|refusal| format!("{cannot}: {}", refusal.message))
+    }
+
+    /// The arms of an experiment, each as a policy and what it was loaded with: what was in place, and what
+    /// was tried. None where that is not kept.
+    pub(crate) fn arms(&mut self, experiment: i64) -> Option<Arms> {
+        if self.arms.len() >= HELD {
+            self.arms.clear();
+        }
+        if let Some(known) = self.arms.get(&experiment) {
+            return known.clone();
+        }
+        let arms = self.read_arms(experiment);
+        self.arms.insert(experiment, arms.clone());
+        arms
+    }
+
+    fn read_arms(&self, experiment: i64) -> Option<Arms> {
+        let trial = self.versions.as_ref()?.trial(SLOTS[0], experiment).ok()??;
+        let plan: Plan = serde_json::from_str(&trial.plan).ok()?;
+        let report: Report = serde_json::from_str(&trial.report).ok()?;
+        let [canary, baseline] = plan.loaded_with;
+        Some(Arms { baseline: (trial.baseline.into(), baseline), canary: (report.canary.into(), canary) })
     }
 
     /// Whether a policy was taken out of service because it failed.

@@ -10,9 +10,9 @@ use kairos_pipeline::routers;
 use kairos_store::records::{Question, Reader, RecordsError, Row};
 use serde_json::Value;
 
-use super::compare::{self, Actions, Known, MOST_WEIGHT, Outcome, Weighed, actions, number};
+use super::compare::{self, Actions, Known, MOST_WEIGHT, Outcome, Then, Weighed, actions, number};
 use super::estimate::{Estimate, Sample, Simple, estimate};
-use super::past::Decider;
+use super::past::{Arms, Decider, Past};
 
 /// Which records.
 pub(crate) struct Selection {
@@ -81,6 +81,7 @@ struct Ended {
 /// Replays.
 pub(crate) struct Replay {
     decider: Decider,
+    past: Past,
     native: Decider,
     report: Report,
     simple: [Simple; 3],
@@ -95,10 +96,11 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Of this policy.
-    pub(crate) fn of(decider: Decider) -> Self {
+    /// Of this policy. The past has what was in place, where the other arm of an experiment decided.
+    pub(crate) fn of(decider: Decider, past: Past) -> Self {
         Self {
             decider,
+            past,
             native: Decider::Native(routers::Task::default()),
             report: Report::default(),
             simple: Default::default(),
@@ -152,9 +154,11 @@ impl Replay {
             Err(why) => return self.not_replayed(why),
         };
         let order = tried(&row.body, &question);
-        let (now, then) = (actions(&given, &question), actions(&question.given, &question));
-        let known = compare::compare(&now, &then, &order, &question, &outcome);
-        self.count(&now, &then, &question, &known);
+        let (now, own) = (actions(&given, &question), actions(&question.given, &question));
+        let possible = self.either_arm(&row.body["decision"]["experiment"], &own, &mut question);
+        let then = Then { possible: possible.as_ref().unwrap_or(&own), taken: compare::taken(&own, &order) };
+        let known = compare::compare(&now, &then, &question, &outcome);
+        self.count(&now, &own, &question, &known);
         self.project(&now, &order, &question, &row.body);
         let task = row.body["task"].as_str().unwrap_or_default().to_owned();
         match known {
@@ -191,6 +195,31 @@ impl Replay {
         };
         *self.report.undecided.entry(why.name()).or_default() += 1;
         self.native.decide(question).map_err(|error| format!("the native default failed: {error}"))
+    }
+
+    /// What could have been done with a request of an experiment, whose arm was drawn for it alone. None
+    /// where it was part of none, or where what the other arm does cannot be known: then what its own arm
+    /// does is all that could.
+    fn either_arm(&mut self, experiment: &Value, own: &Actions, question: &mut Question) -> Option<Actions> {
+        let (id, share) = (experiment["id"].as_i64()?, experiment["share"].as_f64()?);
+        if experiment["unit"].is_string() {
+            return None;
+        }
+        let Arms { baseline, canary } = self.past.arms(id)?;
+        let in_canary = experiment["arm"] == "canary";
+        let (policy, setting) = if in_canary { &baseline } else { &canary };
+        let given = self.past.policy(policy, setting).ok()?.decide(question);
+        if question.withheld && question.request.content.was_read() {
+            return None;
+        }
+        let given = match given {
+            Ok(given) => given,
+            Err(PolicyError::NotRun(_)) => return None,
+            Err(_) => self.native.decide(question).ok()?,
+        };
+        let other = actions(&given, question);
+        let (baseline, canary) = if in_canary { (other, own.clone()) } else { (own.clone(), other) };
+        Some(compare::mixed(baseline, canary, share))
     }
 
     fn not_replayed(&mut self, why: String) {

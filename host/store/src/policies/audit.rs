@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-use super::{PoliciesError, Version, schema};
+use super::{PoliciesError, Trial, Version, schema, trials};
 use crate::database;
 
 /// Rows that are read in one go.
@@ -128,6 +128,11 @@ impl Reader {
     /// tests are left out.
     pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
         super::versions(&self.connection, slot, beginning, most)
+    }
+
+    /// An experiment of a slot.
+    pub fn trial(&self, slot: &str, id: i64) -> Result<Option<Trial>, PoliciesError> {
+        Ok(trials::one(&self.connection, slot, id)?)
     }
 
     /// Whether this version was taken out of service because it failed.

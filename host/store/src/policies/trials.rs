@@ -1,6 +1,6 @@
 //! Experiments: what was tried, what was measured, and how it ended.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// An experiment. One without an end is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,11 @@ pub(super) fn last(connection: &Connection, slot: &str, most: usize) -> Result<V
     let mut found = connection.prepare("SELECT * FROM experiment WHERE slot = ?1 ORDER BY id DESC LIMIT ?2")?;
     let rows = found.query_map(params![slot, i64::try_from(most).unwrap_or(i64::MAX)], read)?;
     rows.collect()
+}
+
+/// An experiment.
+pub(super) fn one(connection: &Connection, slot: &str, id: i64) -> Result<Option<Trial>, rusqlite::Error> {
+    connection.query_row("SELECT * FROM experiment WHERE slot = ?1 AND id = ?2", params![slot, id], read).optional()
 }
 
 /// How many there have been with a version.

@@ -90,7 +90,9 @@ const ANSWERED: Outcome = Outcome { cost: 1.0, error: 0.0, latency: 10.0, at_onc
 /// What is known where one plan was followed with this outcome, and another would have been now.
 fn known(then: &Given, order: &[u32], outcome: &Outcome, now: &Given) -> Known {
     let question = question();
-    compare(&actions(now, &question), &actions(then, &question), order, &question, outcome)
+    let possible = actions(then, &question);
+    let then = Then { possible: &possible, taken: taken(&possible, order) };
+    compare(&actions(now, &question), &then, &question, outcome)
 }
 
 #[test]
@@ -133,10 +135,11 @@ fn what_could_have_been_done_is_estimated_by_its_chances() {
     );
     // What was drawn otherwise counts as well: its weight is 0.
     assert!(matches!(known(&then, &[0, 1], &ANSWERED, &now), Known::Estimated(_)));
-    // One that was never tried, or hardly ever, is unknown; so is what the caller did not wait for.
+    // So does what the caller did not wait for: one model may make more of them leave.
+    assert!(matches!(known(&then, &[1, 0], &Outcome { left: true, ..ANSWERED }, &now), Known::Estimated(_)));
+    // One that was never tried, or hardly ever, is unknown.
     assert_eq!(known(&then, &[1, 0], &ANSWERED, &plan(&[(2, 1.0)])), Known::Unknown);
     assert_eq!(known(&plan(&[(0, 0.99), (1, 0.01)]), &[0, 1], &ANSWERED, &now), Known::Unknown);
-    assert_eq!(known(&then, &[1, 0], &Outcome { left: true, ..ANSWERED }, &now), Known::Unknown);
     // An order that the plan cannot have given has another cause.
     assert_eq!(known(&then, &[2, 0], &ANSWERED, &now), Known::Unknown);
 }
@@ -149,7 +152,8 @@ fn what_was_decided_by_chance_of_another_kind_is_unknown() {
     };
     let (then, now) = (plan(&[(0, 0.5), (1, 0.5)]), plan(&[(1, 1.0), (0, 0.0)]));
     let (then, now) = (actions(&then, &question), actions(&now, &question));
-    assert_eq!(compare(&now, &then, &[1, 0], &question, &ANSWERED), Known::Unknown);
+    let then = Then { possible: &then, taken: taken(&then, &[1, 0]) };
+    assert_eq!(compare(&now, &then, &question, &ANSWERED), Known::Unknown);
 }
 
 #[test]
@@ -163,4 +167,20 @@ fn a_refusal_is_known_and_the_rest_has_bounds() {
     let Given::Plan(poor) = then else { unreachable!() };
     let poor = Given::Plan(Plan { max_cost: Some(1), ..poor });
     assert_eq!(actions(&poor, &question), [(None, 1.0)]);
+}
+
+#[test]
+fn either_arm_of_an_experiment_could_have_decided() {
+    let question = question();
+    let (baseline, canary) = (plan(&[(0, 1.0), (1, 0.0)]), plan(&[(1, 1.0), (0, 0.0)]));
+    let [baseline, canary] = [baseline, canary].map(|given| actions(&given, &question));
+    let possible = mixed(baseline.clone(), canary.clone(), 0.25);
+    assert_eq!(possible, [(baseline[0].0.clone(), 0.75), (canary[0].0.clone(), 0.25)]);
+    // Whichever was drawn, the record says something of the canary.
+    for order in [[0, 1], [1, 0]] {
+        let then = Then { possible: &possible, taken: taken(&possible, &order) };
+        assert!(matches!(compare(&canary, &then, &question, &ANSWERED), Known::Estimated(_)));
+    }
+    // Where both do the same there was nothing to draw.
+    assert_eq!(mixed(baseline.clone(), baseline.clone(), 0.25), baseline);
 }
