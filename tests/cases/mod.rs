@@ -15,6 +15,7 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod money;
+mod plugins;
 mod policies;
 mod refusals;
 mod routing;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    Complexity, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths,
-    Task,
+    Complexity, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths, Task,
 };
 
 /// A question, and what it is about.

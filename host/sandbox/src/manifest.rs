@@ -99,6 +99,7 @@ fn read(text: &str) -> Read<Manifest> {
         return name.wrong(wrong);
     }
     let Some(lang) = lang else { return missing("lang") };
+    let lang = Lang::ALL[lang.one_of(&Lang::ALL.map(Lang::name))?];
     let Some(world) = world else { return missing("world") };
     let names = Capability::ALL.map(Capability::name);
     let asked = match capabilities {
@@ -107,7 +108,7 @@ fn read(text: &str) -> Read<Manifest> {
     };
     Ok(Manifest {
         name: name.text()?.to_owned(),
-        lang: Lang::ALL[lang.one_of(&Lang::ALL.map(Lang::name))?],
+        lang,
         world: SLOTS[world.one_of(&SLOTS)?],
         capabilities: asked,
     })

@@ -16,13 +16,11 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// How long nothing is called before nobody looks any more, beyond the longest deadline.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Core instances, memories and tables that one component may be made of: an adapter or two around
-/// its module.
 /// Core instances, memories and tables that one component may be made of. Rust needs an adapter or two
-/// around its module; JavaScript is 13 instances with 3 memories, Python 38: each library of the
-/// interpreter is one.
+/// around its module; Python is 38 instances, as each library of its interpreter is one. How many there
+/// may be is no more than a count.
 const CORE_INSTANCES: u32 = 48;
-const MEMORIES: u32 = 3;
+const MEMORIES: u32 = 2;
 const TABLES: u32 = 8;
 const TABLE_ELEMENTS: usize = 20_000;
 
@@ -156,7 +154,7 @@ fn pooling(limits: &Limits) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(limits.instances);
     pool.total_core_instances(limits.instances * CORE_INSTANCES);
-    pool.total_memories(limits.instances * MEMORIES);
+    pool.total_memories(limits.instances);
     pool.total_tables(limits.instances * TABLES);
     pool.max_core_instances_per_component(CORE_INSTANCES);
     pool.max_memories_per_component(MEMORIES);

@@ -6,6 +6,7 @@ mod doctor;
 mod gateway;
 mod ledger;
 mod models;
+mod plugin;
 mod policy;
 mod serve;
 mod simulate;
@@ -32,6 +33,7 @@ use crate::log::{self, LogFormat};
 Examples:
   kairos demo                              try it: no AWS account needed
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
+  kairos plugin new my-router --lang rust  write a policy of your own; rhai, python, js likewise
   kairos policy check ./policies/router.rhai
   kairos policy test ./policies/router.rhai
   kairos policy stage ./cheaper.rhai       ready to serve; `kairos policy rollback` takes a step back
@@ -61,6 +63,9 @@ enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Write a plugin: begin, build, test, check, measure and pack it
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Say who did what with policies, when and why
     Audit(audit::Audit),
     /// Say where each setting came from, what is wrong, and what to do
@@ -112,6 +117,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Models(models) => on_runtime(models.run()),
         Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
+        Command::Plugin(plugin) => plugin.run(),
         Command::Audit(audit) => audit.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
