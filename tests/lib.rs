@@ -37,7 +37,7 @@ pub fn python() -> PathBuf {
 }
 
 /// A shell in a folder where somebody writes a plugin: `kairos` and the tools of each language are
-/// found, and what they compile is kept from one command to the next.
+/// found. Cargo keeps what it compiles for the next project.
 pub fn author(folder: &Path, line: &str) -> Command {
     let target = root().join("target");
     let known = std::env::var_os("PATH").unwrap_or_default();
@@ -47,7 +47,7 @@ pub fn author(folder: &Path, line: &str) -> Command {
     let paths = own.into_iter().chain([js]).chain(std::env::split_paths(&known));
     let mut command = Command::new("sh");
     command.args(["-ec", line]).current_dir(folder).env("PATH", std::env::join_paths(paths).unwrap());
-    command.env("CARGO_TARGET_DIR", target.join("wasm/plugins")).env("XDG_CACHE_HOME", target.join("cache"));
+    command.env("CARGO_TARGET_DIR", target.join("wasm/plugins"));
     // Those of the tests' own build.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(name);

@@ -15,9 +15,9 @@ fn ended(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat())
 }
 
-/// What a line that is to succeed says.
-fn done(folder: &Path, line: &str) -> String {
-    let (code, said) = ended(&author(folder, line).output().unwrap());
+/// What a line that is to succeed says. Compiled code is kept in `cache`.
+fn done(folder: &Path, cache: &Path, line: &str) -> String {
+    let (code, said) = ended(&author(folder, line).env("XDG_CACHE_HOME", cache).output().unwrap());
     assert_eq!(code, 0, "{line}: {said}");
     said
 }
@@ -63,7 +63,11 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     // A garbage collector takes what a call may not.
     let config = if lang == "js" { include_str!("../../plugins/template/js/kairos.toml") } else { "" };
     let pair = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
-    done(pair.folder(), &format!("kairos plugin new my-own --lang {lang}"));
+    // What is compiled when it is packed is found where the gateway keeps its own.
+    let cache = pair.folder().join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    symlink(pair.folder().join("data"), cache.join("kairos")).unwrap();
+    done(pair.folder(), &cache, &format!("kairos plugin new my-own --lang {lang}"));
     let project = pair.folder().join("my-own");
     edit(&project.join(source), from, to);
     symlink(pair.folder().join("data"), project.join("kairos-data")).unwrap();
@@ -71,7 +75,7 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     let mut digest = "none yet".to_owned();
     let mut ran = Vec::new();
     for command in commands(&readme).1 {
-        let text = done(&project, &command.replace("DIGEST", &digest));
+        let text = done(&project, &cache, &command.replace("DIGEST", &digest));
         let name = command.split(' ').take(3).collect::<Vec<_>>().join(" ");
         match name.as_str() {
             "kairos plugin test" => assert!(text.contains(": 2 tests passed\n"), "{text}"),
@@ -127,7 +131,7 @@ async fn a_plugin_in_javascript_from_nothing_to_serving() {
     let from = "  route(ctx, features, models) {\n";
     let fail =
         "    if (ctx.tags().some(([, value]) => value === \"broken\")) throw new RangeError(\"out of models\");\n";
-    walk("js", "plugin.js", from, &format!("{from}{fail}"), "RangeError: out of models (plugin.js:14:").await;
+    walk("js", "plugin.js", from, &format!("{from}{fail}"), "RangeError: out of models (route@plugin.js:14:").await;
 }
 
 /// A name is a folder, a package and a label; what is there is not written over.
@@ -209,7 +213,7 @@ fn a_denied_capability_names_the_key() {
     assert_eq!(said(folder.path(), &new).0, 0);
     edit(&folder.path().join("x.rhai"), "features.max_latency_ms == ()", "ctx.prompt.len() > 9_999");
     let check = || said(folder.path(), &["plugin", "check"]);
-    let (code, text) = check();
+    let (code, text) = said(folder.path(), &["plugin", "test"]);
     let ask = "`content`, which is not asked for in plugin.toml; to ask for it, set `capabilities = [\"content\"]` in plugin.toml";
     assert!(code == 1 && text.contains(ask), "{text}");
     edit(&folder.path().join("plugin.toml"), "[]", "[\"content\"]");

@@ -106,12 +106,7 @@ fn read(text: &str) -> Read<Manifest> {
         Some(list) => list.list()?.map(|name| Ok(Capability::ALL[name.one_of(&names)?])).collect::<Read<_>>()?,
         None => BTreeSet::new(),
     };
-    Ok(Manifest {
-        name: name.text()?.to_owned(),
-        lang,
-        world: SLOTS[world.one_of(&SLOTS)?],
-        capabilities: asked,
-    })
+    Ok(Manifest { name: name.text()?.to_owned(), lang, world: SLOTS[world.one_of(&SLOTS)?], capabilities: asked })
 }
 
 #[cfg(test)]
