@@ -55,22 +55,21 @@ fn manifest(bytes: &[u8]) -> Result<Manifest, Refusal> {
 
 /// The one section of this name of the component itself, not of those within.
 fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, Refusal> {
-    let (mut found, mut depth) = (None, 0usize);
+    let (mut found, mut depth) = (Vec::new(), 0usize);
     // Where the parser fails, the check of the whole says so.
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
         match payload {
             Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::CustomSection(section) if depth == 1 && section.name() == name => {
-                if found.replace(section.data()).is_some() {
-                    let message = format!("there are two sections {name}: it was packed twice");
-                    return Err(Refusal::new(Reason::BadDescription, message).hint("pack what was built"));
-                }
-            }
+            Payload::CustomSection(section) if depth == 1 && section.name() == name => found.push(section.data()),
             _ => {}
         }
     }
-    Ok(found)
+    if found.len() > 1 {
+        let message = format!("there are {} sections {name}: it was packed more than once", found.len());
+        return Err(Refusal::new(Reason::BadDescription, message).hint("pack what was built"));
+    }
+    Ok(found.pop())
 }
 
 #[cfg(test)]
@@ -110,7 +109,7 @@ mod tests {
         let bare = component();
         let says = |bytes: &[u8]| carried(bytes).unwrap_err().message;
         let twice = pack(&pack(&bare, PLUGIN, None), PLUGIN, None);
-        assert_eq!(says(&twice), "there are two sections kairos:manifest: it was packed twice");
+        assert_eq!(says(&twice), "there are 2 sections kairos:manifest: it was packed more than once");
         let wrong = says(&pack(&bare, "name = \"x\"\nlang = \"basic\"\nworld = \"router\"\n", None));
         assert!(wrong.starts_with("the plugin.toml in it: 2:8: lang: there is no \"basic\""), "{wrong}");
         let large = vec![b' '; Limits::default().test_bytes as usize + 1];
