@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kairos_bedrock::catalogue;
 use kairos_pipeline::features;
 use kairos_pipeline::policy::{
-    Complexity, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router,
     Strengths, Task,
 };
 use kairos_pipeline::request::Hints;
@@ -190,8 +190,7 @@ fn question(context: &Context) -> Question {
     let named_ids =
         SEEDS.iter().zip(context.seeds).filter_map(|(name, index)| Some((*name, Arc::clone(&ids[index? as usize]))));
     let request = RequestInfo {
-        prompt: context.prompt.clone(),
-        system: String::new(),
+        content: Content::new(context.prompt.clone(), String::new()),
         tags: Vec::new(),
         task_label: None,
         asked_model: "auto".into(),

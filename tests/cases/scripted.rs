@@ -158,6 +158,7 @@ pub(super) fn gateway(
         catalogue: Arc::new(catalogue).into(),
         history: History::new(models),
         records: Records::new(10),
+        recorder: None,
         observer: Arc::new(Silent),
         load: Load::new(models),
         places: None,

@@ -1,7 +1,7 @@
 //! What the gateway needs to know of a request, whatever dialect it came in.
 
 /// What a request needs of a model. One bit each, in the order of `capabilities` in the contract.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Needs(pub u32);
 
 impl Needs {

@@ -8,7 +8,7 @@ use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::models::Catalogue;
 use crate::money::Picodollars;
-use crate::record::{AttemptRecord, DecisionRecord, Draft, Record};
+use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 
 /// One request under way: its id, the snapshot that it is served by, and its record.
@@ -25,6 +25,8 @@ pub struct Exchange {
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
     pub record: Draft,
+    /// What the policy was asked, where that is kept.
+    pub(crate) asked: Option<Box<Asked>>,
     /// When it came in.
     pub started: Instant,
     finished: bool,
@@ -60,6 +62,7 @@ impl Exchange {
             key: Arc::default(),
             tags: Arc::default(),
             record: record.into(),
+            asked: None,
             started: Instant::now(),
             finished: false,
         }
@@ -129,6 +132,11 @@ impl Exchange {
         self.record.http_status = http_status;
         self.record.duration_ms = self.elapsed_ms();
         gateway.observer.finished(&self.record);
-        gateway.records.keep(self.id, self.record.share());
+        let record = self.record.share();
+        // Who is not known cannot fill the disk.
+        if let Some(recorder) = gateway.recorder.as_ref().filter(|_| record.key.is_some()) {
+            recorder.keep(Ended { id: self.id, record: Arc::clone(&record), asked: self.asked.take() });
+        }
+        gateway.records.keep(self.id, record);
     }
 }

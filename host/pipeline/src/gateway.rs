@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
 use crate::policy::{Policies, Router};
-use crate::record::{Observer, Records};
+use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
 use crate::upstream::Upstream;
 
@@ -33,6 +33,8 @@ pub struct Gateway {
     pub history: History,
     /// What happened to requests.
     pub records: Records,
+    /// Where records are kept for longer; none: nowhere.
+    pub recorder: Option<Arc<dyn Recorder>>,
     /// Log and metrics.
     pub observer: Arc<dyn Observer>,
     /// What is under way.

@@ -17,6 +17,7 @@ pub mod price;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod route;
 pub mod routers;
 pub mod upstream;
 
@@ -25,7 +26,6 @@ mod decode;
 mod encode;
 mod heal;
 mod offer;
-mod route;
 mod settle;
 mod stream;
 mod translate;
@@ -77,7 +77,7 @@ async fn answer(
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
-    let decision = route::route(gateway, exchange, &request, &offers)?;
+    let decision = route::route(gateway, exchange, &request, offers)?;
 
     // 5. Per attempt: reserve → upstream → settle, or heal by the next candidate.
     let mut last = None;

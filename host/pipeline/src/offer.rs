@@ -10,7 +10,7 @@ use crate::features;
 use crate::gateway::Gateway;
 use crate::models::{Answering, Catalogue, Model, Target};
 use crate::money::Picodollars;
-use crate::policy::{Features, MAX_OFFERS, Offer, RequestInfo, Task};
+use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Limits, PriceError, worst_case};
 use crate::request::Operation;
 use crate::translate;
@@ -87,8 +87,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         budget_level: budget.map_or(0, |budget| budget.level),
     };
     let info = RequestInfo {
-        prompt: outline.prompt.clone(),
-        system: outline.system.clone(),
+        content: Content::new(outline.prompt.clone(), outline.system.clone()),
         tags: request.hints.tags.clone(),
         task_label: request.hints.task_label.clone(),
         asked_model: asked.to_owned(),

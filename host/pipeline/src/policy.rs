@@ -3,15 +3,19 @@
 //! Every world version is adapted to these. Nothing here knows how a policy is written.
 
 mod answer;
+pub(crate) mod exact;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use kairos_dialects::Needs;
+use serde::{Deserialize, Serialize};
 
-pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, bounded, one_line};
+pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
 
 /// What a request is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Task {
     /// Anything else.
@@ -91,7 +95,8 @@ impl Task {
 }
 
 /// How hard a request is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Complexity {
     /// Easy.
@@ -114,7 +119,8 @@ impl Complexity {
 }
 
 /// How soon a request matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Priority {
     /// It can wait.
@@ -139,7 +145,7 @@ impl Priority {
 }
 
 /// Who made a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -185,7 +191,8 @@ impl Family {
 }
 
 /// Where a call is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Route {
     /// In the gateway's region.
@@ -209,7 +216,7 @@ impl Route {
 }
 
 /// What a model is good at: one bit each, in the contract's order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Strengths(pub u32);
 
 impl Strengths {
@@ -245,7 +252,7 @@ impl Strengths {
 }
 
 /// What the host knows of a request. See `features` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct Features {
     pub task: Task,
@@ -255,7 +262,9 @@ pub struct Features {
     pub estimated_tokens: u32,
     pub max_output_tokens: Option<u32>,
     pub max_latency_ms: Option<u32>,
+    #[serde(with = "exact")]
     pub accuracy: f64,
+    #[serde(with = "exact")]
     pub cost_sensitivity: f64,
     pub priority: Priority,
     pub needs: Needs,
@@ -264,12 +273,13 @@ pub struct Features {
     pub text_bytes: u32,
     pub named: Option<u32>,
     pub budget_remaining: Option<u64>,
+    #[serde(with = "exact")]
     pub budget_used: f64,
     pub budget_level: u32,
 }
 
 /// One model on offer. See `model` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct Offer {
     pub names: u64,
@@ -299,10 +309,8 @@ pub struct Offer {
 /// What of a request is not a number. See `request` in the contract.
 #[derive(Debug)]
 pub struct RequestInfo {
-    /// Text of the last user message that has text.
-    pub prompt: String,
-    /// Text of the system prompt.
-    pub system: String,
+    /// What was said.
+    pub content: Content,
     /// The caller's tags.
     pub tags: Vec<(String, String)>,
     /// The label of `x-kairos-task`.
@@ -315,6 +323,44 @@ pub struct RequestInfo {
     pub regions: Vec<Arc<str>>,
     /// Which model answers for a name.
     pub names: Arc<dyn Names>,
+}
+
+/// What was said, and whether a policy wanted to know. What is decided without it can be decided again
+/// without it.
+#[derive(Debug, Default)]
+pub struct Content {
+    prompt: String,
+    system: String,
+    was_read: AtomicBool,
+}
+
+impl Content {
+    /// The text of the last user message that has text, and that of the system prompt.
+    pub fn new(prompt: String, system: String) -> Self {
+        Self { prompt, system, was_read: AtomicBool::new(false) }
+    }
+
+    /// Text of the last user message that has text, for a policy.
+    pub fn prompt(&self) -> &str {
+        self.was_read.store(true, Ordering::Relaxed);
+        &self.prompt
+    }
+
+    /// Text of the system prompt, for a policy.
+    pub fn system(&self) -> &str {
+        self.was_read.store(true, Ordering::Relaxed);
+        &self.system
+    }
+
+    /// Both, for whoever keeps them.
+    pub fn texts(&self) -> (&str, &str) {
+        (&self.prompt, &self.system)
+    }
+
+    /// Whether a policy read any of it.
+    pub fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Relaxed)
+    }
 }
 
 /// Which model answers for a name.
@@ -356,6 +402,8 @@ pub struct Identity {
     pub reasons: Vec<(u32, Arc<str>)>,
     /// Model names that it wants in [`Offer::names`].
     pub model_names: Vec<String>,
+    /// What it was loaded with: configuration and grants, as JSON.
+    setting: Arc<str>,
     /// Name and digest, as they are shown.
     label: Arc<str>,
 }
@@ -370,7 +418,17 @@ impl Identity {
     ) -> Self {
         let (name, digest) = (name.into(), digest.into());
         let label = format!("{name}@{digest}").into();
-        Self { name, digest, reasons, model_names, label }
+        Self { name, digest, reasons, model_names, setting: "{}".into(), label }
+    }
+
+    /// The same, loaded with this configuration and these grants, as JSON.
+    pub fn loaded_with(self, setting: impl Into<Arc<str>>) -> Self {
+        Self { setting: setting.into(), ..self }
+    }
+
+    /// What it was loaded with: configuration and grants, as JSON.
+    pub fn setting(&self) -> &Arc<str> {
+        &self.setting
     }
 
     /// `name@digest`.

@@ -1,13 +1,16 @@
-//! What happened to a request, kept for `/v1/requests/{id}`, the log and the metrics.
+//! What happened to a request, kept for `/v1/requests/{id}`, the log and the metrics; and what its
+//! policy was asked, so that it can be asked again.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kairos_dialects::Usage;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::models::Catalogue;
 use crate::money::Picodollars;
+use crate::policy::{Features, Offer, Plan, RequestInfo, Undecided};
 use crate::request::{IdText, RequestId};
 
 /// What happened to a request.
@@ -72,9 +75,18 @@ pub struct DecisionRecord {
     pub fallback: Vec<Arc<str>>,
     /// The chance that the first had of being first.
     pub propensity: f64,
-    /// Why another policy decided than the one in place.
+    /// The policy in place, where it did not decide.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub instead_of: Option<String>,
+    pub instead_of: Option<InsteadOf>,
+}
+
+/// A policy that was asked and did not decide.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InsteadOf {
+    /// Who: `name@digest`.
+    pub policy: Arc<str>,
+    /// Why it did not.
+    pub outcome: Undecided,
 }
 
 /// One attempt.
@@ -190,6 +202,56 @@ impl Records {
     pub fn get(&self, id: RequestId) -> Option<Arc<Record>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
     }
+}
+
+/// All that a policy decided upon, and what it answered: with it the policy can decide again.
+#[derive(Debug)]
+pub struct Asked {
+    /// Who decided: `name@digest`.
+    pub policy: Arc<str>,
+    /// What it was loaded with: configuration and grants, as JSON.
+    pub setting: Arc<str>,
+    /// Who was asked before and did not decide, with what that was loaded with.
+    pub before: Option<(InsteadOf, Arc<str>)>,
+    /// The models that were known.
+    pub catalogue: Arc<Catalogue>,
+    /// What is not a number.
+    pub request: Arc<RequestInfo>,
+    /// What the host knew of the request.
+    pub features: Features,
+    /// The models on offer.
+    pub models: Vec<Offer>,
+    /// What the policy answered.
+    pub given: Given,
+    /// What was drawn, in [0, 1), where more than one model could have been first.
+    pub draw: Option<f64>,
+}
+
+/// What a policy answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// A plan.
+    Plan(Plan),
+    /// No model is to answer, for this reason.
+    Refused(u32),
+}
+
+/// A request that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its id.
+    pub id: RequestId,
+    /// What happened to it.
+    pub record: Arc<Record>,
+    /// What its policy was asked; none where it did not come to that.
+    pub asked: Option<Box<Asked>>,
+}
+
+/// Keeps what has ended for longer than the last records are kept.
+pub trait Recorder: Send + Sync {
+    /// Keeps it. Never waits: where it cannot be kept, it is dropped and counted.
+    fn keep(&self, ended: Ended);
 }
 
 /// Whoever wants to know of each request that ends: log, metrics.

@@ -11,8 +11,8 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Fault, FaultKind, Plan, PolicyError, RouteInput, Router};
-use crate::record::DecisionRecord;
+use crate::policy::{Candidate, Fault, FaultKind, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
+use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
 use crate::request::RequestId;
 
 /// What was decided.
@@ -27,28 +27,40 @@ pub(crate) fn route(
     gateway: &Gateway,
     exchange: &mut Exchange,
     request: &Decoded,
-    offers: &Offers,
+    mut offers: Offers,
 ) -> Result<Decision, Failure> {
     let router = gateway.policies.router();
-    let (plan, decided_by, instead_of) = match ask(&router, exchange, offers) {
+    let (plan, decided_by, before) = match ask(&router, exchange, &mut offers) {
         Ok(plan) => (plan, router, None),
-        Err(PolicyError::Refused(reason)) => return Err(refused(&*router, reason)),
+        Err(PolicyError::Refused(reason)) => {
+            keep(gateway, exchange, offers, &*router, None, || Given::Refused(reason), None);
+            return Err(refused(&*router, reason));
+        }
         Err(error) => {
             if let PolicyError::Fault(fault) = &error {
                 gateway.policies.failed(&router, fault);
             }
-            let why = format!("{}: {error}", router.identity().label());
+            let before = InsteadOf { policy: Arc::clone(router.identity().label()), outcome: Undecided::of(&error) };
+            let why = format!("{}: {}", before.policy, before.outcome.name());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));
-            let plan = ask(&gateway.native, exchange, offers)
+            let plan = ask(&gateway.native, exchange, &mut offers)
                 .map_err(|error| Failure::new(Kind::Internal, format!("the native router gave no plan: {error}")))?;
-            (plan, Arc::clone(&gateway.native), Some(why))
+            (plan, Arc::clone(&gateway.native), Some((before, Arc::clone(router.identity().setting()))))
         }
     };
-    let candidates = triable(&plan, offers)?;
-    let (order, propensity) = draw(&candidates, &gateway.settings.draw_salt, exchange.id);
+    let drawn = triable(&plan, offers.features.named, &offers.facts)
+        .map(|candidates| Drawn::of(&candidates, || uniform(&gateway.settings.draw_salt, exchange.id)));
+    let drawn = match drawn {
+        Some(drawn) => drawn,
+        None => {
+            keep(gateway, exchange, offers, &*decided_by, before, || Given::Plan(plan), None);
+            let message = "the policy's cost limit leaves no model that could answer this request";
+            return Err(Failure::new(Kind::RefusedByPolicy, message));
+        }
+    };
     let id_of = |index: &u32| Arc::clone(&offers.info.model_ids[*index as usize]);
-    let order_ids = order.iter().map(id_of).collect();
-    let mut order: Vec<usize> = order.into_iter().map(|index| offers.targets[index as usize]).collect();
+    let order_ids = drawn.order.iter().map(id_of).collect();
+    let mut order: Vec<usize> = drawn.order.iter().map(|index| offers.targets[*index as usize]).collect();
     let planned = order.len();
     add_fallbacks(&exchange.catalogue, request, plan.max_cost, &mut order);
     let model_id = |&target: &usize| Arc::clone(&exchange.catalogue.model_of(target).id);
@@ -60,10 +72,39 @@ pub(crate) fn route(
         offered: Arc::clone(&offers.info.model_ids),
         order: order_ids,
         fallback,
-        propensity,
-        instead_of,
+        propensity: drawn.propensity,
+        instead_of: before.as_ref().map(|(before, _)| before.clone()),
     });
-    Ok(Decision { order, max_output_tokens: plan.max_output_tokens })
+    let max_output_tokens = plan.max_output_tokens;
+    keep(gateway, exchange, offers, &*decided_by, before, || Given::Plan(plan), drawn.point);
+    Ok(Decision { order, max_output_tokens })
+}
+
+/// Takes down what was asked and answered, where somebody keeps it.
+fn keep(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    offers: Offers,
+    decided_by: &dyn Router,
+    before: Option<(InsteadOf, Arc<str>)>,
+    given: impl FnOnce() -> Given,
+    draw: Option<f64>,
+) {
+    if gateway.recorder.is_none() {
+        return;
+    }
+    let identity = decided_by.identity();
+    exchange.asked = Some(Box::new(Asked {
+        policy: Arc::clone(identity.label()),
+        setting: Arc::clone(identity.setting()),
+        before,
+        catalogue: Arc::clone(&exchange.catalogue),
+        request: offers.info,
+        features: offers.features,
+        models: offers.facts,
+        given: given(),
+        draw,
+    }));
 }
 
 /// What the operator wants tried once the plan's candidates have failed: models that fit, that have a
@@ -92,19 +133,19 @@ fn refused(router: &dyn Router, reason: u32) -> Failure {
 }
 
 /// Asks one router, and checks what it says.
-fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &Offers) -> Result<Plan, PolicyError> {
-    let mut models = offers.facts.clone();
-    exchange.catalogue.mark_names(&router.identity().model_names, &offers.targets, &mut models);
-    let plan = router.route(RouteInput { request: &offers.info, features: &offers.features, models: &models })?;
-    plan.check(models.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
+fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &mut Offers) -> Result<Plan, PolicyError> {
+    let Offers { targets, facts, features, info } = offers;
+    facts.iter_mut().for_each(|offer| offer.names = 0);
+    exchange.catalogue.mark_names(&router.identity().model_names, targets, facts);
+    let plan = router.route(RouteInput { request: info, features, models: facts })?;
+    plan.check(facts.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)
 }
 
-/// The candidates that can be tried, their chances scaled to 1. A model that the caller named comes
-/// first for certain.
-fn triable(plan: &Plan, offers: &Offers) -> Result<Vec<Candidate>, Failure> {
-    let named = offers.features.named;
-    let affordable = |index: u32| plan.max_cost.is_none_or(|most| offers.facts[index as usize].worst_case_cost <= most);
+/// The candidates of a plan that can be tried, their chances scaled to 1; none where the plan's cost
+/// limit leaves none. A model that the caller named comes first for certain.
+pub fn triable(plan: &Plan, named: Option<u32>, models: &[Offer]) -> Option<Vec<Candidate>> {
+    let affordable = |index: u32| plan.max_cost.is_none_or(|most| models[index as usize].worst_case_cost <= most);
     let mut candidates: Vec<Candidate> = plan
         .candidates
         .iter()
@@ -117,33 +158,48 @@ fn triable(plan: &Plan, offers: &Offers) -> Result<Vec<Candidate>, Failure> {
         candidates.insert(0, Candidate { model: named, probability: 1.0 });
     }
     let sum: f64 = candidates.iter().map(|candidate| candidate.probability).sum();
-    match candidates.first_mut() {
-        None => {
-            let message = "the policy's cost limit leaves no model that could answer this request";
-            return Err(Failure::new(Kind::RefusedByPolicy, message));
-        }
+    match candidates.first_mut()? {
         // Only those of chance 0 are left: the first of them it is.
-        Some(first) if sum <= 0.0 => first.probability = 1.0,
-        Some(_) => candidates.iter_mut().for_each(|candidate| candidate.probability /= sum),
+        first if sum <= 0.0 => first.probability = 1.0,
+        _ => candidates.iter_mut().for_each(|candidate| candidate.probability /= sum),
     }
-    Ok(candidates)
+    Some(candidates)
 }
 
-/// Draws which candidate is first. Gives the order to try and the chance that the first had.
-fn draw(candidates: &[Candidate], salt: &[u8; 32], id: RequestId) -> (Vec<u32>, f64) {
-    let certain = candidates.iter().position(|candidate| candidate.probability >= 1.0);
-    let first = certain.unwrap_or_else(|| {
-        let point = uniform(salt, id);
-        let mut below = 0.0;
-        let drawn = candidates.iter().position(|candidate| {
-            below += candidate.probability;
-            candidate.probability > 0.0 && point < below
+/// Which candidate is first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    /// Indices of the models on offer, in the order to try.
+    pub order: Vec<u32>,
+    /// The chance that the first had.
+    pub propensity: f64,
+    /// The number in [0, 1) that decided; none where there was one candidate that could be first.
+    pub point: Option<f64>,
+}
+
+impl Drawn {
+    /// Draws among triable candidates. `point` gives a number in [0, 1).
+    pub fn of(candidates: &[Candidate], point: impl FnOnce() -> f64) -> Self {
+        let certain = candidates.iter().position(|candidate| candidate.probability >= 1.0);
+        let point = certain.is_none().then(point);
+        let first = certain.unwrap_or_else(|| {
+            let mut below = 0.0;
+            let drawn = candidates.iter().position(|candidate| {
+                below += candidate.probability;
+                candidate.probability > 0.0 && point.is_some_and(|point| point < below)
+            });
+            // Rounding can leave a sliver above the last sum.
+            drawn.or_else(|| candidates.iter().rposition(|candidate| candidate.probability > 0.0)).unwrap_or(0)
         });
-        // Rounding can leave a sliver above the last sum.
-        drawn.or_else(|| candidates.iter().rposition(|candidate| candidate.probability > 0.0)).unwrap_or(0)
-    });
-    let rest = candidates.iter().enumerate().filter(|(place, _)| *place != first).map(|(_, candidate)| candidate.model);
-    (std::iter::once(candidates[first].model).chain(rest).collect(), candidates[first].probability)
+        let Candidate { model, probability } = candidates[first];
+        Self { order: Self::first(candidates, model), propensity: probability, point }
+    }
+
+    /// The order to try where this model is first: the others keep theirs.
+    pub fn first(candidates: &[Candidate], model: u32) -> Vec<u32> {
+        let rest = candidates.iter().map(|candidate| candidate.model).filter(|other| *other != model);
+        std::iter::once(model).chain(rest).collect()
+    }
 }
 
 /// A number in [0, 1) that follows from the request's id, and that nobody without the salt foresees.
@@ -166,20 +222,23 @@ mod tests {
 
     #[test]
     fn draws_follow_the_chances_and_the_rest_keep_their_order() {
-        let salt = [7; 32];
+        let draw = |plan: &[Candidate], id| Drawn::of(plan, || uniform(&[7; 32], id));
         let plan = candidates(&[(4, 0.25), (2, 0.0), (3, 0.75)]);
         let mut firsts = [0u32; 5];
         for _ in 0..4000 {
-            let (order, propensity) = draw(&plan, &salt, RequestId::mint());
-            firsts[order[0] as usize] += 1;
-            let expected: (&[u32], f64) = if order[0] == 4 { (&[4, 2, 3], 0.25) } else { (&[3, 4, 2], 0.75) };
-            assert_eq!((&order[..], propensity), expected);
+            let drawn = draw(&plan, RequestId::mint());
+            firsts[drawn.order[0] as usize] += 1;
+            let expected: (&[u32], f64) = if drawn.order[0] == 4 { (&[4, 2, 3], 0.25) } else { (&[3, 4, 2], 0.75) };
+            assert_eq!((&drawn.order[..], drawn.propensity), expected);
+            // Who knows the point finds the same.
+            assert_eq!(Drawn::of(&plan, || drawn.point.unwrap()), drawn);
         }
         assert_eq!(firsts[2], 0);
         // Three standard deviations of a binomial count.
         assert!((918..=1082).contains(&firsts[4]), "{firsts:?}");
         let id = RequestId::mint();
-        assert_eq!(draw(&plan, &salt, id), draw(&plan, &salt, id));
-        assert_eq!(draw(&candidates(&[(1, 0.0), (0, 1.0)]), &salt, id), (vec![0, 1], 1.0));
+        assert_eq!(draw(&plan, id), draw(&plan, id));
+        let certain = Drawn { order: vec![0, 1], propensity: 1.0, point: None };
+        assert_eq!(draw(&candidates(&[(1, 0.0), (0, 1.0)]), id), certain);
     }
 }

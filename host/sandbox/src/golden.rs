@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    Complexity, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths, Task,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths,
+    Task,
 };
 
 /// A question, and what it is about.
@@ -47,8 +48,7 @@ pub fn questions() -> Vec<Question> {
         change(&mut features);
         let ids: Vec<Arc<str>> = (0..count).map(|place| Arc::from(format!("trial.model-{place}"))).collect();
         let request = RequestInfo {
-            prompt: "What is the capital of Norway?".to_owned(),
-            system: String::new(),
+            content: Content::new("What is the capital of Norway?".to_owned(), String::new()),
             tags: vec![("team".to_owned(), "trial".to_owned())],
             task_label: None,
             asked_model: "auto".to_owned(),

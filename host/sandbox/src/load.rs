@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kairos_pipeline::policy::{Identity, PolicyError};
 use sha2::{Digest as _, Sha256};
 
-use crate::capability::Grants;
+use crate::capability::{Capability, Grants};
 use crate::cases::{self, Catalogues, Report, TestFile};
 use crate::generation::{Engine, Generation};
 use crate::golden;
@@ -89,6 +89,12 @@ impl Loader {
         Ok(Generation::new(engine, identity, path.to_owned(), passed, &self.limits))
     }
 
+    /// Makes a generation of a version that has served: it is neither tested nor tried out.
+    pub fn load_again(&self, version: &Version) -> Result<Generation, Refusal> {
+        let (engine, identity, _) = self.compile(ending_of(&version.file)?, &self.source(version))?;
+        Ok(Generation::new(engine, identity, version.file.clone().into(), 0, &self.limits))
+    }
+
     /// A version of bytes that came otherwise than by a file. `file` is its name.
     pub fn version(
         &self,
@@ -161,21 +167,25 @@ impl Loader {
 
     /// A policy, what it says of itself, and the tests that it carries.
     fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity, Option<TestFile>), Refusal> {
-        if ending == "rhai" {
-            may_ask(&self.grants)?;
-            let (router, identity) = ScriptRouter::load(&self.limits, source, &self.grants, &self.kv, &self.dropped)?;
-            return Ok((Engine::Script(Box::new(router)), identity, None));
-        }
-        let Packed { manifest, tests } = packed::read(source, &self.limits)?;
+        let Self { limits, kv, dropped, .. } = self;
+        let Packed { manifest, tests } = packed::read(source, limits)?;
         let grants = match &manifest {
-            Some(manifest) => self.grants.clone().asked(&manifest.capabilities),
-            None => self.grants.clone(),
+            Some(manifest) => &self.grants.clone().asked(&manifest.capabilities),
+            None => &self.grants,
         };
-        may_ask(&grants)?;
-        let (router, identity) = WasmRouter::load(&self.wasm, source, &grants, Arc::clone(&self.kv), &self.dropped)?;
-        manifest.iter().try_for_each(|manifest| manifest.is_of(&identity))?;
-        router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
-        Ok((Engine::Wasm(Box::new(router)), identity, tests))
+        may_ask(grants)?;
+        let (engine, identity) = if ending == "rhai" {
+            let (router, identity) = ScriptRouter::load(limits, source, grants, kv, dropped)?;
+            (Engine::Script(Box::new(router)), identity)
+        } else {
+            let (router, identity) = WasmRouter::load(&self.wasm, source, grants, Arc::clone(kv), dropped)?;
+            manifest.iter().try_for_each(|manifest| manifest.is_of(&identity))?;
+            router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
+            (Engine::Wasm(Box::new(router)), identity)
+        };
+        let grants: Vec<_> = Capability::ALL.into_iter().filter(|one| grants.has(*one)).map(Capability::name).collect();
+        let setting = format!("{{\"config\":{},\"grants\":{}}}", source.config, serde_json::json!(grants));
+        Ok((engine, identity.loaded_with(setting), tests))
     }
 }
 

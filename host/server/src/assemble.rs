@@ -1,7 +1,7 @@
 //! Puts the gateway together.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +17,7 @@ use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::Router;
 use kairos_pipeline::record::Records;
+use kairos_pipeline::request::Secret;
 use kairos_pipeline::routers;
 use kairos_sandbox::cases::{self, Catalogues};
 use kairos_sandbox::host::PolicyHost;
@@ -24,11 +25,13 @@ use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
 use kairos_store::ledger::{LedgerError, SqliteLedger};
 use kairos_store::policies::PolicyStore;
+use kairos_store::records::{self, RecordStore};
 
 use crate::admin::{Admin, Kept, Token};
 use crate::config::{Config, EndedModels};
 use crate::edge::App;
-use crate::keys::ConfiguredKeys;
+use crate::keys::{ConfiguredKeys, hash};
+use crate::secret_file;
 use crate::telemetry::{Metrics, Telemetry};
 
 /// Something of the gateway cannot be put together; says what, and what to do.
@@ -123,6 +126,31 @@ fn test_catalogues(config: &Config, region: &str) -> Catalogues {
     })
 }
 
+/// The file in the data folder with what keys draws: a restart draws as before.
+const SALT_FILE: &str = "salt";
+
+/// Opens the records of requests, where they are kept. They are no money: a file that cannot be used is
+/// moved out of the way.
+fn open_records(config: &Config, salt: &Secret) -> Result<Option<Arc<RecordStore>>, AssemblyError> {
+    if !config.records.enabled {
+        return Ok(None);
+    }
+    // Who has this key does not foresee a draw.
+    let settings = config.record_settings(hash(&format!("records {}", salt.expose())));
+    let open = || RecordStore::open(&config.data, settings, Arc::new(unix_ms));
+    let opened = open().or_else(|error| {
+        let aside = records::set_aside(&config.data)?;
+        tracing::error!(aside = %aside.display(), "records begin anew, the file from before is moved aside: {error}");
+        open()
+    });
+    opened.map(Arc::new).map(Some).map_err(AssemblyError::of)
+}
+
+/// Where the gateway keeps what policies were compiled to.
+pub(crate) fn compiled_policies(config: &Config) -> PathBuf {
+    config.data.join("compiled-policies")
+}
+
 /// What loading policies needs. Compiled code is kept in `cache`: a folder that nobody else writes to.
 pub(crate) fn loader(config: &Config, region: &str, cache: Option<&Path>) -> Result<Loader, AssemblyError> {
     let limits = Arc::new(config.policy_limits());
@@ -167,7 +195,9 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
     let kept = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
-    let loader = loader(&config, &side.region, Some(&config.data.join("compiled-policies")))?;
+    let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
+    let recorder = open_records(&config, &salt)?;
+    let loader = loader(&config, &side.region, Some(&compiled_policies(&config)))?;
     let policies = PolicyHost::new(loader, Arc::clone(&native), ticks, kept).map_err(AssemblyError::of)?;
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
@@ -180,11 +210,12 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         catalogue: ArcSwap::from_pointee(catalogue),
         history: History::new(models),
         records: Records::new(config.limits.records),
+        recorder: recorder.clone().map(|recorder| recorder as _),
         observer: Arc::new(Telemetry::new(metrics.clone())),
         load: Load::new(models),
         places: config.concurrency().map(|bounds| Places::new(bounds, models)),
         settings: Settings {
-            draw_salt: rand::random(),
+            draw_salt: hash(salt.expose()),
             default_model: config.models.default.clone(),
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
@@ -193,5 +224,5 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, ledger, metrics, config)))
+    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, ledger, recorder, metrics, config)))
 }

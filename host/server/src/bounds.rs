@@ -36,6 +36,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    records(app, &mut text);
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());
@@ -81,6 +82,14 @@ fn bounds(app: &App) -> Vec<Bound> {
         seconds("limits.body_seconds", limits.body_seconds, refused.body_seconds.get()),
         seconds("limits.write_seconds", limits.write_seconds, refused.write_seconds.get()),
     ]);
+    if let Some(records) = &app.records {
+        let (set, counts) = (&config.records, records.counts());
+        bounds.extend([
+            Bound { name: "records.bytes", limit: set.bytes, used: Some(counts.bytes), refused: None },
+            bound("records.queue", set.queue, Some(counts.waiting), Some(counts.full)),
+            bound("records.queue_bytes", set.queue_bytes, Some(counts.waiting_bytes), None),
+        ]);
+    }
     if let Some(places) = &gateway.places {
         let crowds: Vec<_> = (0..gateway.catalogue.load().models.len()).map(|model| places.crowd(model)).collect();
         let sum = |of: fn(&Crowd) -> usize| Some(crowds.iter().map(of).sum());
@@ -90,6 +99,18 @@ fn bounds(app: &App) -> Vec<Bound> {
         bounds.push(bound("upstream.waiting_requests", waiting, sum(|crowd| crowd.waiting), None));
     }
     bounds
+}
+
+/// Records that were written, and those that could not be; those that too many waited before are
+/// refused at `records.queue`.
+fn records(app: &App, text: &mut String) {
+    let Some(counts) = app.records.as_ref().map(|records| records.counts()) else { return };
+    for (name, what, count) in [
+        ("kairos_records_written_total", "Records of requests written to disk.", counts.written),
+        ("kairos_records_failed_total", "Records that could not be written, and are lost.", counts.failed),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
+    }
 }
 
 /// What goes on before and on each model, where places are limited.

@@ -10,6 +10,8 @@ mod config;
 mod edge;
 mod keys;
 mod log;
+mod replay;
+mod secret_file;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -1,7 +1,9 @@
-//! What the gateway keeps on disk, in SQLite: the ledger, and the versions of policies.
+//! What the gateway keeps on disk, in SQLite: the ledger, records of requests, the versions of policies.
 //!
-//! Nothing here knows of HTTP, AWS or what a policy is. The ledger fills the pipeline's `Ledger`.
+//! Nothing here knows of HTTP, AWS or what a policy is. The ledger fills the pipeline's `Ledger`, records
+//! its `Recorder`.
 
 mod database;
 pub mod ledger;
 pub mod policies;
+pub mod records;

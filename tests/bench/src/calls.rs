@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use kairos_bedrock::catalogue;
 use kairos_pipeline::policy::{
-    Complexity, Family, Features, Names, Needs, Offer, Policies as _, Priority, RequestInfo, Route, RouteInput, Router,
-    Strengths, Task,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Policies as _, Priority, RequestInfo, Route,
+    RouteInput, Router, Strengths, Task,
 };
 use kairos_pipeline::routers;
 use kairos_sandbox::capability::Grants;
@@ -214,8 +214,7 @@ impl Question {
     fn new() -> Self {
         let models: Vec<Offer> = (0..8).map(offer).collect();
         let request = RequestInfo {
-            prompt: "Write a Python function that adds two numbers".to_owned(),
-            system: String::new(),
+            content: Content::new("Write a Python function that adds two numbers".to_owned(), String::new()),
             tags: Vec::new(),
             task_label: None,
             asked_model: "auto".to_owned(),

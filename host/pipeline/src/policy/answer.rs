@@ -1,16 +1,22 @@
 //! What a policy answers: a plan, or why there is none.
 
+use serde::{Deserialize, Serialize};
+
+use super::exact;
+
 /// A model to try.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// Index in the offers.
     pub model: u32,
     /// Chance of being tried first.
+    #[serde(with = "exact")]
     pub probability: f64,
 }
 
 /// What to do about the response cache.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CacheDirective {
     /// As configured.
     #[default]
@@ -22,7 +28,7 @@ pub enum CacheDirective {
 }
 
 /// What to do with a request.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Models to try, in order.
     pub candidates: Vec<Candidate>,
@@ -105,6 +111,42 @@ pub enum PolicyError {
     Fault(Fault),
 }
 
+/// Why a policy did not decide, without its words: they may be a caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undecided {
+    /// It has no opinion.
+    Declined,
+    /// Something that it needs is not there.
+    Unavailable,
+    /// The host had no place to run it in.
+    NotRun,
+    /// It failed.
+    Fault(FaultKind),
+}
+
+impl Undecided {
+    /// Why this is no decision. A refusal is one: who treats it as none, takes it for having no opinion.
+    pub fn of(error: &PolicyError) -> Self {
+        match error {
+            PolicyError::Declined | PolicyError::Refused(_) => Self::Declined,
+            PolicyError::Unavailable(_) => Self::Unavailable,
+            PolicyError::NotRun(_) => Self::NotRun,
+            PolicyError::Fault(fault) => Self::Fault(fault.kind),
+        }
+    }
+
+    /// Its name, as in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::Unavailable => "unavailable",
+            Self::NotRun => "not_run",
+            Self::Fault(kind) => kind.name(),
+        }
+    }
+}
+
 /// How a policy failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -149,7 +191,8 @@ impl std::fmt::Display for Fault {
 }
 
 /// Kinds of failure of a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum FaultKind {
     Deadline,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::{Complexity, Features, Needs, Offer, Priority, RequestInfo, Task};
+use kairos_pipeline::policy::{Complexity, Content, Features, Needs, Offer, Priority, RequestInfo, Task};
 
 use super::expect::{self, Expected};
 use super::offers::{self, Chosen};
@@ -148,8 +148,7 @@ fn request(
     catalogue: &Arc<Catalogue>,
 ) -> Read<RequestInfo> {
     let mut request = RequestInfo {
-        prompt: String::new(),
-        system: String::new(),
+        content: Content::default(),
         tags: Vec::new(),
         task_label: None,
         asked_model: named.unwrap_or_else(|| "auto".to_owned()),
@@ -160,8 +159,8 @@ fn request(
     let Some(table) = table else { return Ok(request) };
     let mut table = table.table()?;
     let text = |value: Value<'_>| value.text().map(str::to_owned);
-    request.prompt = table.read("prompt", text)?.unwrap_or_default();
-    request.system = table.read("system", text)?.unwrap_or_default();
+    let prompt = table.read("prompt", text)?.unwrap_or_default();
+    request.content = Content::new(prompt, table.read("system", text)?.unwrap_or_default());
     request.task_label = table.read("task_label", text)?;
     request.asked_model = table.read("asked_model", text)?.unwrap_or(request.asked_model);
     let tags = table.read("tags", |value| {

@@ -141,10 +141,10 @@ fn register_ctx(api: &mut Api<'_>) {
             Capability::Content,
             "prompt: string",
             "The last message of the user that has text, 8,192 bytes at most.",
-            |ctx: &mut Ctx| ctx.request.prompt.clone(),
+            |ctx: &mut Ctx| ctx.request.content.prompt().to_owned(),
         )
         .granted_property(Capability::Content, "system: string", "The system prompt, likewise.", |ctx: &mut Ctx| {
-            ctx.request.system.clone()
+            ctx.request.content.system().to_owned()
         });
 }
 

@@ -106,11 +106,11 @@ impl types::HostRequest for HostState {
 
 impl content::Host for HostState {
     fn prompt(&mut self, _: Resource<RequestHandle>) -> Result<String> {
-        Ok(self.request()?.prompt.clone())
+        Ok(self.request()?.content.prompt().to_owned())
     }
 
     fn system(&mut self, _: Resource<RequestHandle>) -> Result<String> {
-        Ok(self.request()?.system.clone())
+        Ok(self.request()?.content.system().to_owned())
     }
 }
 

@@ -23,6 +23,13 @@ const PREVIOUS: &str = "previous";
 const STAGED: &str = "staged";
 const QUARANTINED: &str = "quarantined";
 
+/// A version, as policies are loaded from it.
+pub(crate) fn version(slot: &'static str, found: policies::Version) -> Version {
+    let name = beside(found.file.as_ref()).display().to_string();
+    let tests = found.tests.map(|bytes| TestFile { name, bytes });
+    Version { slot, file: found.file, digest: found.digest, bytes: found.bytes, tests }
+}
+
 /// The result, with its error in words.
 fn said<T>(result: Result<T, PoliciesError>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
@@ -79,12 +86,7 @@ impl Versions for Kept {
     }
 
     fn version(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
-        let found = said(self.store.version(slot, digest))?;
-        Ok(found.map(|found| {
-            let name = beside(found.file.as_ref()).display().to_string();
-            let tests = found.tests.map(|bytes| TestFile { name, bytes });
-            Version { slot, file: found.file, digest: found.digest, bytes: found.bytes, tests }
-        }))
+        Ok(said(self.store.version(slot, digest))?.map(|found| version(slot, found)))
     }
 
     fn known(&self, slot: &'static str, beginning: &str, most: usize) -> Result<Vec<Known>, String> {

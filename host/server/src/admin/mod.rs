@@ -3,25 +3,24 @@
 
 mod kept;
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kairos_pipeline::request::Secret;
 use kairos_store::policies::{Entry, PolicyStore};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-pub(crate) use self::kept::Kept;
+pub(crate) use self::kept::{Kept, version};
 use crate::assemble::AssemblyError;
 use crate::config::Config;
 use crate::keys::hash;
+use crate::secret_file;
 
 /// The file in the data folder that holds the token, where the gateway made it.
 pub(crate) const TOKEN_FILE: &str = "admin-token";
+/// What people call it.
+pub(crate) const TOKEN: &str = "the admin token";
 /// The file in the data folder that says where the gateway listens.
 pub(crate) const NOTE_FILE: &str = "gateway.json";
 
@@ -47,40 +46,13 @@ impl Token {
             return Ok(Self { hash: hash(token.0.expose()), file: None });
         }
         let path = config.data.join(TOKEN_FILE);
-        let cannot = |error: std::io::Error| AssemblyError(format!("the admin token: {}: {error}", path.display()));
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => make(file).map_err(cannot)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(cannot(error)),
-        }
-        let token = read_token(&path).map_err(|what| AssemblyError(format!("{}: {what}", path.display())))?;
+        let token = secret_file::open(&path, TOKEN)?;
         Ok(Self { hash: hash(token.expose()), file: Some(path) })
     }
 
     /// Whether this is the token. Takes as long for a wrong one, however near.
     pub(crate) fn is(&self, given: &str) -> bool {
         self.hash.ct_eq(&hash(given)).into()
-    }
-}
-
-fn make(mut file: File) -> std::io::Result<()> {
-    let token: [u8; 32] = rand::random();
-    writeln!(file, "{}", hex::encode(token))?;
-    file.sync_all()
-}
-
-/// Reads the token of a file, or says what is wrong with it.
-pub(crate) fn read_token(path: &Path) -> Result<Secret, String> {
-    let mode = path.metadata().map_err(|error| error.to_string())?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(
-            "others than its owner can read the admin token: chmod 600 it, or remove it for a new one".to_owned()
-        );
-    }
-    let token = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    match token.trim() {
-        token if token.len() >= 16 => Ok(Secret::new(token)),
-        _ => Err("this is no admin token: remove it, and the next start makes one".to_owned()),
     }
 }
 

@@ -12,8 +12,9 @@ use kairos_pipeline::request::Secret;
 use serde_json::Value;
 
 use super::{Failed, on_runtime};
-use crate::admin::{NOTE_FILE, TOKEN_FILE, read_token};
+use crate::admin::{NOTE_FILE, TOKEN, TOKEN_FILE};
 use crate::config::{Config, Flags};
+use crate::secret_file;
 
 /// Bytes of an answer that are read.
 const MOST: usize = 64 * 1024 * 1024;
@@ -123,7 +124,7 @@ impl Gateway {
 /// The admin token: of the configuration or the environment, else of the data folder.
 fn token(config: &Config) -> Option<Secret> {
     let configured = config.auth.admin_token.as_ref().map(|token| token.0.clone());
-    configured.or_else(|| read_token(&config.data.join(TOKEN_FILE)).ok())
+    configured.or_else(|| secret_file::read(&config.data.join(TOKEN_FILE), TOKEN).ok())
 }
 
 /// What the gateway did not do, in words.

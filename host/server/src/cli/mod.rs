@@ -3,11 +3,13 @@
 mod audit;
 mod demo;
 mod doctor;
+mod explain;
 mod gateway;
 mod ledger;
 mod models;
 mod plugin;
 mod policy;
+mod replay;
 mod serve;
 mod simulate;
 mod try_lines;
@@ -68,6 +70,10 @@ enum Command {
     Plugin(plugin::Plugin),
     /// Say who did what with policies, when and why
     Audit(audit::Audit),
+    /// Say why a request went where it went, and whether its policy would decide the same again
+    Explain(explain::Explain),
+    /// Ask another policy what it would have done with the requests that are recorded
+    Replay(replay::ReplayCommand),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
     /// Look into the ledger: what was spent, and whether its rows are whole
@@ -119,6 +125,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Policy(policy) => policy.run(),
         Command::Plugin(plugin) => plugin.run(),
         Command::Audit(audit) => audit.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.

@@ -8,6 +8,7 @@ use kairos_pipeline::ledger::Ledger as _;
 use kairos_pipeline::money::dollars;
 use kairos_sandbox::host::Watching;
 use kairos_store::ledger::{Ended, SqliteLedger};
+use kairos_store::records::RecordStore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
@@ -62,6 +63,7 @@ impl Serve {
 /// What is left of a gateway that has stopped serving.
 pub(super) struct Stopped {
     pub(super) ledger: Arc<SqliteLedger>,
+    pub(super) records: Option<Arc<RecordStore>>,
     pub(super) workers: Workers,
     /// A temporary folder that it was in.
     pub(super) folder: Option<tempfile::TempDir>,
@@ -72,12 +74,18 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 /// Time for the last rows of the ledger to be written.
 const LAST_ROWS: Duration = Duration::from_secs(5);
 
+/// Time for the last records of requests to be written.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
 impl Stopped {
     /// Ends what still runs, then writes the last rows.
     pub(super) fn finish(self) -> Result<(), Failed> {
         self.workers.stop(LAST_TASKS);
         let totals = self.ledger.totals();
         let ended = self.ledger.finish(LAST_ROWS);
+        if self.records.is_some_and(|records| !records.finish(LAST_RECORDS)) {
+            tracing::warn!("the last records of requests could not be written");
+        }
         tracing::info!(charged_usd = dollars(totals.charged), attempts = totals.ended_rows, "stopped");
         drop(self.folder);
         match ended {
@@ -164,7 +172,7 @@ pub(super) async fn serve(
     }
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
-    Ok(Stopped { ledger: Arc::clone(&app.ledger), workers, folder: None })
+    Ok(Stopped { ledger: Arc::clone(&app.ledger), records: app.records.clone(), workers, folder: None })
 }
 
 /// Says early whether calls can be authorised at all.

@@ -38,7 +38,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, upstream, policies, .. } = config;
+    let Config { limits, ledger, records, upstream, policies, .. } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.
@@ -53,6 +53,10 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         // An attempt claims two.
         ("ledger.queued_rows", ledger.queued_rows as u64, 4..=16_777_216),
         ("ledger.pairs", ledger.pairs as u64, 1..=16_777_216),
+        ("records.days", records.days, 1..=3_650),
+        ("records.bytes", records.bytes, MIB..=1024 * GIB),
+        ("records.queue", records.queue as u64, 16..=1_000_000),
+        ("records.queue_bytes", records.queue_bytes as u64, MIB..=16 * GIB),
         ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
         ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),

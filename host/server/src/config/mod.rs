@@ -18,8 +18,9 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::places::Concurrency;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::{Bounds, DailyLimits};
+use kairos_store::records;
 
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits};
+pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
 pub(crate) use self::values::Seconds;
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
@@ -187,6 +188,19 @@ impl Config {
     pub(crate) fn ledger_bounds(&self) -> Bounds {
         let set = &self.ledger;
         Bounds { wait: set.wait_seconds.duration(), queued_rows: set.queued_rows, pairs: set.pairs }
+    }
+
+    /// What is kept of requests that have ended. The key is for digests of what is not kept.
+    pub(crate) fn record_settings(&self, key: [u8; 32]) -> records::Settings {
+        let set = &self.records;
+        records::Settings {
+            content: set.content == RecordedContent::Full,
+            age: Duration::from_secs(set.days * 86_400),
+            bytes: set.bytes,
+            queue: set.queue,
+            queue_bytes: set.queue_bytes,
+            key,
+        }
     }
 
     /// Bounds of policies.

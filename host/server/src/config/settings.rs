@@ -24,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) budget: Budget,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
+    pub(crate) records: RecordSettings,
     pub(crate) upstream: Upstream,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
@@ -104,6 +105,35 @@ pub(crate) struct LedgerSettings {
     pub(crate) queued_rows: usize,
     /// Pairs of key and model that are kept in memory.
     pub(crate) pairs: usize,
+}
+
+/// What is kept on disk of requests that have ended.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct RecordSettings {
+    /// Whether anything is.
+    pub(crate) enabled: bool,
+    /// Whether what was said is kept.
+    pub(crate) content: RecordedContent,
+    /// How many days a record is kept.
+    pub(crate) days: u64,
+    /// Most bytes of the file; the oldest records give way.
+    pub(crate) bytes: u64,
+    /// Records that may wait to be written.
+    pub(crate) queue: usize,
+    /// Bytes that they may take.
+    pub(crate) queue_bytes: usize,
+}
+
+/// What is kept of what was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RecordedContent {
+    /// A digest under a key: whether two texts are equal can be told, and nothing else.
+    #[default]
+    None,
+    /// All of the last user message and of the system prompt.
+    Full,
 }
 
 /// How Bedrock is called.
@@ -230,6 +260,7 @@ impl Default for Config {
             budget: Budget::default(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
+            records: RecordSettings::default(),
             upstream: Upstream::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
@@ -269,6 +300,19 @@ impl Default for LedgerSettings {
     fn default() -> Self {
         let bounds = Bounds::default();
         Self { wait_seconds: Seconds::of(bounds.wait), queued_rows: bounds.queued_rows, pairs: bounds.pairs }
+    }
+}
+
+impl Default for RecordSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            content: RecordedContent::None,
+            days: 7,
+            bytes: 1 << 30,
+            queue: 8_192,
+            queue_bytes: 64 << 20,
+        }
     }
 }
 

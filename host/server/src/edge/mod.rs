@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod body;
+mod feedback;
 mod guard;
 mod pages;
 mod refusals;

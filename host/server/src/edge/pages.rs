@@ -14,6 +14,7 @@ use http::{Request, StatusCode};
 use kairos_dialects::openai::models::{Model, list};
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::request::{Dialect, RequestId};
+use serde_json::Value;
 
 use super::respond;
 use super::routes::{App, admit, presented};
@@ -62,19 +63,38 @@ pub(super) async fn request(
     if let Err(failure) = allowed(&app, &parts, peer) {
         return respond::failure(Dialect::OpenAi, &failure);
     }
-    let record = RequestId::parse(&id).and_then(|id| app.gateway.records.get(id));
-    match record.map(|record| serde_json::to_vec_pretty(&*record)) {
-        Some(Ok(body)) => json(StatusCode::OK, body),
-        Some(Err(error)) => {
-            let failure = Failure::new(Kind::Internal, format!("the record cannot be written: {error}"));
+    let found = match RequestId::parse(&id) {
+        Some(id) => find(&app, id).await,
+        None => Ok(None),
+    };
+    match found.map(|record| record.map(|record| format!("{record:#}"))) {
+        Ok(Some(body)) => json(StatusCode::OK, body),
+        Ok(None) => respond::failure(Dialect::OpenAi, &no_such_request(&app)),
+        Err(why) => {
+            let failure = Failure::new(Kind::Internal, format!("the record cannot be read: {why}"));
             respond::failure(Dialect::OpenAi, &failure)
         }
-        None => {
-            let kept = app.config.limits.records;
-            let message = format!("no request of this id has ended, or it is not among the last {kept}");
-            respond::failure(Dialect::OpenAi, &Failure::new(Kind::NoSuchRequest, message))
-        }
     }
+}
+
+/// The record of a request that has ended: from memory, else from the disk.
+pub(super) async fn find(app: &App, id: RequestId) -> Result<Option<Value>, String> {
+    if let Some(record) = app.gateway.records.get(id) {
+        return serde_json::to_value(&*record).map(Some).map_err(|error| error.to_string());
+    }
+    let Some(records) = app.records.clone() else { return Ok(None) };
+    let read = tokio::task::spawn_blocking(move || records.record(id)).await.map_err(|error| error.to_string())?;
+    let record = read.map_err(|error| error.to_string())?;
+    record.map(|record| serde_json::from_str(&record)).transpose().map_err(|error| error.to_string())
+}
+
+pub(super) fn no_such_request(app: &App) -> Failure {
+    let set = &app.config.records;
+    let kept = match set.enabled {
+        true => format!("records are kept for {} days and {} bytes", set.days, set.bytes),
+        false => format!("only the last {} are kept", app.config.limits.records),
+    };
+    Failure::new(Kind::NoSuchRequest, format!("no request of this id has ended; {kept}"))
 }
 
 /// `/healthz`: the process lives.

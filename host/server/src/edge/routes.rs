@@ -23,16 +23,21 @@ use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::host::PolicyHost;
 use kairos_store::ledger::SqliteLedger;
+use kairos_store::records::RecordStore;
 use percent_encoding::percent_decode_str;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
-use super::{admin, guard, pages, respond, under_way};
+use super::{admin, feedback, guard, pages, respond, under_way};
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::telemetry::Metrics;
+
+/// Feedback that may wait for its request to end; more is told that there is no such request.
+const LATE_FEEDBACK: usize = 256;
 
 /// What addresses share.
 pub(crate) struct App {
@@ -41,6 +46,8 @@ pub(crate) struct App {
     pub(crate) policies: Arc<PolicyHost>,
     pub(crate) admin: Admin,
     pub(crate) ledger: Arc<SqliteLedger>,
+    /// None: records are not kept on disk.
+    pub(crate) records: Option<Arc<RecordStore>>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
@@ -51,17 +58,21 @@ pub(crate) struct App {
     /// Why the gateway is not ready, where it is not.
     pub(crate) not_ready: std::sync::Mutex<Option<String>>,
     pub(crate) buffered: Arc<Buffered>,
+    /// Places for feedback that waits for its request to end.
+    pub(crate) late_feedback: Semaphore,
     pub(crate) connections: Connections,
     pub(crate) refusals: Arc<Refusals>,
 }
 
 impl App {
+    #[allow(clippy::too_many_arguments, reason = "what was put together, once")]
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
         policies: Arc<PolicyHost>,
         admin: Admin,
         ledger: Arc<SqliteLedger>,
+        records: Option<Arc<RecordStore>>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
@@ -72,12 +83,14 @@ impl App {
             policies,
             admin,
             ledger,
+            records,
             metrics,
             config,
             tasks: TaskTracker::new(),
             stopping: AtomicBool::new(false),
             not_ready: std::sync::Mutex::new(None),
             buffered: Arc::default(),
+            late_feedback: Semaphore::new(LATE_FEEDBACK),
             connections,
             refusals: Arc::default(),
         }
@@ -126,6 +139,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/generate/batch", post(generate_batch))
         .route("/v1/models", get(pages::models))
         .route("/v1/requests/{id}", get(pages::request))
+        .route("/v1/feedback", post(feedback::feedback))
         .route("/healthz", get(pages::health))
         .route("/readyz", get(pages::ready))
         .route("/metrics", get(pages::metrics))

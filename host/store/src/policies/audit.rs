@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-use super::{PoliciesError, SCHEMA};
+use super::{PoliciesError, SCHEMA, Version};
 use crate::database;
 
 /// Rows that are read in one go.
@@ -108,7 +108,7 @@ pub(super) fn last(connection: &Connection, most: usize) -> Result<Vec<(i64, Ent
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// An audit log that is only read, beside the gateway that writes it.
+/// Versions and the audit log, only read, beside the gateway that writes it.
 pub struct Reader {
     connection: Connection,
 }
@@ -122,6 +122,23 @@ impl Reader {
         let connection = database::open_to_read(path)?;
         check_schema(&connection)?;
         Ok(Self { connection })
+    }
+
+    /// A version of a slot.
+    pub fn version(&self, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
+        super::version(&self.connection, slot, digest)
+    }
+
+    /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
+    /// tests are left out.
+    pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
+        super::versions(&self.connection, slot, beginning, most)
+    }
+
+    /// Whether this version was taken out of service because it failed.
+    pub fn is_quarantined(&self, slot: &str, digest: &str) -> Result<bool, PoliciesError> {
+        let found = "SELECT count(*) FROM role WHERE slot = ?1 AND digest = ?2 AND role = 'quarantined'";
+        Ok(self.connection.query_row(found, [slot, digest], |row| row.get::<_, i64>(0))? > 0)
     }
 
     /// The last acts, the newest first, each with its place, so many at most.

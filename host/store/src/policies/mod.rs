@@ -173,52 +173,60 @@ impl PolicyStore {
 
     /// A version of a slot.
     pub fn version(&self, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
-        let connection = self.lock();
-        let found = connection.query_row(
-            "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
-            [slot, digest],
-            |row| {
-                Ok(Version {
-                    digest: row.get(0)?,
-                    name: row.get(1)?,
-                    engine: row.get(2)?,
-                    file: row.get(3)?,
-                    bytes: row.get(4)?,
-                    tests: row.get(5)?,
-                    added_ms: row.get(6)?,
-                })
-            },
-        );
-        Ok(found.optional()?)
+        version(&self.lock(), slot, digest)
     }
 
     /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
     /// tests are left out.
     pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
-        let connection = self.lock();
-        let mut found = connection.prepare(
-            "SELECT digest, name, engine, file, added_ms FROM version
-             WHERE slot = ?1 AND substr(digest, 1, length(?2)) = ?2 ORDER BY place DESC LIMIT ?3",
-        )?;
-        let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let versions = found.query_map(params![slot, beginning, most], |row| {
-            Ok(Version {
-                digest: row.get(0)?,
-                name: row.get(1)?,
-                engine: row.get(2)?,
-                file: row.get(3)?,
-                bytes: Vec::new(),
-                tests: None,
-                added_ms: row.get(4)?,
-            })
-        })?;
-        Ok(versions.collect::<Result<_, _>>()?)
+        versions(&self.lock(), slot, beginning, most)
     }
 
     /// The last acts, the newest first, each with its place, so many at most.
     pub fn audit(&self, most: usize) -> Result<Vec<(i64, Entry)>, PoliciesError> {
         audit::last(&self.lock(), most)
     }
+}
+
+/// A version of a slot.
+fn version(connection: &Connection, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
+    let found = connection.query_row(
+        "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
+        [slot, digest],
+        |row| {
+            Ok(Version {
+                digest: row.get(0)?,
+                name: row.get(1)?,
+                engine: row.get(2)?,
+                file: row.get(3)?,
+                bytes: row.get(4)?,
+                tests: row.get(5)?,
+                added_ms: row.get(6)?,
+            })
+        },
+    );
+    Ok(found.optional()?)
+}
+
+/// Versions of a slot whose digests begin so, the newest first, without bytes and tests.
+fn versions(connection: &Connection, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
+    let mut found = connection.prepare(
+        "SELECT digest, name, engine, file, added_ms FROM version
+             WHERE slot = ?1 AND substr(digest, 1, length(?2)) = ?2 ORDER BY place DESC LIMIT ?3",
+    )?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let versions = found.query_map(params![slot, beginning, most], |row| {
+        Ok(Version {
+            digest: row.get(0)?,
+            name: row.get(1)?,
+            engine: row.get(2)?,
+            file: row.get(3)?,
+            bytes: Vec::new(),
+            tests: None,
+            added_ms: row.get(4)?,
+        })
+    })?;
+    Ok(versions.collect::<Result<_, _>>()?)
 }
 
 /// Keeps a version. One that is known keeps its bytes, and gets the tests that came with it now.

@@ -12,8 +12,9 @@ use kairos_store::policies;
 use rustix::process::{Resource, getrlimit};
 
 use super::report::Check;
-use crate::admin::{TOKEN_FILE, read_token};
+use crate::admin::{TOKEN, TOKEN_FILE};
 use crate::config::Config;
+use crate::secret_file;
 
 /// Free space below which the ledger may soon not be written any more: nothing is served then.
 const SCARCE_BYTES: u64 = 1 << 30;
@@ -154,7 +155,7 @@ fn token(config: &Config) -> Option<Check> {
         return None;
     }
     let shown = path.display();
-    Some(match read_token(&path) {
+    Some(match secret_file::read(&path, TOKEN) {
         Ok(_) => Check::ok("admin token", format!("{shown} holds it, and only its owner can read it")),
         Err(what) => {
             Check::problem("admin token", format!("{shown}: {what}"), "`kairos serve` does not start like this")

@@ -34,7 +34,7 @@ before it serves. Exit code 1 when it would be refused.")]
     #[command(after_help = "\
 Examples:
   kairos policy test policies/task.rhai policies/score.rhai
-  kairos policy test target/guests/my-router.wasm --tests plugins/my-router/my-router.test.toml
+  kairos policy test dist/my-router.wasm --tests other.test.toml
 
 The tests of task.rhai and of task.wasm are in task.test.toml, beside it. They run whenever the policy
 is loaded, too: one whose tests fail does not serve.
@@ -44,7 +44,7 @@ Exit code 1 when a test fails, 2 when a policy has no tests.")]
     #[command(after_help = "\
 Examples:
   kairos policy stage ./cheaper.rhai --why \"half the price for mail\"
-  kairos policy stage target/guests/my-router.wasm --data ./kairos-data --json
+  kairos policy stage dist/my-router.wasm --data ./kairos-data --json
 
 It is compiled, tested and tried out as a file of the watched folder is, and does not serve yet.
 Exit codes: 0 staged, 1 no gateway or it failed, 2 wrong usage, 3 refused: it says why")]

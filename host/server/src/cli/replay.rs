@@ -1,0 +1,307 @@
+//! `kairos replay`.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kairos_pipeline::routers;
+use kairos_sandbox::load::SLOTS;
+use kairos_sandbox::refusal::Refusal;
+use kairos_store::policies;
+use kairos_store::records::{FILE, Reader};
+use serde_json::{Value, json};
+
+use super::gateway::{Place, print_json};
+use super::policy::on_a_loaders_thread;
+use super::{Failed, counted, models};
+use crate::admin::{self, moment};
+use crate::assemble;
+use crate::config::Config;
+use crate::replay::{Decider, Estimate, MEASURES, Replay, Report, Selection};
+
+/// Ask another policy what it would have done with the requests that are recorded
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kairos replay --policy ./cheaper.rhai                  over all that is kept
+  kairos replay --policy ./cheaper.rhai --since 24h --task code
+  kairos replay --policy 3c91ab --key mobile --json      a version that was staged or served
+  kairos replay --policy native                          the native default
+
+Says what would be done otherwise, and what would come of it: `observed` where the same would have come
+of it for certain; `estimated` from how likely each action was, where the policy that decided explores;
+`unknown` where what was done tells nothing, with bounds only. An interval is wrong in at most 5 of 100.
+What is estimated is one request decided otherwise, not what all together would change for the next.
+
+Reads the files in the data folder: the gateway may be running or not.
+Exit codes: 0 replayed, 1 failed or nothing is recorded, 2 wrong usage, 3 the policy is refused")]
+pub(super) struct ReplayCommand {
+    /// A script or a component, the first characters of a version's SHA-256, or `native`
+    #[arg(long, value_name = "FILE|DIGEST")]
+    policy: String,
+    /// How far back: 90s, 30m, 24h, 7d [default: all that is kept]
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    since: Option<u64>,
+    /// Only requests of this key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Only requests of this task
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+    /// So many requests at most: the first
+    #[arg(long, value_name = "N", default_value = "100000")]
+    limit: usize,
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads a time, in milliseconds.
+fn age(text: &str) -> Result<u64, String> {
+    let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
+    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
+}
+
+/// Records between two signs of progress.
+const BETWEEN: usize = 1_000;
+/// Changes of the first model that are shown.
+const SHOWN: usize = 10;
+
+impl ReplayCommand {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        let config = self.place.config()?;
+        let mut reader = Reader::open(&config.data.join(FILE))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let selection = Selection {
+            since_ms: self.since.map_or(0, |age| now.saturating_sub(age)),
+            key: self.key.clone(),
+            task: self.task.clone(),
+            most: self.limit,
+        };
+        on_a_loaders_thread(move || {
+            let decider = self.decider(&config)?;
+            let label = decider.identity().label().to_string();
+            let (kept, oldest) = reader.extent(selection.since_ms)?;
+            let shows = !self.json && std::io::stderr().is_terminal();
+            let report = Replay::of(decider).run(&mut reader, &selection, |read| {
+                if shows && read % BETWEEN == 0 {
+                    eprint!("\r{read} of {kept} records");
+                }
+            })?;
+            if shows {
+                eprint!("\r\x1b[K");
+            }
+            if report.replayed == 0 {
+                return Err(Failed::new(nothing(&report, oldest)));
+            }
+            if self.json {
+                return print_json(&report_json(&label, &report));
+            }
+            print!("{}", text(&label, &report, oldest));
+            Ok(())
+        })?
+    }
+
+    /// The policy that is replayed.
+    fn decider(&self, config: &Config) -> Result<Decider, Failed> {
+        if self.policy == "native" {
+            return Ok(Decider::Native(routers::Task::default()));
+        }
+        let loader =
+            assemble::loader(config, &models::region_or_default(config), Some(&assemble::compiled_policies(config)))?;
+        let path = Path::new(&self.policy);
+        let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
+        if path.exists() {
+            return loader.load(&PathBuf::from(path)).map(Decider::Version).map_err(refused);
+        }
+        let digits = self.policy.len() >= 6 && self.policy.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !digits {
+            let what = format!("there is no file {}, and it is no digest: at least 6 hexadecimal digits", self.policy);
+            return Err(Failed::usage(what));
+        }
+        let versions = policies::Reader::open(&config.data.join(policies::FILE))?;
+        let slot = SLOTS[0];
+        let known = versions.versions(slot, &self.policy.to_ascii_lowercase(), 2)?;
+        let found = match &known[..] {
+            [] => return Err(Failed::usage(format!("no version begins with {}: kairos policy list", self.policy))),
+            [one] => versions.version(slot, &one.digest)?,
+            [one, other, ..] => {
+                let what =
+                    format!("{} is the beginning of two versions: {}, {}", self.policy, one.digest, other.digest);
+                return Err(Failed::usage(what));
+            }
+        };
+        let found = found.ok_or_else(|| Failed::new("the version was removed this moment"))?;
+        loader.load_again(&admin::version(slot, found)).map(Decider::Version).map_err(refused)
+    }
+}
+
+/// Why nothing was replayed.
+fn nothing(report: &Report, oldest: Option<u64>) -> String {
+    let mut why = match oldest {
+        None => "no request is recorded yet".to_owned(),
+        Some(oldest) => format!("no decision is recorded that fits; the oldest record is of {}", moment(oldest)),
+    };
+    for (reason, count) in &report.not_replayed {
+        why.push_str(&format!("\n  {} not replayed: {reason}", counted(*count, "request")));
+    }
+    why
+}
+
+/// Parts of 100.
+fn percent(part: usize, of: usize) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / of.max(1) as f64)
+}
+
+/// A difference with its sign, in as many digits as people read.
+fn signed(value: f64, measure: usize) -> String {
+    match measure {
+        0 if value == 0.0 => "0".to_owned(),
+        0 => format!("{value:+.3e}"),
+        1 => format!("{:+.2} %", 100.0 * value),
+        _ => format!("{value:+.0}"),
+    }
+}
+
+fn within(bounds: (f64, f64), measure: usize) -> String {
+    format!("[{}, {}]", signed(bounds.0, measure), signed(bounds.1, measure))
+}
+
+fn text(label: &str, report: &Report, oldest: Option<u64>) -> String {
+    let all = report.replayed;
+    let oldest = oldest.map_or(String::new(), |oldest| format!("; the oldest that is kept is of {}", moment(oldest)));
+    let first = report.first_ms.unwrap_or_default();
+    let (name, digest) = label.split_once('@').unwrap_or((label, ""));
+    let mut text = format!(
+        "replay of {name}@{} over {} from {} to {}{oldest}\n",
+        super::short(digest),
+        counted(all, "decision"),
+        moment(first),
+        moment(report.last_ms),
+    );
+    text.push_str(&format!(
+        "decisions   the same {} ({}) · first the same, else other {} · another first {} · refused {}\n",
+        report.same,
+        percent(report.same, all),
+        report.same_first,
+        report.other_first,
+        report.refused,
+    ));
+    for (why, count) in &report.undecided {
+        text.push_str(&format!("            {count} × it did not decide ({why}): the native default would have\n"));
+    }
+    for (why, count) in &report.not_replayed {
+        text.push_str(&format!("            {} not replayed: {why}\n", counted(*count, "decision")));
+    }
+    for ((then, now), count) in report.changes.iter().take(SHOWN) {
+        text.push_str(&format!("            {count} × {then} → {now}\n"));
+    }
+    if report.changes.len() > SHOWN {
+        text.push_str(&format!("            and {} other changes\n", report.changes.len() - SHOWN));
+    }
+    text.push_str(&format!(
+        "{:<18}{:<16}{:<44}{:<36}all\n",
+        "",
+        format!("observed {}", percent(report.observed, all)),
+        format!("estimated {} (worth {:.0})", percent(report.estimated, all), report.effective),
+        format!("unknown {}", percent(report.unknown, all)),
+    ));
+    for (measure, name) in ["cost, USD/request", "errors", "latency, ms"].into_iter().enumerate() {
+        let estimated = match (report.estimated, report.estimates[measure]) {
+            (0, _) => "-".to_owned(),
+            (_, None) => "too few to say".to_owned(),
+            (_, Some(found)) => {
+                format!("{} {}", signed(found.mean, measure), within((found.low, found.high), measure))
+            }
+        };
+        let unknown = match report.unknown_bounds.get(measure) {
+            _ if report.unknown == 0 => "-".to_owned(),
+            Some(bounds) => within(*bounds, measure),
+            None => "unknown".to_owned(),
+        };
+        let all = match report.all.get(measure) {
+            Some(Some(bounds)) => within(*bounds, measure),
+            None if report.unknown + report.estimated == 0 => "0".to_owned(),
+            Some(None) | None => "unknown".to_owned(),
+        };
+        text.push_str(&format!("{name:<18}{:<16}{estimated:<44}{unknown:<36}{all}\n", observed(report, measure)));
+    }
+    let (then, now) = report.projected;
+    if then > 0.0 {
+        let change = 100.0 * (now / then - 1.0);
+        text.push_str(&format!(
+            "projected, not evidence: cost {change:+.1} %, had each first model read and written as many tokens\n"
+        ));
+    }
+    text
+}
+
+/// What is known for certain: nothing changes, but for what would have been refused.
+fn observed(report: &Report, measure: usize) -> &'static str {
+    match (report.refused, measure) {
+        (0, _) => "0",
+        (_, 0) => "less",
+        (_, 1) => "more",
+        _ => "-",
+    }
+}
+
+fn report_json(label: &str, report: &Report) -> Value {
+    let bounds = |bounds: (f64, f64)| json!({"low": bounds.0, "high": bounds.1});
+    let estimate = |found: Estimate| json!({"mean": found.mean, "low": found.low, "high": found.high, "cut_above": found.most, "count": found.count});
+    let measures = MEASURES.into_iter().enumerate().map(|(measure, name)| {
+        let unknown = report.unknown_bounds.get(measure).filter(|_| report.unknown > 0);
+        let of = json!({
+            "estimated": report.estimates[measure].map(estimate),
+            "unknown": unknown.copied().map(bounds),
+            "all": report.all.get(measure).copied().flatten().map(bounds),
+        });
+        (name.to_owned(), of)
+    });
+    json!({
+        "policy": label,
+        "from": report.first_ms.map(moment),
+        "to": moment(report.last_ms),
+        "decisions": report.replayed,
+        "same": report.same,
+        "same_first": report.same_first,
+        "other_first": report.other_first,
+        "refused": report.refused,
+        "undecided": report.undecided,
+        "not_replayed": report.not_replayed,
+        "never_asked": report.never_asked,
+        "changes": report.changes.iter().map(|((then, now), count)| json!({"from": then, "to": now, "count": count})).collect::<Vec<_>>(),
+        "observed": report.observed,
+        "estimated": report.estimated,
+        "effective": report.effective,
+        "unknown": report.unknown,
+        "differences": measures.collect::<serde_json::Map<_, _>>(),
+        "projected_usd": {"then": report.projected.0, "now": report.projected.1},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        let read = ["90s", "30m", "24h", "7d"].map(|text| age(text).unwrap());
+        assert_eq!(read, [90_000, 1_800_000, 86_400_000, 604_800_000]);
+        for wrong in ["", "24", "h", "1w", "-1h", "99999999999999999999d", "9999999999999999999d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Whether a policy decides the same again.
+
+use kairos_pipeline::policy::{FaultKind, PolicyError, Undecided};
+use kairos_pipeline::record::{Given, InsteadOf};
+use kairos_pipeline::route::{Drawn, triable};
+use kairos_store::records::Question;
+use serde_json::Value;
+
+use super::past::Past;
+
+/// What came of deciding again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Again {
+    /// The same plan, the same order, the same chance.
+    Identical,
+    /// Something else: what.
+    Differs(String),
+    /// It was not decided again: why.
+    NotExecuted(String),
+}
+
+/// Asks the policy that decided once more, and before it the one that did not decide, where there was
+/// one. `decision` is what the record says of it.
+pub(crate) fn again(past: &mut Past, question: &mut Question, decision: &Value) -> Again {
+    let stepped_aside = question.before.take();
+    if let Some((before, setting)) = &stepped_aside {
+        let found = aside(past, question, before, setting);
+        if found != Again::Identical {
+            return found;
+        }
+    }
+    let decider = match past.policy(&question.policy, &question.setting) {
+        Ok(decider) => decider,
+        Err(why) => return Again::NotExecuted(why),
+    };
+    let now = decider.decide(question);
+    if let Some(withheld) = withheld(question) {
+        return withheld;
+    }
+    match now {
+        Ok(now) if now == question.given => same_order(question, decision),
+        Ok(now) => differs(question, format!("then {}, now {}", told(&question.given), told(&now))),
+        Err(PolicyError::NotRun(why)) => Again::NotExecuted(why),
+        Err(error) => differs(question, format!("then {}, now it fails: {error}", told(&question.given))),
+    }
+}
+
+/// Whether a policy does not decide again, for the same reason.
+fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: &str) -> Again {
+    let InsteadOf { policy, outcome } = before;
+    if matches!(outcome, Undecided::NotRun | Undecided::Fault(FaultKind::Deadline | FaultKind::Impure)) {
+        let why = "and that is no matter of its input: the native default decided";
+        return Again::NotExecuted(format!("{policy} did not decide ({}), {why}", outcome.name()));
+    }
+    let decider = match past.policy(policy, setting) {
+        Ok(decider) => decider,
+        Err(why) => return Again::NotExecuted(format!("{policy} did not decide ({}): {why}", outcome.name())),
+    };
+    let now = decider.decide(question);
+    if let Some(withheld) = withheld(question) {
+        return withheld;
+    }
+    let now = match now {
+        Err(error) if Undecided::of(&error) == *outcome => return Again::Identical,
+        Err(error) => Undecided::of(&error).name().to_owned(),
+        Ok(given) => told(&given),
+    };
+    differs(question, format!("{policy} did not decide then ({}), now: {now}", outcome.name()))
+}
+
+/// What was said is not kept, and was asked for.
+fn withheld(question: &Question) -> Option<Again> {
+    let why = "the policy reads what was said, and that is not kept (`content` under [records] in kairos.toml)";
+    (question.withheld && question.request.content.was_read()).then(|| Again::NotExecuted(why.to_owned()))
+}
+
+fn differs(question: &Question, what: String) -> Again {
+    let (then, now) = (&question.kairos, env!("CARGO_PKG_VERSION"));
+    let other = if then == now { String::new() } else { format!(" (Kairos {then} asked then, {now} asks now)") };
+    Again::Differs(format!("{what}{other}"))
+}
+
+/// Whether the plan that was recorded gives the order and the chance that were recorded.
+fn same_order(question: &Question, decision: &Value) -> Again {
+    let Given::Plan(plan) = &question.given else { return Again::Identical };
+    let Some(candidates) = triable(plan, question.features.named, &question.models) else {
+        // Nothing was tried, then as now.
+        return if decision.is_null() { Again::Identical } else { Again::Differs("no model can be tried".to_owned()) };
+    };
+    let drawn = Drawn::of(&candidates, || question.draw.unwrap_or(0.0));
+    let now: Vec<&str> = drawn.order.iter().map(|index| &*question.request.model_ids[*index as usize]).collect();
+    let then: Vec<&str> = decision["order"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if now != then {
+        return Again::Differs(format!("the order was {}, and is {}", then.join(", "), now.join(", ")));
+    }
+    // What the record shows of the chance has as many digits as a number of JSON.
+    let chance = decision["propensity"].as_f64().unwrap_or(f64::NAN);
+    if (chance - drawn.propensity).abs() <= f64::EPSILON {
+        Again::Identical
+    } else {
+        Again::Differs(format!("the first had the chance {chance}, and has {}", drawn.propensity))
+    }
+}
+
+/// An answer, in a few words.
+fn told(given: &Given) -> String {
+    match given {
+        Given::Refused(reason) => format!("refused for reason {reason}"),
+        Given::Plan(plan) => {
+            let order: Vec<_> =
+                plan.candidates.iter().map(|one| format!("{} ({})", one.model, one.probability)).collect();
+            let limits = [
+                plan.max_output_tokens.map(|most| format!(", at most {most} output tokens")),
+                plan.max_cost.map(|most| format!(", at most {most} picodollars")),
+            ];
+            format!(
+                "models {}, reason {}{}",
+                order.join(", "),
+                plan.reason,
+                limits.into_iter().flatten().collect::<String>()
+            )
+        }
+    }
+}

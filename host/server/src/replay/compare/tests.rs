@@ -1,0 +1,166 @@
+//! Which records say something of another policy, and which do not.
+
+use std::sync::Arc;
+
+use kairos_pipeline::models::Catalogue;
+use kairos_pipeline::policy::{
+    Candidate, Complexity, Content, Family, Features, Needs, Offer, Priority, RequestInfo, Route, Strengths, Task,
+};
+use kairos_pipeline::record::InsteadOf;
+
+use super::*;
+
+fn question() -> Question {
+    let offer = |worst: u64| Offer {
+        names: 0,
+        family: Family::Nova,
+        route: Route::InRegion,
+        region: 0,
+        legacy: false,
+        strengths: Strengths::default(),
+        capabilities: Needs::default(),
+        max_input_tokens: 1_000,
+        max_output_tokens: 1_000,
+        input_price: 1,
+        output_price: 1,
+        cache_read_price: None,
+        cache_write_5m_price: None,
+        cache_write_1h_price: None,
+        worst_case_cost: worst * 1_000_000_000_000,
+        latency_ms: 100,
+        successes: 0,
+        failures: 0,
+        cached_tokens: 0,
+        cooldown_ms: 0,
+        in_flight: 0,
+        quota_left: None,
+    };
+    let features = Features {
+        task: Task::General,
+        task_hinted: false,
+        complexity: Complexity::Low,
+        complexity_hinted: false,
+        estimated_tokens: 1,
+        max_output_tokens: None,
+        max_latency_ms: None,
+        accuracy: 0.5,
+        cost_sensitivity: 0.5,
+        priority: Priority::Normal,
+        needs: Needs::default(),
+        streaming: false,
+        turns: 1,
+        text_bytes: 1,
+        named: None,
+        budget_remaining: None,
+        budget_used: 0.0,
+        budget_level: 0,
+    };
+    Question {
+        policy: "p@1".into(),
+        setting: "{}".into(),
+        before: None,
+        request: Arc::new(RequestInfo {
+            content: Content::default(),
+            tags: Vec::new(),
+            task_label: None,
+            asked_model: "auto".into(),
+            model_ids: ["a".into(), "b".into(), "c".into()].into(),
+            regions: vec!["us-east-1".into()],
+            names: Arc::new(Catalogue::default()),
+        }),
+        features,
+        models: vec![offer(1), offer(2), offer(4)],
+        given: Given::Refused(0),
+        draw: None,
+        withheld: false,
+        kairos: "0".into(),
+        catalogue: "0".into(),
+        as_of: String::new(),
+        region: "us-east-1".into(),
+    }
+}
+
+fn plan(candidates: &[(u32, f64)]) -> Given {
+    let candidate = |&(model, probability)| Candidate { model, probability };
+    Given::Plan(Plan { candidates: candidates.iter().map(candidate).collect(), ..Plan::default() })
+}
+
+const ANSWERED: Outcome = Outcome { cost: 1.0, error: 0.0, latency: 10.0, at_once: true, left: false };
+
+/// What is known where one plan was followed with this outcome, and another would have been now.
+fn known(then: &Given, order: &[u32], outcome: &Outcome, now: &Given) -> Known {
+    let question = question();
+    compare(&actions(now, &question), &actions(then, &question), order, &question, outcome)
+}
+
+#[test]
+fn the_same_is_observed_whatever_came_of_it() {
+    let failed = Outcome { error: 1.0, at_once: false, ..ANSWERED };
+    let explores = plan(&[(0, 0.5), (1, 0.5), (2, 0.0)]);
+    for outcome in [&ANSWERED, &failed] {
+        assert_eq!(
+            known(&plan(&[(0, 1.0), (1, 0.0)]), &[0, 1], outcome, &plan(&[(0, 1.0), (1, 0.0)])),
+            Known::Observed
+        );
+        assert_eq!(known(&explores, &[1, 0, 2], outcome, &explores), Known::Observed);
+    }
+    assert_eq!(known(&Given::Refused(1), &[], &failed, &Given::Refused(2)), Known::Observed);
+}
+
+#[test]
+fn others_behind_the_first_matter_only_where_it_failed() {
+    let (then, now) = (plan(&[(0, 1.0), (1, 0.0)]), plan(&[(0, 1.0), (2, 0.0)]));
+    assert_eq!(known(&then, &[0, 1], &ANSWERED, &now), Known::Observed);
+    let healed = Outcome { at_once: false, ..ANSWERED };
+    assert_eq!(known(&then, &[0, 1], &healed, &now), Known::Unknown);
+    // Another limit may cut an answer off.
+    let Given::Plan(limited) = now else { unreachable!() };
+    let limited = Given::Plan(Plan { max_output_tokens: Some(5), ..limited });
+    assert_eq!(known(&then, &[0, 1], &ANSWERED, &limited), Known::Unknown);
+}
+
+#[test]
+fn what_could_have_been_done_is_estimated_by_its_chances() {
+    let then = plan(&[(0, 0.9), (1, 0.1)]);
+    let now = plan(&[(1, 1.0), (0, 0.0)]);
+    let Known::Estimated(weighed) = known(&then, &[1, 0], &ANSWERED, &now) else { panic!() };
+    assert_eq!(
+        weighed,
+        [
+            Weighed { first: 1, now: 1.0, then: 0.1, is_taken: true },
+            Weighed { first: 0, now: 0.0, then: 0.9, is_taken: false },
+        ]
+    );
+    // What was drawn otherwise counts as well: its weight is 0.
+    assert!(matches!(known(&then, &[0, 1], &ANSWERED, &now), Known::Estimated(_)));
+    // One that was never tried, or hardly ever, is unknown; so is what the caller did not wait for.
+    assert_eq!(known(&then, &[1, 0], &ANSWERED, &plan(&[(2, 1.0)])), Known::Unknown);
+    assert_eq!(known(&plan(&[(0, 0.99), (1, 0.01)]), &[0, 1], &ANSWERED, &now), Known::Unknown);
+    assert_eq!(known(&then, &[1, 0], &Outcome { left: true, ..ANSWERED }, &now), Known::Unknown);
+    // An order that the plan cannot have given has another cause.
+    assert_eq!(known(&then, &[2, 0], &ANSWERED, &now), Known::Unknown);
+}
+
+#[test]
+fn what_was_decided_by_chance_of_another_kind_is_unknown() {
+    let question = Question {
+        before: Some((InsteadOf { policy: "p@1".into(), outcome: Undecided::Fault(FaultKind::Deadline) }, "{}".into())),
+        ..question()
+    };
+    let (then, now) = (plan(&[(0, 0.5), (1, 0.5)]), plan(&[(1, 1.0), (0, 0.0)]));
+    let (then, now) = (actions(&then, &question), actions(&now, &question));
+    assert_eq!(compare(&now, &then, &[1, 0], &question, &ANSWERED), Known::Unknown);
+}
+
+#[test]
+fn a_refusal_is_known_and_the_rest_has_bounds() {
+    let then = plan(&[(0, 1.0), (1, 0.0)]);
+    assert_eq!(known(&then, &[0, 1], &ANSWERED, &Given::Refused(3)), Known::Refused);
+    let question = question();
+    let now = actions(&plan(&[(2, 1.0), (1, 0.0)]), &question);
+    assert_eq!(bounds(&now, &question, &ANSWERED), [(-1.0, 5.0), (0.0, 1.0)]);
+    // No model that could be paid is a refusal, too.
+    let Given::Plan(poor) = then else { unreachable!() };
+    let poor = Given::Plan(Plan { max_cost: Some(1), ..poor });
+    assert_eq!(actions(&poor, &question), [(None, 1.0)]);
+}

@@ -1,0 +1,133 @@
+//! Policies as they were: loaded from what is kept of them, with the configuration of then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kairos_pipeline::policy::{Fault, FaultKind, Identity, PolicyError, RouteInput, Router as _};
+use kairos_pipeline::record::Given;
+use kairos_pipeline::routers;
+use kairos_sandbox::capability::{Capability, Grants};
+use kairos_sandbox::generation::Generation;
+use kairos_sandbox::load::{Loader, SLOTS};
+use kairos_store::policies::Reader;
+use kairos_store::records::Question;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::admin;
+
+/// What decides again.
+pub(crate) enum Decider {
+    /// The native default.
+    Native(routers::Task),
+    /// A version of a policy.
+    Version(Generation),
+}
+
+impl Decider {
+    /// Who decides.
+    pub(crate) fn identity(&self) -> &Identity {
+        match self {
+            Self::Native(router) => router.identity(),
+            Self::Version(generation) => generation.identity(),
+        }
+    }
+
+    /// Decides as if for the first time, silently. The plan is one that is valid.
+    pub(crate) fn decide(&self, question: &mut Question) -> Result<Given, PolicyError> {
+        question.mark_names(&self.identity().model_names);
+        let Question { request, features, models, .. } = question;
+        let input = RouteInput { request, features, models };
+        let decided = match self {
+            Self::Native(router) => router.route(input),
+            Self::Version(generation) => generation.route_afresh(input),
+        };
+        match decided {
+            Ok(plan) => match plan.check(models.len()) {
+                Ok(()) => Ok(Given::Plan(plan)),
+                Err(wrong) => Err(PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, wrong))),
+            },
+            Err(PolicyError::Refused(reason)) => Ok(Given::Refused(reason)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A policy, `name@digest`, and what it was loaded with.
+type Which = (Arc<str>, String);
+
+/// What a policy was loaded with.
+#[derive(Deserialize)]
+struct Setting {
+    config: Value,
+    grants: Vec<String>,
+}
+
+/// Loads what decided once, each once.
+pub(crate) struct Past {
+    versions: Option<Reader>,
+    loader: Loader,
+    loaded: HashMap<Which, Result<Decider, String>>,
+}
+
+/// Policies that are held ready; beyond, all are loaded again.
+const HELD: usize = 64;
+
+impl Past {
+    /// `versions` is what is kept of policies, where anything is.
+    pub(crate) fn new(versions: Option<Reader>, loader: Loader) -> Self {
+        Self { versions, loader, loaded: HashMap::new() }
+    }
+
+    /// A policy as it was, or why it cannot be had any more.
+    pub(crate) fn policy(&mut self, label: &Arc<str>, setting: &str) -> Result<&Decider, String> {
+        let which = (Arc::clone(label), setting.to_owned());
+        if self.loaded.len() >= HELD && !self.loaded.contains_key(&which) {
+            self.loaded.clear();
+        }
+        if !self.loaded.contains_key(&which) {
+            let decider = self.load(&which);
+            self.loaded.insert(which.clone(), decider);
+        }
+        match self.loaded.get(&which) {
+            Some(loaded) => loaded.as_ref().map_err(Clone::clone),
+            None => Err("it could not be loaded".to_owned()),
+        }
+    }
+
+    fn load(&self, (label, setting): &Which) -> Result<Decider, String> {
+        let native = routers::Task::default();
+        if native.identity().label() == label {
+            return Ok(Decider::Native(native));
+        }
+        let (name, digest) = label.split_once('@').unwrap_or((label, ""));
+        if name == native.identity().name {
+            let ours = &native.identity().digest;
+            return Err(format!("the native router of Kairos {digest} decided; this is {ours}"));
+        }
+        self.version(digest, setting)
+    }
+
+    /// Loads a version that served, with what it was loaded with then.
+    fn version(&self, digest: &str, setting: &str) -> Result<Decider, String> {
+        let slot = SLOTS[0];
+        let found = self.versions.as_ref().map(|versions| versions.version(slot, digest)).transpose();
+        let Some(found) = found.map_err(|error| error.to_string())?.flatten() else {
+            return Err("the version that decided is not kept here".to_owned());
+        };
+        let setting: Setting = serde_json::from_str(setting).map_err(|error| format!("its setting: {error}"))?;
+        let grants = Grants::of(setting.grants.iter().filter_map(|name| Capability::from_name(name)));
+        let configs = Arc::new(BTreeMap::from([(slot.to_owned(), setting.config.to_string())]));
+        let loader = Loader { configs, grants, ..self.loader.clone() };
+        let cannot = "the version that decided cannot be loaded any more";
+        let loaded = loader.load_again(&admin::version(slot, found));
+        loaded.map(Decider::Version).map_err(|refusal| format!("{cannot}: {}", refusal.message))
+    }
+
+    /// Whether a policy was taken out of service because it failed.
+    pub(crate) fn is_quarantined(&self, label: &str) -> bool {
+        let digest = label.split_once('@').map_or("", |(_, digest)| digest);
+        let known = self.versions.as_ref().map(|versions| versions.is_quarantined(SLOTS[0], digest));
+        known.is_some_and(|known| known.unwrap_or(false))
+    }
+}

@@ -1,0 +1,213 @@
+//! What a policy was asked, as it is written with a record, and read again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use kairos_pipeline::policy::{Content, Features, Names, Offer, RequestInfo};
+use kairos_pipeline::record::{Asked, Given, InsteadOf};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::snapshots::{Ids, Known, Offered};
+
+/// What of a model on offer moves from request to request, in this order: the most that the request can
+/// cost there, successes and failures of late, tokens in its prompt cache, milliseconds that it is to be
+/// left alone, attempts under way, quota left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Moving(u64, u32, u32, u32, u32, u32, Option<u64>);
+
+impl Moving {
+    fn of(offer: &Offer) -> Self {
+        let Offer { worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left, .. } =
+            *offer;
+        Self(worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left)
+    }
+
+    fn put_into(self, offer: Offer) -> Offer {
+        let Self(worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left) = self;
+        Offer { worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left, ..offer }
+    }
+}
+
+/// What of an offer is the same for many requests. The names that a policy looks for are its own.
+pub(super) fn without_what_moves(offer: &Offer) -> Offer {
+    Moving(0, 0, 0, 0, 0, 0, None).put_into(Offer { names: 0, ..*offer })
+}
+
+/// A text that is kept elsewhere, or is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Said {
+    bytes: usize,
+    /// HMAC-SHA256, in hexadecimal: equal texts have equal ones. Left out where the text is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+}
+
+/// The column `asked`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Columns {
+    policy: Arc<str>,
+    catalogue: i64,
+    offered: i64,
+    setting: i64,
+    /// Who was asked before and did not decide, and what that was loaded with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<(InsteadOf, i64)>,
+    features: Features,
+    moving: Vec<Moving>,
+    asked_model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    task_label: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<(String, String)>,
+    prompt: Said,
+    system: Said,
+    given: Given,
+    /// Of the 2⁵³ numbers in [0, 1) that there are, which: a whole number is read as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    draw: Option<u64>,
+}
+
+const DRAWS: f64 = (1u64 << 53) as f64;
+
+/// What is written of what was asked: the column, and what was said, where that is kept.
+pub(super) struct Written<'a> {
+    pub(super) column: String,
+    pub(super) content: Option<(&'a str, &'a str)>,
+}
+
+/// Puts what was asked into writing. Texts are kept, or a digest of them under the key.
+pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, keeps: bool, key: &[u8; 32]) -> serde_json::Result<Written<'a>> {
+    let Asked { policy, before, request, features, models, given, draw, .. } = asked;
+    let (prompt, system) = request.content.texts();
+    let said = |text: &str| Said { bytes: text.len(), digest: (!keeps && !text.is_empty()).then(|| digest(key, text)) };
+    let columns = Columns {
+        policy: Arc::clone(policy),
+        catalogue: ids.catalogue,
+        offered: ids.offered,
+        setting: ids.setting,
+        before: before.as_ref().map(|(before, _)| before.clone()).zip(ids.before),
+        features: *features,
+        moving: models.iter().map(Moving::of).collect(),
+        asked_model: request.asked_model.clone(),
+        task_label: request.task_label.clone(),
+        tags: request.tags.clone(),
+        prompt: said(prompt),
+        system: said(system),
+        given: given.clone(),
+        draw: draw.map(|draw| (draw * DRAWS) as u64),
+    };
+    let content = (keeps && !(prompt.is_empty() && system.is_empty())).then_some((prompt, system));
+    Ok(Written { column: serde_json::to_string(&columns)?, content })
+}
+
+fn digest(key: &[u8; 32], text: &str) -> String {
+    use std::fmt::Write as _;
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
+    mac.update(b"withheld");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// What a policy was asked once, to be asked again.
+#[derive(Debug)]
+pub struct Question {
+    /// Who decided: `name@digest`.
+    pub policy: Arc<str>,
+    /// What it was loaded with: configuration and grants, as JSON.
+    pub setting: String,
+    /// Who was asked before and did not decide, with what that was loaded with.
+    pub before: Option<(InsteadOf, String)>,
+    /// What is not a number. Where what was said is withheld, it is empty.
+    pub request: Arc<RequestInfo>,
+    /// What the host knew of the request.
+    pub features: Features,
+    /// The models on offer; `names` is to be filled in for each policy.
+    pub models: Vec<Offer>,
+    /// What the policy answered.
+    pub given: Given,
+    /// What was drawn, in [0, 1), where more than one model could have been first.
+    pub draw: Option<f64>,
+    /// Whether something was said that is not kept.
+    pub withheld: bool,
+    /// The version of Kairos that asked.
+    pub kairos: String,
+    /// SHA-256 of the source of the catalogue that was in use.
+    pub catalogue: Arc<str>,
+    /// The day for which its models were active or not.
+    pub as_of: String,
+    /// The region that was called.
+    pub region: Arc<str>,
+}
+
+impl Question {
+    /// Marks which of a policy's names each model answers for.
+    pub fn mark_names(&mut self, names: &[String]) {
+        self.models.iter_mut().for_each(|offer| offer.names = 0);
+        for (place, name) in names.iter().enumerate().take(64) {
+            if let Some(index) = self.request.find(name) {
+                self.models[index as usize].names |= 1 << place;
+            }
+        }
+    }
+}
+
+/// What models answered for.
+#[derive(Debug)]
+struct KnownNames(BTreeMap<String, Arc<str>>);
+
+impl Names for KnownNames {
+    fn answering(&self, name: &str) -> Option<Arc<str>> {
+        self.0.get(name).cloned()
+    }
+}
+
+/// Reads what was written. `snapshot` gives the text of a snapshot.
+pub(super) fn read(
+    column: &str,
+    content: Option<(String, String)>,
+    snapshot: &mut dyn FnMut(i64) -> Result<Arc<str>, String>,
+) -> Result<Question, String> {
+    let wrong = |error: serde_json::Error| format!("what was asked cannot be read: {error}");
+    let columns: Columns = serde_json::from_str(column).map_err(wrong)?;
+    let known: Known = serde_json::from_str(&snapshot(columns.catalogue)?).map_err(wrong)?;
+    let offered: Offered = serde_json::from_str(&snapshot(columns.offered)?).map_err(wrong)?;
+    let mut setting = |id| serde_json::from_str::<String>(&snapshot(id)?).map_err(wrong);
+    let before = columns.before.map(|(before, id)| Ok::<_, String>((before, setting(id)?))).transpose()?;
+    let setting = setting(columns.setting)?;
+    if offered.models.len() != columns.moving.len() || offered.ids.len() != columns.moving.len() {
+        return Err("the record and its snapshot have different numbers of models".to_owned());
+    }
+    let withheld = columns.prompt.digest.is_some() || columns.system.digest.is_some();
+    let (prompt, system) = content.unwrap_or_default();
+    let models = offered.models.iter().zip(columns.moving).map(|(offer, moving)| moving.put_into(*offer)).collect();
+    let request = RequestInfo {
+        content: Content::new(prompt, system),
+        tags: columns.tags,
+        task_label: columns.task_label,
+        asked_model: columns.asked_model,
+        model_ids: offered.ids.into(),
+        regions: offered.regions,
+        names: Arc::new(KnownNames(known.names)),
+    };
+    Ok(Question {
+        policy: columns.policy,
+        setting,
+        before,
+        request: Arc::new(request),
+        features: columns.features,
+        models,
+        given: columns.given,
+        draw: columns.draw.map(|draw| draw as f64 / DRAWS),
+        withheld,
+        kairos: known.kairos,
+        catalogue: known.version,
+        as_of: known.as_of,
+        region: known.region,
+    })
+}
