@@ -68,8 +68,8 @@ impl Plan {
 #[doc(hidden)]
 #[cfg(target_family = "wasm")]
 pub mod exported {
-    pub use crate::bindings::{self, export_router};
     pub use crate::bindings::exports::kairos::plugin::{lifecycle, routing};
     pub use crate::bindings::kairos::plugin::types;
+    pub use crate::bindings::{self, export_router};
     pub use crate::host::{describe, init, route};
 }

@@ -40,7 +40,7 @@ macro_rules! export {
             static POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
 
             struct Exported;
-            exported::export_router!(Exported with_types_in exported::bindings);
+    exported::export_router!(Exported with_types_in exported::bindings);
 
             impl lifecycle::Guest for Exported {
                 fn describe() -> lifecycle::Description {
