@@ -233,7 +233,7 @@ fn ask(question: &Question, names: &[String], context: &Context, route: impl Fn(
     route(RouteInput { request: &question.request, features: &question.features, models: &models })
 }
 
-fn loader() -> Loader {
+pub(crate) fn loader() -> Loader {
     // What is compared is what is decided, not how fast an unoptimised build decides it.
     let limits =
         Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });

@@ -1,5 +1,6 @@
 //! Long counts: a tenth here, all of it under `cargo xtask prove`, which runs the modules of this name.
 
+mod beside;
 mod crashes;
 
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod batches;
+mod canary;
 mod cli;
 mod clients;
 mod counts;

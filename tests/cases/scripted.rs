@@ -13,7 +13,9 @@ use kairos_dialects::eventstream::{Decoder, Frame, encode};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::history::History;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
-use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
+use kairos_pipeline::policy::{
+    Assigned, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went,
+};
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
 use kairos_pipeline::request::{Caller, Incoming, Keys, Operation, Presented};
@@ -111,14 +113,22 @@ impl Router for Fixed {
     }
 }
 
-struct Serving(Arc<dyn Router>);
+struct Always(Arc<dyn Router>);
 
-impl Policies for Serving {
-    fn router(&self) -> Arc<dyn Router> {
-        Arc::clone(&self.0)
+impl Policies for Always {
+    fn serving(&self) -> Arc<Serving> {
+        Arc::new(Serving { router: Arc::clone(&self.0), canary: None, shadow: None })
     }
 
     fn failed(&self, _: &Arc<dyn Router>, _: &Fault) {}
+
+    fn ticket(&self) -> u64 {
+        0
+    }
+
+    fn assigned(&self, _: &Assigned) {}
+
+    fn ended(&self, _: &Assigned, _: Went) {}
 }
 
 /// What came of a request.
@@ -151,7 +161,7 @@ pub(super) fn gateway(
     let models = catalogue.models.len();
     Gateway {
         keys,
-        policies: Arc::new(Serving(router)),
+        policies: Arc::new(Always(router)),
         native,
         upstream,
         ledger,

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::arm;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::models::Catalogue;
 use crate::money::Picodollars;
+use crate::policy::{Assigned, Went};
 use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 
@@ -29,6 +31,10 @@ pub struct Exchange {
     pub(crate) asked: Option<Box<Asked>>,
     /// When it came in.
     pub started: Instant,
+    /// The experiment that it is part of.
+    pub(crate) assigned: Option<Assigned>,
+    /// The policy that was asked failed, or could not be asked.
+    pub(crate) policy_failed: bool,
     finished: bool,
 }
 
@@ -64,6 +70,8 @@ impl Exchange {
             record: record.into(),
             asked: None,
             started: Instant::now(),
+            assigned: None,
+            policy_failed: false,
             finished: false,
         }
     }
@@ -131,6 +139,12 @@ impl Exchange {
         self.record.status = status;
         self.record.http_status = http_status;
         self.record.duration_ms = self.elapsed_ms();
+        if let Some(assigned) = &self.assigned {
+            let failed = self.policy_failed || arm::is_failure(status);
+            // How fast a caller reads a stream is no matter of the policy's.
+            let latency_ms = self.record.first_byte_ms.unwrap_or(self.record.duration_ms);
+            gateway.policies.ended(assigned, Went { failed, latency_ms, cost: self.record.cost_usd.0 });
+        }
         gateway.observer.finished(&self.record);
         let record = self.record.share();
         // Who is not known cannot fill the disk.

@@ -19,8 +19,10 @@ pub mod reply;
 pub mod request;
 pub mod route;
 pub mod routers;
+pub mod statistics;
 pub mod upstream;
 
+mod arm;
 mod attempt;
 mod decode;
 mod encode;

@@ -4,6 +4,7 @@
 
 mod answer;
 pub(crate) mod exact;
+mod serving;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ pub use kairos_dialects::Needs;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub use self::serving::{Arm, Assigned, Canary, Serving, Shadow, Went};
 
 /// What a request is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -455,9 +457,18 @@ pub trait Router: Send + Sync {
 
 /// Where the policies that serve come from.
 pub trait Policies: Send + Sync {
-    /// The router that serves now. A request asks once, and keeps what it got.
-    fn router(&self) -> Arc<dyn Router>;
+    /// What serves now. A request asks once, and keeps what it got.
+    fn serving(&self) -> Arc<Serving>;
 
     /// Says that this router failed. Whoever keeps the policies decides what follows.
     fn failed(&self, router: &Arc<dyn Router>, fault: &Fault);
+
+    /// A number for a request that is given to an arm: no other of this run has it.
+    fn ticket(&self) -> u64;
+
+    /// A request was given to an arm. Told before it is decided.
+    fn assigned(&self, assigned: &Assigned);
+
+    /// Such a request has ended.
+    fn ended(&self, assigned: &Assigned, went: Went);
 }

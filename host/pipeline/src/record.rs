@@ -78,6 +78,23 @@ pub struct DecisionRecord {
     /// The policy in place, where it did not decide.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<InsteadOf>,
+    /// The experiment that the request was part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<ExperimentRecord>,
+}
+
+/// An experiment, and the arm that a request was in.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExperimentRecord {
+    /// Its number.
+    pub id: u64,
+    /// `baseline` or `canary`.
+    pub arm: &'static str,
+    /// The chance that the canary had of deciding.
+    pub share: f64,
+    /// Where arms go by the values of a tag: what stands for this value, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Box<str>>,
 }
 
 /// A policy that was asked and did not decide.

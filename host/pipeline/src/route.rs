@@ -6,12 +6,13 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
 use sha2::Sha256;
 
+use crate::arm;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Fault, FaultKind, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
+use crate::policy::{Candidate, Fault, FaultKind, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
 use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
 use crate::request::RequestId;
 
@@ -29,34 +30,38 @@ pub(crate) fn route(
     request: &Decoded,
     mut offers: Offers,
 ) -> Result<Decision, Failure> {
-    let router = gateway.policies.router();
-    let (plan, decided_by, before) = match ask(&router, exchange, &mut offers) {
+    let serving = gateway.policies.serving();
+    let router = arm::draw(gateway, exchange, &serving);
+    let answered = ask(router, exchange, &mut offers);
+    if let Some(shadow) = serving.shadow.as_ref().filter(|shadow| shadow.wants()) {
+        let models = marked(shadow.identity(), exchange, &offers);
+        shadow.ask(RouteInput { request: &offers.info, features: &offers.features, models: &models }, &answered);
+    }
+    let (plan, decided_by, before) = match answered {
         Ok(plan) => (plan, router, None),
         Err(PolicyError::Refused(reason)) => {
-            keep(gateway, exchange, offers, &*router, None, || Given::Refused(reason), None);
-            return Err(refused(&*router, reason));
+            keep(gateway, exchange, offers, &**router, None, || Given::Refused(reason), None);
+            return Err(refused(&**router, reason));
         }
         Err(error) => {
+            exchange.policy_failed = error != PolicyError::Declined;
             if let PolicyError::Fault(fault) = &error {
-                gateway.policies.failed(&router, fault);
+                gateway.policies.failed(router, fault);
             }
             let before = InsteadOf { policy: Arc::clone(router.identity().label()), outcome: Undecided::of(&error) };
             let why = format!("{}: {}", before.policy, before.outcome.name());
             exchange.record.warnings.push(format!("the policy did not decide, the native default did ({why})"));
             let plan = ask(&gateway.native, exchange, &mut offers)
                 .map_err(|error| Failure::new(Kind::Internal, format!("the native router gave no plan: {error}")))?;
-            (plan, Arc::clone(&gateway.native), Some((before, Arc::clone(router.identity().setting()))))
+            (plan, &gateway.native, Some((before, Arc::clone(router.identity().setting()))))
         }
     };
     let drawn = triable(&plan, offers.features.named, &offers.facts)
         .map(|candidates| Drawn::of(&candidates, || uniform(&gateway.settings.draw_salt, exchange.id)));
-    let drawn = match drawn {
-        Some(drawn) => drawn,
-        None => {
-            keep(gateway, exchange, offers, &*decided_by, before, || Given::Plan(plan), None);
-            let message = "the policy's cost limit leaves no model that could answer this request";
-            return Err(Failure::new(Kind::RefusedByPolicy, message));
-        }
+    let Some(drawn) = drawn else {
+        keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), None);
+        let message = "the policy's cost limit leaves no model that could answer this request";
+        return Err(Failure::new(Kind::RefusedByPolicy, message));
     };
     let id_of = |index: &u32| Arc::clone(&offers.info.model_ids[*index as usize]);
     let order_ids = drawn.order.iter().map(id_of).collect();
@@ -74,9 +79,10 @@ pub(crate) fn route(
         fallback,
         propensity: drawn.propensity,
         instead_of: before.as_ref().map(|(before, _)| before.clone()),
+        experiment: exchange.assigned.as_ref().map(arm::record),
     });
     let max_output_tokens = plan.max_output_tokens;
-    keep(gateway, exchange, offers, &*decided_by, before, || Given::Plan(plan), drawn.point);
+    keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), drawn.point);
     Ok(Decision { order, max_output_tokens })
 }
 
@@ -135,11 +141,23 @@ fn refused(router: &dyn Router, reason: u32) -> Failure {
 /// Asks one router, and checks what it says.
 fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &mut Offers) -> Result<Plan, PolicyError> {
     let Offers { targets, facts, features, info } = offers;
-    facts.iter_mut().for_each(|offer| offer.names = 0);
-    exchange.catalogue.mark_names(&router.identity().model_names, targets, facts);
+    mark(router.identity(), exchange, targets, facts);
     let plan = router.route(RouteInput { request: info, features, models: facts })?;
     plan.check(facts.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
     Ok(plan)
+}
+
+/// Marks the models on offer with the names that a policy asks about.
+fn mark(identity: &Identity, exchange: &Exchange, targets: &[usize], facts: &mut [Offer]) {
+    facts.iter_mut().for_each(|offer| offer.names = 0);
+    exchange.catalogue.mark_names(&identity.model_names, targets, facts);
+}
+
+/// The same, of a copy of them.
+fn marked(identity: &Identity, exchange: &Exchange, offers: &Offers) -> Vec<Offer> {
+    let mut facts = offers.facts.clone();
+    mark(identity, exchange, &offers.targets, &mut facts);
+    facts
 }
 
 /// The candidates of a plan that can be tried, their chances scaled to 1; none where the plan's cost

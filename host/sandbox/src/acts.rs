@@ -49,6 +49,22 @@ pub enum ActError {
     /// It cannot be retired.
     #[error("{0} serves: activate another or roll back first, then retire it")]
     Serves(String),
+    /// It serves everything, or a share.
+    #[error("{0} serves already: there is nothing to try, or to ask beside it")]
+    ServesAlready(String),
+    /// Two experiments at once would measure each other.
+    #[error("canary {id} ({slot} {digest}) is under way; `kairos policy rollback {slot}` ends it")]
+    UnderWay {
+        /// The experiment's number.
+        id: u64,
+        /// Its slot.
+        slot: &'static str,
+        /// What is tried.
+        digest: String,
+    },
+    /// It serves a share.
+    #[error("{0} is a canary: `kairos policy rollback` ends that, then retire it")]
+    IsTried(String),
     /// It is not resident.
     #[error("{0} is neither staged nor one of those that served before: there is nothing to retire")]
     NotResident(String),
@@ -75,11 +91,14 @@ pub struct Done {
     pub tests: usize,
     /// It was so before.
     pub already: bool,
+    /// The canary that was ended instead of what serves.
+    pub ended: Option<Arc<str>>,
 }
 
 impl Done {
-    fn with(generation: &Generation, already: bool) -> Self {
-        Self { policy: Arc::clone(generation.identity().label()), tests: generation.tests(), already }
+    pub(crate) fn with(generation: &Generation, already: bool) -> Self {
+        let policy = Arc::clone(generation.identity().label());
+        Self { policy, tests: generation.tests(), already, ended: None }
     }
 }
 
@@ -120,7 +139,7 @@ impl PolicyHost {
     }
 
     /// The same on a thread that is fit for it, when requests leave it room.
-    fn make_aside(&self, version: &Version) -> Result<Arc<Generation>, Refusal> {
+    pub(crate) fn make_aside(&self, version: &Version) -> Result<Arc<Generation>, Refusal> {
         let made = on_a_thread_of_its_own(|| {
             lower_priority();
             self.make(Path::new(&version.file), version)
@@ -251,15 +270,8 @@ impl PolicyHost {
 
     /// Lets a version serve. One that is not resident is loaded from what is kept.
     pub fn activate(&self, slot: &'static str, beginning: &str, by: &By) -> Result<Done, ActError> {
-        let digest = self.resolve(slot, beginning)?.digest;
-        let resident = self.lock().lineup.find(&digest).cloned();
-        let generation = match resident {
-            Some(generation) => generation,
-            None => {
-                let kept = self.versions.version(slot, &digest).map_err(ActError::Store)?;
-                self.make_aside(&kept.ok_or_else(|| ActError::Unknown(digest.clone()))?)?
-            }
-        };
+        let generation = self.resident(slot, beginning)?;
+        let digest = generation.identity().digest.clone();
         let _acting = self.begin();
         {
             let state = self.lock();
@@ -280,10 +292,13 @@ impl PolicyHost {
         Ok(Done::with(&generation, false))
     }
 
-    /// Lets the version serve again that served before: it is resident, so this is the change of a
-    /// pointer. What served stays ready.
+    /// Ends the canary; where there is none, lets the version serve again that served before: it is
+    /// resident, so this is the change of a pointer. What served stays ready.
     pub fn roll_back(&self, slot: &'static str, by: &By) -> Result<Done, ActError> {
         let _acting = self.begin();
+        if let Some(done) = self.end_canary(slot, by)? {
+            return Ok(done);
+        }
         let before = self.lock().lineup.previous.back().cloned().ok_or(ActError::NothingBefore)?;
         let digest = &before.identity().digest;
         let act = Act { by, what: "rollback", slot, digest: Some(digest), detail: None };
@@ -316,6 +331,9 @@ impl PolicyHost {
         let generation = resident.ok_or_else(|| ActError::NotResident(digest.clone()))?;
         if self.lock().lineup.serves(&digest) {
             return Err(ActError::Serves(digest));
+        }
+        if self.lock().lineup.tries(&digest) {
+            return Err(ActError::IsTried(digest));
         }
         let act = Act { by, what: "retire", slot, digest: Some(&digest), detail: None };
         self.act(&act, None, |state| state.lineup.forget(&digest)).map_err(ActError::Store)?;
@@ -364,6 +382,10 @@ impl PolicyHost {
                     }
                 }
             }
+            self.restore_shadow(&mut state, roles.shadow.as_ref());
+            if let Err(error) = self.restore_trials(&mut state) {
+                tracing::error!("the experiment of the last run is not taken up: {error}");
+            }
             let mut known = self.lock();
             (state.refusal, state.outdated) = (known.refusal.take(), known.outdated);
             *known = state;
@@ -383,7 +405,7 @@ impl PolicyHost {
     }
 
     /// The same, of one that does not serve: where it cannot be loaded, it is left out.
-    fn restore_idle(&self, digest: &str) -> Option<Arc<Generation>> {
+    pub(crate) fn restore_idle(&self, digest: &str) -> Option<Arc<Generation>> {
         match self.restore_one(digest, None) {
             Ok(generation) => {
                 generation.rest();

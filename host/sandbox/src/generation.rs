@@ -156,7 +156,9 @@ impl Generation {
     /// Decides. The second value says whether this call should be repeated, to see that it is pure.
     pub fn route(&self, input: RouteInput<'_>, now_ms: u64) -> (Result<Plan, PolicyError>, bool) {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        let sample = call % self.purity_sample == self.purity_sample - 1;
+        // The first calls more often: one that serves a small share would hardly be repeated else.
+        let first = call < self.purity_sample.min(512) && (call + 1).is_power_of_two();
+        let sample = first || call % self.purity_sample == self.purity_sample - 1;
         if !self.on_probation(now_ms) {
             return (self.engine.route(input), sample);
         }
@@ -168,6 +170,12 @@ impl Generation {
         let decided = self.engine.route(input);
         self.trial.store(false, Ordering::Release);
         (decided, sample)
+    }
+
+    /// Decides where no request waits: that the machine is busy with those is no fault.
+    pub(crate) fn route_aside(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.engine.route_on_trial(input)
     }
 
     /// Whether calls are made one at a time, as one was over its deadline.

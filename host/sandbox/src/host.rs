@@ -13,8 +13,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
-use kairos_pipeline::policy::{Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router};
+use kairos_pipeline::policy::{
+    Assigned, Canary, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
+};
 
+use crate::canary::{Told, Trials};
 pub use crate::folder::{newest, strangers};
 pub use crate::follow::{WatchError, Watching};
 use crate::generation::Generation;
@@ -40,21 +43,17 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct PolicyHost {
     pub(crate) loader: Loader,
     native: Arc<dyn Router>,
-    serving: ArcSwap<Served>,
+    serving: ArcSwap<Serving>,
     state: Mutex<State>,
     /// Held by an act from its beginning to its end.
     acting: Mutex<()>,
     pub(crate) versions: Arc<dyn Versions>,
-    clock: Clock,
+    pub(crate) clock: Clock,
+    pub(crate) trials: Trials,
     repeats: OnceLock<SyncSender<Repeat>>,
     unwritten: SyncSender<Quarantine>,
     pub(crate) counters: Counters,
     this: Weak<Self>,
-}
-
-/// What a request gets.
-struct Served {
-    router: Arc<dyn Router>,
 }
 
 /// A digest, and why it was taken out of service.
@@ -125,14 +124,17 @@ impl PolicyHost {
         versions: Arc<dyn Versions>,
     ) -> std::io::Result<Arc<Self>> {
         let (unwritten, quarantines) = sync_channel(UNWRITTEN);
+        let (trials, told) = Trials::new();
+        let serving = Serving { router: Arc::clone(&native), canary: None, shadow: None };
         let host = Arc::new_cyclic(|this| Self {
             loader,
-            serving: ArcSwap::from_pointee(Served { router: Arc::clone(&native) }),
+            serving: ArcSwap::from_pointee(serving),
             native,
             state: Mutex::default(),
             acting: Mutex::default(),
             versions,
             clock,
+            trials,
             repeats: OnceLock::new(),
             unwritten,
             counters: Counters::default(),
@@ -142,6 +144,7 @@ impl PolicyHost {
         std::thread::Builder::new()
             .name("policy-quarantine".to_owned())
             .spawn(move || write_down(&this, &quarantines))?;
+        crate::canary::start(Arc::downgrade(&host), told)?;
         let sender = purity::start(Arc::downgrade(&host))?;
         let _ = host.repeats.set(sender);
         Ok(host)
@@ -205,10 +208,16 @@ impl PolicyHost {
     ) -> Result<(), String> {
         let mut next = self.lock().clone();
         change(&mut next);
-        self.versions.commit(act, &next.roles(), version)?;
+        let trial = self.trial_after(&next, act)?;
+        let written = self.versions.commit(act, &next.roles(), version, trial.as_ref());
+        written.inspect_err(|_| self.trial_goes_on())?;
         let mut state = self.lock();
         change(&mut state);
         self.publish(&state);
+        drop(state);
+        if trial.is_some_and(|trial| trial.ended_ms.is_some()) {
+            self.trial_ended();
+        }
         Ok(())
     }
 
@@ -250,19 +259,56 @@ impl PolicyHost {
 
     /// Lets requests have what the lineup says. The lock is the caller's.
     pub(crate) fn publish(&self, state: &State) {
-        let current = state.lineup.current.as_ref();
-        let identity = current.map_or_else(|| self.native.identity(), |current| current.identity());
-        if self.serving.load().router.identity().label() == identity.label() {
+        let lineup = &state.lineup;
+        let identity = lineup.current.as_ref().map_or_else(|| self.native.identity(), |current| current.identity());
+        let serving = self.serving.load();
+        let serves = serving.router.identity().label() == identity.label();
+        if serves && is_as_before(&serving, lineup) {
             return;
         }
-        let router: Arc<dyn Router> = match current {
-            Some(generation) => {
-                Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
-            }
+        let router_of = |generation: &Arc<Generation>| -> Arc<dyn Router> {
+            Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
+        };
+        let router = match &lineup.current {
+            _ if serves => Arc::clone(&serving.router),
+            Some(generation) => router_of(generation),
             None => Arc::clone(&self.native),
         };
-        self.serving.store(Arc::new(Served { router }));
-        self.counters.generation.fetch_add(1, Ordering::Relaxed);
+        let canary = lineup.canary.as_ref().map(|canary| Canary {
+            router: router_of(&canary.generation),
+            experiment: canary.experiment,
+            share: canary.share,
+            sticky: canary.sticky.clone(),
+        });
+        let shadow = lineup.shadow.clone().map(|watch| watch as Arc<dyn Shadow>);
+        self.serving.store(Arc::new(Serving { router, canary, shadow }));
+        if !serves {
+            self.counters.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What serves, as `name@digest`.
+    pub(crate) fn baseline(&self, state: &State) -> Arc<str> {
+        let current = state.lineup.current.as_ref();
+        Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).label())
+    }
+
+    /// What that was loaded with.
+    pub(crate) fn setting(&self, state: &State) -> Arc<str> {
+        let current = state.lineup.current.as_ref();
+        Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).setting())
+    }
+
+    /// A caller has said something of the answer to a request that was part of an experiment, by a metric,
+    /// within 0 and 1. To be told of each request and metric once: what is said first counts. The request's
+    /// ticket does not matter.
+    pub fn rated(&self, assigned: &Assigned, metric: &str, value: f64) {
+        self.trials.tell(Told::Rated(*assigned, metric.to_owned(), value));
+    }
+
+    /// Waits until all that requests have told of the experiment so far is counted and written down.
+    pub fn settle(&self) {
+        self.trials.settle();
     }
 
     /// Takes a generation out of service, if it still serves: the one before it serves instead.
@@ -275,17 +321,18 @@ impl PolicyHost {
             }
         }
         let failed = state.lineup.find(digest).map(|generation| Arc::clone(generation.identity().label()));
+        let served_all = state.lineup.serves(digest);
         if !state.lineup.take_out(digest) {
             return;
         }
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-        state.outdated = true;
+        state.outdated |= served_all;
         self.publish(&state);
         drop(state);
         if self.unwritten.try_send((digest.to_owned(), why.to_owned())).is_err() {
             tracing::error!("too many quarantines wait to be written down: a restart forgets this one");
         }
-        let instead = Arc::clone(self.router().identity().label());
+        let instead = Arc::clone(self.serving.load().router.identity().label());
         tracing::error!(
             policy = failed.as_deref(),
             instead = &*instead,
@@ -305,12 +352,24 @@ impl PolicyHost {
 }
 
 impl Policies for PolicyHost {
-    fn router(&self) -> Arc<dyn Router> {
-        Arc::clone(&self.serving.load().router)
+    fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
     }
 
     fn failed(&self, router: &Arc<dyn Router>, fault: &Fault) {
         self.failed_generation(router.identity(), fault);
+    }
+
+    fn ticket(&self) -> u64 {
+        self.trials.ticket()
+    }
+
+    fn assigned(&self, assigned: &Assigned) {
+        self.trials.tell(Told::Assigned(*assigned));
+    }
+
+    fn ended(&self, assigned: &Assigned, went: Went) {
+        self.trials.tell(Told::Ended(*assigned, went));
     }
 }
 
@@ -318,6 +377,15 @@ impl Judge for PolicyHost {
     fn impure(&self, generation: &Arc<Generation>, fault: &Fault) {
         self.failed_generation(generation.identity(), fault);
     }
+}
+
+/// Whether requests get what the lineup says already, apart from what is in place.
+fn is_as_before(serving: &Serving, lineup: &Lineup) -> bool {
+    let shares = |experiment, share: f64| (experiment, share.to_bits());
+    let canary = lineup.canary.as_ref().map(|canary| shares(canary.experiment, canary.share));
+    let shadow = lineup.shadow.as_ref().map(Arc::as_ptr).map(<*const _>::cast::<()>);
+    serving.canary.as_ref().map(|canary| shares(canary.experiment, canary.share)) == canary
+        && serving.shadow.as_ref().map(Arc::as_ptr).map(<*const _>::cast::<()>) == shadow
 }
 
 /// Writes down what was taken out of service: requests that found it out do not wait for the disk.

@@ -8,6 +8,7 @@
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
 pub mod acts;
+pub mod canary;
 pub mod capability;
 pub mod cases;
 pub mod deadline;
@@ -25,6 +26,7 @@ mod purity;
 pub mod refusal;
 pub mod reports;
 pub mod script;
+pub mod shadow;
 pub mod status;
 pub mod versions;
 pub mod wasm;

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kairos_pipeline::policy::FaultKind;
 
+use crate::canary::Report;
 use crate::generation::Generation;
 use crate::host::PolicyHost;
 use crate::lineup::Lineup;
 use crate::refusal::Reason;
+use crate::shadow::Watch;
 use crate::versions::{Known, Version};
 
 /// What happened to policies, for metrics.
@@ -27,7 +29,14 @@ pub struct Counters {
     pub quarantined: AtomicU64,
     /// Number of the generation that serves: one more at each change.
     pub generation: AtomicU64,
+    /// Canaries that were rolled back by the gateway, by why, in the order of [`ROLLED_BACK`].
+    pub rolled_back: [AtomicU64; ROLLED_BACK.len()],
+    /// Canaries that were promoted by the gateway.
+    pub promoted: AtomicU64,
 }
+
+/// Why the gateway rolls back a canary.
+pub const ROLLED_BACK: [&str; 5] = ["errors", "latency", "cost", "quality", "quarantined"];
 
 /// What serves, for people.
 #[derive(Clone, Debug)]
@@ -57,6 +66,10 @@ pub enum Role {
     Previous,
     /// It is ready to serve.
     Staged,
+    /// It serves a share.
+    Canary,
+    /// It is asked as well.
+    Shadow,
 }
 
 impl Role {
@@ -66,19 +79,38 @@ impl Role {
             Self::Active => "active",
             Self::Previous => "previous",
             Self::Staged => "staged",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
         }
     }
 }
 
 impl PolicyHost {
-    /// The versions that are resident, with their roles: what serves, then what did, the newest first,
-    /// then what is ready.
+    /// The versions that are resident, with their roles: what serves, what is tried and what is asked
+    /// beside it, then what served, the newest first, then what is ready.
     pub fn residents(&self) -> Vec<(Role, Arc<Generation>)> {
-        let Lineup { current, previous, staged } = self.lock().lineup.clone();
+        let Lineup { current, previous, staged, canary, shadow } = self.lock().lineup.clone();
+        let canary = canary.map(|canary| (Role::Canary, canary.generation));
+        let shadow = shadow.map(|watch| (Role::Shadow, Arc::clone(watch.generation())));
         let current = current.into_iter().map(|generation| (Role::Active, generation));
         let previous = previous.into_iter().rev().map(|generation| (Role::Previous, generation));
         let staged = staged.into_iter().rev().map(|generation| (Role::Staged, generation));
-        current.chain(previous).chain(staged).collect()
+        current.chain(canary).chain(shadow).chain(previous).chain(staged).collect()
+    }
+
+    /// The experiment under way, then those that have ended, the newest first.
+    pub fn experiments(&self) -> Vec<Report> {
+        self.trials.reports()
+    }
+
+    /// What is asked as well.
+    pub fn shadow(&self) -> Option<Arc<Watch>> {
+        self.lock().lineup.shadow.clone()
+    }
+
+    /// Messages about requests of an experiment that were lost, as too many waited.
+    pub fn lost(&self) -> u64 {
+        self.trials.lost.load(Ordering::Relaxed)
     }
 
     /// What the watched folder last said: a file, and its digest.

@@ -36,7 +36,7 @@ pub struct Known {
 }
 
 /// What is so in a slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roles {
     /// The version that serves; none: the native default does.
     pub active: Option<String>,
@@ -46,8 +46,33 @@ pub struct Roles {
     pub staged: Vec<String>,
     /// Those that failed while they served.
     pub quarantined: Vec<String>,
+    /// The version that is asked as well, and the part of the questions that it is asked.
+    pub shadow: Option<(String, f64)>,
     /// What the watched folder last said: a file, and its digest.
     pub folder: Option<(String, String)>,
+}
+
+/// An experiment as it is kept. One without an end is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    /// Its number: from 1, in a slot.
+    pub id: u64,
+    /// The slot.
+    pub slot: &'static str,
+    /// The digest of what is tried.
+    pub digest: String,
+    /// What it is compared with, as `name@digest`.
+    pub baseline: String,
+    /// What was registered when it began, as JSON.
+    pub plan: String,
+    /// What was measured, as JSON: with it, it goes on.
+    pub state: String,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: u64,
+    /// When it ended.
+    pub ended_ms: Option<u64>,
+    /// What is said of it, as JSON.
+    pub report: String,
 }
 
 /// Who acts, and why.
@@ -83,7 +108,8 @@ impl By {
 pub struct Act<'a> {
     /// Who, and why.
     pub by: &'a By,
-    /// `stage`, `activate`, `rollback`, `retire`, `remove`, `quarantine` or `refuse`.
+    /// `stage`, `activate`, `rollback`, `retire`, `remove`, `quarantine`, `refuse`, `shadow`, `canary`,
+    /// `share` or `promote`.
     pub what: &'static str,
     /// The slot.
     pub slot: &'static str,
@@ -98,9 +124,24 @@ pub type ToKeep<'a> = (&'a Version, &'a str, &'static str);
 
 /// Keeps versions, roles and acts.
 pub trait Versions: Send + Sync {
-    /// Writes an act, what is so after it, and a version that is new, all or nothing, so that it
-    /// outlives the machine. Says why it cannot.
-    fn commit(&self, act: &Act<'_>, roles: &Roles, version: Option<ToKeep<'_>>) -> Result<(), String>;
+    /// Writes an act, what is so after it, a version that is new and the experiment that it is about,
+    /// all or nothing, so that it outlives the machine. Says why it cannot.
+    fn commit(
+        &self,
+        act: &Act<'_>,
+        roles: &Roles,
+        version: Option<ToKeep<'_>>,
+        trial: Option<&Trial>,
+    ) -> Result<(), String>;
+
+    /// Writes what was measured meanwhile.
+    fn keep_trial(&self, trial: &Trial) -> Result<(), String>;
+
+    /// Experiments of a slot, the newest first, so many at most.
+    fn trials(&self, slot: &'static str, most: usize) -> Result<Vec<Trial>, String>;
+
+    /// How many experiments there have been with a version.
+    fn tries(&self, slot: &'static str, digest: &str) -> Result<u64, String>;
 
     /// What is so in a slot.
     fn roles(&self, slot: &'static str) -> Result<Roles, String>;
@@ -114,8 +155,20 @@ pub trait Versions: Send + Sync {
 
 /// Keeps nothing: every run begins anew.
 impl Versions for () {
-    fn commit(&self, _: &Act<'_>, _: &Roles, _: Option<ToKeep<'_>>) -> Result<(), String> {
+    fn commit(&self, _: &Act<'_>, _: &Roles, _: Option<ToKeep<'_>>, _: Option<&Trial>) -> Result<(), String> {
         Ok(())
+    }
+
+    fn keep_trial(&self, _: &Trial) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn trials(&self, _: &'static str, _: usize) -> Result<Vec<Trial>, String> {
+        Ok(Vec::new())
+    }
+
+    fn tries(&self, _: &'static str, _: &str) -> Result<u64, String> {
+        Ok(0)
     }
 
     fn roles(&self, _: &'static str) -> Result<Roles, String> {

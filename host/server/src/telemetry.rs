@@ -13,6 +13,7 @@ use kairos_pipeline::record::{Observer, Record};
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::refusal::Reason;
 use kairos_sandbox::reports::MetricValue;
+use kairos_sandbox::status::{ROLLED_BACK, Role};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use serde::Serialize;
@@ -91,7 +92,10 @@ impl Metrics {
             ("kairos_policy_probation", 1, "1 while the policy is called one call at a time, after one that hung."),
             ("kairos_plugin_dropped_total", 0, "What policies reported over their bounds."),
             ("kairos_policy_generation", 1, "Grows by one whenever another policy serves."),
-            ("kairos_policy_info", 1, "The policy that serves."),
+            ("kairos_policy_info", 1, "The policies that serve, or are asked."),
+            ("kairos_policy_rollbacks_total", 0, "Canaries that were rolled back by the gateway, by why."),
+            ("kairos_policy_promotions_total", 0, "Canaries that were promoted by the gateway."),
+            ("kairos_policy_canary_lost_total", 0, "Messages about requests of an experiment that were lost."),
             ("kairos_requests_in_flight", 1, "Requests under way, those whose callers have left included."),
             ("kairos_ledger_open_usd", 1, "Worst cases of attempts under way."),
             ("kairos_ledger_open_rows", 1, "Attempts under way that may cost money."),
@@ -149,6 +153,12 @@ impl Metrics {
         }
         self.total("kairos_policy_quarantined_total", Vec::new(), counters.quarantined.load(Relaxed));
         self.total("kairos_policy_recoveries_total", Vec::new(), counters.recovered.load(Relaxed));
+        for (why, count) in ROLLED_BACK.iter().zip(&counters.rolled_back) {
+            let labels = vec![Label::new("slot", "router"), Label::new("why", *why)];
+            self.total("kairos_policy_rollbacks_total", labels, count.load(Relaxed));
+        }
+        self.total("kairos_policy_promotions_total", slot(), counters.promoted.load(Relaxed));
+        self.total("kairos_policy_canary_lost_total", slot(), policies.lost());
         self.gauge("kairos_policy_generation", Vec::new(), counters.generation.load(Relaxed) as f64);
         self.gauge("kairos_policy_quarantined", Vec::new(), status.quarantined.len() as f64);
         self.gauge("kairos_policy_outdated", slot(), f64::from(u8::from(status.outdated)));
@@ -168,19 +178,80 @@ impl Metrics {
             self.gauge("kairos_budget_remaining_usd", Vec::new(), budget.remaining.0 as f64 / 1e12);
         }
         let mut text = self.handle.render();
+        write_beside(policies, &mut text);
         if let Some(generation) = policies.current() {
             write_plugin(&generation, &mut text);
         }
         // Written by hand: a label that changes with every file must not stay behind in a registry.
         let status = policies.status();
-        text.push_str("# HELP kairos_policy_info The policy that serves.\n# TYPE kairos_policy_info gauge\n");
-        text.push_str(&format!(
-            "kairos_policy_info{{slot=\"router\",policy=\"{}\",engine=\"{}\"}} 1\n",
-            status.policy, status.engine
-        ));
+        text.push_str(
+            "# HELP kairos_policy_info The policies that serve, or are asked.\n# TYPE kairos_policy_info gauge\n",
+        );
+        let mut info = |role: &str, policy: &str, engine: &str| {
+            let labels = format!("slot=\"router\",role=\"{role}\",policy=\"{policy}\",engine=\"{engine}\"");
+            text.push_str(&format!("kairos_policy_info{{{labels}}} 1\n"));
+        };
+        info("active", &status.policy, status.engine);
+        for (role, generation) in policies.residents() {
+            if matches!(role, Role::Canary | Role::Shadow) {
+                info(role.name(), generation.identity().label(), generation.engine_name());
+            }
+        }
         text
     }
 }
+
+/// How what is tried compares. Written by hand: it begins anew with each experiment.
+fn write_beside(policies: &PolicyHost, text: &mut String) {
+    use std::fmt::Write as _;
+    let mut lines = [const { String::new() }; 4];
+    let [share, requests, difference, shadow] = &mut lines;
+    let running = policies.experiments().into_iter().find(|report| report.verdict.is_none());
+    // Writing to a string cannot fail.
+    let now = running.as_ref().map_or(0.0, |report| report.share);
+    let _ = writeln!(share, "kairos_policy_canary_share{{slot=\"router\"}} {now}");
+    for measure in running.iter().flat_map(|report| &report.measures) {
+        let variable = measure.variable.name();
+        for (arm, n) in [("baseline", measure.baseline_n), ("canary", measure.canary_n)] {
+            let labels = format!("{{slot=\"router\",variable=\"{variable}\",arm=\"{arm}\"}}");
+            let _ = writeln!(requests, "kairos_policy_canary_requests{labels} {n}");
+        }
+        let looks = measure.difference.map(|difference| ("looks", difference));
+        let known = [("low", measure.low), ("high", measure.high), ("tolerance", measure.tolerance)];
+        for (bound, value) in looks.into_iter().chain(known) {
+            let labels = format!("{{slot=\"router\",variable=\"{variable}\",bound=\"{bound}\"}}");
+            let _ = writeln!(difference, "kairos_policy_canary_difference{labels} {value}");
+        }
+    }
+    if let Some(watch) = policies.shadow() {
+        let compared = watch.compared();
+        for (result, count) in [
+            ("agreed", compared.agreed),
+            ("differed", compared.differed),
+            ("failed", compared.failed),
+            ("not_asked", compared.not_asked),
+        ] {
+            let _ = writeln!(shadow, "kairos_policy_shadow_total{{slot=\"router\",result=\"{result}\"}} {count}");
+        }
+    }
+    for ((name, kind, what), lines) in BESIDE.into_iter().zip(&lines) {
+        if !lines.is_empty() {
+            let _ = write!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{lines}");
+        }
+    }
+}
+
+/// The metrics of [`write_beside`], in its order.
+const BESIDE: [(&str, &str, &str); 4] = [
+    ("kairos_policy_canary_share", "gauge", "The share of requests that a canary decides; 0: there is none."),
+    ("kairos_policy_canary_requests", "gauge", "Requests of the experiment under way that count, by arm."),
+    (
+        "kairos_policy_canary_difference",
+        "gauge",
+        "How much more a canary has: as it looks, at least, at most, tolerated. Parts of 1, milliseconds, US dollars.",
+    ),
+    ("kairos_policy_shadow_total", "counter", "Questions that a shadow was asked, by how it compares."),
+];
 
 /// What the policy that serves reports. Written by hand: each generation counts from zero, and names
 /// that a policy chose must not stay behind in a registry.

@@ -175,7 +175,7 @@ fn call_until(host: &PolicyHost, stop: &AtomicBool, decided: &Sender<Instant>) -
     let (mut calls, mut failed) = (0, 0);
     let mut last = String::new();
     while !stop.load(Ordering::Relaxed) {
-        let router = host.router();
+        let router = Arc::clone(&host.serving().router);
         let answer = router.route(question.input());
         calls += 1;
         failed += u64::from(answer.is_err());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kairos_sandbox::cases::{TestFile, beside};
-use kairos_sandbox::versions::{Act, Known, Roles, ToKeep, Version, Versions};
+use kairos_sandbox::versions::{Act, Known, Roles, ToKeep, Trial, Version, Versions};
 use kairos_store::policies::{self, Entry, PoliciesError, PolicyStore, SlotState};
 
 /// Keeps what the sandbox wants kept.
@@ -36,7 +36,13 @@ fn said<T>(result: Result<T, PoliciesError>) -> Result<T, String> {
 }
 
 impl Versions for Kept {
-    fn commit(&self, act: &Act<'_>, roles: &Roles, version: Option<ToKeep<'_>>) -> Result<(), String> {
+    fn commit(
+        &self,
+        act: &Act<'_>,
+        roles: &Roles,
+        version: Option<ToKeep<'_>>,
+        trial: Option<&Trial>,
+    ) -> Result<(), String> {
         let now = i64::try_from((self.now_ms)()).unwrap_or(i64::MAX);
         let entry = Entry {
             at_ms: now,
@@ -57,7 +63,7 @@ impl Versions for Kept {
         let named = lists
             .into_iter()
             .flat_map(|(role, digests)| digests.iter().map(move |digest| (role.to_owned(), digest.clone())));
-        let state = SlotState { roles: named.collect(), folder: roles.folder.clone() };
+        let state = SlotState { roles: named.collect(), shadow: roles.shadow.clone(), folder: roles.folder.clone() };
         let version = version.map(|(version, name, engine)| policies::Version {
             digest: version.digest.clone(),
             name: name.to_owned(),
@@ -67,12 +73,25 @@ impl Versions for Kept {
             tests: version.tests.as_ref().map(|tests| tests.bytes.clone()),
             added_ms: now,
         });
-        said(self.store.commit(&entry, &state, version.as_ref()))
+        said(self.store.commit(&entry, &state, version.as_ref(), trial.map(trial_row).as_ref()))
+    }
+
+    fn keep_trial(&self, trial: &Trial) -> Result<(), String> {
+        said(self.store.keep_trial(&trial_row(trial)))
+    }
+
+    fn trials(&self, slot: &'static str, most: usize) -> Result<Vec<Trial>, String> {
+        let found = said(self.store.trials(slot, most))?.into_iter();
+        Ok(found.map(|row| trial_of(slot, row)).collect())
+    }
+
+    fn tries(&self, slot: &'static str, digest: &str) -> Result<u64, String> {
+        said(self.store.tries(slot, digest))
     }
 
     fn roles(&self, slot: &'static str) -> Result<Roles, String> {
         let state = said(self.store.state(slot))?;
-        let mut roles = Roles { folder: state.folder, ..Roles::default() };
+        let mut roles = Roles { shadow: state.shadow, folder: state.folder, ..Roles::default() };
         for (role, digest) in state.roles {
             match role.as_str() {
                 ACTIVE => roles.active = Some(digest),
@@ -99,5 +118,34 @@ impl Versions for Kept {
             added_ms: version.added_ms.unsigned_abs(),
         });
         Ok(known.collect())
+    }
+}
+
+fn trial_row(trial: &Trial) -> policies::Trial {
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    policies::Trial {
+        slot: trial.slot.to_owned(),
+        id: signed(trial.id),
+        digest: trial.digest.clone(),
+        baseline: trial.baseline.clone(),
+        plan: trial.plan.clone(),
+        state: trial.state.clone(),
+        began_ms: signed(trial.began_ms),
+        ended_ms: trial.ended_ms.map(signed),
+        report: trial.report.clone(),
+    }
+}
+
+fn trial_of(slot: &'static str, row: policies::Trial) -> Trial {
+    Trial {
+        slot,
+        id: row.id.unsigned_abs(),
+        digest: row.digest,
+        baseline: row.baseline,
+        plan: row.plan,
+        state: row.state,
+        began_ms: row.began_ms.unsigned_abs(),
+        ended_ms: row.ended_ms.map(i64::unsigned_abs),
+        report: row.report,
     }
 }

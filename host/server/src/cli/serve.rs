@@ -172,6 +172,10 @@ pub(super) async fn serve(
     }
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
+    let policies = Arc::clone(&app.policies);
+    if let Err(error) = tokio::task::spawn_blocking(move || policies.settle()).await {
+        tracing::error!("what was measured of a canary last is not written down: {error}");
+    }
     Ok(Stopped { ledger: Arc::clone(&app.ledger), records: app.records.clone(), workers, folder: None })
 }
 

@@ -29,6 +29,12 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
             wrong.push(Wrong { setting, what });
         }
     }
+    for (setting, value, range) in parts(config) {
+        if !range.contains(&value) {
+            let what = format!("{value} is out of range: it may be from {} to {}", range.start(), range.end());
+            wrong.push(Wrong { setting, what });
+        }
+    }
     money(config, &mut wrong);
     keys(config, &mut wrong);
     names(config, &mut wrong);
@@ -76,6 +82,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("policies.faults", policies.faults as u64, 1..=1_000),
         ("policies.purity_sample", policies.purity_sample, 1..=u64::MAX),
         ("policies.previous_generations", policies.previous_generations as u64, 0..=16),
+        ("policies.canary.learned", policies.canary.learned, 20..=100_000),
+        ("policies.canary.step", policies.canary.step, 1..=1_000_000),
     ];
     if let Some(concurrent) = upstream.concurrent_requests {
         numbers.push(("upstream.concurrent_requests", concurrent as u64, 1..=1_000_000));
@@ -84,6 +92,21 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         numbers.push(("policies.instances", instances.into(), 8..=10_000));
     }
     numbers
+}
+
+/// Every number that is a part of something, with what it may be. Below the least, no number of requests
+/// would show it.
+fn parts(config: &Config) -> [(&'static str, f64, RangeInclusive<f64>); 7] {
+    let canary = &config.policies.canary;
+    [
+        ("policies.canary.share", canary.share, 0.001..=0.5),
+        ("policies.canary.errors", canary.errors, 0.0..=0.5),
+        ("policies.canary.latency", canary.latency, 0.0..=10.0),
+        ("policies.canary.cost", canary.cost, 0.0..=10.0),
+        ("policies.canary.quality", canary.quality, 0.0..=0.5),
+        ("policies.canary.alpha", canary.alpha, 0.0001..=0.2),
+        ("policies.canary.hours", canary.hours, 0.0..=8_760.0),
+    ]
 }
 
 fn money(config: &Config, wrong: &mut Vec<Wrong>) {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::limits::Limits as SandboxLimits;
 use kairos_store::ledger::Bounds;
@@ -241,6 +242,45 @@ pub(crate) struct PolicySettings {
     pub(crate) purity_sample: u64,
     /// Generations that stay resident behind the one that serves.
     pub(crate) previous_generations: usize,
+    pub(crate) canary: CanarySettings,
+}
+
+/// What canaries are decided by. One under way keeps what it began with.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct CanarySettings {
+    /// The share of requests where none is named.
+    pub(crate) share: f64,
+    /// How many more requests may fail, of 1.
+    pub(crate) errors: f64,
+    /// How much slower it may be, of the baseline's mean.
+    pub(crate) latency: f64,
+    /// How much dearer it may be, likewise.
+    pub(crate) cost: f64,
+    /// How much worse it may be rated, of 1.
+    pub(crate) quality: f64,
+    /// The chance that is allowed of a wrong decision.
+    pub(crate) alpha: f64,
+    /// Requests of the baseline from which it is learned what is usual.
+    pub(crate) learned: u64,
+    /// Requests of the canary before its share grows.
+    pub(crate) step: u64,
+    /// Hours before which nothing is promoted.
+    pub(crate) hours: f64,
+}
+
+impl CanarySettings {
+    pub(crate) fn rule(&self) -> Rule {
+        let Self { errors, latency, cost, quality, alpha, learned, step, hours, .. } = *self;
+        Rule { errors, latency, cost, quality, alpha, learned, step, hours }
+    }
+}
+
+impl Default for CanarySettings {
+    fn default() -> Self {
+        let Rule { errors, latency, cost, quality, alpha, learned, step, hours } = Rule::default();
+        Self { share: 0.05, errors, latency, cost, quality, alpha, learned, step, hours }
+    }
 }
 
 /// Whether and what is measured.
@@ -379,6 +419,7 @@ impl Default for PolicySettings {
             fault_window_seconds: Seconds::of(limits.fault_window),
             purity_sample: limits.purity_sample,
             previous_generations: limits.previous_generations,
+            canary: CanarySettings::default(),
         }
     }
 }

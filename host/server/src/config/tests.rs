@@ -99,6 +99,10 @@ fn every_number_has_its_bounds() {
         ("policies.instances", "1", "10001"),
         ("policies.faults", "0", "1001"),
         ("policies.purity_sample", "0", "-1"),
+        ("policies.canary.share", "0.0", "0.6"),
+        ("policies.canary.errors", "-0.1", "nan"),
+        ("policies.canary.alpha", "0.0", "0.5"),
+        ("policies.canary.learned", "1", "100001"),
     ] {
         let (table, name) = setting.split_once('.').unwrap();
         for value in [too_small, too_large] {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use kairos_dialects::invalid::Invalid;
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::policy::{Arm, Assigned};
 use kairos_pipeline::request::{Caller, Dialect, RequestId};
 use kairos_store::records::{Feedback, MOST_METRICS, Rated, RecordStore};
 use serde::Deserialize;
@@ -74,11 +75,14 @@ async fn take(app: &Arc<App>, key: &str, body: &[u8]) -> Result<Value, Failure> 
     };
     let (feedback, said) = check(body)?;
     let record = ended(app, feedback.id).await?.filter(|record| record["key"].as_str() == Some(key));
-    if record.is_none() {
-        return Err(pages::no_such_request(app));
-    }
+    let Some(record) = record else { return Err(pages::no_such_request(app)) };
     let status = match rate(records, feedback).await? {
-        Rated::First => "recorded",
+        Rated::First => {
+            if let Some(assigned) = assigned(&record["decision"]["experiment"]) {
+                app.policies.rated(&assigned, &said.metric, said.value);
+            }
+            "recorded"
+        }
         Rated::Same => "unchanged",
         Rated::Changed => "replaced",
         Rated::TooMany => {
@@ -87,6 +91,14 @@ async fn take(app: &Arc<App>, key: &str, body: &[u8]) -> Result<Value, Failure> 
         }
     };
     Ok(json!({"request_id": said.request_id, "metric": said.metric, "value": said.value, "status": status}))
+}
+
+/// The arm that a request was in, as its record says it.
+fn assigned(experiment: &Value) -> Option<Assigned> {
+    let arm = [Arm::Baseline, Arm::Canary].into_iter().find(|arm| experiment["arm"] == arm.name())?;
+    let unit = experiment["unit"].as_str().and_then(|unit| u64::from_str_radix(unit, 16).ok());
+    let (experiment, share) = (experiment["id"].as_u64()?, experiment["share"].as_f64()?);
+    Some(Assigned { experiment, ticket: 0, arm, share, unit })
 }
 
 fn check(body: &[u8]) -> Result<(Feedback, Said), Failure> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, Row, Transaction, params};
 use sha2::{Digest as _, Sha256};
 
-use super::{PoliciesError, SCHEMA, Version};
+use super::{PoliciesError, Version, schema};
 use crate::database;
 
 /// Rows that are read in one go.
@@ -57,14 +57,9 @@ impl Entry {
     }
 }
 
-/// What is before the first row.
+/// What is before the first row, in every schema so far.
 pub fn genesis(node: &str) -> [u8; 32] {
-    Sha256::digest(format!("kairos-audit-{SCHEMA} {node}")).into()
-}
-
-pub(super) fn check_schema(connection: &Connection) -> Result<(), PoliciesError> {
-    let found = database::schema_of(connection)?;
-    if found == SCHEMA { Ok(()) } else { Err(PoliciesError::Schema { found }) }
+    Sha256::digest(format!("kairos-audit-1 {node}")).into()
 }
 
 fn head(connection: &Connection) -> Result<(i64, [u8; 32]), rusqlite::Error> {
@@ -120,7 +115,7 @@ impl Reader {
             return Err(PoliciesError::NotThere(path.display().to_string()));
         }
         let connection = database::open_to_read(path)?;
-        check_schema(&connection)?;
+        schema::check(&connection)?;
         Ok(Self { connection })
     }
 

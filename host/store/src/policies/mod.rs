@@ -4,8 +4,11 @@
 //! Whoever has the file can look into it with any SQLite tool. What a policy is, is not known here.
 
 mod audit;
+mod schema;
 #[cfg(test)]
 mod tests;
+
+mod trials;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,59 +17,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub use self::audit::{Entry, Reader, genesis};
+use self::schema::SCHEMA;
+pub use self::trials::Trial;
 use crate::database;
 
 /// The file in the data folder.
 pub const FILE: &str = "policies.sqlite";
-/// The schema that this version writes.
-const SCHEMA: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE meta (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    schema INTEGER NOT NULL,
-    node TEXT NOT NULL,
-    head INTEGER NOT NULL,
-    hash BLOB NOT NULL
-) STRICT;
-CREATE TABLE version (
-    place INTEGER PRIMARY KEY,
-    slot TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    name TEXT NOT NULL,
-    engine TEXT NOT NULL,
-    file TEXT NOT NULL,
-    bytes BLOB NOT NULL,
-    tests BLOB,
-    added_ms INTEGER NOT NULL,
-    UNIQUE (slot, digest)
-) STRICT;
-CREATE TABLE role (
-    slot TEXT NOT NULL,
-    role TEXT NOT NULL,
-    place INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    PRIMARY KEY (slot, role, place)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE folder (
-    slot TEXT PRIMARY KEY,
-    file TEXT NOT NULL,
-    digest TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE audit (
-    seq INTEGER PRIMARY KEY,
-    at_ms INTEGER NOT NULL,
-    actor TEXT NOT NULL,
-    claimed TEXT,
-    act TEXT NOT NULL,
-    slot TEXT NOT NULL,
-    digest TEXT,
-    why TEXT,
-    detail TEXT,
-    hash BLOB NOT NULL
-) STRICT;
-";
-
+/// The one role that has a share of the questions.
+const SHADOW: &str = "shadow";
 /// Why what is kept of policies cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PoliciesError {
@@ -107,10 +65,12 @@ pub struct Version {
 }
 
 /// The digests that have a role in a slot, and what the watched folder last said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SlotState {
     /// Role and digest, in order.
     pub roles: Vec<(String, String)>,
+    /// The version that is asked as well, and how often.
+    pub shadow: Option<(String, f64)>,
     /// A file, and its digest.
     pub folder: Option<(String, String)>,
 }
@@ -124,13 +84,7 @@ impl PolicyStore {
     /// Opens what is kept in a data folder, or makes it.
     pub fn open(folder: &Path) -> Result<Self, PoliciesError> {
         let mut connection = database::open(&folder.join(FILE), Duration::from_secs(5))?;
-        database::prepare(&mut connection, TABLES, |transaction, node| {
-            transaction.execute(
-                "INSERT INTO meta (one, schema, node, head, hash) VALUES (1, ?1, ?2, 0, ?3)",
-                params![SCHEMA, node, genesis(node)],
-            )
-        })?;
-        audit::check_schema(&connection)?;
+        schema::prepare(&mut connection)?;
         Ok(Self { connection: Mutex::new(connection) })
     }
 
@@ -138,8 +92,14 @@ impl PolicyStore {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes an act, what is so after it, and a version that may be new, all or nothing.
-    pub fn commit(&self, entry: &Entry, state: &SlotState, version: Option<&Version>) -> Result<(), PoliciesError> {
+    /// Writes an act, what is so after it, a version that may be new and an experiment, all or nothing.
+    pub fn commit(
+        &self,
+        entry: &Entry,
+        state: &SlotState,
+        version: Option<&Version>,
+        trial: Option<&Trial>,
+    ) -> Result<(), PoliciesError> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if let Some(version) = version {
@@ -149,7 +109,16 @@ impl PolicyStore {
         transaction.execute("DELETE FROM role WHERE slot = ?1", [slot])?;
         for (place, (role, digest)) in state.roles.iter().enumerate() {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
-            transaction.execute("INSERT INTO role VALUES (?1, ?2, ?3, ?4)", params![slot, role, place, digest])?;
+            transaction.execute(
+                "INSERT INTO role (slot, role, place, digest) VALUES (?1, ?2, ?3, ?4)",
+                params![slot, role, place, digest],
+            )?;
+        }
+        if let Some((digest, share)) = &state.shadow {
+            transaction.execute("INSERT INTO role VALUES (?1, ?2, 0, ?3, ?4)", params![slot, SHADOW, digest, share])?;
+        }
+        if let Some(trial) = trial {
+            trials::keep(&transaction, trial)?;
         }
         transaction.execute("DELETE FROM folder WHERE slot = ?1", [slot])?;
         if let Some((file, digest)) = &state.folder {
@@ -162,13 +131,34 @@ impl PolicyStore {
     /// What is so in a slot.
     pub fn state(&self, slot: &str) -> Result<SlotState, PoliciesError> {
         let connection = self.lock();
-        let mut found = connection.prepare("SELECT role, digest FROM role WHERE slot = ?1 ORDER BY place")?;
+        let mut found =
+            connection.prepare("SELECT role, digest FROM role WHERE slot = ?1 AND share IS NULL ORDER BY place")?;
         let roles = found.query_map([slot], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let roles = roles.collect::<Result<_, _>>()?;
         let folder = connection
             .query_row("SELECT file, digest FROM folder WHERE slot = ?1", [slot], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        Ok(SlotState { roles, folder })
+        let shadow = connection
+            .query_row("SELECT digest, share FROM role WHERE slot = ?1 AND role = ?2", [slot, SHADOW], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(SlotState { roles, shadow, folder })
+    }
+
+    /// Writes what was measured of an experiment since.
+    pub fn keep_trial(&self, trial: &Trial) -> Result<(), PoliciesError> {
+        Ok(trials::keep(&self.lock(), trial)?)
+    }
+
+    /// Experiments of a slot, the newest first, so many at most.
+    pub fn trials(&self, slot: &str, most: usize) -> Result<Vec<Trial>, PoliciesError> {
+        Ok(trials::last(&self.lock(), slot, most)?)
+    }
+
+    /// How many experiments there have been with a version.
+    pub fn tries(&self, slot: &str, digest: &str) -> Result<u64, PoliciesError> {
+        Ok(trials::count(&self.lock(), slot, digest)?)
     }
 
     /// A version of a slot.

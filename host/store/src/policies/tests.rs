@@ -32,7 +32,7 @@ fn version(digest: &str) -> Version {
 
 fn state(roles: &[(&str, &str)]) -> SlotState {
     let roles = roles.iter().map(|(role, digest)| ((*role).to_owned(), (*digest).to_owned())).collect();
-    SlotState { roles, folder: Some(("/policies/router.rhai".to_owned(), "abcdef1".to_owned())) }
+    SlotState { roles, shadow: None, folder: Some(("/policies/router.rhai".to_owned(), "abcdef1".to_owned())) }
 }
 
 #[test]
@@ -42,10 +42,10 @@ fn what_is_kept_outlives_the_run() {
     assert_eq!(store.state("router").unwrap(), SlotState::default());
     let second = Version { tests: Some(b"[[test]]".to_vec()), ..version("abcdef2") };
     store
-        .commit(&entry("stage", Some("abcdef1")), &state(&[("staged", "abcdef1")]), Some(&version("abcdef1")))
+        .commit(&entry("stage", Some("abcdef1")), &state(&[("staged", "abcdef1")]), Some(&version("abcdef1")), None)
         .unwrap();
     let now = state(&[("active", "abcdef2"), ("previous", "abcdef1"), ("quarantined", "aaa")]);
-    store.commit(&entry("activate", Some("abcdef2")), &now, Some(&second)).unwrap();
+    store.commit(&entry("activate", Some("abcdef2")), &now, Some(&second), None).unwrap();
     drop(store);
     let store = PolicyStore::open(folder.path()).unwrap();
     assert_eq!(store.state("router").unwrap(), now);
@@ -64,7 +64,7 @@ fn what_is_kept_outlives_the_run() {
     assert_eq!(acts, [(2, "activate".to_owned()), (1, "stage".to_owned())]);
     // The same version again is the same row, with the tests that came last.
     let again = Version { tests: Some(b"other".to_vec()), added_ms: 9, ..version("abcdef1") };
-    store.commit(&entry("stage", Some("abcdef1")), &now, Some(&again)).unwrap();
+    store.commit(&entry("stage", Some("abcdef1")), &now, Some(&again), None).unwrap();
     let kept = store.version("router", "abcdef1").unwrap().unwrap();
     assert_eq!((kept.tests.as_deref(), kept.added_ms), (Some(&b"other"[..]), 7));
 }
@@ -88,7 +88,7 @@ fn what_was_changed_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let store = PolicyStore::open(folder.path()).unwrap();
         for act in ["stage", "activate", "rollback"] {
-            store.commit(&entry(act, Some("abcdef1")), &state(&[]), None).unwrap();
+            store.commit(&entry(act, Some("abcdef1")), &state(&[]), None, None).unwrap();
         }
         drop(store);
         let path = folder.path().join(FILE);
@@ -100,5 +100,72 @@ fn what_was_changed_is_noticed() {
                 assert_eq!(verified.unwrap_err().to_string(), format!("the audit log is damaged: {said}"), "{change}");
             }
         }
+    }
+}
+
+fn trial(id: i64, state: &str, ended_ms: Option<i64>) -> Trial {
+    let text = str::to_owned;
+    Trial {
+        slot: text("router"),
+        id,
+        digest: text("abcdef1"),
+        baseline: text("native-task@0.1.0"),
+        plan: text("{}"),
+        state: text(state),
+        began_ms: 5,
+        ended_ms,
+        report: text("{}"),
+    }
+}
+
+#[test]
+fn an_experiment_goes_on_until_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = PolicyStore::open(folder.path()).unwrap();
+    let shadowed = SlotState { shadow: Some(("abcdef1".to_owned(), 0.25)), ..state(&[("active", "abcdef2")]) };
+    store.commit(&entry("canary", Some("abcdef1")), &shadowed, None, Some(&trial(1, "a", None))).unwrap();
+    store.keep_trial(&trial(1, "b", None)).unwrap();
+    drop(store);
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.state("router").unwrap(), shadowed);
+    assert_eq!(store.trials("router", 8).unwrap(), [trial(1, "b", None)]);
+    store.commit(&entry("rollback", Some("abcdef1")), &state(&[]), None, Some(&trial(1, "c", Some(9)))).unwrap();
+    // What has ended is as it was.
+    store.keep_trial(&trial(1, "d", None)).unwrap();
+    store.keep_trial(&trial(2, "e", None)).unwrap();
+    assert_eq!(store.trials("router", 8).unwrap(), [trial(2, "e", None), trial(1, "c", Some(9))]);
+    assert_eq!(store.trials("router", 1).unwrap().len(), 1);
+    assert_eq!((store.tries("router", "abcdef1").unwrap(), store.tries("guard", "abcdef1").unwrap()), (2, 0));
+    assert_eq!(store.state("router").unwrap().shadow, None);
+}
+
+/// A file of the first version, with an act in its log, is one of this version from then on.
+#[test]
+fn a_file_of_an_earlier_version_is_brought_up_to_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let mut first = database::open(&path, Duration::from_secs(5)).unwrap();
+    schema::make_first(&mut first).unwrap();
+    let acted = first.transaction().unwrap();
+    audit::append(&acted, &entry("stage", Some("abcdef1"))).unwrap();
+    acted.execute("INSERT INTO role VALUES ('router', 'staged', 0, 'abcdef1')", []).unwrap();
+    acted.commit().unwrap();
+    assert_eq!(database::schema_of(&first).unwrap(), 1);
+    assert_eq!(Reader::open(&path).unwrap().verify().unwrap(), 1);
+    drop(first);
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.state("router").unwrap().roles, [("staged".to_owned(), "abcdef1".to_owned())]);
+    store.commit(&entry("canary", Some("abcdef1")), &state(&[]), None, Some(&trial(1, "a", None))).unwrap();
+    drop(store);
+    // Twice makes no difference, and the log is whole.
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.trials("router", 8).unwrap().len(), 1);
+    assert_eq!(Reader::open(&path).unwrap().verify().unwrap(), 2);
+    drop(store);
+    for other in [0, SCHEMA + 1] {
+        Connection::open(&path).unwrap().execute("UPDATE meta SET schema = ?1", [other]).unwrap();
+        let refused = PolicyStore::open(folder.path()).err().unwrap().to_string();
+        assert!(refused.contains(&format!("has schema {other}, this version knows {SCHEMA}")), "{refused}");
+        assert!(Reader::open(&path).is_err());
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Show {
 
 /// A change that a gateway is asked for.
 #[derive(Debug, clap::Args)]
-struct Asked {
+pub(super) struct Asked {
     /// Why, for the audit log
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
@@ -74,14 +74,14 @@ struct Asked {
 
 impl Asked {
     /// Has it done: `body`, with who asks (as the system calls him) and why.
-    fn done(&self, method: Method, slot: &str, what: &str, mut body: Value) -> Result<Value, Failed> {
+    pub(super) fn done(&self, method: Method, slot: &str, what: &str, mut body: Value) -> Result<Value, Failed> {
         body["why"] = json!(self.why);
         body["by"] = json!(std::env::var("USER").ok().filter(|user| !user.is_empty()));
         self.gateway.change(method, &format!("/admin/v1/policies/{}/{what}", segment(slot)), &body)
     }
 
     /// Says what became of it.
-    fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
+    pub(super) fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
         if self.gateway.json {
             return print_json(done);
         }
@@ -94,16 +94,16 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failed {
     move |error| Failed::usage(format!("{}: {error}", path.display()))
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
 
-fn number(value: &Value, name: &str) -> usize {
+pub(super) fn number(value: &Value, name: &str) -> usize {
     value[name].as_u64().and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
 }
 
 /// `name@digest`, with as much of the digest as people read.
-fn shown(policy: &str) -> String {
+pub(super) fn shown(policy: &str) -> String {
     policy.rsplit_once('@').map_or(policy.to_owned(), |(name, digest)| format!("{name}@{}", short(digest)))
 }
 
@@ -147,6 +147,9 @@ impl Named {
 impl Rollback {
     pub(super) fn run(self) -> Result<(), Failed> {
         let done = self.asked.done(Method::POST, &self.slot, "rollback", json!({}))?;
+        if done["ended"].is_string() {
+            return self.asked.say(&done, &format!("is no canary any more, {} serves", shown(text(&done, "serves"))));
+        }
         self.asked.say(&done, "serves again")
     }
 }
@@ -157,13 +160,13 @@ impl List {
         if self.gateway.json {
             return print_json(&slots);
         }
-        slots["slots"].as_array().into_iter().flatten().for_each(|slot| print!("{}", slot_text(slot)));
+        slots["slots"].as_array().into_iter().flatten().for_each(|slot| print!("{}", slot_text(slot, false)));
         Ok(())
     }
 }
 
-/// What is so in a slot, for people: a line a version.
-fn slot_text(slot: &Value) -> String {
+/// What is so in a slot, for people: a line a version, and how what is tried compares; `all` of it.
+fn slot_text(slot: &Value, all: bool) -> String {
     let mut lines = vec![text(slot, "slot").to_owned()];
     if slot["engine"] == "native" {
         lines.push(format!("  active    {}  native", text(slot, "serves")));
@@ -174,6 +177,7 @@ fn slot_text(slot: &Value) -> String {
         let calls = counted(number(version, "calls"), "call");
         lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls}"));
     }
+    super::beside::lines(slot, all, &mut lines);
     for digest in slot["quarantined"].as_array().into_iter().flatten() {
         lines.push(format!("  quarantined  {}", short(digest.as_str().unwrap_or_default())));
     }
@@ -196,7 +200,7 @@ impl Show {
         if self.gateway.json {
             return print_json(&slot);
         }
-        print!("{}", slot_text(&slot));
+        print!("{}", slot_text(&slot, true));
         println!("  kept, the newest first:");
         for version in slot["kept"].as_array().into_iter().flatten() {
             let (digest, name, file) = (short(text(version, "digest")), text(version, "name"), text(version, "file"));

@@ -1,5 +1,6 @@
 //! `kairos policy`.
 
+mod beside;
 mod life;
 mod test;
 
@@ -58,7 +59,31 @@ What served stays resident: `kairos policy rollback` goes back to it at once. A 
 or served at any time can be activated; one that was quarantined cannot.
 Exit codes: 0 it serves, 1 it failed, 2 no such version, or several, 3 refused")]
     Activate(life::Named),
-    /// Let the version serve again that served before
+    /// Ask a version some of the questions that live requests ask, and compare; it never serves
+    #[command(after_help = "\
+Examples:
+  kairos policy shadow 3c91ab
+  kairos policy shadow 3c91ab --sample 0.5 --json
+
+It is asked off the requests' way, when they leave it room. `kairos policy list` says how often it
+decides alike, `kairos policy show router` what it would have decided otherwise. `kairos policy retire`
+ends it.
+Exit codes: 0 it is asked, 1 it serves or it failed, 2 no such version, or several, 3 refused")]
+    Shadow(beside::Shadow),
+    /// Let a version decide a share of the requests, and compare it with what serves
+    #[command(after_help = "\
+Examples:
+  kairos policy canary 3c91ab --why \"half the price for mail\"
+  kairos policy canary 3c91ab --share 0.01 --auto --metric helpful
+  kairos policy canary 3c91ab --sticky team
+
+It is rolled back by itself when it is shown to fail more, or to be slower, dearer or rated worse than
+[policies.canary] tolerates, and with --auto it is promoted by itself when it is shown not to, and to be
+better or cheaper. One at a time. `kairos policy list` shows how it compares, `kairos policy rollback`
+ends it, `kairos policy activate` lets it serve everything.
+Exit codes: 0 it serves a share, 1 another does or it failed, 2 no such version, or several, 3 refused")]
+    Canary(beside::Canary),
+    /// End the canary; without one, let the version serve again that served before
     #[command(after_help = "\
 Examples:
   kairos policy rollback
@@ -137,6 +162,8 @@ impl Policy {
             Self::Test(test) => test.run(),
             Self::Stage(stage) => stage.run(),
             Self::Activate(named) => named.activate(),
+            Self::Shadow(shadow) => shadow.run(),
+            Self::Canary(canary) => canary.run(),
             Self::Rollback(rollback) => rollback.run(),
             Self::Retire(named) => named.retire(),
             Self::List(list) => list.run(),

@@ -3,6 +3,7 @@
 //! Reading needs what `/metrics` needs, or the admin token; every change needs the token, also from
 //! this machine. What takes time is done off the threads that serve requests.
 
+mod beside;
 mod show;
 
 use std::net::SocketAddr;
@@ -47,6 +48,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/policies/{slot}/activate", post(activate))
         .route("/admin/v1/policies/{slot}/rollback", post(rollback))
         .route("/admin/v1/policies/{slot}/retire", post(retire))
+        .route("/admin/v1/policies/{slot}/shadow", post(beside::shadow))
+        .route("/admin/v1/policies/{slot}/canary", post(beside::canary))
         .route("/admin/v1/audit", get(show::audit))
 }
 
@@ -96,7 +99,9 @@ fn not_done(file: &str, error: &ActError) -> Trouble {
         ActError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_version"),
         ActError::Quarantined(_) => (StatusCode::CONFLICT, "quarantined"),
         ActError::NothingBefore => (StatusCode::CONFLICT, "nothing_before"),
-        ActError::Serves(_) => (StatusCode::CONFLICT, "serves"),
+        ActError::Serves(_) | ActError::ServesAlready(_) => (StatusCode::CONFLICT, "serves"),
+        ActError::UnderWay { .. } => (StatusCode::CONFLICT, "under_way"),
+        ActError::IsTried(_) => (StatusCode::CONFLICT, "is_tried"),
         ActError::NotResident(_) => (StatusCode::CONFLICT, "not_resident"),
         ActError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_written"),
     };
@@ -159,7 +164,7 @@ async fn aside(
             let digest = done.policy.rsplit_once('@').map(|(_, digest)| digest);
             Ok(answer(
                 StatusCode::OK,
-                json!({"policy": &*done.policy, "digest": digest, "tests": done.tests, "already": done.already, "serves": &*serves}).to_string(),
+                json!({"policy": &*done.policy, "digest": digest, "tests": done.tests, "already": done.already, "serves": &*serves, "ended": done.ended.as_deref()}).to_string(),
             ))
         }
         Ok(Err(error)) => Err(not_done(&file, &error)),

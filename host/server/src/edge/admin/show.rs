@@ -60,8 +60,13 @@ fn slot_json(app: &App, slot: &str) -> Value {
         let serves = status.policy.ends_with(&format!("@{digest}"));
         json!({"file": file.display().to_string(), "digest": digest, "serves": serves})
     });
+    let shadow = app.policies.shadow().map(|watch| {
+        json!({"policy": &**watch.generation().identity().label(), "sample": watch.sample(), "compared": watch.compared()})
+    });
     json!({
         "slot": slot,
+        "experiments": app.policies.experiments(),
+        "shadow": shadow,
         "serves": &*status.policy,
         "engine": status.engine,
         "versions": versions.collect::<Vec<_>>(),

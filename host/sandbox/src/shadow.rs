@@ -1,0 +1,203 @@
+//! A version that is asked some of the questions that live requests ask, off their way: what it would
+//! have decided is compared with what was decided, and never followed.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use kairos_pipeline::policy::{
+    Fault, FaultKind, Features, Identity, Offer, Plan, PolicyError, RequestInfo, RouteInput, Shadow,
+};
+use serde::Serialize;
+
+use crate::generation::Generation;
+use crate::host::THREAD_STACK;
+
+/// Questions that may wait; more are not asked, and counted.
+const WAITING: usize = 64;
+/// Differences that are kept.
+const KEPT: usize = 100;
+
+/// A version in shadow.
+pub struct Watch {
+    generation: Arc<Generation>,
+    sample: f64,
+    asked: AtomicU64,
+    questions: SyncSender<Question>,
+    seen: Arc<Seen>,
+}
+
+/// What was seen of it.
+#[derive(Default)]
+struct Seen {
+    dropped: AtomicU64,
+    compared: Mutex<Compared>,
+}
+
+/// How it compares.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Compared {
+    /// Questions that it decided as they were decided.
+    pub agreed: u64,
+    /// Questions that it decided otherwise.
+    pub differed: u64,
+    /// Questions on which it failed.
+    pub failed: u64,
+    /// Questions that were not asked, as too many waited or there was no place to run it in.
+    pub not_asked: u64,
+    /// The last differences and failures, the newest last.
+    pub differences: VecDeque<Difference>,
+}
+
+/// One question that was decided otherwise. Nothing of the caller's words is in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// What the request is about.
+    pub task: &'static str,
+    /// What was decided.
+    pub decided: String,
+    /// What the shadow would have decided.
+    pub shadow: String,
+}
+
+/// A question, and what was decided.
+struct Question {
+    request: Arc<RequestInfo>,
+    features: Features,
+    models: Vec<Offer>,
+    given: Result<Plan, PolicyError>,
+}
+
+impl Watch {
+    /// Begins to watch. It ends when nobody has it any more.
+    pub(crate) fn start(generation: Arc<Generation>, sample: f64) -> std::io::Result<Arc<Self>> {
+        let (questions, receiver) = sync_channel(WAITING);
+        let seen = Arc::<Seen>::default();
+        let (asked, notes) = (Arc::clone(&generation), Arc::clone(&seen));
+        thread::Builder::new().name("policy-shadow".to_owned()).stack_size(THREAD_STACK).spawn(move || {
+            crate::follow::lower_priority();
+            answer(&asked, &receiver, &notes);
+        })?;
+        Ok(Arc::new(Self { generation, sample, asked: AtomicU64::new(0), questions, seen }))
+    }
+
+    /// What is watched.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// The part of the questions that it is asked.
+    pub fn sample(&self) -> f64 {
+        self.sample
+    }
+
+    /// How it compares so far.
+    pub fn compared(&self) -> Compared {
+        let compared = self.seen.lock().clone();
+        Compared { not_asked: compared.not_asked + self.seen.dropped.load(Ordering::Relaxed), ..compared }
+    }
+}
+
+impl Shadow for Watch {
+    fn identity(&self) -> &Identity {
+        self.generation.identity()
+    }
+
+    fn wants(&self) -> bool {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        // Every question gets a number that looks like chance, so that no pattern of requests is missed.
+        let scattered = (asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64;
+        scattered < self.sample
+    }
+
+    fn ask(&self, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) {
+        let question = Question {
+            request: Arc::clone(input.request),
+            features: *input.features,
+            models: input.models.to_vec(),
+            given: given.clone(),
+        };
+        if self.questions.try_send(question).is_err() {
+            self.seen.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Seen {
+    fn lock(&self) -> MutexGuard<'_, Compared> {
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Compared {
+    fn keep(&mut self, difference: Difference) {
+        if self.differences.len() >= KEPT {
+            self.differences.pop_front();
+        }
+        self.differences.push_back(difference);
+    }
+}
+
+/// Asks what comes, until nobody asks any more.
+fn answer(generation: &Generation, questions: &Receiver<Question>, seen: &Seen) {
+    for question in questions {
+        let Question { request, features, models, given } = &question;
+        let input = RouteInput { request, features, models };
+        let mut answered = generation.route_aside(input);
+        if let Ok(plan) = &answered
+            && let Err(message) = plan.check(models.len())
+        {
+            answered = Err(PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)));
+        }
+        let mut compared = seen.lock();
+        match &answered {
+            Err(PolicyError::NotRun(_)) => {
+                compared.not_asked += 1;
+                continue;
+            }
+            Err(PolicyError::Fault(_)) => compared.failed += 1,
+            _ if is_alike(&answered, given) => {
+                compared.agreed += 1;
+                continue;
+            }
+            _ => compared.differed += 1,
+        }
+        let (decided, shadow) = (in_words(given, request), in_words(&answered, request));
+        compared.keep(Difference { task: features.task.name(), decided, shadow });
+    }
+}
+
+/// Whether two answers let the same happen. Reasons may differ.
+fn is_alike(one: &Result<Plan, PolicyError>, other: &Result<Plan, PolicyError>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Plan { reason: 0, ..one.clone() } == Plan { reason: 0, ..other.clone() },
+        (Err(PolicyError::Refused(_)), Err(PolicyError::Refused(_))) => true,
+        (Err(one), Err(other)) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        _ => false,
+    }
+}
+
+/// What an answer comes to.
+fn in_words(answer: &Result<Plan, PolicyError>, request: &RequestInfo) -> String {
+    let plan = match answer {
+        Ok(plan) => plan,
+        Err(error) => return error.to_string(),
+    };
+    let candidate = |candidate: &kairos_pipeline::policy::Candidate| {
+        let model = request.model_ids.get(candidate.model as usize).map_or("?", |id| &**id);
+        if (0.0..1.0).contains(&candidate.probability) && candidate.probability > 0.0 {
+            return format!("{model} ({})", candidate.probability);
+        }
+        model.to_owned()
+    };
+    let mut words = plan.candidates.iter().map(candidate).collect::<Vec<_>>().join(", ");
+    if let Some(most) = plan.max_output_tokens {
+        words.push_str(&format!("; at most {most} tokens"));
+    }
+    if let Some(most) = plan.max_cost {
+        words.push_str(&format!("; at most {most} picodollars"));
+    }
+    words
+}
