@@ -8,7 +8,8 @@ pub mod http;
 pub mod process;
 pub mod raw;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The top of the checkout.
 pub fn root() -> PathBuf {
@@ -33,6 +34,25 @@ pub fn python() -> PathBuf {
         std::env::var_os("KAIROS_PYTHON").map_or_else(|| root().join("target/clients/bin/python"), PathBuf::from);
     assert!(known.exists(), "{} is missing: run `cargo xtask test`, which installs the clients", known.display());
     known
+}
+
+/// A shell in a folder where somebody writes a plugin: `kairos` and the tools of each language are
+/// found. Cargo keeps what it compiles for the next project.
+pub fn author(folder: &Path, line: &str) -> Command {
+    let target = root().join("target");
+    let known = std::env::var_os("PATH").unwrap_or_default();
+    let own = [process::binary().parent().unwrap().to_owned(), python().parent().unwrap().to_owned()];
+    let js = target.join("js/node_modules/.bin");
+    assert!(js.exists(), "{} is missing: run `cargo xtask test`, which installs it", js.display());
+    let paths = own.into_iter().chain([js]).chain(std::env::split_paths(&known));
+    let mut command = Command::new("sh");
+    command.args(["-ec", line]).current_dir(folder).env("PATH", std::env::join_paths(paths).unwrap());
+    command.env("CARGO_TARGET_DIR", target.join("wasm/plugins"));
+    // Those of the tests' own build.
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// How many times something is done in a long count: a tenth of what the project promises, or all of it.

@@ -1,9 +1,10 @@
-//! The three forms of each router, and a fourth in Python that was written from the seed and
-//! `policies/ROUTING.md` alone, decide alike on generated contexts.
+//! The three forms of each router, and one in Python that was written from the seed and
+//! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
+//! written in Python and in JavaScript.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use kairos_sandbox::generation::Generation;
 use kairos_sandbox::limits::Limits;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::wasm::WasmEngine;
-use kairos_tests::{guest, policy, process, python, root};
+use kairos_tests::{author, guest, policy, process, python, root};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -247,6 +248,20 @@ pub(crate) fn loader() -> Loader {
     Loader { limits, wasm, grants: Grants::default(), kv, dropped, catalogues, configs }
 }
 
+/// A component of `score` in a language with an interpreter, built as an author does.
+fn interpreted(folder: &Path, lang: &str, source: &str) -> PathBuf {
+    let project = folder.join(lang);
+    let begin = format!("kairos plugin new score --lang {lang} --dir {lang}");
+    let overwrite = |from: PathBuf, name: &str| std::fs::copy(from, project.join(name)).unwrap();
+    assert!(author(folder, &begin).status().unwrap().success());
+    overwrite(root().join(format!("plugins/score-{lang}/{source}")), source);
+    overwrite(policy("score.test.toml"), "score.test.toml");
+    assert!(author(&project, "kairos plugin build").status().unwrap().success());
+    // The tests of the script and of the Rust component hold for it too: loading runs them.
+    overwrite(policy("score.test.toml"), "target/score.test.toml");
+    project.join("target/score.wasm")
+}
+
 fn load(loader: &Loader, path: &Path) -> Generation {
     loader.load(path).unwrap_or_else(|refusal| panic!("{}", refusal.explain(&path.display().to_string())))
 }
@@ -301,19 +316,26 @@ fn all_forms_of_the_routers_decide_alike() {
     let in_python = python_decides(&lines.join("\n"));
     assert_eq!(in_python.len(), contexts.len());
     let loader = loader();
+    let folder = tempfile::tempdir().unwrap();
     let native: [(&str, Box<dyn Router>); 2] =
         [("task", Box::new(routers::Task::default())), ("score", Box::new(routers::Score::default()))];
     let mut reasons = BTreeMap::new();
     for (name, native) in &native {
         let script = load(&loader, &policy(&format!("{name}.rhai")));
-        let component = load(&loader, &guest(&format!("{name}-router")));
+        let mut forms = vec![script, load(&loader, &guest(&format!("{name}-router")))];
+        if *name == "score" {
+            for (lang, source) in [("python", "plugin.py"), ("js", "plugin.js")] {
+                forms.push(load(&loader, &interpreted(folder.path(), lang, source)));
+                assert_eq!(forms.last().map(Generation::tests), Some(10), "{lang}");
+            }
+        }
         for (place, (context, question)) in contexts.iter().zip(&questions).enumerate() {
             let expected = ask(question, &native.identity().model_names, context, |input| native.route(input).unwrap());
             expected.check(question.models.len()).unwrap();
-            for generation in [&script, &component] {
+            for (form, generation) in forms.iter().enumerate() {
                 let names = &generation.identity().model_names;
                 let plan = ask(question, names, context, |input| generation.route(input, 0).0.unwrap());
-                assert_eq!(plan, expected, "{} on context {place}: {context:?}", generation.engine_name());
+                assert_eq!(plan, expected, "form {form} on context {place}: {context:?}");
             }
             assert_eq!(in_python[place][*name], shown(&expected), "Python's {name} on context {place}: {context:?}");
             *reasons.entry((*name, expected.reason)).or_insert(0) += 1;

@@ -16,6 +16,7 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod money;
+mod plugins;
 mod policies;
 mod records;
 mod refusals;

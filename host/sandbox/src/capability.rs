@@ -42,32 +42,63 @@ impl fmt::Display for Capability {
     }
 }
 
-/// What the operator grants.
+/// What a policy may import: what the operator grants, and of that what its manifest asks for, where it
+/// has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grants(BTreeSet<Capability>);
+pub struct Grants {
+    granted: BTreeSet<Capability>,
+    asked: Option<BTreeSet<Capability>>,
+}
 
 impl Default for Grants {
     /// What reaches nobody but the operator. The caller's words are granted expressly.
     fn default() -> Self {
-        Self(BTreeSet::from([Capability::Log, Capability::Metrics, Capability::Kv]))
+        Self::of([Capability::Log, Capability::Metrics, Capability::Kv])
     }
 }
 
 impl Grants {
     /// Grants exactly these.
     pub fn of(capabilities: impl IntoIterator<Item = Capability>) -> Self {
-        Self(capabilities.into_iter().collect())
+        Self { granted: capabilities.into_iter().collect(), asked: None }
     }
 
-    /// Whether a capability is granted.
+    /// The same for a policy whose manifest asks for these.
+    #[must_use]
+    pub fn asked(self, capabilities: &BTreeSet<Capability>) -> Self {
+        Self { asked: Some(capabilities.clone()), ..self }
+    }
+
+    /// What the manifest asks for and the operator does not grant.
+    pub(crate) fn refused(&self) -> Option<Capability> {
+        self.asked.iter().flatten().find(|capability| !self.granted.contains(capability)).copied()
+    }
+
+    /// Whether a capability may be imported.
     pub fn has(&self, capability: Capability) -> bool {
-        self.0.contains(&capability)
+        self.granted.contains(&capability) && self.is_asked(capability)
     }
 
-    /// How to grant what is missing.
+    fn is_asked(&self, capability: Capability) -> bool {
+        self.asked.as_ref().is_none_or(|asked| asked.contains(&capability))
+    }
+
+    /// What keeps a capability from a policy.
+    pub(crate) fn why_not(&self, missing: Capability) -> &'static str {
+        if self.is_asked(missing) { "is not granted" } else { "is not asked for in plugin.toml" }
+    }
+
+    /// How to grant what is missing: the manifest's key, then the operator's.
     pub fn hint(&self, missing: Capability) -> String {
-        let mut names: Vec<_> = self.0.iter().map(|capability| format!("{:?}", capability.name())).collect();
-        names.push(format!("{:?}", missing.name()));
-        format!("to grant it, set `grants = [{}]` under [policies] in kairos.toml", names.join(", "))
+        let with = |names: &BTreeSet<Capability>| {
+            let names = names.iter().chain([&missing]).map(|capability| format!("{:?}", capability.name()));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        match &self.asked {
+            Some(asked) if !asked.contains(&missing) => {
+                format!("to ask for it, set `capabilities = [{}]` in plugin.toml", with(asked))
+            }
+            _ => format!("to grant it, set `grants = [{}]` under [policies] in kairos.toml", with(&self.granted)),
+        }
     }
 }

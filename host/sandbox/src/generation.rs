@@ -188,6 +188,11 @@ impl Generation {
         self.engine.route_afresh(input)
     }
 
+    /// Decides on an instance that is ready, silently, where no request waits: to be measured.
+    pub fn route_silently(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+        self.engine.route_in_test(input)
+    }
+
     /// It does not serve any more: what it keeps ready is given back.
     pub(crate) fn rest(&self) {
         self.engine.rest();

@@ -3,15 +3,25 @@
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, Strengths, Task,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths,
+    Task,
 };
 
 /// A question, and what it is about.
-pub(crate) struct Question {
-    pub(crate) about: &'static str,
-    pub(crate) request: Arc<RequestInfo>,
-    pub(crate) features: Features,
-    pub(crate) models: Vec<Offer>,
+#[derive(Debug)]
+pub struct Question {
+    /// What it is about, for messages.
+    pub about: &'static str,
+    request: Arc<RequestInfo>,
+    features: Features,
+    models: Vec<Offer>,
+}
+
+impl Question {
+    /// As a router is asked it.
+    pub fn input(&self) -> RouteInput<'_> {
+        RouteInput { request: &self.request, features: &self.features, models: &self.models }
+    }
 }
 
 /// Names of the trial's models.
@@ -30,7 +40,8 @@ impl Names for TrialNames {
     }
 }
 
-pub(crate) fn questions() -> Vec<Question> {
+/// All of them, in order.
+pub fn questions() -> Vec<Question> {
     let mut questions = Vec::new();
     let mut ask = |about, count, change: &dyn Fn(&mut Features)| {
         let mut features = plain();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Identity, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Identity, PolicyError};
 use sha2::{Digest as _, Sha256};
 
 use crate::capability::{Capability, Grants};
@@ -11,6 +11,7 @@ use crate::cases::{self, Catalogues, Report, TestFile};
 use crate::generation::{Engine, Generation};
 use crate::golden;
 use crate::limits::Limits;
+use crate::packed::{self, Packed};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, KvSnapshot};
 use crate::script::ScriptRouter;
@@ -64,24 +65,33 @@ impl Loader {
 
     /// Reads a policy from a file, and the tests beside it.
     pub fn read(&self, path: &Path) -> Result<Version, Refusal> {
-        let policy = self.read_policy(path)?;
-        Ok(Version { tests: TestFile::read(&cases::beside(path), &self.limits)?, ..policy })
+        self.read_with(path, &cases::beside(path))
     }
 
-    /// Makes a generation of a version: compiles it, tests it, tries it out. `path` is where it came from.
+    /// Reads a policy from a file, and its tests from another, where there is one.
+    pub fn read_with(&self, path: &Path, tests: &Path) -> Result<Version, Refusal> {
+        let policy = self.read_policy(path)?;
+        Ok(Version { tests: TestFile::read(tests, &self.limits)?, ..policy })
+    }
+
+    /// Makes a generation of a version: compiles it, tests it (by the tests that it carries, and by
+    /// those beside it), tries it out. `path` is where it came from.
     pub fn load_version(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
         let source = self.source(version);
-        let (engine, identity) = self.compile(ending_of(&version.file)?, &source)?;
-        let report = version.tests.as_ref().map(|tests| self.run(&engine, &identity, &source, tests)).transpose()?;
-        report.iter().try_for_each(|report| report.verdict(source.file))?;
+        let (engine, identity, carried) = self.compile(ending_of(&version.file)?, &source)?;
+        let mut passed = 0;
+        for tests in carried.iter().chain(&version.tests) {
+            let report = self.run(&engine, &identity, &source, tests)?;
+            report.verdict(source.file)?;
+            passed += report.outcomes.len();
+        }
         try_out(&engine)?;
-        let passed = report.map_or(0, |report| report.outcomes.len());
         Ok(Generation::new(engine, identity, path.to_owned(), passed, &self.limits))
     }
 
     /// Makes a generation of a version that has served: it is neither tested nor tried out.
     pub fn load_again(&self, version: &Version) -> Result<Generation, Refusal> {
-        let (engine, identity) = self.compile(ending_of(&version.file)?, &self.source(version))?;
+        let (engine, identity, _) = self.compile(ending_of(&version.file)?, &self.source(version))?;
         Ok(Generation::new(engine, identity, version.file.clone().into(), 0, &self.limits))
     }
 
@@ -102,13 +112,18 @@ impl Loader {
         Ok(Version { tests, ..untested(slot, file.to_owned(), bytes) })
     }
 
-    /// Runs the tests of a policy, all of them. None: there is no such file of tests.
+    /// Runs the tests of a policy, all of them: those of the file, or those that it carries where there
+    /// is no such file. None: there are neither.
     pub fn test(&self, path: &Path, tests: &Path) -> Result<Option<Report>, Refusal> {
-        let version = self.read_policy(path)?;
-        let Some(tests) = TestFile::read(tests, &self.limits)? else { return Ok(None) };
+        let version = self.read_with(path, tests)?;
         let source = self.source(&version);
-        let (engine, identity) = self.compile(ending_of(&version.file)?, &source)?;
-        self.run(&engine, &identity, &source, &tests).map(Some)
+        let ending = ending_of(&version.file)?;
+        if version.tests.is_none() && packed::read(&source, &self.limits)?.tests.is_none() {
+            return Ok(None);
+        }
+        let (engine, identity, carried) = self.compile(ending, &source)?;
+        let Some(tests) = version.tests.as_ref().or(carried.as_ref()) else { return Ok(None) };
+        self.run(&engine, &identity, &source, tests).map(Some)
     }
 
     fn run(
@@ -150,20 +165,35 @@ impl Loader {
         Source { file, slot: version.slot, bytes, digest, config }
     }
 
-    fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity), Refusal> {
-        let Self { limits, grants, kv, dropped, .. } = self;
+    /// A policy, what it says of itself, and the tests that it carries.
+    fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity, Option<TestFile>), Refusal> {
+        let Self { limits, kv, dropped, .. } = self;
+        let Packed { manifest, tests } = packed::read(source, limits)?;
+        let grants = match &manifest {
+            Some(manifest) => &self.grants.clone().asked(&manifest.capabilities),
+            None => &self.grants,
+        };
+        may_ask(grants)?;
         let (engine, identity) = if ending == "rhai" {
             let (router, identity) = ScriptRouter::load(limits, source, grants, kv, dropped)?;
             (Engine::Script(Box::new(router)), identity)
         } else {
             let (router, identity) = WasmRouter::load(&self.wasm, source, grants, Arc::clone(kv), dropped)?;
+            manifest.iter().try_for_each(|manifest| manifest.is_of(&identity))?;
             router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
             (Engine::Wasm(Box::new(router)), identity)
         };
         let grants: Vec<_> = Capability::ALL.into_iter().filter(|one| grants.has(*one)).map(Capability::name).collect();
         let setting = format!("{{\"config\":{},\"grants\":{}}}", source.config, serde_json::json!(grants));
-        Ok((engine, identity.loaded_with(setting)))
+        Ok((engine, identity.loaded_with(setting), tests))
     }
+}
+
+/// A manifest asks for what the operator grants.
+fn may_ask(grants: &Grants) -> Result<(), Refusal> {
+    let Some(refused) = grants.refused() else { return Ok(()) };
+    let message = format!("plugin.toml asks for `{refused}`, which is not granted");
+    Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(refused)))
 }
 
 /// What kind of policy a file's name says that it is: its ending.
@@ -207,7 +237,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
 /// Asks the policy some questions, twice each: it must answer them all, validly and alike.
 fn try_out(engine: &Engine) -> Result<(), Refusal> {
     for question in golden::questions() {
-        let input = RouteInput { request: &question.request, features: &question.features, models: &question.models };
+        let input = question.input();
         let answer = engine.route_on_trial(input);
         let because = |reason, what: String| {
             Refusal::new(reason, format!("asked on trial with {}, the policy {what}", question.about))
@@ -215,7 +245,7 @@ fn try_out(engine: &Engine) -> Result<(), Refusal> {
         let refuse = |what| because(Reason::FailedTrial, what);
         match &answer {
             Ok(plan) => plan
-                .check(question.models.len())
+                .check(input.models.len())
                 .map_err(|wrong| refuse(format!("gives a plan that is not valid: {wrong}")))?,
             Err(PolicyError::Fault(fault)) => {
                 return Err(refuse(format!("fails: {}: {}", fault.kind.name(), fault.message)).at(fault.at));

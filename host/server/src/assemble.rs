@@ -1,6 +1,7 @@
 //! Puts the gateway together.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -145,14 +146,19 @@ fn open_records(config: &Config, salt: &Secret) -> Result<Option<Arc<RecordStore
     opened.map(Arc::new).map(Some).map_err(AssemblyError::of)
 }
 
-/// What loading policies needs.
-pub(crate) fn loader(config: &Config, region: &str, cache: bool) -> Result<Loader, AssemblyError> {
+/// Where the gateway keeps what policies were compiled to.
+pub(crate) fn compiled_policies(config: &Config) -> PathBuf {
+    config.data.join("compiled-policies")
+}
+
+/// What loading policies needs. Compiled code is kept in `cache`: a folder that nobody else writes to.
+pub(crate) fn loader(config: &Config, region: &str, cache: Option<&Path>) -> Result<Loader, AssemblyError> {
     let limits = Arc::new(config.policy_limits());
-    let folder = config.data.join("compiled-policies");
-    if cache {
-        std::fs::create_dir_all(&folder).map_err(|error| AssemblyError(format!("{}: {error}", folder.display())))?;
-    }
-    let folder = std::fs::canonicalize(&folder).ok().filter(|_| cache);
+    let cached = |folder: &Path| {
+        let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::canonicalize(folder));
+        made.map_err(|error| AssemblyError(format!("{}: {error}", folder.display())))
+    };
+    let folder = cache.map(cached).transpose()?;
     let wasm = WasmEngine::new(Arc::clone(&limits), folder.as_deref()).map_err(AssemblyError::of)?;
     let configs =
         config.policies.config.iter().map(|(slot, table)| {
@@ -191,7 +197,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let kept = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
-    let loader = loader(&config, &side.region, true)?;
+    let loader = loader(&config, &side.region, Some(&compiled_policies(&config)))?;
     let policies = PolicyHost::new(loader, Arc::clone(&native), ticks, kept).map_err(AssemblyError::of)?;
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();

@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask demo | test | guests | bench | prove`.
 //!
 //! Each does the set-up that it needs on a fresh machine: the WASM target, the guests, a Python
-//! environment with the real clients. What only a package manager can bring is named in a hint.
+//! environment with the real clients, what components in Python and JavaScript are made with. What only a package manager can bring is named in a hint.
 
 mod clients;
 mod guests;
@@ -76,9 +76,11 @@ fn demo(rest: &[String]) -> Result<(), Failed> {
 
 fn test(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
-    let python = clients::environment()?;
+    let python = clients::python()?;
+    clients::node()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     guests::lint()?;
+    guests::test()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     run(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     run(cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
@@ -106,7 +108,7 @@ fn bench(rest: &[String]) -> Result<(), Failed> {
 
 fn prove(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
-    let python = clients::environment()?;
+    let python = clients::python()?;
     // With the features of the whole workspace, as everything else is built: the tests build them anyway.
     run(cargo().args(["build", "--release", "--workspace", "--bin", "kairos", "--quiet"]))?;
     let report = root().join("target/counts.tsv");

@@ -1,35 +1,10 @@
 //! Scores each model by strength, history, latency and price. Defined in `policies/ROUTING.md`,
 //! router `score`.
 
-wit_bindgen::generate!({
-    path: "../../wit/v0.1",
-    world: "router",
-});
+use kairos_plugin::{Complexity, Context, Features, Model, Plan, PluginError, Router, Strengths, export};
 
-use exports::kairos::plugin::lifecycle::{self, Description};
-use exports::kairos::plugin::routing::{self, CacheDirective, Candidate, Plan};
-use kairos::plugin::types::{Complexity, Features, Model, PluginError, Request, Strengths};
-
-struct Plugin;
-export!(Plugin);
-
-impl lifecycle::Guest for Plugin {
-    fn describe() -> Description {
-        let reasons = ["best-score", "cheaper-model", "named"];
-        Description {
-            name: "score".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            reasons: (1..).zip(reasons.map(Into::into)).collect(),
-            names: Vec::new(),
-            kv_schema: 0,
-            notes: Vec::new(),
-        }
-    }
-
-    fn init(_config: String) -> Result<(), PluginError> {
-        Ok(())
-    }
-}
+struct ByScore;
+export!(ByScore as router);
 
 /// A model and how it does.
 struct Scored<'a> {
@@ -74,13 +49,20 @@ fn cheapest(ranked: &[Scored<'_>]) -> u32 {
     eligible.min_by_key(|one| one.model.input_price).map_or(best.index, |one| one.index)
 }
 
-impl routing::Guest for Plugin {
-    fn route(_request: &Request, features: Features, models: Vec<Model>) -> Result<Plan, PluginError> {
+impl Router for ByScore {
+    const NAME: &'static str = "score";
+    const REASONS: &'static [&'static str] = &["best-score", "cheaper-model", "named"];
+
+    fn new(_config: &str) -> Result<Self, PluginError> {
+        Ok(Self)
+    }
+
+    fn route(&self, _: &Context, features: &Features, models: &[Model]) -> Result<Plan, PluginError> {
         let mut ranked: Vec<Scored<'_>> = (0..)
-            .zip(&models)
+            .zip(models)
             .map(|(index, model)| {
-                let strong = is_strong(&features, model);
-                Scored { index, model, strong, score: score(&features, model, strong) }
+                let strong = is_strong(features, model);
+                Scored { index, model, strong, score: score(features, model, strong) }
             })
             .collect();
         if ranked.is_empty() {
@@ -89,19 +71,10 @@ impl routing::Guest for Plugin {
         ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
         let (first, reason) = match features.named {
             Some(named) => (named, 3),
-            None if wants_cheaper(&features) => (cheapest(&ranked), 2),
+            None if wants_cheaper(features) => (cheapest(&ranked), 2),
             None => (ranked[0].index, 1),
         };
         let others = ranked.iter().map(|one| one.index).filter(|&index| index != first).take(3);
-        let others = others.map(|model| Candidate { model, probability: 0.0 });
-        let candidates = std::iter::once(Candidate { model: first, probability: 1.0 }).chain(others).collect();
-        Ok(Plan {
-            candidates,
-            max_output_tokens: None,
-            max_cost: None,
-            cache: CacheDirective::Default,
-            reason,
-            settings: Vec::new(),
-        })
+        Ok(Plan::new(std::iter::once(first).chain(others), reason))
     }
 }

@@ -7,7 +7,7 @@ mod expect;
 mod offers;
 mod read;
 mod run;
-mod table;
+pub(crate) mod table;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -141,10 +141,14 @@ impl TestFile {
         read::cases(text, limits.tests, catalogues).map_err(|Wrong { at, message }| refuse(at, message))
     }
 
-    /// Line and column of an offset.
     fn place(&self, at: usize) -> (usize, usize) {
-        let before = String::from_utf8_lossy(&self.bytes[..at.min(self.bytes.len())]);
-        let line = before.rsplit('\n').next().unwrap_or_default();
-        (before.matches('\n').count() + 1, line.chars().count() + 1)
+        place(&self.bytes, at)
     }
+}
+
+/// Line and column of an offset.
+pub(crate) fn place(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = String::from_utf8_lossy(&bytes[..at.min(bytes.len())]);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }

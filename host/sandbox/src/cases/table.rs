@@ -4,44 +4,44 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a file of tests, and where: an offset in its bytes.
+/// What is wrong with a file, and where: an offset in its bytes.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub(super) at: usize,
-    pub(super) message: String,
+pub(crate) struct Wrong {
+    pub(crate) at: usize,
+    pub(crate) message: String,
 }
 
-pub(super) type Read<T> = Result<T, Wrong>;
+pub(crate) type Read<T> = Result<T, Wrong>;
 
 /// Says what is wrong at a place.
-pub(super) fn wrong<T>(at: usize, message: impl Into<String>) -> Read<T> {
+pub(crate) fn wrong<T>(at: usize, message: impl Into<String>) -> Read<T> {
     Err(Wrong { at, message: message.into() })
 }
 
 /// The name that is nearest to `name`, where one is near, as a question.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let scored = known.into_iter().map(|known| (strsim::jaro_winkler(known, name), known));
     let (_, near) = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(format!("did you mean {near:?}?"))
 }
 
 /// A value, and what it is called.
-pub(super) struct Value<'a> {
-    pub(super) name: String,
-    pub(super) at: usize,
+pub(crate) struct Value<'a> {
+    pub(crate) name: String,
+    pub(crate) at: usize,
     value: DeValue<'a>,
 }
 
 /// A table whose keys are taken one by one. What nobody has taken in the end is not known.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     name: String,
-    pub(super) at: usize,
+    pub(crate) at: usize,
     keys: DeTable<'a>,
     known: Vec<&'static str>,
 }
 
 /// Reads a whole file.
-pub(super) fn parse(text: &str) -> Read<Table<'_>> {
+pub(crate) fn parse(text: &str) -> Read<Table<'_>> {
     match DeTable::parse(text) {
         Ok(file) => Ok(Table { name: String::new(), at: 0, keys: file.into_inner(), known: Vec::new() }),
         Err(error) => wrong(error.span().map_or(0, |span| span.start), error.message()),
@@ -50,14 +50,14 @@ pub(super) fn parse(text: &str) -> Read<Table<'_>> {
 
 impl<'a> Table<'a> {
     /// The value of a key, where there is one.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value<'a>> {
         self.known.push(key);
         let value = self.keys.remove(key)?;
         Some(Value::new(self.name_of(key), value))
     }
 
     /// The same, read.
-    pub(super) fn read<T>(&mut self, key: &'static str, read: impl FnOnce(Value<'a>) -> Read<T>) -> Read<Option<T>> {
+    pub(crate) fn read<T>(&mut self, key: &'static str, read: impl FnOnce(Value<'a>) -> Read<T>) -> Read<Option<T>> {
         self.take(key).map(read).transpose()
     }
 
@@ -66,7 +66,7 @@ impl<'a> Table<'a> {
     }
 
     /// All keys and values, whatever their names.
-    pub(super) fn entries(self) -> impl Iterator<Item = (String, Value<'a>)> {
+    pub(crate) fn entries(self) -> impl Iterator<Item = (String, Value<'a>)> {
         let Self { name, keys, .. } = self;
         keys.into_iter().map(move |(key, value)| {
             let key = key.into_inner().into_owned();
@@ -75,12 +75,12 @@ impl<'a> Table<'a> {
     }
 
     /// All of it as JSON, as configuration reaches a policy.
-    pub(super) fn json(self) -> Read<serde_json::Value> {
+    pub(crate) fn json(self) -> Read<serde_json::Value> {
         self.entries().map(|(key, value)| Ok((key, value.json()?))).collect()
     }
 
     /// Nothing is left that nobody knows.
-    pub(super) fn finish(self) -> Read<()> {
+    pub(crate) fn finish(self) -> Read<()> {
         let Some(unknown) = self.keys.keys().min_by_key(|key| key.span().start) else { return Ok(()) };
         let hint = did_you_mean(unknown.get_ref(), self.known.iter().copied())
             .unwrap_or_else(|| format!("there are {}", self.known.join(", ")));
@@ -95,7 +95,7 @@ impl<'a> Value<'a> {
     }
 
     /// Says what is wrong with it.
-    pub(super) fn wrong<T>(&self, message: impl std::fmt::Display) -> Read<T> {
+    pub(crate) fn wrong<T>(&self, message: impl std::fmt::Display) -> Read<T> {
         wrong(self.at, format!("{}: {message}", self.name))
     }
 
@@ -112,20 +112,20 @@ impl<'a> Value<'a> {
         wrong(self.at, format!("{} is {is}; {what} is needed", self.name))
     }
 
-    pub(super) fn text(&self) -> Read<&str> {
+    pub(crate) fn text(&self) -> Read<&str> {
         self.value.as_str().map_or_else(|| self.is_not("text"), Ok)
     }
 
-    pub(super) fn is_text(&self) -> bool {
+    pub(crate) fn is_text(&self) -> bool {
         self.value.is_str()
     }
 
-    pub(super) fn flag(&self) -> Read<bool> {
+    pub(crate) fn flag(&self) -> Read<bool> {
         self.value.as_bool().map_or_else(|| self.is_not("true or false"), Ok)
     }
 
     /// A whole number of at most `most`.
-    pub(super) fn whole(&self, most: u64) -> Read<u64> {
+    pub(crate) fn whole(&self, most: u64) -> Read<u64> {
         let Some(digits) = self.value.as_integer() else { return self.is_not("a whole number") };
         match u64::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) if number <= most => Ok(number),
@@ -134,13 +134,13 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number of 32 bits.
-    pub(super) fn short(&self) -> Read<u32> {
+    pub(crate) fn short(&self) -> Read<u32> {
         let number = self.whole(u32::MAX.into())?;
         u32::try_from(number).or_else(|_| self.is_not("a whole number"))
     }
 
     /// A number between 0 and 1.
-    pub(super) fn fraction(&self) -> Read<f64> {
+    pub(crate) fn fraction(&self) -> Read<f64> {
         let text = match &self.value {
             DeValue::Float(float) => float.as_str(),
             DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str(),
@@ -153,7 +153,7 @@ impl<'a> Value<'a> {
     }
 
     /// The place of a name in a list of names.
-    pub(super) fn one_of(&self, names: &[&str]) -> Read<usize> {
+    pub(crate) fn one_of(&self, names: &[&str]) -> Read<usize> {
         let text = self.text()?;
         names.iter().position(|name| *name == text).map_or_else(
             || {
@@ -166,15 +166,15 @@ impl<'a> Value<'a> {
     }
 
     /// A list of such names, as bits.
-    pub(super) fn bits(self, names: &[&str]) -> Read<u32> {
+    pub(crate) fn bits(self, names: &[&str]) -> Read<u32> {
         self.list()?.try_fold(0, |bits, name| Ok(bits | 1 << name.one_of(names)?))
     }
 
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
-    pub(super) fn list(self) -> Read<impl Iterator<Item = Value<'a>>> {
+    pub(crate) fn list(self) -> Read<impl Iterator<Item = Value<'a>>> {
         let Self { name, at, value } = self;
         match value {
             DeValue::Array(items) => Ok(items.into_iter().map(move |item| Value::new(name.clone(), item))),
@@ -182,7 +182,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn table(self) -> Read<Table<'a>> {
+    pub(crate) fn table(self) -> Read<Table<'a>> {
         let Self { name, at, value } = self;
         match value {
             DeValue::Table(keys) => Ok(Table { name, at, keys, known: Vec::new() }),
@@ -191,7 +191,7 @@ impl<'a> Value<'a> {
     }
 
     /// A table whose keys have no name before them in messages: the line says which it is.
-    pub(super) fn item(self) -> Read<Table<'a>> {
+    pub(crate) fn item(self) -> Read<Table<'a>> {
         self.table().map(|table| Table { name: String::new(), ..table })
     }
 

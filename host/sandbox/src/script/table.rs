@@ -180,8 +180,8 @@ impl<'a> Api<'a> {
 
     /// What a script is told that uses what is not granted.
     fn denial(&self, what: &str, capability: Capability) -> String {
-        let hint = self.grants.hint(capability);
-        format!("{what} needs the capability `{capability}`, which is not granted; {hint}")
+        let (why_not, hint) = (self.grants.why_not(capability), self.grants.hint(capability));
+        format!("{what} needs the capability `{capability}`, which {why_not}; {hint}")
     }
 
     /// The table as a page.

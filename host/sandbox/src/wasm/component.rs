@@ -60,8 +60,9 @@ fn damaged(error: &wasmparser::BinaryReaderError) -> Refusal {
     Refusal::new(Reason::Damaged, message).hint(COPY_IT_WHOLE)
 }
 
-/// Names of imports and exports of the component itself, not of those within.
-fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
+/// Names of imports and exports of the component itself, not of those within: interfaces with their
+/// versions.
+pub fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), Refusal> {
     let damaged = |error| damaged(&error);
     let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0usize);
     for payload in Parser::new(0).parse_all(bytes) {
@@ -111,7 +112,7 @@ fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {
-                let message = format!("the component imports `{capability}`, which is not granted");
+                let message = format!("the component imports `{capability}`, which {}", grants.why_not(capability));
                 Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(capability)))
             }
             None => Err(unknown(format!("the component imports {import}, which the contract does not have"))

@@ -6,5 +6,6 @@ mod engine;
 mod host;
 mod router;
 
+pub use component::names as interfaces;
 pub use engine::WasmEngine;
 pub use router::WasmRouter;

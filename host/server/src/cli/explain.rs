@@ -66,7 +66,10 @@ pub(super) fn past(config: &Config) -> Result<Past, Failed> {
     let file = config.data.join(policies::FILE);
     let versions = if file.exists() { Some(policies::Reader::open(&file)?) } else { None };
     // What the gateway has compiled is not compiled again.
-    Ok(Past::new(versions, assemble::loader(config, &models::region_or_default(config), true)?))
+    Ok(Past::new(
+        versions,
+        assemble::loader(config, &models::region_or_default(config), Some(&assemble::compiled_policies(config)))?,
+    ))
 }
 
 impl Explain {

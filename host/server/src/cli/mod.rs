@@ -7,6 +7,7 @@ mod explain;
 mod gateway;
 mod ledger;
 mod models;
+mod plugin;
 mod policy;
 mod replay;
 mod serve;
@@ -34,6 +35,7 @@ use crate::log::{self, LogFormat};
 Examples:
   kairos demo                              try it: no AWS account needed
   kairos serve --policies ./policies       serve Bedrock in the region of your AWS environment
+  kairos plugin new my-router --lang rust  write a policy of your own; rhai, python, js likewise
   kairos policy check ./policies/router.rhai
   kairos policy test ./policies/router.rhai
   kairos policy stage ./cheaper.rhai       ready to serve; `kairos policy rollback` takes a step back
@@ -63,6 +65,9 @@ enum Command {
     /// Work with policies
     #[command(subcommand)]
     Policy(policy::Policy),
+    /// Write a plugin: begin, build, test, check, measure and pack it
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
     /// Say who did what with policies, when and why
     Audit(audit::Audit),
     /// Say why a request went where it went, and whether its policy would decide the same again
@@ -118,6 +123,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Models(models) => on_runtime(models.run()),
         Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
+        Command::Plugin(plugin) => plugin.run(),
         Command::Audit(audit) => audit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),

@@ -120,7 +120,8 @@ impl ReplayCommand {
         if self.policy == "native" {
             return Ok(Decider::Native(routers::Task::default()));
         }
-        let loader = assemble::loader(config, &models::region_or_default(config), true)?;
+        let loader =
+            assemble::loader(config, &models::region_or_default(config), Some(&assemble::compiled_policies(config)))?;
         let path = Path::new(&self.policy);
         let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
         if path.exists() {

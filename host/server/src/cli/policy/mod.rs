@@ -4,7 +4,9 @@ mod beside;
 mod life;
 mod test;
 
-use std::path::PathBuf;
+pub(super) use self::test::run as run_tests;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -33,7 +35,7 @@ before it serves. Exit code 1 when it would be refused.")]
     #[command(after_help = "\
 Examples:
   kairos policy test policies/task.rhai policies/score.rhai
-  kairos policy test target/guests/my-router.wasm --tests plugins/my-router/my-router.test.toml
+  kairos policy test dist/my-router.wasm --tests other.test.toml
 
 The tests of task.rhai and of task.wasm are in task.test.toml, beside it. They run whenever the policy
 is loaded, too: one whose tests fail does not serve.
@@ -43,7 +45,7 @@ Exit code 1 when a test fails, 2 when a policy has no tests.")]
     #[command(after_help = "\
 Examples:
   kairos policy stage ./cheaper.rhai --why \"half the price for mail\"
-  kairos policy stage target/guests/my-router.wasm --data ./kairos-data --json
+  kairos policy stage dist/my-router.wasm --data ./kairos-data --json
 
 It is compiled, tested and tried out as a file of the watched folder is, and does not serve yet.
 Exit codes: 0 staged, 1 no gateway or it failed, 2 wrong usage, 3 refused: it says why")]
@@ -128,7 +130,7 @@ pub(super) struct Check {
 
 /// What a check found.
 #[derive(Serialize)]
-struct Report {
+struct Report<'a, F> {
     file: String,
     accepted: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +150,9 @@ struct Report {
     column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+    /// What else is known.
+    #[serde(flatten)]
+    facts: Option<&'a F>,
 }
 
 impl Policy {
@@ -177,60 +182,67 @@ impl Check {
         let config =
             Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
         let file = self.file.display().to_string();
-        match load(&config, self.file.clone())? {
-            Ok(generation) => {
-                let identity = generation.identity();
-                let report = Report {
-                    accepted: true,
-                    policy: Some(Arc::clone(identity.label())),
-                    engine: Some(generation.engine_name()),
-                    reasons: Some(identity.reasons.clone()),
-                    tests: Some(generation.tests()),
-                    ..Report::about(&file)
-                };
-                let passed = match generation.tests() {
-                    0 => "it has no tests of its own".to_owned(),
-                    passed => test::passed(passed),
-                };
-                let (label, engine) = (identity.label(), generation.engine_name());
-                let text = format!("{file}: would serve as {label} ({engine}); {passed}");
-                self.print(&report, &text)
-            }
-            Err(refusal) => {
-                let report = Report {
-                    message: Some(refusal.message.clone()),
-                    line: refusal.at.map(|(line, _)| line),
-                    column: refusal.at.map(|(_, column)| column),
-                    hint: refusal.hint.clone(),
-                    ..Report::about(&file)
-                };
-                let report = Report { file: refusal.file(&self.file).display().to_string(), ..report };
-                self.print(&report, &refusal.explain(&file))?;
-                Err(Failed::new(""))
-            }
-        }
+        say(&self.file, &file, load(&config, self.file.clone())?, self.json, None::<&()>, String::new())
     }
+}
 
-    fn print(&self, report: &Report, text: &str) -> Result<(), Failed> {
-        if self.json {
-            let json = serde_json::to_string_pretty(report).map_err(|error| Failed::new(error.to_string()))?;
-            println!("{json}");
-        } else {
-            println!("{text}");
-        }
+/// Says what loading a file came to. `facts` and `text` are what is known beside, for programs and people.
+pub(super) fn say(
+    path: &Path,
+    file: &str,
+    loaded: Result<Generation, Refusal>,
+    json: bool,
+    facts: Option<&impl Serialize>,
+    text: String,
+) -> Result<(), Failed> {
+    let print = |report: &Report<'_, _>, text: String| {
+        let json = if json { serde_json::to_string_pretty(report).map(Some) } else { Ok(None) };
+        println!("{}", json.map_err(|error| Failed::new(error.to_string()))?.unwrap_or(text));
         Ok(())
+    };
+    match loaded {
+        Ok(generation) => {
+            let (identity, engine) = (generation.identity(), generation.engine_name());
+            let report = Report {
+                accepted: true,
+                policy: Some(Arc::clone(identity.label())),
+                engine: Some(engine),
+                reasons: Some(identity.reasons.clone()),
+                tests: Some(generation.tests()),
+                facts,
+                ..Report::about(file)
+            };
+            let passed = match generation.tests() {
+                0 => "it has no tests of its own".to_owned(),
+                passed => test::passed(passed),
+            };
+            print(&report, format!("{file}: would serve as {} ({engine}); {passed}{text}", identity.label()))
+        }
+        Err(refusal) => {
+            let report = Report {
+                file: refusal.file(path).display().to_string(),
+                message: Some(refusal.message.clone()),
+                line: refusal.at.map(|(line, _)| line),
+                column: refusal.at.map(|(_, column)| column),
+                hint: refusal.hint.clone(),
+                facts,
+                ..Report::about(file)
+            };
+            print(&report, refusal.explain(file))?;
+            Err(Failed::new(""))
+        }
     }
 }
 
 /// Loads a file as it is loaded before it serves.
 pub(super) fn load(config: &Config, path: PathBuf) -> Result<Result<Generation, Refusal>, Failed> {
-    let loader = loader(config)?;
+    let loader = loader(config, None)?;
     on_a_loaders_thread(move || loader.load(&path))
 }
 
-/// What loads policies here: it compiles anew what the gateway may have in its cache.
-fn loader(config: &Config) -> Result<Loader, Failed> {
-    Ok(assemble::loader(config, &models::region_or_default(config), false)?)
+/// What loads policies here. Without `cache` it compiles anew what the gateway may have in its own.
+pub(super) fn loader(config: &Config, cache: Option<&Path>) -> Result<Loader, Failed> {
+    Ok(assemble::loader(config, &models::region_or_default(config), cache)?)
 }
 
 /// Works on a thread like those that load: scripts need its stack.
@@ -243,7 +255,7 @@ pub(super) fn on_a_loaders_thread<T: Send + 'static>(work: impl FnOnce() -> T + 
         .map_err(|_| Failed::new("the check itself failed; this is a fault of Kairos"))
 }
 
-impl Report {
+impl<F> Report<'_, F> {
     fn about(file: &str) -> Self {
         Self {
             file: file.to_owned(),
@@ -256,6 +268,7 @@ impl Report {
             line: None,
             column: None,
             hint: None,
+            facts: None,
         }
     }
 }

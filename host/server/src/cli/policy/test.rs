@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kairos_sandbox::cases::{self, Report};
+use kairos_sandbox::load::Loader;
 use kairos_sandbox::refusal::Refusal;
 use serde::Serialize;
 
@@ -74,32 +75,35 @@ impl Test {
             let shown = file.display();
             return Err(Failed::usage(format!("{shown} is no policy; name the .rhai or .wasm file that it tests")));
         }
-        let loader = loader(&config)?;
         let work = self.files.into_iter().map(|file| {
             let tests = self.tests.clone().unwrap_or_else(|| cases::beside(&file));
             (file, tests)
         });
-        let work: Vec<_> = work.collect();
-        let ran = on_a_loaders_thread(move || {
-            let run = |(file, tests): (PathBuf, PathBuf)| {
-                let ran = match loader.test(&file, &tests) {
-                    Ok(Some(report)) => Ran::Tested(report),
-                    Ok(None) => Ran::Untested,
-                    Err(refusal) => Ran::Refused(refusal),
-                };
-                (file, tests, ran)
-            };
-            work.into_iter().map(run).collect::<Vec<_>>()
-        })?;
-        if self.json {
-            let rows: Vec<_> = ran.iter().map(|(file, tests, ran)| row(file, tests, ran)).collect();
-            let json = serde_json::to_string_pretty(&rows).map_err(|error| Failed::new(error.to_string()))?;
-            println!("{json}");
-        } else {
-            ran.iter().for_each(|(file, tests, ran)| print!("{}", text(file, tests, ran)));
-        }
-        verdict(&ran)
+        run(loader(&config, None)?, work.collect(), self.json)
     }
+}
+
+/// Runs the tests of policies, each in a file of its own, and says what came of it.
+pub(crate) fn run(loader: Loader, work: Vec<(PathBuf, PathBuf)>, json: bool) -> Result<(), Failed> {
+    let ran = on_a_loaders_thread(move || {
+        let run = |(file, tests): (PathBuf, PathBuf)| {
+            let ran = match loader.test(&file, &tests) {
+                Ok(Some(report)) => Ran::Tested(report),
+                Ok(None) => Ran::Untested,
+                Err(refusal) => Ran::Refused(refusal),
+            };
+            (file, tests, ran)
+        };
+        work.into_iter().map(run).collect::<Vec<_>>()
+    })?;
+    if json {
+        let rows: Vec<_> = ran.iter().map(|(file, tests, ran)| row(file, tests, ran)).collect();
+        let json = serde_json::to_string_pretty(&rows).map_err(|error| Failed::new(error.to_string()))?;
+        println!("{json}");
+    } else {
+        ran.iter().for_each(|(file, tests, ran)| print!("{}", text(file, tests, ran)));
+    }
+    verdict(&ran)
 }
 
 /// What was not tested has not passed.

@@ -1,0 +1,106 @@
+//! `kairos plugin bench`, and the few calls that `check` measures.
+
+use std::time::{Duration, Instant};
+
+use kairos_pipeline::policy::{Plan, PolicyError, RouteInput, Router as _};
+use kairos_pipeline::routers;
+use kairos_sandbox::generation::Generation;
+use kairos_sandbox::golden;
+use serde::Serialize;
+
+use super::super::gateway::print_json;
+use super::super::{Failed, policy};
+use super::{Given, check};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    given: Given,
+    /// How many calls are measured
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    calls: u32,
+}
+
+/// What calls took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Cost {
+    calls_per_second: f64,
+    p50_ns: u64,
+    p99_ns: u64,
+    /// What `deadline_ms` must allow for.
+    longest_ns: u64,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        let (project, loader) = self.given.project()?;
+        let calls = self.calls;
+        let measured = policy::on_a_loaders_thread(move || {
+            let generation = check::load(&project, &loader)?;
+            let label = generation.identity().label().to_string();
+            Ok::<_, kairos_sandbox::refusal::Refusal>((label, plugin(&generation, calls), native(calls)))
+        })?;
+        let (label, plugin, native) =
+            measured.map_err(|refusal| Failed::new(refusal.explain(&self.given.dir.display().to_string())))?;
+        let (plugin, native) = (plugin?, native?);
+        if self.given.json {
+            let json = serde_json::json!({"policy": label, "calls": calls, "plugin": plugin, "native": native});
+            return print_json(&json);
+        }
+        println!("{:<10}  {:>12}  {:>12}  {:>12}  {:>12}", "", "calls/s", "p50", "p99", "longest");
+        for (name, cost) in [("plugin", plugin), ("native", native)] {
+            let [p50, p99, longest] = [cost.p50_ns, cost.p99_ns, cost.longest_ns].map(micros);
+            println!("{name:<10}  {:>12.0}  {p50:>12}  {p99:>12}  {longest:>12}", cost.calls_per_second);
+        }
+        if cfg!(debug_assertions) {
+            println!("  this kairos is built for debugging: one that is shipped is some times as fast");
+        }
+        Ok(())
+    }
+}
+
+impl Cost {
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        format!("p50 {}, p99 {}", micros(self.p50_ns), micros(self.p99_ns))
+    }
+}
+
+/// Nanoseconds, for people.
+fn micros(nanos: u64) -> String {
+    format!("{:.1} µs", nanos as f64 / 1e3)
+}
+
+/// So many calls of a policy.
+pub(super) fn plugin(generation: &Generation, calls: u32) -> Result<Cost, Failed> {
+    measure(calls, |input| generation.route_silently(input))
+}
+
+fn native(calls: u32) -> Result<Cost, Failed> {
+    let router = routers::Task::default();
+    measure(calls, |input| router.route(input))
+}
+
+/// Calls that often, with the trial's questions in turn. A tenth of it goes before, unmeasured.
+fn measure(calls: u32, call: impl Fn(RouteInput<'_>) -> Result<Plan, PolicyError>) -> Result<Cost, Failed> {
+    let questions = golden::questions();
+    let mut times = Vec::with_capacity(calls as usize);
+    for (place, question) in (0..calls + calls / 10).zip(questions.iter().cycle()) {
+        let began = Instant::now();
+        let answer = call(question.input());
+        let took = began.elapsed();
+        if let Err(PolicyError::Fault(fault)) = answer {
+            let message =
+                format!("call {place}, with {}, failed: {}: {}", question.about, fault.kind.name(), fault.message);
+            return Err(Failed::new(message));
+        }
+        if place >= calls / 10 {
+            times.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+    let total: Duration = times.iter().map(|nanos| Duration::from_nanos(*nanos)).sum();
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+    let calls_per_second = times.len() as f64 / total.as_secs_f64().max(f64::MIN_POSITIVE);
+    Ok(Cost { calls_per_second, p50_ns: at(50), p99_ns: at(99), longest_ns: at(100) })
+}

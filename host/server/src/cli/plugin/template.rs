@@ -1,0 +1,135 @@
+//! What a new project consists of: files of `plugins/template`, the SDK and the contract, as they were
+//! when this binary was built.
+
+use kairos_sandbox::manifest::Lang;
+
+/// What stands in the templates where a project's name does.
+const PLACE: &str = "my-plugin";
+
+macro_rules! file {
+    ($name:literal, $path:literal) => {
+        ($name, include_str!(concat!("../../../../../", $path)))
+    };
+}
+
+/// A file's name in the project, and its text.
+type File = (&'static str, &'static str);
+
+const SHARED: &[File] = &[file!("my-plugin.test.toml", "plugins/template/my-plugin.test.toml")];
+
+const RHAI: &[File] = &[
+    file!("plugin.toml", "plugins/template/rhai/plugin.toml"),
+    file!("README.md", "plugins/template/rhai/README.md"),
+    file!("my-plugin.rhai", "plugins/template/rhai/my-plugin.rhai"),
+];
+
+const RUST: &[File] = &[
+    file!("plugin.toml", "plugins/template/rust/plugin.toml"),
+    file!("README.md", "plugins/template/rust/README.md"),
+    file!(".gitignore", "plugins/template/rust/.gitignore"),
+    file!(".cargo/config.toml", "plugins/template/rust/.cargo/config.toml"),
+    file!("Cargo.toml", "plugins/template/rust/Cargo.toml"),
+    file!("Cargo.lock", "plugins/template/rust/Cargo.lock"),
+    file!("src/lib.rs", "plugins/template/rust/src/lib.rs"),
+    file!("vendor/kairos-plugin/Cargo.toml", "plugins/sdk/Cargo.toml"),
+    file!("vendor/kairos-plugin/src/lib.rs", "plugins/sdk/src/lib.rs"),
+    file!("vendor/kairos-plugin/src/bindings.rs", "plugins/sdk/src/bindings.rs"),
+    file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
+    file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
+    file!("vendor/kairos-plugin/src/world.rs", "plugins/sdk/src/world.rs"),
+];
+
+const PYTHON: &[File] = &[
+    file!("plugin.toml", "plugins/template/python/plugin.toml"),
+    file!("README.md", "plugins/template/python/README.md"),
+    file!(".gitignore", "plugins/template/python/.gitignore"),
+    file!("requirements.txt", "plugins/template/python/requirements.txt"),
+    file!("plugin.py", "plugins/template/python/plugin.py"),
+    file!("kairos_plugin.py", "plugins/template/python/kairos_plugin.py"),
+];
+
+const JS: &[File] = &[
+    file!("plugin.toml", "plugins/template/js/plugin.toml"),
+    file!("README.md", "plugins/template/js/README.md"),
+    file!(".gitignore", "plugins/template/js/.gitignore"),
+    file!("kairos.toml", "plugins/template/js/kairos.toml"),
+    file!("package.json", "plugins/template/js/package.json"),
+    file!("package-lock.json", "plugins/template/js/package-lock.json"),
+    file!("plugin.js", "plugins/template/js/plugin.js"),
+    file!("kairos-plugin.js", "plugins/template/js/kairos-plugin.js"),
+];
+
+/// The contract, which components are built against.
+const WIT: &[File] = &[
+    file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
+    file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
+    file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
+    file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
+    file!("wit/v0.1/metrics.wit", "wit/v0.1/metrics.wit"),
+    file!("wit/v0.1/router.wit", "wit/v0.1/router.wit"),
+    file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
+];
+
+/// The files of a new project of this name: their names and texts.
+pub(super) fn files(name: &str, lang: Lang) -> Vec<(String, String)> {
+    let (own, contract) = match lang {
+        Lang::Rhai => (RHAI, &[][..]),
+        Lang::Rust => (RUST, WIT),
+        Lang::Python => (PYTHON, WIT),
+        Lang::Js => (JS, WIT),
+    };
+    let all = own.iter().chain(SHARED).chain(contract);
+    all.map(|(file, text)| (file.replace(PLACE, name), text.replace(PLACE, name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use kairos_sandbox::manifest::{FILE, Manifest};
+
+    use super::*;
+
+    /// All files below a folder, by their names there.
+    fn below(folder: &str) -> BTreeSet<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+        let (mut found, mut folders) = (BTreeSet::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().flatten() {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    found.insert(entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    fn named(files: &[File], folder: &str) -> BTreeSet<String> {
+        files.iter().filter_map(|(name, _)| name.strip_prefix(folder)).map(str::to_owned).collect()
+    }
+
+    /// A file that is added to a template, the SDK or the contract reaches new projects.
+    #[test]
+    fn nothing_is_left_out() {
+        assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
+        assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
+        let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
+        for (files, folder) in [(&own[..], "rust"), (RHAI, "rhai"), (PYTHON, "python"), (JS, "js")] {
+            assert_eq!(named(files, ""), below(&format!("plugins/template/{folder}")), "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_project_has_its_own_name_everywhere() {
+        for lang in Lang::ALL {
+            let files = files("cheap-2", lang);
+            assert!(files.iter().all(|(file, text)| !file.contains(PLACE) && !text.contains(PLACE)));
+            let (_, manifest) = files.iter().find(|(file, _)| file == FILE).unwrap();
+            let manifest = Manifest::parse(manifest).unwrap();
+            assert_eq!((manifest.name.as_str(), manifest.lang, manifest.world), ("cheap-2", lang, "router"));
+        }
+    }
+}

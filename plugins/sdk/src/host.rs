@@ -1,0 +1,112 @@
+//! The host's side of a policy, within a component.
+
+use std::sync::OnceLock;
+
+use crate::bindings::exports::kairos::plugin::lifecycle::Description;
+use crate::bindings::kairos::plugin::types::Request;
+use crate::bindings::kairos::plugin::{content, kv, log, metrics};
+use crate::{Features, Level, Model, Plan, PluginError, Router};
+
+/// The request at hand, and what else the host can be asked. It costs what is asked for.
+pub struct Context<'a> {
+    request: &'a Request,
+}
+
+impl Context<'_> {
+    /// The tags of `x-kairos-tags`.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        self.request.tags()
+    }
+
+    /// The label of `x-kairos-task`, as sent.
+    pub fn task_label(&self) -> Option<String> {
+        self.request.task_label()
+    }
+
+    /// The model as the caller wrote it: an id, an alias, or `auto`.
+    pub fn asked_model(&self) -> String {
+        self.request.asked_model()
+    }
+
+    /// Ids of the models on offer, in their order.
+    pub fn model_ids(&self) -> Vec<String> {
+        self.request.model_ids()
+    }
+
+    /// Names of the regions that models are offered in: `model.region` is an index of them.
+    pub fn regions(&self) -> Vec<String> {
+        self.request.regions()
+    }
+
+    /// For each name the index of the model on offer that answers for it; at most 64 names a call.
+    pub fn find(&self, names: &[String]) -> Vec<Option<u32>> {
+        self.request.find(names)
+    }
+
+    /// The last user message's text, cut to 65,536 bytes. Needs the capability `content`.
+    pub fn prompt(&self) -> String {
+        content::prompt(self.request)
+    }
+
+    /// The system prompt's text, cut likewise. Needs the capability `content`.
+    pub fn system(&self) -> String {
+        content::system(self.request)
+    }
+
+    /// What was learned under a key; at most 64 keys a call. Needs the capability `kv`.
+    pub fn learned(&self, key: &str) -> Option<Vec<u8>> {
+        kv::get(key)
+    }
+
+    /// The same of many keys at once.
+    pub fn learned_many(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+        kv::get_many(keys)
+    }
+
+    /// Writes a line into the operator's log: 1,024 bytes, at most 16 a call. Needs the capability `log`.
+    pub fn log(&self, level: Level, line: &str) {
+        log::write(level, line);
+    }
+
+    /// Adds to a counter of this policy. Needs the capability `metrics`.
+    pub fn count(&self, name: &str, by: u64) {
+        metrics::add(name, by);
+    }
+
+    /// Sets a gauge of this policy. Needs the capability `metrics`.
+    pub fn gauge(&self, name: &str, value: f64) {
+        metrics::set(name, value);
+    }
+}
+
+/// What the contract wants to know of a router.
+pub fn describe<R: Router>(version: &str) -> Description {
+    let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    Description {
+        name: R::NAME.to_owned(),
+        version: version.to_owned(),
+        reasons: (1..).zip(text(R::REASONS)).collect(),
+        names: text(R::MODEL_NAMES),
+        kv_schema: R::KV_SCHEMA,
+        notes: Vec::new(),
+    }
+}
+
+/// Makes the policy. From here on a panic tells its text and place as a line of the log, which is
+/// the last thing that the host hears.
+pub fn init<R: Router>(policy: &OnceLock<R>, config: &str) -> Result<(), PluginError> {
+    std::panic::set_hook(Box::new(|panic| log::write(Level::Error, &panic.to_string())));
+    let made = R::new(config)?;
+    policy.set(made).map_err(|_| PluginError::Internal("init was called twice".to_owned()))
+}
+
+/// Asks the policy.
+pub fn route<R: Router>(
+    policy: &OnceLock<R>,
+    request: &Request,
+    features: &Features,
+    models: &[Model],
+) -> Result<Plan, PluginError> {
+    let policy = policy.get().ok_or_else(|| PluginError::Internal("init was not called".to_owned()))?;
+    policy.route(&Context { request }, features, models)
+}

@@ -1,0 +1,228 @@
+//! What `cargo test` asks a policy with: a context that is made by hand, and plain features and models.
+//!
+//! ```
+//! use kairos_plugin::testing::{Context, features, models};
+//!
+//! let ctx = Context::default().tag("team", "search").prompted("Why is the sky blue?");
+//! assert_eq!(ctx.tags(), [("team".to_owned(), "search".to_owned())]);
+//! assert_eq!((features().turns, models(3).len()), (1, 3));
+//! ```
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use crate::{Capabilities, Complexity, Family, Features, Level, Model, Priority, Route, Strengths, Task};
+
+/// The request at hand, and what else a host could be asked; here it is what a test says.
+#[derive(Clone, Debug, Default)]
+pub struct Context<'a> {
+    tags: Vec<(String, String)>,
+    task_label: Option<String>,
+    asked_model: Option<String>,
+    model_ids: Vec<String>,
+    regions: Vec<String>,
+    found: BTreeMap<String, u32>,
+    prompt: String,
+    system: String,
+    learned: BTreeMap<String, Vec<u8>>,
+    reported: RefCell<Reported>,
+    /// In a component a context lasts as long as its call.
+    call: PhantomData<&'a ()>,
+}
+
+/// What a policy reported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reported {
+    /// Lines of the log.
+    pub lines: Vec<String>,
+    /// Counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Gauges.
+    pub gauges: BTreeMap<String, f64>,
+}
+
+/// What a test says.
+impl Context<'_> {
+    /// With a tag.
+    pub fn tag(mut self, name: &str, value: &str) -> Self {
+        self.tags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a task label.
+    pub fn labelled(mut self, label: &str) -> Self {
+        self.task_label = Some(label.to_owned());
+        self
+    }
+
+    /// Of a caller who asked for this model.
+    pub fn asked(mut self, model: &str) -> Self {
+        self.asked_model = Some(model.to_owned());
+        self
+    }
+
+    /// With these ids of models.
+    pub fn ids(mut self, ids: &[&str]) -> Self {
+        self.model_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        self
+    }
+
+    /// Served in these regions.
+    pub fn served_in(mut self, regions: &[&str]) -> Self {
+        self.regions = regions.iter().map(|region| (*region).to_owned()).collect();
+        self
+    }
+
+    /// With a model that answers for a name.
+    pub fn answering(mut self, name: &str, model: u32) -> Self {
+        self.found.insert(name.to_owned(), model);
+        self
+    }
+
+    /// With this prompt.
+    pub fn prompted(mut self, prompt: &str) -> Self {
+        self.prompt = prompt.to_owned();
+        self
+    }
+
+    /// With this system prompt.
+    pub fn instructed(mut self, system: &str) -> Self {
+        self.system = system.to_owned();
+        self
+    }
+
+    /// With something that was learned.
+    pub fn having_learned(mut self, key: &str, value: &[u8]) -> Self {
+        self.learned.insert(key.to_owned(), value.to_vec());
+        self
+    }
+
+    /// What the policy has reported so far.
+    pub fn reported(&self) -> Reported {
+        self.reported.borrow().clone()
+    }
+}
+
+/// What a policy asks, as in a component.
+impl Context<'_> {
+    /// The tags of `x-kairos-tags`.
+    pub fn tags(&self) -> Vec<(String, String)> {
+        self.tags.clone()
+    }
+
+    /// The label of `x-kairos-task`, as sent.
+    pub fn task_label(&self) -> Option<String> {
+        self.task_label.clone()
+    }
+
+    /// The model as the caller wrote it: an id, an alias, or `auto`.
+    pub fn asked_model(&self) -> String {
+        self.asked_model.clone().unwrap_or_else(|| "auto".to_owned())
+    }
+
+    /// Ids of the models on offer, in their order.
+    pub fn model_ids(&self) -> Vec<String> {
+        self.model_ids.clone()
+    }
+
+    /// Names of the regions that models are offered in: `model.region` is an index of them.
+    pub fn regions(&self) -> Vec<String> {
+        self.regions.clone()
+    }
+
+    /// For each name the index of the model on offer that answers for it.
+    pub fn find(&self, names: &[String]) -> Vec<Option<u32>> {
+        names.iter().map(|name| self.found.get(name).copied()).collect()
+    }
+
+    /// The last user message's text.
+    pub fn prompt(&self) -> String {
+        self.prompt.clone()
+    }
+
+    /// The system prompt's text.
+    pub fn system(&self) -> String {
+        self.system.clone()
+    }
+
+    /// What was learned under a key.
+    pub fn learned(&self, key: &str) -> Option<Vec<u8>> {
+        self.learned.get(key).cloned()
+    }
+
+    /// The same of many keys at once.
+    pub fn learned_many(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
+        keys.iter().map(|key| self.learned(key)).collect()
+    }
+
+    /// Writes a line into the log.
+    pub fn log(&self, _level: Level, line: &str) {
+        self.reported.borrow_mut().lines.push(line.to_owned());
+    }
+
+    /// Adds to a counter.
+    pub fn count(&self, name: &str, by: u64) {
+        let mut reported = self.reported.borrow_mut();
+        let count = reported.counters.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(by);
+    }
+
+    /// Sets a gauge.
+    pub fn gauge(&self, name: &str, value: f64) {
+        self.reported.borrow_mut().gauges.insert(name.to_owned(), value);
+    }
+}
+
+/// The features of a plain, short question: `general`, `low`, 8 tokens.
+pub fn features() -> Features {
+    Features {
+        task: Task::General,
+        task_hinted: false,
+        complexity: Complexity::Low,
+        complexity_hinted: false,
+        estimated_tokens: 8,
+        max_output_tokens: None,
+        max_latency_ms: None,
+        accuracy: 0.5,
+        cost_sensitivity: 0.5,
+        priority: Priority::Normal,
+        needs: Capabilities::empty(),
+        streaming: false,
+        turns: 1,
+        text_bytes: 30,
+        named: None,
+        budget_remaining: None,
+        budget_used: 0.0,
+        budget_level: 0,
+    }
+}
+
+/// So many models on offer, each slower and dearer than the one before.
+pub fn models(count: u32) -> Vec<Model> {
+    let model = |place: u32| Model {
+        names: 0,
+        family: Family::Other,
+        route: Route::InRegion,
+        region: 0,
+        legacy: false,
+        strengths: Strengths::empty(),
+        capabilities: Capabilities::SYSTEM_PROMPT | Capabilities::TOOLS | Capabilities::STREAMING,
+        max_input_tokens: 100_000,
+        max_output_tokens: 4_096,
+        input_price: 60_000 * (u64::from(place) + 1),
+        output_price: 240_000 * (u64::from(place) + 1),
+        cache_read_price: None,
+        cache_write_5m_price: None,
+        cache_write_1h_price: None,
+        worst_case_cost: 1_000_000_000,
+        latency_ms: 400 + 150 * place,
+        successes: 0,
+        failures: 0,
+        cached_tokens: 0,
+        cooldown_ms: 0,
+        in_flight: 0,
+        quota_left: None,
+    };
+    (0..count).map(model).collect()
+}
