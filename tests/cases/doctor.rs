@@ -196,6 +196,7 @@ fn a_gateway_that_runs_is_recognised_and_bedrock_is_asked() {
                → stop it before you start another, or give that one a folder of its own with --data
       ok       ledger: 0 attempts, 0 USD charged; every row is as it was written
       ok       audit log: acts written: 1; every row is as it was written
+      ok       records: no request is recorded yet
       ok       admin token: DATA/admin-token holds it, and only its owner can read it
       ok       address: 127.0.0.1:0 is free
       ok       policies: no folder is set: the native default decides

@@ -93,6 +93,21 @@ async fn decisions_are_explained() {
     let (code, all) = said(&pair, &["explain", "--all"]);
     assert_eq!(code, 1);
     assert!(all.starts_with("9 decisions: 7 identical, 0 differ\n"), "{all}");
+    // A decision becomes a test of its policy, which passes it; another fails it.
+    std::fs::write(pair.folder().join("moody.rhai"), MOODY).unwrap();
+    for (mood, id) in ids.iter().filter(|(mood, _)| ["drawn", "cheap", "poor", "shut", "calm"].contains(mood)) {
+        let (code, test) = said(&pair, &["explain", id, "--as-test"]);
+        assert_eq!(code, 0, "{test}");
+        std::fs::write(pair.folder().join("moody.test.toml"), &test).unwrap();
+        let mut command = kairos();
+        let tested = command.args(["policy", "test", "moody.rhai"]).current_dir(pair.folder()).output().unwrap();
+        assert!(tested.status.success(), "{mood}: {tested:?}\n{test}");
+        let (before, expect) = test.split_once(".expect]").unwrap();
+        let other = expect.replace("reason = ", "reason = 7").replace("refused = ", "refused = 7");
+        std::fs::write(pair.folder().join("moody.test.toml"), format!("{before}.expect]{other}")).unwrap();
+        let tested = command.output().unwrap();
+        assert!(!tested.status.success(), "{mood}: {tested:?}");
+    }
     // A few digits are enough, and what is not there is told.
     let (code, text) = said(&pair, &["explain", &ids[1].1[..18]]);
     assert_eq!(code, 0, "{text}");

@@ -26,7 +26,7 @@ async fn pass(pair: &Pair, client: &Client, files: &[Vec<u8>], number: usize) {
         for _ in 0..FAULTS {
             let answer = ask(client, pair).await;
             let warnings = answer.header("x-kairos-warnings");
-            assert!(warnings.contains(&format!(": {}: ", guest.kind)), "{}: {warnings}", guest.name);
+            assert!(warnings.contains(&format!(": {})", guest.kind)), "{}: {warnings}", guest.name);
             assert!(answer.header("x-kairos-policy").starts_with("native-task@"), "{}", guest.name);
         }
         pair.gateway.wait_for_log("quarantined");

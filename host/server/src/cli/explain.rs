@@ -1,5 +1,7 @@
 //! `kairos explain`.
 
+mod as_test;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ Examples:
   kairos explain 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e    the id is in x-kairos-request-id
   kairos explain 0193f3a1 --json                         as much of it as names one request
   kairos explain --all                                   every decision that is kept, again
+  kairos explain 0193f3a1 --as-test > router.test.toml   a test that holds a policy to this decision
 
 Reads the files in the data folder: the gateway may be running or not. The policy is loaded as it was
 then, with the configuration of then, and asked what it was asked then.
@@ -36,6 +39,9 @@ pub(super) struct Explain {
     /// Every decision that is kept
     #[arg(long)]
     all: bool,
+    /// Print a file of tests that holds the policy to this decision
+    #[arg(long, conflicts_with_all = ["all", "json"])]
+    as_test: bool,
     #[command(flatten)]
     place: Place,
     /// Print JSON
@@ -76,6 +82,10 @@ impl Explain {
 
     fn one(&self, id: &str, config: &Config, mut reader: Reader, mut past: Past) -> Result<(), Failed> {
         let mut row = find(&mut reader, id, config)?;
+        if self.as_test {
+            print!("{}", as_test::text(&row).map_err(Failed::new)?);
+            return Ok(());
+        }
         let (quarantined, found) = match &mut row.asked {
             None => (false, Again::NotExecuted("no policy was asked: the request ended before".to_owned())),
             Some(Err(why)) => (false, Again::NotExecuted(why.clone())),

@@ -39,6 +39,12 @@ Try, in another terminal:
     {kairos} policy list --data {data}
     {kairos} audit --data {data}
 
+  Why the last request went where it went, and whether its policy would decide the same again
+    {kairos} explain --data {data} $(curl -si http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"auto","messages":[{{"role":"user","content":"Hello"}}]}}' | grep -i '^x-kairos-request-id' | tr -d '\r' | cut -d' ' -f2)
+
+  What another policy would have done with all of them
+    {kairos} replay --policy {examples}/score.rhai --data {data}
+
   What loading a policy would say
     {kairos} policy check {policies}/router.rhai
 

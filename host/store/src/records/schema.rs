@@ -60,6 +60,9 @@ CREATE VIEW request AS SELECT
 FROM record;
 ";
 
+/// A record takes some two thousand bytes.
+const PAGE_BYTES: i64 = 16 << 10;
+
 /// How long the writer waits for who reads.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -70,7 +73,8 @@ const LOG_BYTES: i64 = 64 << 20;
 pub(super) fn open(path: &Path) -> Result<Connection, RecordsError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
-    // Before the first table: space that is given up can be given back.
+    // Before the first table: several records fit a page, and space that is given up can be given back.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use kairos_pipeline::money::dollars;
 use kairos_store::ledger::{FILE, LOCK_FILE, Reader};
-use kairos_store::policies;
+use kairos_store::{policies, records};
 use rustix::process::{Resource, getrlimit};
 
 use super::report::Check;
-use crate::admin::{TOKEN, TOKEN_FILE};
+use crate::admin::{TOKEN, TOKEN_FILE, moment};
 use crate::config::Config;
 use crate::secret_file;
 
@@ -31,6 +31,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     checks.extend(in_use(&config.data, &user));
     checks.extend(ledger(&config.data.join(FILE)));
     checks.extend(audit(&config.data.join(policies::FILE)));
+    checks.extend(kept(&config.data.join(records::FILE)));
     checks.extend(token(config));
     checks.extend(space(&config.data));
     checks.push(address(config, !matches!(user, User::Nobody)));
@@ -144,6 +145,24 @@ fn audit(path: &Path) -> Option<Check> {
         Err(error) => {
             let todo = "keep the file; `kairos audit` shows its rows";
             Check::problem("audit log", format!("{}: {error}", path.display()), todo)
+        }
+    })
+}
+
+/// What is recorded of requests.
+fn kept(path: &Path) -> Option<Check> {
+    if !path.exists() {
+        return None;
+    }
+    let read = records::Reader::open(path).and_then(|reader| reader.extent(0));
+    Some(match read {
+        Ok((0, _) | (_, None)) => Check::ok("records", "no request is recorded yet"),
+        Ok((count, Some(oldest))) => {
+            Check::ok("records", format!("requests: {count}; the oldest is of {}", moment(oldest)))
+        }
+        Err(error) => {
+            let todo = "the next start moves it aside and begins anew";
+            Check::warning("records", format!("{}: {error}", path.display()), todo)
         }
     })
 }
