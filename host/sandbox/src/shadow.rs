@@ -106,10 +106,7 @@ impl Shadow for Watch {
     }
 
     fn wants(&self) -> bool {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        // Every question gets a number that looks like chance, so that no pattern of requests is missed.
-        let scattered = (asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64;
-        scattered < self.sample
+        scattered(self.asked.fetch_add(1, Ordering::Relaxed)) < self.sample
     }
 
     fn ask(&self, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) {
@@ -123,6 +120,13 @@ impl Shadow for Watch {
             self.seen.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A number in [0, 1) for each question, spread evenly: whatever part is taken, none of a run of
+/// questions is much longer left out than another.
+fn scattered(asked: u64) -> f64 {
+    // The golden ratio, as a part of 2^64.
+    (asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 impl Seen {
@@ -200,4 +204,34 @@ fn in_words(answer: &Result<Plan, PolicyError>, request: &RequestInfo) -> String
         words.push_str(&format!("; at most {most} picodollars"));
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_that_is_asked_is_spread_evenly() {
+        for sample in [0.1, 0.25, 1.0] {
+            let asked: Vec<u64> = (0..10_000).filter(|asked| scattered(*asked) < sample).collect();
+            let expected = (10_000.0 * sample) as usize;
+            assert!(asked.len().abs_diff(expected) <= 2, "{sample}: {}", asked.len());
+            let longest = asked.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(longest as f64 <= 3.0 / sample, "{sample}: {longest}");
+        }
+    }
+
+    #[test]
+    fn what_lets_the_same_happen_is_alike() {
+        let plan = Ok(Plan::in_order([1, 0], 1));
+        assert!(is_alike(&plan, &Ok(Plan::in_order([1, 0], 2))), "reasons may differ");
+        assert!(!is_alike(&plan, &Ok(Plan::in_order([0, 1], 1))));
+        assert!(!is_alike(&plan, &Ok(Plan { max_output_tokens: Some(5), ..Plan::in_order([1, 0], 1) })));
+        assert!(is_alike(&Err(PolicyError::Refused(1)), &Err(PolicyError::Refused(2))));
+        assert!(is_alike(&Err(PolicyError::Declined), &Err(PolicyError::Declined)));
+        assert!(
+            !is_alike(&Err(PolicyError::Declined), &Err(PolicyError::Refused(1)))
+                && !is_alike(&plan, &Err(PolicyError::Declined))
+        );
+    }
 }
