@@ -80,7 +80,7 @@ async fn decisions_are_explained() {
         let why = again["why"].as_str().unwrap_or_default();
         match *mood {
             "endless" => {
-                assert!(why.contains("did not decide (deadline), and that is no matter of its input"), "{again}")
+                assert!(why.contains("did not decide (deadline), and that is no matter of its input"), "{again}");
             }
             "curious" => assert!(why.contains("reads what was said, and that is not kept"), "{again}"),
             _ => assert_eq!(again["verdict"], "identical", "{mood}: {again}"),

@@ -56,7 +56,7 @@ async fn the_policy_that_served_would_do_the_same() {
     for measure in ["cost", "errors"] {
         assert_eq!(report["differences"][measure]["all"], serde_json::json!({"low": 0.0, "high": 0.0}));
     }
-    assert_eq!(report["projected_usd"]["then"].as_f64().unwrap() > 0.0, true);
+    assert!(report["projected_usd"]["then"].as_f64().unwrap() > 0.0);
     // The version that served is known by its digest.
     let digest = report["policy"].as_str().unwrap().split_once('@').unwrap().1;
     let (code, text) = said(&pair, &["replay", "--policy", &digest[..8]]);

@@ -39,9 +39,9 @@ pub(crate) fn again(past: &mut Past, question: &mut Question, decision: &Value) 
     }
     match now {
         Ok(now) if now == question.given => same_order(question, decision),
-        Ok(now) => differs(question, format!("then {}, now {}", told(&question.given), told(&now))),
+        Ok(now) => differs(question, &format!("then {}, now {}", told(&question.given), told(&now))),
         Err(PolicyError::NotRun(why)) => Again::NotExecuted(why),
-        Err(error) => differs(question, format!("then {}, now it fails: {error}", told(&question.given))),
+        Err(error) => differs(question, &format!("then {}, now it fails: {error}", told(&question.given))),
     }
 }
 
@@ -65,7 +65,7 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
         Err(error) => Undecided::of(&error).name().to_owned(),
         Ok(given) => told(&given),
     };
-    differs(question, format!("{policy} did not decide then ({}), now: {now}", outcome.name()))
+    differs(question, &format!("{policy} did not decide then ({}), now: {now}", outcome.name()))
 }
 
 /// What was said is not kept, and was asked for.
@@ -74,7 +74,7 @@ fn withheld(question: &Question) -> Option<Again> {
     (question.withheld && question.request.content.was_read()).then(|| Again::NotExecuted(why.to_owned()))
 }
 
-fn differs(question: &Question, what: String) -> Again {
+fn differs(question: &Question, what: &str) -> Again {
     let (then, now) = (&question.kairos, env!("CARGO_PKG_VERSION"));
     let other = if then == now { String::new() } else { format!(" (Kairos {then} asked then, {now} asks now)") };
     Again::Differs(format!("{what}{other}"))

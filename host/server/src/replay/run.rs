@@ -137,12 +137,9 @@ impl Replay {
         let outcome = Outcome::of(&row);
         self.report.first_ms.get_or_insert(row.at_ms);
         self.report.last_ms = row.at_ms;
-        let asked = match row.asked.take() {
-            None => {
-                self.report.never_asked += 1;
-                return;
-            }
-            Some(asked) => asked,
+        let Some(asked) = row.asked.take() else {
+            self.report.never_asked += 1;
+            return;
         };
         let mut question = match asked {
             Ok(question) => question,

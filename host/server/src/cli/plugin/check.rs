@@ -60,7 +60,7 @@ impl Check {
             generation,
             self.given.json,
             facts.as_ref(),
-            facts.as_ref().map_or_else(String::new, text),
+            &facts.as_ref().map_or_else(String::new, text),
         )
     }
 }

@@ -182,7 +182,7 @@ impl Check {
         let config =
             Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
         let file = self.file.display().to_string();
-        say(&self.file, &file, load(&config, self.file.clone())?, self.json, None::<&()>, String::new())
+        say(&self.file, &file, load(&config, self.file.clone())?, self.json, None::<&()>, "")
     }
 }
 
@@ -193,7 +193,7 @@ pub(super) fn say(
     loaded: Result<Generation, Refusal>,
     json: bool,
     facts: Option<&impl Serialize>,
-    text: String,
+    text: &str,
 ) -> Result<(), Failed> {
     let print = |report: &Report<'_, _>, text: String| {
         let json = if json { serde_json::to_string_pretty(report).map(Some) } else { Ok(None) };

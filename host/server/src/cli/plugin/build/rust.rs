@@ -47,11 +47,13 @@ fn module(folder: &Path) -> Result<PathBuf, Failed> {
         return Err(Failed::new(format!("cargo failed ({})", ran.status)));
     }
     let messages = String::from_utf8_lossy(&ran.stdout);
-    let modules = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|message| {
-        let is_module = message["target"]["crate_types"].as_array()?.iter().any(|kind| kind == "cdylib");
-        message["filenames"][0].as_str().filter(|_| is_module).map(PathBuf::from)
-    });
+    // What was asked for comes after what it needs.
+    let mut modules =
+        messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|message| {
+            let is_module = message["target"]["crate_types"].as_array()?.iter().any(|kind| kind == "cdylib");
+            message["filenames"][0].as_str().filter(|_| is_module).map(PathBuf::from)
+        });
     modules
-        .last()
+        .next_back()
         .ok_or_else(|| Failed::new("cargo built no module\n  hint: Cargo.toml needs [lib] crate-type = [\"cdylib\"]"))
 }
