@@ -103,15 +103,10 @@ pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, keeps: bool, key: &[u8; 32])
 }
 
 fn digest(key: &[u8; 32], text: &str) -> String {
-    use std::fmt::Write as _;
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(b"withheld");
     mac.update(text.as_bytes());
-    mac.finalize().into_bytes().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex::encode(mac.finalize().into_bytes())
 }
 
 /// What a policy was asked once, to be asked again.

@@ -41,6 +41,17 @@ pub(super) struct Offered {
     pub(super) models: Vec<Offer>,
 }
 
+impl Offered {
+    /// Whether this was on offer.
+    fn is(&self, asked: &Asked) -> bool {
+        let same = |(known, offer): (&Offer, &Offer)| *known == without_what_moves(offer);
+        self.models.len() == asked.models.len()
+            && self.ids[..] == asked.request.model_ids[..]
+            && self.regions == asked.request.regions
+            && self.models.iter().zip(&asked.models).all(same)
+    }
+}
+
 /// Ids of the snapshots of one record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ids {
@@ -51,14 +62,18 @@ pub(super) struct Ids {
     pub(super) before: Option<i64>,
 }
 
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// Ids of snapshots, and when their last use was written.
 #[derive(Default)]
 pub(super) struct Snapshots {
     /// By address. They are held, so that no other takes it.
-    catalogues: HashMap<usize, (Arc<Catalogue>, i64)>,
-    offered: HashMap<Offered, i64>,
-    settings: HashMap<Arc<str>, i64>,
-    used_ms: HashMap<i64, u64>,
+    catalogues: Map<usize, (Arc<Catalogue>, i64)>,
+    offered: Map<Offered, i64>,
+    /// What was on offer last: most often it is again.
+    last: Option<(Offered, i64)>,
+    settings: Map<Arc<str>, i64>,
+    used_ms: Map<i64, u64>,
 }
 
 impl Snapshots {
@@ -76,18 +91,9 @@ impl Snapshots {
                 id
             }
         };
-        let offered = Offered {
-            ids: asked.request.model_ids.to_vec(),
-            regions: asked.request.regions.clone(),
-            models: asked.models.iter().map(without_what_moves).collect(),
-        };
-        let offered = match self.offered.get(&offered) {
-            Some(id) => *id,
-            None => {
-                let id = write(transaction, &offered, now_ms)?;
-                self.offered.insert(offered, id);
-                id
-            }
+        let offered = match &self.last {
+            Some((last, id)) if last.is(asked) => *id,
+            _ => self.offered(asked, now_ms, transaction)?,
         };
         let setting = self.setting(&asked.setting, now_ms, transaction)?;
         let before = match &asked.before {
@@ -99,6 +105,24 @@ impl Snapshots {
             self.used(id, now_ms, transaction)?;
         }
         Ok(ids)
+    }
+
+    fn offered(&mut self, asked: &Asked, now_ms: u64, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+        let offered = Offered {
+            ids: asked.request.model_ids.to_vec(),
+            regions: asked.request.regions.clone(),
+            models: asked.models.iter().map(without_what_moves).collect(),
+        };
+        let id = match self.offered.get(&offered) {
+            Some(id) => *id,
+            None => {
+                let id = write(transaction, &offered, now_ms)?;
+                self.offered.insert(offered.clone(), id);
+                id
+            }
+        };
+        self.last = Some((offered, id));
+        Ok(id)
     }
 
     fn setting(&mut self, setting: &Arc<str>, now_ms: u64, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
