@@ -2,74 +2,24 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::{
-    Candidate, Complexity, Content, Family, Features, Needs, Offer, Priority, RequestInfo, Route, Strengths, Task,
-};
+use kairos_pipeline::policy::{Candidate, Features, Offer};
 use kairos_pipeline::record::InsteadOf;
+use kairos_sandbox::golden;
 
 use super::*;
 
+/// A question with three models, of which a request can cost 1, 2 and 4 dollars at most.
 fn question() -> Question {
-    let offer = |worst: u64| Offer {
-        names: 0,
-        family: Family::Nova,
-        route: Route::InRegion,
-        region: 0,
-        legacy: false,
-        strengths: Strengths::default(),
-        capabilities: Needs::default(),
-        max_input_tokens: 1_000,
-        max_output_tokens: 1_000,
-        input_price: 1,
-        output_price: 1,
-        cache_read_price: None,
-        cache_write_5m_price: None,
-        cache_write_1h_price: None,
-        worst_case_cost: worst * 1_000_000_000_000,
-        latency_ms: 100,
-        successes: 0,
-        failures: 0,
-        cached_tokens: 0,
-        cooldown_ms: 0,
-        in_flight: 0,
-        quota_left: None,
-    };
-    let features = Features {
-        task: Task::General,
-        task_hinted: false,
-        complexity: Complexity::Low,
-        complexity_hinted: false,
-        estimated_tokens: 1,
-        max_output_tokens: None,
-        max_latency_ms: None,
-        accuracy: 0.5,
-        cost_sensitivity: 0.5,
-        priority: Priority::Normal,
-        needs: Needs::default(),
-        streaming: false,
-        turns: 1,
-        text_bytes: 1,
-        named: None,
-        budget_remaining: None,
-        budget_used: 0.0,
-        budget_level: 0,
-    };
+    let of_three = golden::questions().into_iter().find(|question| question.input().models.len() == 3).unwrap();
+    let input = of_three.input();
+    let worst = |(dollars, offer): (u64, &Offer)| Offer { worst_case_cost: dollars * 1_000_000_000_000, ..*offer };
     Question {
         policy: "p@1".into(),
         setting: "{}".into(),
         before: None,
-        request: Arc::new(RequestInfo {
-            content: Content::default(),
-            tags: Vec::new(),
-            task_label: None,
-            asked_model: "auto".into(),
-            model_ids: ["a".into(), "b".into(), "c".into()].into(),
-            regions: vec!["us-east-1".into()],
-            names: Arc::new(Catalogue::default()),
-        }),
-        features,
-        models: vec![offer(1), offer(2), offer(4)],
+        request: Arc::clone(input.request),
+        features: Features { named: None, ..*input.features },
+        models: [1, 2, 4].into_iter().zip(input.models).map(worst).collect(),
         given: Given::Refused(0),
         draw: None,
         withheld: false,
