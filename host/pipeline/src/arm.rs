@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-
+use crate::draw;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::policy::{Arm, Assigned, Router, Serving};
@@ -23,8 +21,7 @@ pub(crate) fn draw<'a>(gateway: &Gateway, exchange: &mut Exchange, serving: &'a 
         None => keyed(salt, experiment, [b"request", exchange.id.as_bytes()]),
         Some((_, value)) => keyed(salt, experiment, [b"tag", value.as_bytes()]),
     };
-    let point = (hash >> 11) as f64 / (1u64 << 53) as f64;
-    let arm = if point < canary.share { Arm::Canary } else { Arm::Baseline };
+    let arm = if draw::fraction(hash) < canary.share { Arm::Canary } else { Arm::Baseline };
     let assigned = Assigned {
         experiment,
         ticket: gateway.policies.ticket(),
@@ -42,17 +39,8 @@ pub(crate) fn draw<'a>(gateway: &Gateway, exchange: &mut Exchange, serving: &'a 
 
 /// A number that follows from these, and that nobody without the salt foresees.
 fn keyed(salt: &[u8; 32], experiment: u64, [kind, unit]: [&[u8]; 2]) -> u64 {
-    // A key of any length will do.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt) else { return u64::MAX };
-    mac.update(b"kairos-canary");
-    mac.update(&experiment.to_be_bytes());
-    mac.update(&[kind.len().to_le_bytes()[0]]);
-    mac.update(kind);
-    mac.update(unit);
-    let digest = mac.finalize().into_bytes();
-    let mut bytes = [0u8; 8];
-    bytes.copy_from_slice(&digest[..8]);
-    u64::from_be_bytes(bytes)
+    let length = [kind.len().to_le_bytes()[0]];
+    draw::keyed(salt, &[b"kairos-canary", &experiment.to_be_bytes(), &length, kind, unit])
 }
 
 /// What a record says of it.

@@ -25,6 +25,7 @@ pub mod upstream;
 mod arm;
 mod attempt;
 mod decode;
+mod draw;
 mod encode;
 mod heal;
 mod offer;

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
-use sha2::Sha256;
 
 use crate::arm;
 use crate::decode::Decoded;
+use crate::draw;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Fault, FaultKind, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
+use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
 use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
 use crate::request::RequestId;
 
@@ -142,9 +141,7 @@ fn refused(router: &dyn Router, reason: u32) -> Failure {
 fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &mut Offers) -> Result<Plan, PolicyError> {
     let Offers { targets, facts, features, info } = offers;
     mark(router.identity(), exchange, targets, facts);
-    let plan = router.route(RouteInput { request: info, features, models: facts })?;
-    plan.check(facts.len()).map_err(|message| PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)))?;
-    Ok(plan)
+    router.route(RouteInput { request: info, features, models: facts })?.checked(facts.len())
 }
 
 /// Marks the models on offer with the names that a policy asks about.
@@ -222,12 +219,7 @@ impl Drawn {
 
 /// A number in [0, 1) that follows from the request's id, and that nobody without the salt foresees.
 fn uniform(salt: &[u8; 32], id: RequestId) -> f64 {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(salt) else { return 0.0 };
-    mac.update(id.as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let mut bytes = [0u8; 8];
-    bytes.copy_from_slice(&digest[..8]);
-    (u64::from_be_bytes(bytes) >> 11) as f64 / (1u64 << 53) as f64
+    draw::fraction(draw::keyed(salt, &[id.as_bytes()]))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
 pub mod acts;
+mod answered;
 pub mod canary;
 pub mod capability;
 pub mod cases;

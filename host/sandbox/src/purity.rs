@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Features, Offer, Plan, PolicyError, RequestInfo, RouteInput};
+use kairos_pipeline::policy::{Fault, FaultKind, Plan, PolicyError, RouteInput};
 
+use crate::answered::Answered;
 use crate::generation::Generation;
 
 /// Calls that may wait to be repeated; more are not repeated.
@@ -15,29 +16,20 @@ const WAITING: usize = 16;
 /// A call to repeat, and what it gave.
 pub(crate) struct Repeat {
     generation: Arc<Generation>,
-    request: Arc<RequestInfo>,
-    features: Features,
-    models: Vec<Offer>,
-    given: Result<Plan, PolicyError>,
+    answered: Answered,
 }
 
 impl Repeat {
     pub(crate) fn new(generation: &Arc<Generation>, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) -> Self {
-        Self {
-            generation: Arc::clone(generation),
-            request: Arc::clone(input.request),
-            features: *input.features,
-            models: input.models.to_vec(),
-            given: given.clone(),
-        }
+        Self { generation: Arc::clone(generation), answered: Answered::new(input, given) }
     }
 
     /// What is wrong, if the repetition gives something else.
     fn run(&self) -> Option<Fault> {
-        let input = RouteInput { request: &self.request, features: &self.features, models: &self.models };
+        let (input, given) = (self.answered.input(), &self.answered.given);
         let again = self.generation.route_afresh(input);
-        let comparable = |answer: &Result<Plan, PolicyError>| is_comparable(answer, self.models.len());
-        let differs = comparable(&self.given) && comparable(&again) && again != self.given;
+        let comparable = |answer: &Result<Plan, PolicyError>| is_comparable(answer, input.models.len());
+        let differs = comparable(given) && comparable(&again) && again != *given;
         let message = "a call that was repeated with the same input on a fresh instance gave another plan";
         differs.then(|| Fault::new(FaultKind::Impure, message))
     }

@@ -7,11 +7,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use kairos_pipeline::policy::{
-    Fault, FaultKind, Features, Identity, Offer, Plan, PolicyError, RequestInfo, RouteInput, Shadow,
-};
+use kairos_pipeline::policy::{Identity, Plan, PolicyError, RequestInfo, RouteInput, Shadow};
 use serde::Serialize;
 
+use crate::answered::Answered;
 use crate::generation::Generation;
 use crate::host::THREAD_STACK;
 
@@ -25,7 +24,7 @@ pub struct Watch {
     generation: Arc<Generation>,
     sample: f64,
     asked: AtomicU64,
-    questions: SyncSender<Question>,
+    questions: SyncSender<Answered>,
     seen: Arc<Seen>,
 }
 
@@ -60,14 +59,6 @@ pub struct Difference {
     pub decided: String,
     /// What the shadow would have decided.
     pub shadow: String,
-}
-
-/// A question, and what was decided.
-struct Question {
-    request: Arc<RequestInfo>,
-    features: Features,
-    models: Vec<Offer>,
-    given: Result<Plan, PolicyError>,
 }
 
 impl Watch {
@@ -110,13 +101,7 @@ impl Shadow for Watch {
     }
 
     fn ask(&self, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) {
-        let question = Question {
-            request: Arc::clone(input.request),
-            features: *input.features,
-            models: input.models.to_vec(),
-            given: given.clone(),
-        };
-        if self.questions.try_send(question).is_err() {
+        if self.questions.try_send(Answered::new(input, given)).is_err() {
             self.seen.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -145,16 +130,10 @@ impl Compared {
 }
 
 /// Asks what comes, until nobody asks any more.
-fn answer(generation: &Generation, questions: &Receiver<Question>, seen: &Seen) {
+fn answer(generation: &Generation, questions: &Receiver<Answered>, seen: &Seen) {
     for question in questions {
-        let Question { request, features, models, given } = &question;
-        let input = RouteInput { request, features, models };
-        let mut answered = generation.route_aside(input);
-        if let Ok(plan) = &answered
-            && let Err(message) = plan.check(models.len())
-        {
-            answered = Err(PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message)));
-        }
+        let (input, given) = (question.input(), &question.given);
+        let answered = generation.route_aside(input).and_then(|plan| plan.checked(input.models.len()));
         let mut compared = seen.lock();
         match &answered {
             Err(PolicyError::NotRun(_)) => {
@@ -168,8 +147,8 @@ fn answer(generation: &Generation, questions: &Receiver<Question>, seen: &Seen) 
             }
             _ => compared.differed += 1,
         }
-        let (decided, shadow) = (in_words(given, request), in_words(&answered, request));
-        compared.keep(Difference { task: features.task.name(), decided, shadow });
+        let (decided, shadow) = (in_words(given, input.request), in_words(&answered, input.request));
+        compared.keep(Difference { task: input.features.task.name(), decided, shadow });
     }
 }
 

@@ -53,6 +53,14 @@ impl Plan {
         Self { candidates: candidates.collect(), reason, ..Self::default() }
     }
 
+    /// The plan, where it is valid: one that is not is a fault of the policy.
+    pub fn checked(self, offers: usize) -> Result<Self, PolicyError> {
+        match self.check(offers) {
+            Ok(()) => Ok(self),
+            Err(message) => Err(PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, message))),
+        }
+    }
+
     /// Says what is not valid about the plan, by the list in `router.wit`.
     pub fn check(&self, offers: usize) -> Result<(), String> {
         if self.candidates.is_empty() {
@@ -134,6 +142,12 @@ impl Undecided {
             PolicyError::NotRun(_) => Self::NotRun,
             PolicyError::Fault(fault) => Self::Fault(fault.kind),
         }
+    }
+
+    /// Whether it is a matter of what was asked. The others come of the machine, or of calls before: asked
+    /// the same again, the policy may decide.
+    pub fn is_of_the_question(self) -> bool {
+        !matches!(self, Self::NotRun | Self::Fault(FaultKind::Deadline | FaultKind::Impure))
     }
 
     /// Its name, as in metrics.

@@ -12,7 +12,7 @@ use super::serve::Stopped;
 use super::simulate::PaceName;
 use super::{Failed, say_listening, serve, simulate, told_to_stop, try_lines};
 use crate::assemble::{self, ModelSide};
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 
 /// Run a simulated Bedrock and the gateway in front of it, and say what to try
 #[derive(Debug, clap::Args)]
@@ -45,8 +45,7 @@ const EXAMPLES: [(&str, &str); 4] = [
 
 impl Demo {
     pub(super) async fn run(self) -> Result<Stopped, Failed> {
-        let mut config = Config::read(&self.flags, |name| std::env::var(name).ok())
-            .map_err(|error| Failed::usage(error.to_string()))?;
+        let mut config = super::read_config(&self.flags)?;
         config.models.as_of.get_or_insert(DAY);
         let fresh = tempfile::Builder::new().prefix("kairos-demo-").tempdir().map_err(cannot("a temporary folder"))?;
         if self.flags.data.is_none() {

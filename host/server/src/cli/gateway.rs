@@ -33,7 +33,7 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn config(&self) -> Result<Config, Failed> {
         let flags = Flags { data: self.data.clone(), config: self.config.clone(), ..Flags::default() };
-        Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))
+        super::read_config(&flags)
     }
 }
 

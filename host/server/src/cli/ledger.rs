@@ -9,7 +9,7 @@ use kairos_store::ledger::{DaySum, Entry, EntryKind, FILE, LedgerError, Reader};
 use serde_json::{Value, json};
 
 use super::Failed;
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 
 /// Look into the ledger: what was spent, and whether its rows are whole
 #[derive(Debug, Subcommand)]
@@ -71,8 +71,7 @@ impl From<LedgerError> for Failed {
 impl Where {
     fn open(&self) -> Result<Reader, Failed> {
         let flags = Flags { data: self.data.clone(), config: self.config.clone(), ..Flags::default() };
-        let config =
-            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
+        let config = super::read_config(&flags)?;
         Ok(Reader::open(&config.data.join(FILE))?)
     }
 }

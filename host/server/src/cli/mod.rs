@@ -22,6 +22,7 @@ use tokio::runtime::Builder;
 
 use self::serve::Stopped;
 use crate::assemble::AssemblyError;
+use crate::config::{Config, Flags};
 use crate::log::{self, LogFormat};
 
 /// An inference gateway for AWS Bedrock whose every judgement is a policy that you can swap.
@@ -144,6 +145,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 /// Time for tasks to end that were told to: what they hold of the ledger ends with them.
 const LAST_TASKS: Duration = Duration::from_secs(2);
+
+/// The configuration that these flags, the environment and the file come to.
+fn read_config(flags: &Flags) -> Result<Config, Failed> {
+    Config::read(flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))
+}
 
 /// `1 test`, `2 tests`.
 fn counted(count: usize, what: &str) -> String {

@@ -66,8 +66,7 @@ struct Row {
 impl Models {
     pub(super) async fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let mut config =
-            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
+        let mut config = super::read_config(&flags)?;
         if self.region.is_some() {
             config.upstream.region.clone_from(&self.region);
         }

@@ -7,18 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kairos_pipeline::routers;
 use kairos_sandbox::load::SLOTS;
 use kairos_sandbox::refusal::Refusal;
-use kairos_store::policies;
 use kairos_store::records::{FILE, Reader};
 use serde_json::{Value, json};
 
 use super::explain::past;
 use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
-use super::{Failed, counted, models};
+use super::{Failed, counted};
 use crate::admin::{self, moment};
-use crate::assemble;
-use crate::config::Config;
-use crate::replay::{Decider, Estimate, MEASURES, Replay, Report, Selection};
+use crate::replay::{Decider, Estimate, MEASURES, Past, Replay, Report, Selection};
 
 /// Ask another policy what it would have done with the requests that are recorded
 #[derive(Debug, clap::Args)]
@@ -92,11 +89,12 @@ impl ReplayCommand {
             most: self.limit,
         };
         on_a_loaders_thread(move || {
-            let decider = self.decider(&config)?;
+            let past = past(&config)?;
+            let decider = self.decider(&past)?;
             let label = decider.identity().label().to_string();
             let (kept, oldest) = reader.extent(selection.since_ms)?;
             let shows = !self.json && std::io::stderr().is_terminal();
-            let report = Replay::of(decider, past(&config)?).run(&mut reader, &selection, |read| {
+            let report = Replay::of(decider, past).run(&mut reader, &selection, |read| {
                 if shows && read % BETWEEN == 0 {
                     eprint!("\r{read} of {kept} records");
                 }
@@ -116,12 +114,11 @@ impl ReplayCommand {
     }
 
     /// The policy that is replayed.
-    fn decider(&self, config: &Config) -> Result<Decider, Failed> {
+    fn decider(&self, past: &Past) -> Result<Decider, Failed> {
         if self.policy == "native" {
             return Ok(Decider::Native(routers::Task::default()));
         }
-        let loader =
-            assemble::loader(config, &models::region_or_default(config), Some(&assemble::compiled_policies(config)))?;
+        let loader = past.loader();
         let path = Path::new(&self.policy);
         let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
         if path.exists() {
@@ -132,11 +129,11 @@ impl ReplayCommand {
             let what = format!("there is no file {}, and it is no digest: at least 6 hexadecimal digits", self.policy);
             return Err(Failed::usage(what));
         }
-        let versions = policies::Reader::open(&config.data.join(policies::FILE))?;
-        let slot = SLOTS[0];
+        let unknown = || Failed::usage(format!("no version begins with {}: kairos policy list", self.policy));
+        let (versions, slot) = (past.versions().ok_or_else(unknown)?, SLOTS[0]);
         let known = versions.versions(slot, &self.policy.to_ascii_lowercase(), 2)?;
         let found = match &known[..] {
-            [] => return Err(Failed::usage(format!("no version begins with {}: kairos policy list", self.policy))),
+            [] => return Err(unknown()),
             [one] => versions.version(slot, &one.digest)?,
             [one, other, ..] => {
                 let what =

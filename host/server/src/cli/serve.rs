@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{Failed, say_listening, told_to_stop};
 use crate::admin::Note;
 use crate::assemble::{self, AssemblyError};
-use crate::config::{Config, Flags, environment};
+use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
 
 /// Run the gateway
@@ -47,8 +47,7 @@ Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way
 
 impl Serve {
     pub(super) async fn run(self) -> Result<Stopped, Failed> {
-        let config = Config::read(&self.flags, |name| std::env::var(name).ok())
-            .map_err(|error| Failed::usage(error.to_string()))?;
+        let config = super::read_config(&self.flags)?;
         let side = assemble::model_side(&config).await?;
         let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
         let app = assemble::assemble(config, side)?;

@@ -101,14 +101,19 @@ fn assigned(experiment: &Value) -> Option<Assigned> {
     Some(Assigned { experiment, ticket: 0, arm, share, unit })
 }
 
+/// Whether this is the name of a metric.
+pub(super) fn is_metric(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    (1..=NAME).contains(&name.len()) && name.bytes().all(plain)
+}
+
 fn check(body: &[u8]) -> Result<(Feedback, Said), Failure> {
     let said: Said = Invalid::parse(body).map_err(Failure::from)?;
     let wrong = |param: &str, message: String| Failure::new(Kind::InvalidValue, message).with_param(param);
     let id = RequestId::parse(&said.request_id).ok_or_else(|| {
         wrong("request_id", "this is not the id of a request: the header x-kairos-request-id has it".to_owned())
     })?;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if said.metric.is_empty() || said.metric.len() > NAME || !said.metric.bytes().all(plain) {
+    if !is_metric(&said.metric) {
         return Err(wrong("metric", format!("a metric's name has 1 to {NAME} characters of a-z, 0-9 and _")));
     }
     if !(0.0..=1.0).contains(&said.value) {

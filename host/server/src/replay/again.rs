@@ -1,6 +1,6 @@
 //! Whether a policy decides the same again.
 
-use kairos_pipeline::policy::{FaultKind, PolicyError, Undecided};
+use kairos_pipeline::policy::{PolicyError, Undecided};
 use kairos_pipeline::record::{Given, InsteadOf};
 use kairos_pipeline::route::{Drawn, triable};
 use kairos_store::records::Question;
@@ -48,7 +48,7 @@ pub(crate) fn again(past: &mut Past, question: &mut Question, decision: &Value) 
 /// Whether a policy does not decide again, for the same reason.
 fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: &str) -> Again {
     let InsteadOf { policy, outcome } = before;
-    if matches!(outcome, Undecided::NotRun | Undecided::Fault(FaultKind::Deadline | FaultKind::Impure)) {
+    if !outcome.is_of_the_question() {
         let why = "and that is no matter of its input: the native default decided";
         return Again::NotExecuted(format!("{policy} did not decide ({}), {why}", outcome.name()));
     }
@@ -71,7 +71,7 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
 /// What was said is not kept, and was asked for.
 fn withheld(question: &Question) -> Option<Again> {
     let why = "the policy reads what was said, and that is not kept (`content` under [records] in kairos.toml)";
-    (question.withheld && question.request.content.was_read()).then(|| Again::NotExecuted(why.to_owned()))
+    question.was_withheld().then(|| Again::NotExecuted(why.to_owned()))
 }
 
 fn differs(question: &Question, what: &str) -> Again {

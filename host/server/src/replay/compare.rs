@@ -1,7 +1,7 @@
 //! What another policy would have done with a recorded request, and how much can be known of what would
 //! have come of it.
 
-use kairos_pipeline::policy::{CacheDirective, FaultKind, Plan, Undecided};
+use kairos_pipeline::policy::{CacheDirective, Plan};
 use kairos_pipeline::record::Given;
 use kairos_pipeline::route::{Drawn, triable};
 use kairos_store::records::{Question, Row};
@@ -133,10 +133,7 @@ pub(super) fn compare(now: &Actions, then: &Then<'_>, question: &Question, outco
         return Known::Refused;
     }
     // What did not decide for another reason than what it was asked may have decided otherwise.
-    let by_chance = |outcome: Undecided| {
-        matches!(outcome, Undecided::NotRun | Undecided::Fault(FaultKind::Deadline | FaultKind::Impure))
-    };
-    if question.before.as_ref().is_some_and(|(before, _)| by_chance(before.outcome)) {
+    if question.before.as_ref().is_some_and(|(before, _)| !before.outcome.is_of_the_question()) {
         return Known::Unknown;
     }
     if let ([(Some(now), _)], [(Some(then), _)]) = (&now[..], &then[..])

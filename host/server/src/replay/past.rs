@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Identity, PolicyError, RouteInput, Router as _};
+use kairos_pipeline::policy::{Identity, PolicyError, RouteInput, Router as _};
 use kairos_pipeline::record::Given;
 use kairos_pipeline::routers;
 use kairos_sandbox::canary::{Plan, Report};
@@ -43,11 +43,8 @@ impl Decider {
             Self::Native(router) => router.route(input),
             Self::Version(generation) => generation.route_afresh(input),
         };
-        match decided {
-            Ok(plan) => match plan.check(models.len()) {
-                Ok(()) => Ok(Given::Plan(plan)),
-                Err(wrong) => Err(PolicyError::Fault(Fault::new(FaultKind::InvalidPlan, wrong))),
-            },
+        match decided.and_then(|plan| plan.checked(models.len())) {
+            Ok(plan) => Ok(Given::Plan(plan)),
             Err(PolicyError::Refused(reason)) => Ok(Given::Refused(reason)),
             Err(error) => Err(error),
         }
@@ -90,6 +87,16 @@ impl Past {
         Self { versions, loader, loaded: HashMap::new(), arms: HashMap::new() }
     }
 
+    /// What is kept of policies, where anything is.
+    pub(crate) fn versions(&self) -> Option<&Reader> {
+        self.versions.as_ref()
+    }
+
+    /// What loads policies, with the configuration and the grants of today.
+    pub(crate) fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
     /// A policy as it was, or why it cannot be had any more.
     pub(crate) fn policy(&mut self, label: &Arc<str>, setting: &str) -> Result<&Decider, String> {
         let which = (Arc::clone(label), setting.to_owned());
@@ -100,10 +107,7 @@ impl Past {
             let decider = self.load(&which);
             self.loaded.insert(which.clone(), decider);
         }
-        match self.loaded.get(&which) {
-            Some(loaded) => loaded.as_ref().map_err(Clone::clone),
-            None => Err("it could not be loaded".to_owned()),
-        }
+        self.loaded[&which].as_ref().map_err(Clone::clone)
     }
 
     fn load(&self, (label, setting): &Which) -> Result<Decider, String> {

@@ -182,7 +182,7 @@ impl Replay {
     /// What the policy does now; what the native default does where it does not decide.
     fn decide(&mut self, question: &mut Question) -> Result<Given, String> {
         let decided = self.decider.decide(question);
-        if question.withheld && question.request.content.was_read() {
+        if question.was_withheld() {
             return Err("the policy reads what was said, and that is not kept".to_owned());
         }
         let why = match decided {
@@ -206,7 +206,7 @@ impl Replay {
         let in_canary = experiment["arm"] == "canary";
         let (policy, setting) = if in_canary { &baseline } else { &canary };
         let given = self.past.policy(policy, setting).ok()?.decide(question);
-        if question.withheld && question.request.content.was_read() {
+        if question.was_withheld() {
             return None;
         }
         let given = match given {

@@ -141,6 +141,12 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether a policy that was asked it wanted to know what was said, and that is withheld: then its
+    /// answer says nothing.
+    pub fn was_withheld(&self) -> bool {
+        self.withheld && self.request.content.was_read()
+    }
+
     /// Marks which of a policy's names each model answers for.
     pub fn mark_names(&mut self, names: &[String]) {
         self.models.iter_mut().for_each(|offer| offer.names = 0);

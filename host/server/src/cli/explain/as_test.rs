@@ -1,6 +1,6 @@
 //! A recorded decision as a test of its policy: what was so once stays so.
 
-use kairos_pipeline::policy::{CacheDirective, Needs, Offer, Plan, Strengths};
+use kairos_pipeline::policy::{CacheDirective, Offer, Plan};
 use kairos_pipeline::record::Given;
 use kairos_store::records::{Question, Row};
 use serde_json::{Map, Value, json};
@@ -51,14 +51,10 @@ fn model(id: &str, offer: &Offer) -> Value {
     for of_the_catalogue in ["names", "family", "route", "region"] {
         facts.remove(of_the_catalogue);
     }
-    facts.insert("strengths".to_owned(), names(Strengths::NAMES.into_iter(), offer.strengths.0));
-    facts.insert("capabilities".to_owned(), names(Needs::NAMES.into_iter(), offer.capabilities.0));
+    facts.insert("strengths".to_owned(), offer.strengths.names().collect());
+    facts.insert("capabilities".to_owned(), offer.capabilities.names().collect());
     facts.insert("id".to_owned(), id.into());
     Value::Object(facts)
-}
-
-fn names(all: impl Iterator<Item = &'static str>, bits: u32) -> Value {
-    all.enumerate().filter(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| Value::from(name)).collect()
 }
 
 fn features(question: &Question) -> Value {
@@ -70,7 +66,7 @@ fn features(question: &Question) -> Value {
     {
         features.insert(name.to_owned(), number.into());
     }
-    features.insert("needs".to_owned(), names(Needs::NAMES.into_iter(), known.needs.0));
+    features.insert("needs".to_owned(), known.needs.names().collect());
     features.insert("named".to_owned(), json!(known.named.map(|named| &question.request.model_ids[named as usize])));
     Value::Object(features)
 }

@@ -16,7 +16,7 @@ use kairos_sandbox::load::Loader;
 
 use self::project::Project;
 use super::{Failed, policy};
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 
 /// Write a plugin: a policy that is a project of its own
 #[derive(Debug, Subcommand)]
@@ -113,8 +113,7 @@ impl Given {
     fn project(&self) -> Result<(Project, Loader), Failed> {
         let project = Project::open(&self.dir)?;
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let config =
-            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
+        let config = super::read_config(&flags)?;
         let loader = policy::loader(&config, cache().as_deref())?;
         let grants = loader.grants.clone().asked(&project.manifest.capabilities);
         build::where_changed(&project)?;

@@ -179,8 +179,7 @@ impl Policy {
 impl Check {
     fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let config =
-            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
+        let config = super::read_config(&flags)?;
         let file = self.file.display().to_string();
         say(&self.file, &file, load(&config, self.file.clone())?, self.json, None::<&()>, "")
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::{Failed, counted};
 use super::{loader, on_a_loaders_thread};
-use crate::config::{Config, Flags};
+use crate::config::Flags;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
@@ -69,8 +69,7 @@ struct RefusalRow {
 impl Test {
     pub(super) fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
-        let config =
-            Config::read(&flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))?;
+        let config = super::super::read_config(&flags)?;
         if let Some(file) = self.files.iter().find(|file| file.extension().is_some_and(|ending| ending == "toml")) {
             let shown = file.display();
             return Err(Failed::usage(format!("{shown} is no policy; name the .rhai or .wasm file that it tests")));

@@ -9,6 +9,7 @@ use kairos_sandbox::versions::By;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::feedback::is_metric;
 use super::super::pages::Peer;
 use super::{SMALL, Shared, Trouble, aside, change, either, slot_of, trouble};
 
@@ -16,7 +17,7 @@ use super::{SMALL, Shared, Trouble, aside, change, either, slot_of, trouble};
 const SAMPLE: f64 = 0.1;
 /// The metric of feedback that quality is, where none is named.
 const METRIC: &str = "quality";
-/// Bytes of a tag's name and of a metric's.
+/// Bytes of a tag's name.
 const MOST_NAME_BYTES: usize = 64;
 
 /// Which version is asked as well, and how often.
@@ -84,8 +85,7 @@ pub(super) async fn canary(
             return Err(wrong("`sticky` is the name of a tag, of 1 to 64 bytes"));
         }
         let metric = metric.unwrap_or_else(|| METRIC.to_owned());
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if metric.is_empty() || metric.len() > MOST_NAME_BYTES || !metric.bytes().all(is_plain) {
+        if !is_metric(&metric) {
             return Err(wrong("`metric` is the name of a metric of feedback: 1 to 64 characters of a-z, 0-9 and _"));
         }
         let loaded_with = Default::default();

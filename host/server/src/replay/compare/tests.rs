@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Candidate, Features, Offer};
+use kairos_pipeline::policy::{Candidate, FaultKind, Features, Offer, Undecided};
 use kairos_pipeline::record::InsteadOf;
 use kairos_sandbox::golden;
 
