@@ -43,6 +43,8 @@ async fn a_model_has_so_many_places_and_a_bounded_queue() {
     stall_once(&client, &pair).await;
     let first = asking(&pair, &[]);
     until(&client, &pair, &format!("kairos_upstream_under_way{{model=\"{NOVA}\"}} 1")).await;
+    // A place comes before money: the first lease may still wait for the disk.
+    until(&client, &pair, "kairos_ledger_open_rows 1").await;
     // Who leaves while it waits makes room for the next.
     let leaves = asking(&pair, &[]);
     until(&client, &pair, &format!("kairos_upstream_waiting{{model=\"{NOVA}\"}} 1")).await;
