@@ -11,10 +11,11 @@ use kairos_bedrock::catalogue;
 use kairos_dialects::Failure;
 use kairos_dialects::eventstream::{Decoder, Frame, encode};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
+use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went,
+    Assigned, Fault, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went, World,
 };
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
@@ -120,7 +121,11 @@ impl Policies for Always {
         Arc::new(Serving { router: Arc::clone(&self.0), canary: None, shadow: None })
     }
 
-    fn failed(&self, _: &Arc<dyn Router>, _: &Fault) {}
+    fn healer(&self) -> Arc<dyn Healer> {
+        Arc::new(Backoff::new(BackoffBounds::default()))
+    }
+
+    fn failed(&self, _: World, _: &Identity, _: &Fault) {}
 
     fn ticket(&self) -> u64 {
         0
@@ -163,6 +168,7 @@ pub(super) fn gateway(
         keys,
         policies: Arc::new(Always(router)),
         native,
+        native_healer: Arc::new(Backoff::new(BackoffBounds::default())),
         upstream,
         ledger,
         catalogue: Arc::new(catalogue).into(),

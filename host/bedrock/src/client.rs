@@ -388,4 +388,8 @@ impl Upstream for Client {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
         Box::pin(self.send(call))
     }
+
+    fn renews_credentials(&self) -> bool {
+        self.credentials.renews()
+    }
 }

@@ -34,6 +34,7 @@ pub struct CredentialSource {
     kind: Kind,
     cached: ArcSwapOption<Cached>,
     renewing: Mutex<()>,
+    renews: bool,
     now: fn() -> SystemTime,
 }
 
@@ -102,7 +103,8 @@ impl CredentialSource {
                 Kind::Provider(SharedCredentialsProvider::new(chain))
             }
         };
-        Ok(Self::of(kind, SystemTime::now))
+        let given = set(id).is_some() || matches!(kind, Kind::ApiKey(_));
+        Ok(Self::of(kind, !given, SystemTime::now))
     }
 
     /// Credentials that are known already, and do not change.
@@ -114,11 +116,11 @@ impl CredentialSource {
                 Kind::Provider(SharedCredentialsProvider::new(keys))
             }
         };
-        Self::of(kind, SystemTime::now)
+        Self::of(kind, false, SystemTime::now)
     }
 
-    fn of(kind: Kind, now: fn() -> SystemTime) -> Self {
-        Self { kind, cached: ArcSwapOption::empty(), renewing: Mutex::new(()), now }
+    fn of(kind: Kind, renews: bool, now: fn() -> SystemTime) -> Self {
+        Self { kind, cached: ArcSwapOption::empty(), renewing: Mutex::new(()), renews, now }
     }
 
     /// What authorises a call now, where nothing needs to be asked for it.
@@ -193,6 +195,11 @@ impl CredentialSource {
         let cached = self.cached.load();
         let cached = cached.as_deref()?;
         cached.ends_at.is_none_or(|ends| now < ends).then(|| Arc::clone(&cached.authority))
+    }
+
+    /// Whether they come from where new ones can be had: what is given once stays as it is.
+    pub fn renews(&self) -> bool {
+        self.renews
     }
 
     /// Forgets what is cached, after AWS refused it: the next call looks again.
@@ -286,7 +293,7 @@ mod tests {
         NOW.store(1_000_000, Ordering::SeqCst);
         let counting = Arc::new(Counting::default());
         let provider = SharedCredentialsProvider::new(Shared(Arc::clone(&counting)));
-        let source = CredentialSource::of(Kind::Provider(provider), now);
+        let source = CredentialSource::of(Kind::Provider(provider), true, now);
         let id = async || match source.authority().await.as_deref() {
             Ok(Authority::Keys(keys)) => keys.access_key_id.clone(),
             Ok(Authority::ApiKey(_)) => "key".to_owned(),

@@ -259,35 +259,20 @@ impl Kind {
         answers(self).openai.2
     }
 
-    /// Whether another model could do better. What is the caller's own mistake, or the gateway's
-    /// credentials being refused, would fail alike everywhere.
-    pub fn may_succeed_elsewhere(self) -> bool {
+    /// Whether it says something of the model's health: what `successes` and `failures` count.
+    pub fn is_model_failure(self) -> bool {
         matches!(
             self,
             Self::Throttled
-                | Self::Quota
-                | Self::AccessDenied
-                | Self::ModelNotFound
                 | Self::ModelNotReady
                 | Self::ModelError
                 | Self::ModelTimeout
-                | Self::BudgetExceeded
-                | Self::Overloaded
                 | Self::Server
                 | Self::Unavailable
                 | Self::Timeout
                 | Self::Network
                 | Self::BrokenStream
         )
-    }
-
-    /// Whether it says something of the model's health: what `successes` and `failures` count.
-    pub fn is_model_failure(self) -> bool {
-        self.may_succeed_elsewhere()
-            && !matches!(
-                self,
-                Self::AccessDenied | Self::ModelNotFound | Self::Quota | Self::BudgetExceeded | Self::Overloaded
-            )
     }
 }
 

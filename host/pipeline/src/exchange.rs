@@ -52,6 +52,7 @@ impl Exchange {
             complexity: None,
             decision: None,
             attempts: Vec::new(),
+            healing: Vec::new(),
             status: "running",
             http_status: None,
             model: None,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::heal::HealingBounds;
 use crate::history::History;
 use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
-use crate::policy::{Policies, Router};
+use crate::policy::{Healer, Policies, Router};
 use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
 use crate::upstream::Upstream;
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub policies: Arc<dyn Policies>,
     /// The router that answers when a policy cannot.
     pub native: Arc<dyn Router>,
+    /// The healer that answers when a policy cannot.
+    pub native_healer: Arc<dyn Healer>,
     /// The model side.
     pub upstream: Arc<dyn Upstream>,
     /// Where money is accounted for.
@@ -62,6 +65,8 @@ pub struct Settings {
     pub metadata_patience: Duration,
     /// Requests that may be under way, those whose callers have left included.
     pub most_in_flight: usize,
+    /// How far a failed request is healed.
+    pub healing: HealingBounds,
 }
 
 impl Default for Settings {
@@ -73,6 +78,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(15),
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
+            healing: HealingBounds::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod exchange;
 pub mod features;
 pub mod gateway;
+pub mod healers;
 pub mod history;
 pub mod ledger;
 pub mod models;
@@ -34,14 +35,17 @@ mod stream;
 mod translate;
 
 pub use encode::error as error_answer;
+pub use heal::HealingBounds;
 
 use std::sync::Arc;
 
 use kairos_dialects::{Failure, Kind};
+use tokio::time::Instant;
 
 use crate::attempt::Answered;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::heal::{Course, Failed};
 use crate::reply::Reply;
 use crate::request::Incoming;
 
@@ -80,22 +84,29 @@ async fn answer(
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
-    let decision = route::route(gateway, exchange, &request, offers)?;
+    let mut decision = route::route(gateway, exchange, &request, offers)?;
 
-    // 5. Per attempt: reserve → upstream → settle, or heal by the next candidate.
-    let mut last = None;
-    for &target in &decision.order {
+    // 5. Per attempt: reserve → upstream → settle, or heal.
+    let Some(mut course) = Course::new(gateway, &decision) else {
+        return Err(Failure::new(Kind::Internal, "the plan had no candidate that could be tried"));
+    };
+    loop {
         if reply.is_gone() {
             return Err(Failure::new(Kind::ClientLeft, "the caller left"));
         }
-        let request = decode::limited(&request, &decision, target, exchange)?;
-        match attempt::attempt(gateway, exchange, &request, target, reply).await {
+        let (began, spent) = (Instant::now(), exchange.record.cost_usd);
+        let answered = {
+            let limited = decode::limited(course.request(&request), &decision, course.target, exchange)?;
+            attempt::attempt(gateway, exchange, &limited, course.target, reply).await
+        };
+        let failure = match answered {
             Ok(answered) => return Ok(answered),
-            Err(failure) if heal::tries_next(&failure) => last = Some(failure),
-            Err(failure) => return Err(failure),
-        }
+            Err(failure) => failure,
+        };
+        let failed = Failed { failure, began, cost: exchange.record.cost_usd.0.saturating_sub(spent.0) };
+        // Apart: a request that goes well need not carry this along.
+        Box::pin(heal::heal(gateway, exchange, &request, (&mut decision, &mut course), failed, reply)).await?;
     }
-    Err(last.unwrap_or_else(|| Failure::new(Kind::Internal, "the plan had no candidate that could be tried")))
 }
 
 fn overloaded(most: usize) -> Failure {

@@ -6,7 +6,7 @@ use kairos_dialects::{Failure, Kind, Needs, Outline};
 
 use crate::decode::{AUTO, Decoded};
 use crate::exchange::Exchange;
-use crate::features;
+use crate::features::{self, Found};
 use crate::gateway::Gateway;
 use crate::models::{Answering, Catalogue, Model, Target};
 use crate::money::Picodollars;
@@ -64,38 +64,65 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     if targets.is_empty() {
         return Err(nothing_fits(&catalogue, request));
     }
-    let outline = &request.outline;
+    let features = features_of(gateway, request, &found, named.is_some());
+    let info = info_of(gateway, &catalogue, request, &targets);
+    Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
+}
+
+/// The same targets as they are now. Whether the request is for one by name does not change.
+pub(crate) fn afresh(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    request: &Decoded,
+    targets: Vec<usize>,
+) -> Result<Offers, Failure> {
+    let found = features::find(&request.outline, &request.hints);
+    let catalogue = &exchange.catalogue;
+    let one = |&target: &usize| {
+        let worst = worst(catalogue, &catalogue.targets[target], request).map_err(unpriced)?;
+        Ok(facts(gateway, catalogue, target, worst, found.task, &request.outline))
+    };
+    let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
+    let features = features_of(gateway, request, &found, request.model(&gateway.settings) != AUTO);
+    let info = Arc::new(info_of(gateway, catalogue, request, &targets));
+    Ok(Offers { targets, facts, features, info })
+}
+
+fn features_of(gateway: &Gateway, request: &Decoded, found: &Found, named: bool) -> Features {
+    let Decoded { outline, hints, .. } = request;
     let budget = gateway.ledger.budget((gateway.clock)());
-    let features = Features {
+    Features {
         task: found.task,
-        task_hinted: request.hints.task.is_some(),
+        task_hinted: hints.task.is_some(),
         complexity: found.complexity,
-        complexity_hinted: request.hints.complexity.is_some(),
-        estimated_tokens: request.hints.estimated_tokens.unwrap_or_else(|| outline.estimated_tokens()),
+        complexity_hinted: hints.complexity.is_some(),
+        estimated_tokens: hints.estimated_tokens.unwrap_or_else(|| outline.estimated_tokens()),
         max_output_tokens: outline.max_output_tokens,
-        max_latency_ms: request.hints.max_latency_ms,
-        accuracy: request.hints.accuracy.unwrap_or(0.5),
-        cost_sensitivity: request.hints.cost_sensitivity.unwrap_or(0.5),
-        priority: request.hints.priority.unwrap_or_default(),
+        max_latency_ms: hints.max_latency_ms,
+        accuracy: hints.accuracy.unwrap_or(0.5),
+        cost_sensitivity: hints.cost_sensitivity.unwrap_or(0.5),
+        priority: hints.priority.unwrap_or_default(),
         needs: outline.needs,
         streaming: request.streams,
         turns: outline.turns,
         text_bytes: u32::try_from(outline.text_bytes).unwrap_or(u32::MAX),
-        named: named.map(|_| 0),
+        named: named.then_some(0),
         budget_remaining: budget.map(|budget| budget.remaining.0),
         budget_used: budget.map_or(0.0, |budget| budget.used),
         budget_level: budget.map_or(0, |budget| budget.level),
-    };
-    let info = RequestInfo {
-        content: Content::new(outline.prompt.clone(), outline.system.clone()),
+    }
+}
+
+fn info_of(gateway: &Gateway, catalogue: &Arc<Catalogue>, request: &Decoded, targets: &[usize]) -> RequestInfo {
+    RequestInfo {
+        content: Content::new(request.outline.prompt.clone(), request.outline.system.clone()),
         tags: request.hints.tags.clone(),
         task_label: request.hints.task_label.clone(),
-        asked_model: asked.to_owned(),
+        asked_model: request.model(&gateway.settings).to_owned(),
         model_ids: targets.iter().map(|&target| Arc::clone(&catalogue.model_of(target).id)).collect(),
         regions: vec![Arc::clone(&catalogue.region)],
-        names: catalogue,
-    };
-    Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
+        names: Arc::clone(catalogue) as _,
+    }
 }
 
 fn is_invoke(operation: Operation) -> bool {

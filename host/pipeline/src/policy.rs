@@ -4,6 +4,8 @@
 
 mod answer;
 pub(crate) mod exact;
+mod healing;
+mod question;
 mod serving;
 
 use std::sync::Arc;
@@ -13,6 +15,11 @@ pub use kairos_dialects::Needs;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub use self::healing::{
+    Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
+    Remedy, Wait,
+};
+pub use self::question::{Answer, Question, World};
 pub use self::serving::{Arm, Assigned, Canary, Serving, Shadow, Went};
 
 /// What a request is about.
@@ -460,8 +467,11 @@ pub trait Policies: Send + Sync {
     /// What serves now. A request asks once, and keeps what it got.
     fn serving(&self) -> Arc<Serving>;
 
-    /// Says that this router failed. Whoever keeps the policies decides what follows.
-    fn failed(&self, router: &Arc<dyn Router>, fault: &Fault);
+    /// The healer that serves now. A request asks once, and keeps what it got.
+    fn healer(&self) -> Arc<dyn Healer>;
+
+    /// Says that a policy of this world failed. Whoever keeps the policies decides what follows.
+    fn failed(&self, world: World, policy: &Identity, fault: &Fault);
 
     /// A number for a request that is given to an arm: no other of this run has it.
     fn ticket(&self) -> u64;

@@ -37,6 +37,9 @@ pub struct Record {
     pub decision: Option<DecisionRecord>,
     /// Every attempt.
     pub attempts: Vec<AttemptRecord>,
+    /// What followed each failure that a healer was asked about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub healing: Vec<HealingRecord>,
     /// How it ended: `ok`, the failure's name, or `client_left`.
     pub status: &'static str,
     /// The status that the caller got, where one was sent.
@@ -104,6 +107,28 @@ pub struct InsteadOf {
     pub policy: Arc<str>,
     /// Why it did not.
     pub outcome: Undecided,
+}
+
+/// What followed a failure.
+#[derive(Clone, Debug, Serialize)]
+pub struct HealingRecord {
+    /// Who decided: `name@digest`.
+    pub policy: Arc<str>,
+    /// The failure's name.
+    pub failure: &'static str,
+    /// What was to be done, by its name in the contract.
+    pub action: &'static str,
+    /// The code of the reason.
+    pub reason: u32,
+    /// Its name, where the policy gave it one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_name: Option<Arc<str>>,
+    /// The policy in place, where it did not decide.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<InsteadOf>,
+    /// The wait before the next attempt, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u32>,
 }
 
 /// One attempt.
@@ -295,6 +320,7 @@ mod tests {
             complexity: None,
             decision: None,
             attempts: Vec::new(),
+            healing: Vec::new(),
             status: "ok",
             http_status: None,
             model: None,

@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided};
+use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided, World};
 use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
 use crate::request::RequestId;
 
@@ -21,6 +21,10 @@ pub(crate) struct Decision {
     pub(crate) order: Vec<usize>,
     /// The output limit that the plan sets.
     pub(crate) max_output_tokens: Option<u32>,
+    /// The most that a candidate may cost, in picodollars.
+    pub(crate) max_cost: Option<u64>,
+    /// The targets that the policy was offered, and the operator's fallbacks.
+    pub(crate) targets: Vec<usize>,
 }
 
 pub(crate) fn route(
@@ -40,12 +44,12 @@ pub(crate) fn route(
         Ok(plan) => (plan, router, None),
         Err(PolicyError::Refused(reason)) => {
             keep(gateway, exchange, offers, &**router, None, || Given::Refused(reason), None);
-            return Err(refused(&**router, reason));
+            return Err(refused(router.identity(), reason));
         }
         Err(error) => {
             exchange.policy_failed = error != PolicyError::Declined;
             if let PolicyError::Fault(fault) = &error {
-                gateway.policies.failed(router, fault);
+                gateway.policies.failed(World::Router, router.identity(), fault);
             }
             let before = InsteadOf { policy: Arc::clone(router.identity().label()), outcome: Undecided::of(&error) };
             let why = format!("{}: {}", before.policy, before.outcome.name());
@@ -80,9 +84,15 @@ pub(crate) fn route(
         instead_of: before.as_ref().map(|(before, _)| before.clone()),
         experiment: exchange.assigned.as_ref().map(arm::record),
     });
-    let max_output_tokens = plan.max_output_tokens;
+    let Plan { max_output_tokens, max_cost, .. } = plan;
+    let mut targets = std::mem::take(&mut offers.targets);
+    for target in &order[planned..] {
+        if !targets.contains(target) {
+            targets.push(*target);
+        }
+    }
     keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), drawn.point);
-    Ok(Decision { order, max_output_tokens })
+    Ok(Decision { order, max_output_tokens, max_cost, targets })
 }
 
 /// Takes down what was asked and answered, where somebody keeps it.
@@ -131,9 +141,10 @@ fn add_fallbacks(catalogue: &Catalogue, request: &Decoded, max_cost: Option<u64>
     }
 }
 
-fn refused(router: &dyn Router, reason: u32) -> Failure {
-    let name = router.identity().reason(reason).map_or(String::new(), |name| format!(" ({name})"));
-    let message = format!("the policy {} refused the request, reason {reason}{name}", router.identity().name);
+/// The policy refuses the request.
+pub(crate) fn refused(identity: &Identity, reason: u32) -> Failure {
+    let name = identity.reason(reason).map_or(String::new(), |name| format!(" ({name})"));
+    let message = format!("the policy {} refused the request, reason {reason}{name}", identity.name);
     Failure::new(Kind::RefusedByPolicy, message)
 }
 
@@ -145,7 +156,7 @@ fn ask(router: &Arc<dyn Router>, exchange: &Exchange, offers: &mut Offers) -> Re
 }
 
 /// Marks the models on offer with the names that a policy asks about.
-fn mark(identity: &Identity, exchange: &Exchange, targets: &[usize], facts: &mut [Offer]) {
+pub(crate) fn mark(identity: &Identity, exchange: &Exchange, targets: &[usize], facts: &mut [Offer]) {
     facts.iter_mut().for_each(|offer| offer.names = 0);
     exchange.catalogue.mark_names(&identity.model_names, targets, facts);
 }

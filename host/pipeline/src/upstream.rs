@@ -87,4 +87,9 @@ pub trait Upstream: Send + Sync {
     /// Makes one call, once: no attempt is repeated here. A failure says whether it is known to
     /// cost nothing.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>>;
+
+    /// Whether the call after one whose credentials were refused fetches new ones.
+    fn renews_credentials(&self) -> bool {
+        false
+    }
 }

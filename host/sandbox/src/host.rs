@@ -13,8 +13,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
+use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::policy::{
-    Assigned, Canary, Fault, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
+    Assigned, Canary, Fault, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
+    World,
 };
 
 use crate::canary::{Told, Trials};
@@ -43,6 +45,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct PolicyHost {
     pub(crate) loader: Loader,
     native: Arc<dyn Router>,
+    healer: Arc<dyn Healer>,
     serving: ArcSwap<Serving>,
     state: Mutex<State>,
     /// Held by an act from its beginning to its end.
@@ -130,6 +133,7 @@ impl PolicyHost {
             loader,
             serving: ArcSwap::from_pointee(serving),
             native,
+            healer: Arc::new(Backoff::new(BackoffBounds::default())),
             state: Mutex::default(),
             acting: Mutex::default(),
             versions,
@@ -356,8 +360,12 @@ impl Policies for PolicyHost {
         self.serving.load_full()
     }
 
-    fn failed(&self, router: &Arc<dyn Router>, fault: &Fault) {
-        self.failed_generation(router.identity(), fault);
+    fn healer(&self) -> Arc<dyn Healer> {
+        Arc::clone(&self.healer)
+    }
+
+    fn failed(&self, _: World, policy: &Identity, fault: &Fault) {
+        self.failed_generation(policy, fault);
     }
 
     fn ticket(&self) -> u64 {

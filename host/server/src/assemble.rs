@@ -12,6 +12,7 @@ use kairos_bedrock::client::Client;
 use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
+use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
@@ -205,6 +206,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         keys: Arc::new(ConfiguredKeys::new(&config.auth)),
         policies: Arc::clone(&policies) as _,
         native,
+        native_healer: Arc::new(Backoff::new(config.healing.backoff())),
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
         catalogue: ArcSwap::from_pointee(catalogue),
@@ -221,6 +223,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             metadata_patience: config.upstream.late_usage_seconds.duration(),
             most_in_flight: config.limits.in_flight,
+            healing: config.healing.bounds(),
         },
         clock: Arc::new(unix_ms),
     };

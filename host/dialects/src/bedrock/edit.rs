@@ -1,6 +1,9 @@
 //! Edits a Converse body in place: what is not edited keeps its bytes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -39,6 +42,51 @@ pub fn lower_output_limit(body: &Bytes, limit: u32) -> Result<Bytes, Invalid> {
         Some(value) => splice(body, span(body, value), &limit.to_string()),
         None => insert_field(body, span(body, config).0, &format!("\"maxTokens\":{limit}")),
     })
+}
+
+#[derive(Deserialize)]
+struct Conversation<'a> {
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(default)]
+    content: Vec<Block>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Block {
+    tool_result: Option<IgnoredAny>,
+}
+
+/// Bytes that a token stands for, roughly: as where a request's tokens are estimated.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// Leaves out the oldest messages, as few as bring the body down to about so many tokens; else all that
+/// can go. What is left begins with a message of the user that is no tool's result, as Converse asks for,
+/// so that no result is without its call. None: nothing can be left out.
+pub fn shorten(body: &Bytes, tokens: u32) -> Result<Option<Bytes>, Invalid> {
+    let Conversation { messages } = Invalid::parse(body)?;
+    let most = (tokens as usize).saturating_mul(BYTES_PER_TOKEN);
+    let starts = messages.iter().map(|message| span(body, message).0);
+    let mut cut = None;
+    for (start, message) in starts.zip(&messages).skip(1) {
+        let message: Message<'_> = Invalid::parse(message.get().as_bytes())?;
+        if message.role != "user" || message.content.iter().any(|block| block.tool_result.is_some()) {
+            continue;
+        }
+        let first = messages.first().map_or(start, |first| span(body, first).0);
+        cut = Some((first, start));
+        if body.len() - (start - first) <= most {
+            break;
+        }
+    }
+    Ok(cut.map(|cut| splice(body, cut, "")))
 }
 
 /// Where a raw value that borrows from `body` lies in it.
@@ -83,5 +131,32 @@ mod tests {
             let edited = lower_output_limit(&Bytes::copy_from_slice(body.as_bytes()), 7).unwrap();
             assert_eq!(edited, expected);
         }
+    }
+
+    #[test]
+    fn the_oldest_turns_go_first_and_no_tool_result_is_left_without_its_call() {
+        let turn = |role: &str, content: &str| format!(r#"{{"role":"{role}","content":[{content}]}}"#);
+        let text = |text: &str| format!(r#"{{"text":"{text}"}}"#);
+        let turns = [
+            turn("user", &text("first")),
+            turn("assistant", r#"{"toolUse":{"toolUseId":"1","name":"f","input":{}}}"#),
+            turn("user", r#"{"toolResult":{"toolUseId":"1","content":[]}}"#),
+            turn("assistant", &text("second")),
+            turn("user", &text("third")),
+            turn("assistant", &text("fourth")),
+            turn("user", &text("fifth")),
+        ];
+        let body = |turns: &[String]| Bytes::from(format!(r#"{{"a":1.50, "messages": [{}] }}"#, turns.join(" , ")));
+        let whole = body(&turns);
+        let tokens_of = |left: &Bytes| u32::try_from(left.len().div_ceil(4)).unwrap();
+        let third = body(&turns[4..]);
+        assert_eq!(shorten(&whole, tokens_of(&third)).unwrap(), Some(third.clone()));
+        // One token fewer: one turn more.
+        assert_eq!(shorten(&whole, tokens_of(&third) - 1).unwrap(), Some(body(&turns[6..])));
+        // What was just said stays, however long it is.
+        assert_eq!(shorten(&whole, 1).unwrap(), Some(body(&turns[6..])));
+        assert_eq!(shorten(&body(&turns[..4]), 1).unwrap(), None);
+        assert_eq!(shorten(&body(&turns[..1]), 1).unwrap(), None);
+        assert!(shorten(&Bytes::from_static(b"{}"), 1).is_err());
     }
 }

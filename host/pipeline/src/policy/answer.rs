@@ -216,12 +216,13 @@ pub enum FaultKind {
     Trap,
     Error,
     InvalidPlan,
+    InvalidAnswer,
     Impure,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deadline,
         Self::Memory,
         Self::StackOverflow,
@@ -229,6 +230,7 @@ impl FaultKind {
         Self::Trap,
         Self::Error,
         Self::InvalidPlan,
+        Self::InvalidAnswer,
         Self::Impure,
     ];
 
@@ -242,6 +244,7 @@ impl FaultKind {
             Self::Trap => "trap",
             Self::Error => "error",
             Self::InvalidPlan => "invalid_plan",
+            Self::InvalidAnswer => "invalid_answer",
             Self::Impure => "impure",
         }
     }

@@ -10,7 +10,7 @@ pub use task::Task;
 use crate::policy::Identity;
 
 /// The identity of a built-in router: its digest is the version it came with.
-fn built_in(name: &str, reasons: &[(u32, &str)], model_names: &[&str]) -> Identity {
+pub(crate) fn built_in(name: &str, reasons: &[(u32, &str)], model_names: &[&str]) -> Identity {
     Identity::new(
         format!("native-{name}"),
         env!("CARGO_PKG_VERSION"),

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use kairos_pipeline::policy::MAX_OFFERS;
+use kairos_pipeline::policy::{MAX_OFFERS, MOST_WAIT_MS};
 use kairos_sandbox::capability::Capability;
 use kairos_sandbox::load::SLOTS;
 
@@ -36,6 +36,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
         }
     }
     money(config, &mut wrong);
+    waits(config, &mut wrong);
     keys(config, &mut wrong);
     names(config, &mut wrong);
     wrong
@@ -44,7 +45,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, records, upstream, policies, .. } = config;
+    let Config { limits, ledger, records, upstream, healing, policies, .. } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.
@@ -65,6 +66,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("records.queue_bytes", records.queue_bytes as u64, MIB..=16 * GIB),
         ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
+        ("healing.attempts", healing.attempts.into(), 1..=100),
+        ("healing.retries", healing.retries.into(), 0..=100),
         ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),
         ("policies.init_deadline_ms", policies.init_deadline_ms, 1..=60_000),
         ("policies.memory_bytes", policies.memory_bytes as u64, MIB..=4 * GIB),
@@ -115,6 +118,18 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
     {
         let what = format!("{} is above the daily limit of {}: it would never be passed", alert.0, limit.0);
         wrong.push(Wrong { setting: "budget.alert_threshold_usd", what });
+    }
+}
+
+fn waits(config: &Config, wrong: &mut Vec<Wrong>) {
+    let backoff = config.healing.backoff();
+    if backoff.cap_ms > MOST_WAIT_MS {
+        let what = format!("{} s is out of range: no wait is longer than {MOST_WAIT_MS} ms", backoff.cap_ms / 1_000);
+        wrong.push(Wrong { setting: "healing.longest_wait_seconds", what });
+    }
+    if backoff.base_ms > backoff.cap_ms {
+        let what = "it is longer than `longest_wait_seconds`".to_owned();
+        wrong.push(Wrong { setting: "healing.first_wait_seconds", what });
     }
 }
 

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_pipeline::HealingBounds;
+use kairos_pipeline::healers::BackoffBounds;
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::limits::Limits as SandboxLimits;
@@ -27,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) ledger: LedgerSettings,
     pub(crate) records: RecordSettings,
     pub(crate) upstream: Upstream,
+    pub(crate) healing: Healing,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -166,6 +170,37 @@ pub(crate) struct Upstream {
     pub(crate) waiting_seconds: Seconds,
 }
 
+/// What follows a failed attempt, where no policy decides it, and what no policy can pass.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Healing {
+    /// Attempts of a request, at most, whoever decides.
+    pub(crate) attempts: u32,
+    /// Time after a request's arrival in which a further attempt may begin, whoever decides.
+    pub(crate) patience_seconds: Seconds,
+    /// Repetitions on one model.
+    pub(crate) retries: u32,
+    /// The wait before the first is drawn below this; before each further one, below twice as much.
+    pub(crate) first_wait_seconds: Seconds,
+    /// No wait is longer, unless Bedrock asks for it.
+    pub(crate) longest_wait_seconds: Seconds,
+}
+
+impl Healing {
+    pub(crate) fn bounds(&self) -> HealingBounds {
+        HealingBounds { attempts: self.attempts, patience: self.patience_seconds.duration() }
+    }
+
+    pub(crate) fn backoff(&self) -> BackoffBounds {
+        let ms = |seconds: Seconds| u32::try_from(seconds.duration().as_millis()).unwrap_or(u32::MAX).max(1);
+        BackoffBounds {
+            retries: self.retries,
+            base_ms: ms(self.first_wait_seconds),
+            cap_ms: ms(self.longest_wait_seconds),
+        }
+    }
+}
+
 /// Which models there are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -302,6 +337,7 @@ impl Default for Config {
             ledger: LedgerSettings::default(),
             records: RecordSettings::default(),
             upstream: Upstream::default(),
+            healing: Healing::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -377,6 +413,20 @@ impl Default for Upstream {
     }
 }
 
+impl Default for Healing {
+    fn default() -> Self {
+        let (bounds, backoff) = (HealingBounds::default(), BackoffBounds::default());
+        let ms = |ms: u32| Seconds::of(Duration::from_millis(ms.into()));
+        Self {
+            attempts: bounds.attempts,
+            patience_seconds: Seconds::of(bounds.patience),
+            retries: backoff.retries,
+            first_wait_seconds: ms(backoff.base_ms),
+            longest_wait_seconds: ms(backoff.cap_ms),
+        }
+    }
+}
+
 impl Default for Models {
     fn default() -> Self {
         Self {
@@ -395,7 +445,7 @@ impl Default for PolicySettings {
         let limits = SandboxLimits::default();
         let granted = Grants::default();
         let names = Capability::ALL.into_iter().filter(|capability| granted.has(*capability));
-        let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
             folder: None,
             grants: names.map(|capability| capability.name().to_owned()).collect(),

@@ -1,0 +1,81 @@
+//! What a policy is asked and what it answers, whatever its world: for whoever runs policies without
+//! caring what they judge.
+
+use super::{Fault, FaultKind, HealInput, Plan, PolicyError, Remedy, RouteInput};
+
+/// A kind of judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum World {
+    /// Which models answer.
+    Router,
+    /// What follows a failed attempt.
+    Healer,
+}
+
+impl World {
+    /// All.
+    pub const ALL: [Self; 2] = [Self::Router, Self::Healer];
+
+    /// Its name in the contract, which is that of its slot.
+    pub fn name(self) -> &'static str {
+        ["router", "healer"][self as usize]
+    }
+
+    /// The world of a slot.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|world| world.name() == name)
+    }
+}
+
+/// What a policy is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Question<'a> {
+    /// Which models may answer?
+    Route(RouteInput<'a>),
+    /// What follows this failure?
+    Heal(HealInput<'a>),
+}
+
+/// What a policy answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Question::Route`].
+    Plan(Plan),
+    /// To [`Question::Heal`].
+    Remedy(Remedy),
+}
+
+impl Question<'_> {
+    /// Says what is not valid about an answer to it.
+    pub fn check(&self, answer: &Answer) -> Result<(), String> {
+        match (self, answer) {
+            (Self::Route(input), Answer::Plan(plan)) => plan.check(input.models.len()),
+            (Self::Heal(input), Answer::Remedy(remedy)) => remedy.check(*input),
+            _ => Err("the answer is to another kind of question".to_owned()),
+        }
+    }
+}
+
+/// The answer was to another question: whoever runs the policy is at fault.
+fn mixed_up() -> PolicyError {
+    PolicyError::Fault(Fault::new(FaultKind::Error, "the answer is to another kind of question"))
+}
+
+impl Answer {
+    /// The plan that it is.
+    pub fn plan(self) -> Result<Plan, PolicyError> {
+        match self {
+            Self::Plan(plan) => Ok(plan),
+            Self::Remedy(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The remedy that it is.
+    pub fn remedy(self) -> Result<Remedy, PolicyError> {
+        match self {
+            Self::Remedy(remedy) => Ok(remedy),
+            Self::Plan(_) => Err(mixed_up()),
+        }
+    }
+}
