@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 mod families;
 mod generate;
+mod healing;
 mod hostile;
 mod keys;
 mod ledger;

@@ -114,6 +114,9 @@ impl Router for Fixed {
     }
 }
 
+/// Waits that hold no test up.
+const SHORT: BackoffBounds = BackoffBounds { retries: 2, base_ms: 1, cap_ms: 1 };
+
 struct Always(Arc<dyn Router>);
 
 impl Policies for Always {
@@ -122,7 +125,7 @@ impl Policies for Always {
     }
 
     fn healer(&self) -> Arc<dyn Healer> {
-        Arc::new(Backoff::new(BackoffBounds::default()))
+        Arc::new(Backoff::new(SHORT))
     }
 
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}
@@ -168,7 +171,7 @@ pub(super) fn gateway(
         keys,
         policies: Arc::new(Always(router)),
         native,
-        native_healer: Arc::new(Backoff::new(BackoffBounds::default())),
+        native_healer: Arc::new(Backoff::new(SHORT)),
         upstream,
         ledger,
         catalogue: Arc::new(catalogue).into(),
