@@ -61,7 +61,9 @@ impl Upstream for Failing {
 }
 
 /// Says what it is told to say.
-struct Told(Identity, Box<dyn Fn(HealInput<'_>) -> Result<Remedy, PolicyError> + Send + Sync>);
+struct Told(Identity, Box<Says>);
+
+type Says = dyn Fn(HealInput<'_>) -> Result<Remedy, PolicyError> + Send + Sync;
 
 impl Healer for Told {
     fn identity(&self) -> &Identity {
@@ -372,8 +374,8 @@ async fn a_prompt_is_shortened_for_the_model_that_did_not_take_it() {
 /// A remedy that is not valid, or none: the native default decides, and the record says instead of whom.
 #[tokio::test(start_paused = true)]
 async fn the_native_healer_stands_in() {
-    type Says = fn(HealInput<'_>) -> Result<Remedy, PolicyError>;
-    let cases: [(Says, usize, &str); 4] = [
+    type Fixed = fn(HealInput<'_>) -> Result<Remedy, PolicyError>;
+    let cases: [(Fixed, usize, &str); 4] = [
         (|_| Ok(Remedy::new(Action::Switch(99), 7)), 1, "\"fault\":\"invalid_answer\""),
         (|_| Ok(Remedy::new(Action::AnswerLocally, 7)), 1, "\"fault\":\"invalid_answer\""),
         (|_| Err(PolicyError::Declined), 0, "declined"),

@@ -50,15 +50,15 @@ impl Backoff {
         let HealInput { failure, history, .. } = input;
         let failed = failure.attempt;
         match failed.kind {
-            FailureKind::Rejected
+            FailureKind::Credentials if failure.can.has(Abilities::REFRESH_CREDENTIALS) => {
+                return Remedy::new(Action::RefreshCredentials, RENEWED);
+            }
+            FailureKind::Credentials
+            | FailureKind::Rejected
             | FailureKind::TooLong
             | FailureKind::Filtered
             | FailureKind::Conflict
             | FailureKind::Other => return Remedy::new(Action::GiveUp(None), HOPELESS),
-            FailureKind::Credentials if failure.can.has(Abilities::REFRESH_CREDENTIALS) => {
-                return Remedy::new(Action::RefreshCredentials, RENEWED);
-            }
-            FailureKind::Credentials => return Remedy::new(Action::GiveUp(None), HOPELESS),
             _ => {}
         }
         if !failure.left.is_empty() {
