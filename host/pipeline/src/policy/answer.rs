@@ -217,11 +217,12 @@ pub enum FaultKind {
     Error,
     InvalidPlan,
     Impure,
+    InvalidVerdict,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Deadline,
         Self::Memory,
         Self::StackOverflow,
@@ -230,6 +231,7 @@ impl FaultKind {
         Self::Error,
         Self::InvalidPlan,
         Self::Impure,
+        Self::InvalidVerdict,
     ];
 
     /// The name in metrics and logs.
@@ -243,6 +245,7 @@ impl FaultKind {
             Self::Error => "error",
             Self::InvalidPlan => "invalid_plan",
             Self::Impure => "impure",
+            Self::InvalidVerdict => "invalid_verdict",
         }
     }
 }
