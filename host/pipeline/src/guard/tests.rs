@@ -199,11 +199,13 @@ fn first_of_two() -> Result<Verdict, PolicyError> {
     Ok(Verdict { decided: 1, ..Verdict::default() })
 }
 
+type Fails = fn() -> Result<Verdict, PolicyError>;
+
 #[test]
 fn what_fails_blocks_or_passes_unseen_as_the_operator_says() {
     let trap = || PolicyError::Fault(Fault::new(FaultKind::Trap, "unreachable"));
     let invalid = || Ok(Verdict { decided: 9, ..Verdict::default() });
-    let cases: [(fn() -> Result<Verdict, PolicyError>, Undecided); 6] = [
+    let cases: [(Fails, Undecided); 6] = [
         (|| Err(PolicyError::Unavailable("not now".to_owned())), Undecided::Unavailable),
         (|| Err(PolicyError::NotRun("no place".to_owned())), Undecided::NotRun),
         (|| Err(PolicyError::Declined), Undecided::Fault(FaultKind::Error)),

@@ -170,7 +170,7 @@ fn luhn_of(digits: &[u8], check: u8) -> bool {
             if from_end % 2 == 0 { digit } else { digit * 2 / 10 + digit * 2 % 10 }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// The text in parts, cut at these places or just before, where a character would be cut.
