@@ -7,6 +7,8 @@ pub mod batch;
 pub mod exchange;
 pub mod features;
 pub mod gateway;
+pub mod guard;
+pub mod guards;
 pub mod healers;
 pub mod history;
 pub mod ledger;

@@ -4,6 +4,7 @@
 
 mod answer;
 pub(crate) mod exact;
+mod guarding;
 mod healing;
 mod question;
 mod serving;
@@ -15,6 +16,10 @@ pub use kairos_dialects::Needs;
 use serde::{Deserialize, Serialize};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub use self::guarding::{
+    Direction, Guard, InspectInput, MOST_HELD, MOST_OPEN, MOST_REPLACED, MOST_SHOWN, MOST_STATE, Origin, Passage,
+    Replacement, Verdict,
+};
 pub use self::healing::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
     Remedy, Wait,
@@ -481,4 +486,23 @@ pub trait Policies: Send + Sync {
 
     /// Such a request has ended.
     fn ended(&self, assigned: &Assigned, went: Went);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::models::Catalogue;
+
+    /// A request of which nothing is known.
+    pub(crate) fn request_info() -> Arc<RequestInfo> {
+        Arc::new(RequestInfo {
+            content: Content::default(),
+            tags: Vec::new(),
+            task_label: None,
+            asked_model: "auto".to_owned(),
+            model_ids: [].into(),
+            regions: Vec::new(),
+            names: Arc::new(Catalogue::default()),
+        })
+    }
 }
