@@ -9,11 +9,15 @@ mod healing;
 mod question;
 mod serving;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use kairos_dialects::Needs;
+use kairos_dialects::Outline;
 use serde::{Deserialize, Serialize};
+
+use crate::guards::Pii;
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
 pub use self::guarding::{
@@ -369,6 +373,13 @@ impl Content {
     /// Both, for whoever keeps them.
     pub fn texts(&self) -> (&str, &str) {
         (&self.prompt, &self.system)
+    }
+
+    /// Both, as far as the native guard lets them pass.
+    pub fn redacted(&self) -> (Cow<'_, str>, Cow<'_, str>) {
+        // A text that is so long may have been cut, within a character too.
+        let redacted = |text| Pii::redacted(text, str::len(text) + 4 > Outline::TEXT_LIMIT);
+        (redacted(&self.prompt), redacted(&self.system))
     }
 
     /// Whether a policy read any of it.

@@ -251,7 +251,7 @@ fn message(field: &str) -> Option<Rule> {
 
 fn block(field: &str) -> Option<Rule> {
     match field {
-        "text" => Some(Rule::Node(Place::Block, None)),
+        "text" | "content" => Some(Rule::Node(Place::Block, None)),
         "image" | "video" | "audio" | "input_audio" | "image_url" => node(Place::Media, Origin::Other),
         "document" => node(Place::Document, Origin::Document),
         "searchResult" => node(Place::Block, Origin::Document),
@@ -264,7 +264,6 @@ fn block(field: &str) -> Option<Rule> {
         "source" => node(Place::Source, Origin::Document),
         "title" | "context" => text(Origin::Document),
         "input" => arguments(Origin::ToolInput),
-        "content" => Some(Rule::Node(Place::Block, None)),
         "thinking" => text(Origin::Reasoning),
         "data" => Some(Rule::Depends(Origin::Reasoning)),
         "citations" => text(Origin::Citation),

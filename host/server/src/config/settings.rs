@@ -137,6 +137,8 @@ pub(crate) enum RecordedContent {
     /// A digest under a key: whether two texts are equal can be told, and nothing else.
     #[default]
     None,
+    /// The last user message and the system prompt, as far as the native guard lets them pass.
+    Redacted,
     /// All of the last user message and of the system prompt.
     Full,
 }

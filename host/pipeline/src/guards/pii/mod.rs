@@ -12,6 +12,8 @@ mod phone;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use crate::policy::{Fault, FaultKind, Guard, Identity, InspectInput, PolicyError, Replacement, Verdict};
 
 /// Bytes that a decision looks at: an address has up to 318, and one more says that it ends.
@@ -141,13 +143,17 @@ impl Guard for Pii {
 }
 
 impl Pii {
-    /// The text with all that is found replaced.
-    pub fn redacted(&self, text: &str) -> String {
+    /// The text with all that is found replaced; borrowed where it stays as it is. Of a text that was
+    /// `cut`, and went on, its end is left out: what was found there is not known.
+    pub fn redacted(text: &str, cut: bool) -> Cow<'_, str> {
         let start = State { before: [0; 2], mode: Mode::Text };
-        let verdict = Scan::new(text.as_bytes(), start).run(true);
+        let verdict = Scan::new(text.as_bytes(), start).run(!cut);
+        if verdict.replacements.is_empty() {
+            return text[..verdict.decided as usize].into();
+        }
         let mut passing = String::with_capacity(text.len());
         verdict.write(text, &mut passing);
-        passing
+        passing.into()
     }
 }
 

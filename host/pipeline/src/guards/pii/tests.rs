@@ -64,7 +64,7 @@ fn what_is_found_is_replaced() {
         ("?token=abcdef123456&x=1", "?token=[KEY]&x=1"),
     ] {
         assert_eq!(passing(&[text]).0, expected, "{text}");
-        assert_eq!(Pii::default().redacted(text), expected);
+        assert_eq!(Pii::redacted(text, false), expected);
     }
     assert_eq!(passing(&[&format!("a {JWT}. b")]).0, "a [KEY]. b");
     assert_eq!(passing(&[&format!("a {PEM} b")]).0, "a [KEY] b");
@@ -113,6 +113,16 @@ fn a_private_key_without_an_end_is_bounded() {
     let most = MOST_PEM as usize;
     let text = format!("-----BEGIN PRIVATE KEY-----{}{} tail", "\n".repeat(most), "b".repeat(9));
     assert_eq!(passing(&[&text]).0, "[KEY]bbbbbbbbb tail");
+}
+
+#[test]
+fn of_a_text_that_was_cut_the_end_is_left_out() {
+    let text = format!("a@b.cd {} c@d", "x".repeat(1_000));
+    let redacted = Pii::redacted(&text, true);
+    assert!(redacted.starts_with("[EMAIL] xxx") && !redacted.contains('@'), "{redacted}");
+    assert_eq!(redacted.len(), "[EMAIL]".len() + text.len() - "a@b.cd".len() - (WINDOW - 1));
+    assert_eq!(Pii::redacted("c@d", true), "");
+    assert!(matches!(Pii::redacted("nothing", false), Cow::Borrowed("nothing")));
 }
 
 #[test]
@@ -194,7 +204,7 @@ proptest! {
         let text = parts.concat();
         let whole = passing(&[&text]);
         prop_assert_eq!(&passing(&cut(&text, &places)), &whole);
-        prop_assert_eq!(Pii::default().redacted(&text), whole.0);
+        prop_assert_eq!(Pii::redacted(&text, false), whole.0);
     }
 
     #[test]
