@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 mod families;
 mod generate;
+mod guarded;
 mod healing;
 mod hostile;
 mod keys;

@@ -23,6 +23,7 @@ pub enum OnFailure {
 }
 
 /// Who judges the texts of a request or of its answer.
+#[derive(Clone)]
 pub struct Guarding {
     /// The guard in place.
     pub guard: Arc<dyn Guard>,
@@ -80,9 +81,10 @@ enum Now {
 }
 
 /// A passage that has begun.
-pub struct Open<'a> {
-    with: &'a Guarding,
-    guard: &'a dyn Guard,
+pub struct Open {
+    with: Guarding,
+    /// The native guard judges.
+    is_native: bool,
     passage: Passage,
     now: Now,
     /// Whether the guard was called.
@@ -97,18 +99,17 @@ pub struct Open<'a> {
 
 impl Guarding {
     /// Begins a passage.
-    pub fn open(&self, passage: Passage) -> Open<'_> {
-        let guard = &*self.guard;
+    pub fn open(&self, passage: Passage) -> Open {
         let judged = Judged {
-            by: Arc::clone(guard.identity().label()),
+            by: Arc::clone(self.guard.identity().label()),
             findings: Vec::new(),
             replaced: false,
             declined: false,
             failure: None,
             unseen: false,
         };
-        let (state, held) = (Vec::new(), Vec::new());
-        Open { with: self, guard, passage, now: Now::Judged, is_known: false, state, held, shown: 0, judged }
+        let (with, state, held) = (self.clone(), Vec::new(), Vec::new());
+        Open { with, is_native: false, passage, now: Now::Judged, is_known: false, state, held, shown: 0, judged }
     }
 
     /// Judges a text that is there as a whole.
@@ -119,7 +120,19 @@ impl Guarding {
     }
 }
 
-impl Open<'_> {
+impl Open {
+    fn guard(&self) -> &dyn Guard {
+        match &self.with.native {
+            Some(native) if self.is_native => &**native,
+            _ => &*self.with.guard,
+        }
+    }
+
+    /// What was said of it so far.
+    pub fn judged(&self) -> &Judged {
+        &self.judged
+    }
+
     /// Takes the next part, and gives what passes by now. It may end within a character.
     pub fn push(&mut self, part: &[u8]) -> Passing {
         self.held.extend_from_slice(part);
@@ -206,7 +219,7 @@ impl Open<'_> {
         loop {
             let (request, state) = (&self.with.request, &*self.state);
             let input = InspectInput { request, passage: self.passage, state, text, last };
-            let given = match self.guard.inspect(input) {
+            let given = match self.guard().inspect(input) {
                 Err(PolicyError::Refused(code)) => Ok(Verdict::block(code)),
                 Err(PolicyError::Declined) if self.is_known => {
                     let message = "it declined a passage of which it had judged a part";
@@ -216,8 +229,8 @@ impl Open<'_> {
                     let before = std::mem::replace(&mut self.judged.declined, true);
                     match &self.with.native {
                         Some(native) if !before => {
-                            self.guard = &**native;
-                            self.judged.by = Arc::clone(self.guard.identity().label());
+                            self.judged.by = Arc::clone(native.identity().label());
+                            self.is_native = true;
                             continue;
                         }
                         _ => {
@@ -229,7 +242,9 @@ impl Open<'_> {
                 given => given,
             };
             self.is_known = true;
-            return given?.checked(&input, self.guard).map(Some);
+            let input =
+                InspectInput { request: &self.with.request, passage: self.passage, state: &self.state, text, last };
+            return given?.checked(&input, self.guard()).map(Some);
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) records: RecordSettings,
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
+    pub(crate) guard: GuardSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -203,6 +204,14 @@ impl Healing {
     }
 }
 
+/// What of texts may pass, both ways.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct GuardSettings {
+    /// Whether personal data and secrets are replaced.
+    pub(crate) personal_data: bool,
+}
+
 /// Which models there are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -340,6 +349,7 @@ impl Default for Config {
             records: RecordSettings::default(),
             upstream: Upstream::default(),
             healing: Healing::default(),
+            guard: GuardSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),

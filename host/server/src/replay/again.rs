@@ -72,7 +72,7 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
 fn withheld(question: &Question) -> Option<Again> {
     let kept = if question.redacted { "kept redacted only" } else { "not kept" };
     let why = format!("the policy reads what was said, and that is {kept} (`content` under [records] in kairos.toml)");
-    question.was_withheld().then(|| Again::NotExecuted(why))
+    question.was_withheld().then_some(Again::NotExecuted(why))
 }
 
 fn differs(question: &Question, what: &str) -> Again {
