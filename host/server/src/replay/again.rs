@@ -70,9 +70,11 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
 
 /// What was said is not kept as it was, and was asked for.
 fn withheld(question: &Question) -> Option<Again> {
-    let kept = if question.redacted { "kept redacted only" } else { "not kept" };
-    let why = format!("the policy reads what was said, and that is {kept} (`content` under [records] in kairos.toml)");
-    question.was_withheld().then_some(Again::NotExecuted(why))
+    question.was_withheld().then(|| {
+        let kept = if question.redacted { "kept redacted only" } else { "not kept" };
+        let setting = "`content` under [records] in kairos.toml";
+        Again::NotExecuted(format!("the policy reads what was said, and that is {kept} ({setting})"))
+    })
 }
 
 fn differs(question: &Question, what: &str) -> Again {

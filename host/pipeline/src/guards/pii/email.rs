@@ -1,5 +1,7 @@
 //! Addresses of e-mail.
 
+use memchr::memchr;
+
 /// Bytes in front of the `@`, at most.
 const MOST_LOCAL: usize = 64;
 /// Bytes behind it, at most.
@@ -10,6 +12,9 @@ const MOST_LABEL: usize = 63;
 /// What was found out further up in the text, so that it is not found out again.
 #[derive(Default)]
 pub(super) struct Seen {
+    /// Up to here the text has been looked through for an `@`, and where one was found.
+    looked: usize,
+    sign: Option<usize>,
     /// All bytes from where it was last looked to here can be in front of an `@`.
     local_end: usize,
     /// Where the domain of the last `@` ends.
@@ -19,6 +24,11 @@ pub(super) struct Seen {
 impl Seen {
     /// Bytes of the address that begins at `at`, where one does.
     pub(super) fn address(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        if self.looked <= at {
+            self.sign = memchr(b'@', &text[at..]).map(|found| at + found);
+            self.looked = self.sign.unwrap_or(text.len()) + 1;
+        }
+        self.sign.filter(|sign| sign - at <= MOST_LOCAL)?;
         if self.local_end <= at {
             self.local_end = at + text[at..].iter().take_while(|byte| is_local(**byte)).count();
         }

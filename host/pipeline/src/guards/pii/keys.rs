@@ -67,7 +67,8 @@ pub(super) fn token(text: &[u8]) -> Option<Match> {
             return (key == 16 && ends).then(|| Match::new(Kind::Key, 20));
         }
         [b'e', b'y', b'J', ..] => return web_token(text),
-        _ => {}
+        [b's' | b'r' | b'g' | b'x' | b'A', ..] => {}
+        _ => return None,
     }
     let prefixed = PREFIXES.iter().find(|(prefix, ..)| text.starts_with(prefix));
     let &(prefix, least, charset, digit) = prefixed?;
@@ -126,8 +127,12 @@ const LEAST_VALUE: usize = 8;
 
 /// A value that looks secret and is given to the name of a secret.
 pub(super) fn assigned(text: &[u8]) -> Option<Match> {
-    if !matches!(text[0].to_ascii_lowercase(), b'a' | b'b' | b'e' | b'p' | b's' | b't') {
-        return None;
+    // The first two letters of all of them.
+    let [first, second, ..] = *text else { return None };
+    match [first.to_ascii_lowercase(), second.to_ascii_lowercase()] {
+        [b'p', b'a' | b'w' | b'r'] | [b's', b'e' | b'i'] | [b'a', b'p' | b'c' | b'u'] => {}
+        [b't', b'o'] | [b'e', b'n'] | [b'b', b'e'] => {}
+        _ => return None,
     }
     let at = match after_word(text, b"bearer") {
         Some(at) => Some(at + blanks(&text[at..])).filter(|value| *value > at)?,

@@ -219,7 +219,14 @@ impl<'a> Scan<'a> {
             _ => None,
         };
         match found {
-            None => self.at += width(byte),
+            None => {
+                self.at += width(byte);
+                // Within a word nothing begins but at a capital.
+                if byte.is_ascii_alphanumeric() {
+                    let rest = self.text[self.at..].iter();
+                    self.at += rest.take_while(|next| matches!(next, b'a'..=b'z' | b'0'..=b'9')).count();
+                }
+            }
             Some(found) => {
                 let count = &mut self.counts[found.kind as usize - 1];
                 *count = count.saturating_add(1);

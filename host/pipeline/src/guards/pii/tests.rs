@@ -117,9 +117,9 @@ fn a_private_key_without_an_end_is_bounded() {
 
 #[test]
 fn of_a_text_that_was_cut_the_end_is_left_out() {
-    let text = format!("a@b.cd {} c@d", "x".repeat(1_000));
+    let text = format!("a@b.cd {} c@d", "x ".repeat(500));
     let redacted = Pii::redacted(&text, true);
-    assert!(redacted.starts_with("[EMAIL] xxx") && !redacted.contains('@'), "{redacted}");
+    assert!(redacted.starts_with("[EMAIL] x x") && !redacted.contains('@'), "{redacted}");
     assert_eq!(redacted.len(), "[EMAIL]".len() + text.len() - "a@b.cd".len() - (WINDOW - 1));
     assert_eq!(Pii::redacted("c@d", true), "");
     assert!(matches!(Pii::redacted("nothing", false), Cow::Borrowed("nothing")));
