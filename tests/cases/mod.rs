@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 mod families;
 mod generate;
+mod healers;
 mod hostile;
 mod keys;
 mod ledger;
