@@ -254,11 +254,16 @@ impl Pair {
         self.folder.path()
     }
 
-    /// Puts a policy in place, as an operator would: written beside, then renamed.
+    /// Puts a router in place, as an operator would: written beside, then renamed.
     pub fn put_policy(&self, ending: &str, bytes: &[u8]) {
-        let beside = self.folder.path().join(format!("next.{ending}"));
+        self.put(&format!("router.{ending}"), bytes);
+    }
+
+    /// The same with any file of the folder.
+    pub fn put(&self, file: &str, bytes: &[u8]) {
+        let beside = self.folder.path().join(format!("next.{file}"));
         std::fs::write(&beside, bytes).unwrap();
-        std::fs::rename(&beside, self.policies.join(format!("router.{ending}"))).unwrap();
+        std::fs::rename(&beside, self.policies.join(file)).unwrap();
     }
 }
 

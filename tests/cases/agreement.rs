@@ -1,6 +1,8 @@
 //! The three forms of each router, and one in Python that was written from the seed and
 //! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
-//! written in Python and in JavaScript.
+//! written in Python and in JavaScript. Of the healer there are three forms.
+
+mod healers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
@@ -11,8 +13,8 @@ use std::sync::Arc;
 use kairos_bedrock::catalogue;
 use kairos_pipeline::features;
 use kairos_pipeline::policy::{
-    Complexity, Content, Family, Features, Names, Needs, Offer, Plan, Priority, RequestInfo, Route, RouteInput, Router,
-    Strengths, Task,
+    Answer, Complexity, Content, Family, Features, Names, Needs, Offer, Plan, Priority, Question as Asked, RequestInfo,
+    Route, RouteInput, Router, Strengths, Task,
 };
 use kairos_pipeline::request::Hints;
 use kairos_pipeline::routers;
@@ -334,7 +336,9 @@ fn all_forms_of_the_routers_decide_alike() {
             expected.check(question.models.len()).unwrap();
             for (form, generation) in forms.iter().enumerate() {
                 let names = &generation.identity().model_names;
-                let plan = ask(question, names, context, |input| generation.route(input, 0).0.unwrap());
+                let plan = ask(question, names, context, |input| {
+                    generation.ask(Asked::Route(input), 0).0.and_then(Answer::plan).unwrap()
+                });
                 assert_eq!(plan, expected, "form {form} on context {place}: {context:?}");
             }
             assert_eq!(in_python[place][*name], shown(&expected), "Python's {name} on context {place}: {context:?}");

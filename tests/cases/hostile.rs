@@ -52,11 +52,11 @@ async fn fails_and_is_replaced(name: &str) {
     let answer = ask(&client, &pair).await;
     assert!(answer.header("x-kairos-policy").starts_with("score@"), "{:?}", answer.headers);
     let metrics = Metrics::read(&client, &pair).await;
-    assert_eq!(metrics.of(&format!("kairos_policy_faults_total{{kind=\"{kind}\"}}")), 3);
-    assert_eq!(metrics.of("kairos_policy_quarantined_total"), 1);
-    assert_eq!(metrics.of("kairos_policy_quarantined"), 1);
+    assert_eq!(metrics.of(&format!("kairos_policy_faults_total{{slot=\"router\",kind=\"{kind}\"}}")), 3);
+    assert_eq!(metrics.of("kairos_policy_quarantined_total{slot=\"router\"}"), 1);
+    assert_eq!(metrics.of("kairos_policy_quarantined{slot=\"router\"}"), 1);
     assert_eq!(metrics.of("kairos_policy_outdated{slot=\"router\"}"), 1);
-    assert_eq!(metrics.of("kairos_policy_recoveries_total"), 0);
+    assert_eq!(metrics.of("kairos_policy_recoveries_total{slot=\"router\"}"), 0);
     // The very same file is not loaded again; a changed one is.
     pair.put_policy(guest.ending, &bytes);
     pair.gateway.wait_for_log("this very file was quarantined");
@@ -64,9 +64,9 @@ async fn fails_and_is_replaced(name: &str) {
     put(&pair, "rhai", b"fn route(ctx, features, models) { plan([0], 9) }");
     assert!(ask(&client, &pair).await.header("x-kairos-policy").starts_with("router@"));
     let metrics = Metrics::read(&client, &pair).await;
-    assert_eq!(metrics.of("kairos_policy_refusals_total{reason=\"quarantined\"}"), 1);
+    assert_eq!(metrics.of("kairos_policy_refusals_total{slot=\"router\",reason=\"quarantined\"}"), 1);
     assert_eq!(metrics.of("kairos_policy_outdated{slot=\"router\"}"), 0);
-    assert_eq!(metrics.of("kairos_policy_recoveries_total"), 1);
+    assert_eq!(metrics.of("kairos_policy_recoveries_total{slot=\"router\"}"), 1);
 }
 
 fn component(name: &str) -> Vec<u8> {
@@ -78,7 +78,8 @@ fn component(name: &str) -> Vec<u8> {
 fn every_guest_has_a_test() {
     let top = kairos_tests::root().join("tests");
     let folder = |path: &str| top.join(path).read_dir().unwrap().map(|entry| entry.unwrap().path());
-    let sources = ["cases", "cases/hostile"].into_iter().flat_map(folder).filter(|path| path.is_file());
+    let sources =
+        ["cases", "cases/hostile", "cases/healers"].into_iter().flat_map(folder).filter(|path| path.is_file());
     let sources: String = sources.map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let guests: Vec<_> = folder("guests").filter(|path| path.join("Cargo.toml").exists()).collect();
     assert!(guests.len() > 8, "{guests:?}");
@@ -151,7 +152,9 @@ async fn others_are_served_while_a_policy_loops() {
     // None was answered by the looping policy; few were held up by it.
     assert!(by_policy.keys().all(|policy| policy == "native-task" || policy == "task"), "{by_policy:?}");
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
-    let faults = metrics.lines().find_map(|line| line.strip_prefix("kairos_policy_faults_total{kind=\"deadline\"} "));
+    let faults = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("kairos_policy_faults_total{slot=\"router\",kind=\"deadline\"} "));
     // A fault for each thread that was in a call when the first was found out, then one at a time.
     let threads = std::thread::available_parallelism().unwrap().get();
     let faults: usize = faults.unwrap().parse().unwrap();

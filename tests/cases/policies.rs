@@ -263,9 +263,10 @@ async fn a_policy_that_fails_its_tests_does_not_serve() {
     }
     decides(&pair, "task@").await;
     let said = metrics(&pair).await;
-    for line in
-        ["kairos_policy_refusals_total{reason=\"failed_tests\"} 1\n", "kairos_policy_outdated{slot=\"router\"} 1\n"]
-    {
+    for line in [
+        "kairos_policy_refusals_total{slot=\"router\",reason=\"failed_tests\"} 1\n",
+        "kairos_policy_outdated{slot=\"router\"} 1\n",
+    ] {
         assert!(said.contains(line), "{line}: {said}");
     }
     put_tests(&pair, &passes);

@@ -36,7 +36,7 @@ async fn are_refused(files: Vec<Refused>) {
     }
     let metrics = Client::default().get(&format!("{}/metrics", pair.gateway.url)).await.text();
     for (reason, count) in counts {
-        let line = format!("kairos_policy_refusals_total{{reason=\"{reason}\"}} {count}\n");
+        let line = format!("kairos_policy_refusals_total{{slot=\"router\",reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line} {metrics}");
     }
     assert!(metrics.contains("kairos_policy_outdated{slot=\"router\"} 1"), "{metrics}");
@@ -44,7 +44,7 @@ async fn are_refused(files: Vec<Refused>) {
     pair.gateway.wait_for_log("a policy serves");
     let metrics = Client::default().get(&format!("{}/metrics", pair.gateway.url)).await.text();
     assert!(metrics.contains("kairos_policy_outdated{slot=\"router\"} 0"), "{metrics}");
-    assert!(metrics.contains("kairos_policy_recoveries_total 1"), "{metrics}");
+    assert!(metrics.contains("kairos_policy_recoveries_total{slot=\"router\"} 1"), "{metrics}");
 }
 
 async fn serves_on(pair: &Pair, what: &str) {

@@ -196,8 +196,8 @@ async fn scripts_see_what_they_are_granted() {
     assert!(pair.gateway.wait_for_log("sees true").contains("kairos::plugin"));
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
     for line in [
-        "kairos_plugin_counter_total{plugin=\"router\",name=\"calls\"} 1",
-        "kairos_plugin_gauge{plugin=\"router\",name=\"threshold\"} 3",
+        "kairos_plugin_counter_total{slot=\"router\",plugin=\"router\",name=\"calls\"} 1",
+        "kairos_plugin_gauge{slot=\"router\",plugin=\"router\",name=\"threshold\"} 3",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
@@ -217,8 +217,8 @@ async fn components_get_what_they_are_granted() {
     assert!(said.contains("\"plugin\":\"talkative\""), "{said}");
     let metrics = client.get(&format!("{}/metrics", pair.gateway.url)).await.text();
     for line in [
-        "kairos_plugin_counter_total{plugin=\"talkative\",name=\"calls\"}",
-        "kairos_plugin_gauge{plugin=\"talkative\",name=\"models\"}",
+        "kairos_plugin_counter_total{slot=\"router\",plugin=\"talkative\",name=\"calls\"}",
+        "kairos_plugin_gauge{slot=\"router\",plugin=\"talkative\",name=\"models\"}",
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }

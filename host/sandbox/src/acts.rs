@@ -9,7 +9,6 @@ use std::sync::atomic::Ordering;
 use crate::follow::{lower_priority, on_a_thread_of_its_own};
 use crate::generation::Generation;
 use crate::host::{PolicyHost, State};
-use crate::load::SLOTS;
 use crate::refusal::{Reason, Refusal};
 use crate::versions::{Act, By, Known, Version};
 
@@ -62,6 +61,11 @@ pub enum ActError {
         /// What is tried.
         digest: String,
     },
+    /// Nothing of this slot can be tried on a share of the requests, or beside what serves.
+    #[error(
+        "the slot `{0}` has neither canary nor shadow: an experiment is of whole requests, and its policies are asked of failures; `kairos policy activate` lets it serve"
+    )]
+    NoExperiments(&'static str),
     /// It serves a share.
     #[error("{0} is a canary: `kairos policy rollback` ends that, then retire it")]
     IsTried(String),
@@ -162,7 +166,7 @@ impl PolicyHost {
         };
         if !serves || is_news {
             let by = By::folder();
-            let act = Act { by: &by, what: "activate", slot: version.slot, digest: Some(digest), detail: None };
+            let act = Act { by: &by, what: "activate", slot: self.slot(), digest: Some(digest), detail: None };
             let kept = (version, &*generation.identity().name, generation.engine_name());
             let most = self.loader.limits.previous_generations;
             let change = |state: &mut State| {
@@ -202,7 +206,7 @@ impl PolicyHost {
             (digest.clone(), state.serves(path))
         };
         let by = By::folder();
-        let act = Act { by: &by, what: "remove", slot: SLOTS[0], digest: Some(&digest), detail: None };
+        let act = Act { by: &by, what: "remove", slot: self.slot(), digest: Some(&digest), detail: None };
         let most = self.loader.limits.previous_generations;
         let gone = self.act(&act, None, |state| {
             if state.serves(path) {
@@ -229,15 +233,8 @@ impl PolicyHost {
     }
 
     /// Validates a version and keeps it ready, without letting it serve.
-    pub fn stage(
-        &self,
-        slot: &'static str,
-        file: &str,
-        bytes: Vec<u8>,
-        tests: Option<Vec<u8>>,
-        by: &By,
-    ) -> Result<Done, ActError> {
-        let version = self.loader.version(slot, file, bytes, tests);
+    pub fn stage(&self, file: &str, bytes: Vec<u8>, tests: Option<Vec<u8>>, by: &By) -> Result<Done, ActError> {
+        let version = self.loader.version(self.world(), file, bytes, tests);
         let made = version.and_then(|version| self.make_aside(&version).map(|generation| (version, generation)));
         let _acting = self.begin();
         let (version, generation) = match made {
@@ -246,7 +243,7 @@ impl PolicyHost {
                 self.counters.refused[refusal.reason as usize].fetch_add(1, Ordering::Relaxed);
                 let detail = refusal.explain(file);
                 tracing::warn!(file, reason = refusal.reason.name(), "policy not staged: {detail}");
-                let act = Act { by, what: "refuse", slot, digest: None, detail: Some(&detail) };
+                let act = Act { by, what: "refuse", slot: self.slot(), digest: None, detail: Some(&detail) };
                 self.act(&act, None, |_| {}).map_err(ActError::Store)?;
                 return Err(refusal.into());
             }
@@ -257,7 +254,7 @@ impl PolicyHost {
         }
         let already = self.lock().lineup.find(digest).is_some();
         let kept = (&version, &*generation.identity().name, generation.engine_name());
-        let act = Act { by, what: "stage", slot, digest: Some(digest), detail: None };
+        let act = Act { by, what: "stage", slot: self.slot(), digest: Some(digest), detail: None };
         let ready = |state: &mut State| {
             if state.lineup.find(digest).is_none() && !state.is_quarantined(digest) {
                 state.lineup.stage(Arc::clone(&generation));
@@ -269,8 +266,8 @@ impl PolicyHost {
     }
 
     /// Lets a version serve. One that is not resident is loaded from what is kept.
-    pub fn activate(&self, slot: &'static str, beginning: &str, by: &By) -> Result<Done, ActError> {
-        let generation = self.resident(slot, beginning)?;
+    pub fn activate(&self, beginning: &str, by: &By) -> Result<Done, ActError> {
+        let generation = self.resident(beginning)?;
         let digest = generation.identity().digest.clone();
         let _acting = self.begin();
         {
@@ -282,7 +279,7 @@ impl PolicyHost {
                 return Ok(Done::with(&generation, true));
             }
         }
-        let act = Act { by, what: "activate", slot, digest: Some(&digest), detail: None };
+        let act = Act { by, what: "activate", slot: self.slot(), digest: Some(&digest), detail: None };
         let most = self.loader.limits.previous_generations;
         self.by_hand(&act, |state| {
             if !state.is_quarantined(&digest) {
@@ -294,14 +291,14 @@ impl PolicyHost {
 
     /// Ends the canary; where there is none, lets the version serve again that served before: it is
     /// resident, so this is the change of a pointer. What served stays ready.
-    pub fn roll_back(&self, slot: &'static str, by: &By) -> Result<Done, ActError> {
+    pub fn roll_back(&self, by: &By) -> Result<Done, ActError> {
         let _acting = self.begin();
-        if let Some(done) = self.end_canary(slot, by)? {
+        if let Some(done) = self.end_canary(by)? {
             return Ok(done);
         }
         let before = self.lock().lineup.previous.back().cloned().ok_or(ActError::NothingBefore)?;
         let digest = &before.identity().digest;
-        let act = Act { by, what: "rollback", slot, digest: Some(digest), detail: None };
+        let act = Act { by, what: "rollback", slot: self.slot(), digest: Some(digest), detail: None };
         self.by_hand(&act, |state| {
             if state.lineup.previous.back().is_some_and(|newest| newest.identity().digest == *digest) {
                 state.lineup.roll_back();
@@ -324,8 +321,8 @@ impl PolicyHost {
     }
 
     /// A version is not kept ready any more. Its bytes stay.
-    pub fn retire(&self, slot: &'static str, beginning: &str, by: &By) -> Result<Done, ActError> {
-        let digest = self.resolve(slot, beginning)?.digest;
+    pub fn retire(&self, beginning: &str, by: &By) -> Result<Done, ActError> {
+        let digest = self.resolve(beginning)?.digest;
         let _acting = self.begin();
         let resident = self.lock().lineup.find(&digest).cloned();
         let generation = resident.ok_or_else(|| ActError::NotResident(digest.clone()))?;
@@ -335,19 +332,19 @@ impl PolicyHost {
         if self.lock().lineup.tries(&digest) {
             return Err(ActError::IsTried(digest));
         }
-        let act = Act { by, what: "retire", slot, digest: Some(&digest), detail: None };
+        let act = Act { by, what: "retire", slot: self.slot(), digest: Some(&digest), detail: None };
         self.act(&act, None, |state| state.lineup.forget(&digest)).map_err(ActError::Store)?;
         tracing::info!(policy = &**generation.identity().label(), "a policy is retired");
         Ok(Done::with(&generation, false))
     }
 
     /// The one version whose digest begins so.
-    pub fn resolve(&self, slot: &'static str, beginning: &str) -> Result<Known, ActError> {
+    pub fn resolve(&self, beginning: &str) -> Result<Known, ActError> {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if !(SHORTEST..=64).contains(&beginning.len()) || !beginning.bytes().all(is_hex) {
             return Err(ActError::NotADigest(beginning.chars().take(80).collect()));
         }
-        let mut known = self.versions.known(slot, beginning, CANDIDATES).map_err(ActError::Store)?;
+        let mut known = self.versions.known(self.slot(), beginning, CANDIDATES).map_err(ActError::Store)?;
         match known.len() {
             0 => Err(ActError::Unknown(beginning.to_owned())),
             1 => Ok(known.swap_remove(0)),
@@ -361,7 +358,7 @@ impl PolicyHost {
     /// Takes up what the last run left: what served serves, what was ready is. A version that cannot
     /// be loaded any more is refused as any file, and the one before it serves.
     pub fn restore(&self) -> Result<(), String> {
-        let roles = self.versions.roles(SLOTS[0])?;
+        let roles = self.versions.roles(self.slot())?;
         on_a_thread_of_its_own(|| {
             let mut state = State {
                 quarantined: roles.quarantined.iter().cloned().collect(),
@@ -398,7 +395,7 @@ impl PolicyHost {
     fn restore_one(&self, digest: &str, said: Option<&Path>) -> Result<Arc<Generation>, Unsound> {
         let path = said.map_or_else(|| PathBuf::from(digest), Path::to_owned);
         let internal = |message: String| Box::new((path.clone(), Refusal::new(Reason::Internal, message)));
-        let version = self.versions.version(SLOTS[0], digest).map_err(internal)?;
+        let version = self.versions.version(self.slot(), digest).map_err(internal)?;
         let version = version.ok_or_else(|| internal("what served last is not kept any more".to_owned()))?;
         let path = said.map_or_else(|| PathBuf::from(&version.file), Path::to_owned);
         self.make(&path, &version).map(Arc::new).map_err(|refusal| Box::new((path, refusal)))

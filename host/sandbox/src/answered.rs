@@ -1,29 +1,22 @@
 //! A question that a policy has answered, kept to be asked again: of the same policy, or of another.
 
-use std::sync::Arc;
+use kairos_pipeline::policy::{Answer, PolicyError, Question};
 
-use kairos_pipeline::policy::{Features, Offer, Plan, PolicyError, RequestInfo, RouteInput};
+use crate::question::OwnedQuestion;
 
 /// A question, and the answer.
 pub(crate) struct Answered {
-    request: Arc<RequestInfo>,
-    features: Features,
-    models: Vec<Offer>,
-    pub(crate) given: Result<Plan, PolicyError>,
+    question: OwnedQuestion,
+    pub(crate) given: Result<Answer, PolicyError>,
 }
 
 impl Answered {
-    pub(crate) fn new(input: RouteInput<'_>, given: &Result<Plan, PolicyError>) -> Self {
-        Self {
-            request: Arc::clone(input.request),
-            features: *input.features,
-            models: input.models.to_vec(),
-            given: given.clone(),
-        }
+    pub(crate) fn new(question: Question<'_>, given: Result<Answer, PolicyError>) -> Self {
+        Self { question: OwnedQuestion::of(question), given }
     }
 
     /// As a policy is asked it.
-    pub(crate) fn input(&self) -> RouteInput<'_> {
-        RouteInput { request: &self.request, features: &self.features, models: &self.models }
+    pub(crate) fn question(&self) -> Question<'_> {
+        self.question.asked()
     }
 }

@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use kairos_pipeline::policy::World;
+
 use crate::load::{ENDINGS, SLOTS};
 
-/// The slot that a file fills.
-pub(crate) fn slot_of(path: &Path) -> Option<&'static str> {
+/// The world whose slot a file fills.
+pub(crate) fn slot_of(path: &Path) -> Option<World> {
     let ending = path.extension()?.to_str()?;
     let stem = path.file_stem()?.to_str()?;
-    SLOTS.into_iter().find(|slot| *slot == stem && ENDINGS.contains(&ending))
+    World::from_name(stem).filter(|_| ENDINGS.contains(&ending))
 }
 
-/// The place among the slots of the one whose tests a file holds.
-pub(crate) fn slot_of_tests(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".test.toml")?;
-    SLOTS.into_iter().position(|slot| slot == name)
+/// The world whose tests a file holds.
+pub(crate) fn slot_of_tests(path: &Path) -> Option<World> {
+    World::from_name(path.file_name()?.to_str()?.strip_suffix(".test.toml")?)
 }
 
 /// The newest file of a slot, which is the one that serves; of two that are equally new, the first by

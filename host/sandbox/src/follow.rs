@@ -7,10 +7,10 @@ use std::thread;
 
 use crate::folder::{newest, slot_of, slot_of_tests, warn_of_strangers};
 use crate::host::{PolicyHost, THREAD_STACK};
-use crate::load::SLOTS;
+use crate::slots::Slots;
 use crate::watch::{Change, FolderWatch};
 
-impl PolicyHost {
+impl Slots {
     /// Loads what the folder holds, then watches it until the returned guard is dropped.
     pub fn watch(self: &Arc<Self>, folder: &Path) -> Result<Watching, WatchError> {
         let cannot = |message: String| WatchError { folder: folder.to_owned(), message };
@@ -23,10 +23,10 @@ impl PolicyHost {
         // Watch first, then read: nothing that changes in between is missed.
         let watch = FolderWatch::start(folder, sender.clone()).map_err(|error| cannot(error.to_string()))?;
         on_a_thread_of_its_own(|| self.scan(folder));
-        let (host, folder) = (Arc::downgrade(self), folder.to_owned());
+        let (slots, folder) = (Arc::downgrade(self), folder.to_owned());
         thread::Builder::new()
             .name("policy-loader".to_owned())
-            .spawn(move || follow(&host, &folder, &receiver))
+            .spawn(move || follow(&slots, &folder, &receiver))
             .map_err(|error| WatchError { folder: PathBuf::new(), message: error.to_string() })?;
         Ok(Watching { _watch: watch, _keep: sender })
     }
@@ -34,10 +34,10 @@ impl PolicyHost {
     /// Loads the newest file of each slot, unless the folder has said it before.
     fn scan(&self, folder: &Path) {
         warn_of_strangers(folder);
-        for slot in SLOTS {
-            match newest(folder, slot) {
-                Some(path) => drop(self.take_up(&path, false)),
-                None => self.withdraw_all(),
+        for host in self.all() {
+            match newest(folder, host.slot()) {
+                Some(path) => drop(host.take_up(&path, false)),
+                None => host.withdraw_all(),
             }
         }
     }
@@ -46,15 +46,10 @@ impl PolicyHost {
     fn changed(&self, folder: &Path, paths: &[PathBuf]) {
         // Of several events for one slot, the last counts.
         let mut files: Vec<&PathBuf> = Vec::new();
-        let mut tested = [false; SLOTS.len()];
         let mut swapped = false;
-        for path in paths.iter().rev() {
-            if let Some(slot) = slot_of_tests(path) {
-                tested[slot] = true;
-                continue;
-            }
+        for path in paths.iter().rev().filter(|path| slot_of_tests(path).is_none()) {
             match slot_of(path) {
-                Some(slot) if files.iter().any(|known| slot_of(known) == Some(slot)) => {}
+                Some(world) if files.iter().any(|known| slot_of(known) == Some(world)) => {}
                 Some(_) => files.push(path),
                 None => swapped |= path.is_symlink(),
             }
@@ -66,34 +61,43 @@ impl PolicyHost {
             return;
         }
         for path in &files {
-            if path.is_file() {
-                let _ = self.load(path);
-            } else {
-                self.removed(folder, path);
+            if let Some(world) = slot_of(path) {
+                self.of(world).follow(folder, path);
             }
         }
         // Tests that changed, or went, beside a policy that did not: it is looked at again.
-        for (slot, _) in SLOTS.into_iter().zip(tested).filter(|(_, tested)| *tested) {
-            let is_loaded = files.iter().any(|path| slot_of(path) == Some(slot) && path.is_file());
-            if !is_loaded && let Some(path) = self.looked_at_in(folder, slot) {
-                let _ = self.take_up(&path, false);
+        for host in self.all() {
+            let world = Some(host.world());
+            let is_loaded = files.iter().any(|path| slot_of(path) == world && path.is_file());
+            let is_tested = paths.iter().any(|path| slot_of_tests(path) == world);
+            if is_tested
+                && !is_loaded
+                && let Some(path) = host.looked_at_in(folder)
+            {
+                let _ = host.take_up(&path, false);
             }
         }
     }
+}
 
-    /// The file of a slot that was looked at last, else the newest.
-    fn looked_at_in(&self, folder: &Path, slot: &str) -> Option<PathBuf> {
-        let last = self.looked_at().filter(|path| slot_of(path) == Some(slot) && path.is_file());
-        last.or_else(|| newest(folder, slot))
-    }
-
-    fn removed(&self, folder: &Path, path: &Path) {
-        let Some(slot) = slot_of(path) else { return };
+impl PolicyHost {
+    /// A file of the slot has changed, or is gone.
+    fn follow(&self, folder: &Path, path: &Path) {
+        if path.is_file() {
+            let _ = self.load(path);
+            return;
+        }
         // What is left may be what serves; then nothing stands before it any more.
-        match newest(folder, slot).filter(|_| self.serves(path) || self.is_outdated()) {
+        match newest(folder, self.slot()).filter(|_| self.serves(path) || self.is_outdated()) {
             Some(other) => drop(self.load(&other)),
             None => self.withdraw(path),
         }
+    }
+
+    /// The file of the slot that was looked at last, else the newest.
+    fn looked_at_in(&self, folder: &Path) -> Option<PathBuf> {
+        let last = self.looked_at().filter(|path| slot_of(path) == Some(self.world()) && path.is_file());
+        last.or_else(|| newest(folder, self.slot()))
     }
 }
 
@@ -130,9 +134,9 @@ pub(crate) fn on_a_thread_of_its_own<T: Send>(work: impl FnOnce() -> T + Send) -
     })
 }
 
-fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
+fn follow(slots: &Weak<Slots>, folder: &Path, changes: &Receiver<Change>) {
     while let Ok(first) = changes.recv() {
-        let Some(host) = host.upgrade() else { return };
+        let Some(slots) = slots.upgrade() else { return };
         // What came meanwhile is looked at together: the last event of a slot wins.
         let mut all = vec![first];
         all.extend(changes.try_iter());
@@ -147,9 +151,9 @@ fn follow(host: &Weak<PolicyHost>, folder: &Path, changes: &Receiver<Change>) {
         on_a_thread_of_its_own(|| {
             lower_priority();
             if everything {
-                host.scan(folder);
+                slots.scan(folder);
             }
-            host.changed(folder, &paths);
+            slots.changed(folder, &paths);
         });
     }
 }

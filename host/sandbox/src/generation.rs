@@ -7,58 +7,54 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
 
 use crate::limits::Limits;
 use crate::reports::Reports;
-use crate::script::ScriptRouter;
-use crate::wasm::WasmRouter;
+use crate::script::ScriptPolicy;
+use crate::wasm::WasmPolicy;
 
 /// What a policy runs in.
 pub enum Engine {
     /// A script.
-    Script(Box<ScriptRouter>),
+    Script(Box<ScriptPolicy>),
     /// A component.
-    Wasm(Box<WasmRouter>),
+    Wasm(Box<WasmPolicy>),
+}
+
+/// How a call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A request waits for it.
+    Served,
+    /// No request waits.
+    Trial,
+    /// Nor does one here, and nothing is reported.
+    Test,
+    /// As if it were the first, with time enough; nothing is reported.
+    Afresh,
+}
+
+impl Manner {
+    /// Whether the call reports nothing: it is one that happened once already, or happens to nobody.
+    pub(crate) fn is_silent(self) -> bool {
+        matches!(self, Self::Test | Self::Afresh)
+    }
 }
 
 impl Engine {
-    pub(crate) fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+    pub(crate) fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Answer, PolicyError> {
         guarded(|| match self {
-            Self::Script(router) => router.route(input),
-            Self::Wasm(router) => router.route(input),
-        })
-    }
-
-    /// Decides as `route` does, where no request waits.
-    pub(crate) fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        guarded(|| match self {
-            Self::Script(router) => router.route_on_trial(input),
-            Self::Wasm(router) => router.route_on_trial(input),
-        })
-    }
-
-    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
-    pub(crate) fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        guarded(|| match self {
-            Self::Script(router) => router.route_in_test(input),
-            Self::Wasm(router) => router.route_in_test(input),
+            Self::Script(policy) => policy.ask(question, manner),
+            Self::Wasm(policy) => policy.ask(question, manner),
         })
     }
 
     /// Gives back what it keeps ready.
     fn rest(&self) {
-        if let Self::Wasm(router) = self {
-            router.rest();
+        if let Self::Wasm(policy) = self {
+            policy.rest();
         }
-    }
-
-    /// Decides as if for the first time, silently.
-    pub(crate) fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        guarded(|| match self {
-            Self::Script(router) => router.route_afresh(input),
-            Self::Wasm(router) => router.route_afresh(input),
-        })
     }
 
     fn name(&self) -> &'static str {
@@ -70,15 +66,15 @@ impl Engine {
 
     fn reports(&self) -> &Reports {
         match self {
-            Self::Script(router) => router.reports(),
-            Self::Wasm(router) => router.reports(),
+            Self::Script(policy) => policy.reports(),
+            Self::Wasm(policy) => policy.reports(),
         }
     }
 }
 
 /// Makes a fault of a panic: an engine that a policy brought to one fails that policy's call, not the
 /// thread.
-fn guarded(call: impl FnOnce() -> Result<Plan, PolicyError>) -> Result<Plan, PolicyError> {
+fn guarded(call: impl FnOnce() -> Result<Answer, PolicyError>) -> Result<Answer, PolicyError> {
     // An instance is dropped with the call; what scripts share does not change.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
         let message = "the policy brought its engine to a panic; this is also a fault of Kairos";
@@ -89,6 +85,7 @@ fn guarded(call: impl FnOnce() -> Result<Plan, PolicyError>) -> Result<Plan, Pol
 /// One version of a policy.
 pub struct Generation {
     engine: Engine,
+    world: World,
     identity: Identity,
     path: PathBuf,
     tests: usize,
@@ -109,9 +106,17 @@ struct Faults {
 
 impl Generation {
     /// A generation of a policy that was loaded from a file, and has passed so many tests.
-    pub fn new(engine: Engine, identity: Identity, path: PathBuf, tests: usize, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        world: World,
+        identity: Identity,
+        path: PathBuf,
+        tests: usize,
+        limits: &Limits,
+    ) -> Self {
         Self {
             engine,
+            world,
             identity,
             path,
             tests,
@@ -126,6 +131,11 @@ impl Generation {
     /// Who it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What it judges.
+    pub fn world(&self) -> World {
+        self.world
     }
 
     /// The file that it came from.
@@ -154,28 +164,28 @@ impl Generation {
     }
 
     /// Decides. The second value says whether this call should be repeated, to see that it is pure.
-    pub fn route(&self, input: RouteInput<'_>, now_ms: u64) -> (Result<Plan, PolicyError>, bool) {
+    pub fn ask(&self, question: Question<'_>, now_ms: u64) -> (Result<Answer, PolicyError>, bool) {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         // The first calls more often: one that serves a small share would hardly be repeated else.
         let first = call < self.purity_sample.min(512) && (call + 1).is_power_of_two();
         let sample = first || call % self.purity_sample == self.purity_sample - 1;
         if !self.on_probation(now_ms) {
-            return (self.engine.route(input), sample);
+            return (self.engine.ask(question, Manner::Served), sample);
         }
         // A policy that may hang holds one thread at a time, so that the others serve.
         if self.trial.swap(true, Ordering::Acquire) {
             let why = "another call of it is tried out, after one was over its deadline";
             return (Err(PolicyError::NotRun(why.to_owned())), false);
         }
-        let decided = self.engine.route(input);
+        let decided = self.engine.ask(question, Manner::Served);
         self.trial.store(false, Ordering::Release);
         (decided, sample)
     }
 
     /// Decides where no request waits: that the machine is busy with those is no fault.
-    pub(crate) fn route_aside(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
+    pub(crate) fn ask_aside(&self, question: Question<'_>) -> Result<Answer, PolicyError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.engine.route_on_trial(input)
+        self.engine.ask(question, Manner::Trial)
     }
 
     /// Whether calls are made one at a time, as one was over its deadline.
@@ -184,13 +194,13 @@ impl Generation {
     }
 
     /// Decides as if for the first time, silently.
-    pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.engine.route_afresh(input)
+    pub fn ask_afresh(&self, question: Question<'_>) -> Result<Answer, PolicyError> {
+        self.engine.ask(question, Manner::Afresh)
     }
 
     /// Decides on an instance that is ready, silently, where no request waits: to be measured.
-    pub fn route_silently(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.engine.route_in_test(input)
+    pub fn ask_silently(&self, question: Question<'_>) -> Result<Answer, PolicyError> {
+        self.engine.ask(question, Manner::Test)
     }
 
     /// It does not serve any more: what it keeps ready is given back.

@@ -1,26 +1,37 @@
-//! Questions that every router is asked before it serves.
+//! Questions that every policy is asked before it serves.
+
+mod healer;
+mod router;
 
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, RequestInfo, Route, RouteInput, Strengths,
-    Task,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, Question, RequestInfo, Route, Strengths,
+    Task, World,
 };
+
+use crate::question::{OwnedQuestion, What};
 
 /// A question, and what it is about.
 #[derive(Debug)]
-pub struct Question {
+pub struct Golden {
     /// What it is about, for messages.
-    pub about: &'static str,
-    request: Arc<RequestInfo>,
-    features: Features,
-    models: Vec<Offer>,
+    pub about: String,
+    question: OwnedQuestion,
 }
 
-impl Question {
-    /// As a router is asked it.
-    pub fn input(&self) -> RouteInput<'_> {
-        RouteInput { request: &self.request, features: &self.features, models: &self.models }
+impl Golden {
+    /// As a policy is asked it.
+    pub fn asked(&self) -> Question<'_> {
+        self.question.asked()
+    }
+}
+
+/// All questions of a world, in order.
+pub fn questions(world: World) -> Vec<Golden> {
+    match world {
+        World::Router => router::questions(),
+        World::Healer => healer::questions(),
     }
 }
 
@@ -40,44 +51,20 @@ impl Names for TrialNames {
     }
 }
 
-/// All of them, in order.
-pub fn questions() -> Vec<Question> {
-    let mut questions = Vec::new();
-    let mut ask = |about, count, change: &dyn Fn(&mut Features)| {
-        let mut features = plain();
-        change(&mut features);
-        let ids: Vec<Arc<str>> = (0..count).map(|place| Arc::from(format!("trial.model-{place}"))).collect();
-        let request = RequestInfo {
-            content: Content::new("What is the capital of Norway?".to_owned(), String::new()),
-            tags: vec![("team".to_owned(), "trial".to_owned())],
-            task_label: None,
-            asked_model: "auto".to_owned(),
-            model_ids: ids.clone().into(),
-            regions: vec![Arc::from("us-east-1")],
-            names: Arc::new(TrialNames(ids)),
-        };
-        let models = (0..count).map(offer).collect();
-        questions.push(Question { about, request: Arc::new(request), features, models });
-    };
-    ask("one model", 1, &|_| {});
-    ask("three models and a task of code", 3, &|features| features.task = Task::Code);
-    ask("sixteen models and a hard task", 16, &|features| {
-        features.task = Task::Reasoning;
-        features.complexity = Complexity::High;
-        features.max_latency_ms = Some(900);
+/// A question about so many models.
+fn golden(about: impl Into<String>, count: usize, features: Features, what: What) -> Golden {
+    let ids: Vec<Arc<str>> = (0..count).map(|place| Arc::from(format!("trial.model-{place}"))).collect();
+    let request = Arc::new(RequestInfo {
+        content: Content::new("What is the capital of Norway?".to_owned(), String::new()),
+        tags: vec![("team".to_owned(), "trial".to_owned())],
+        task_label: None,
+        asked_model: "auto".to_owned(),
+        model_ids: ids.clone().into(),
+        regions: vec![Arc::from("us-east-1")],
+        names: Arc::new(TrialNames(ids)),
     });
-    ask("a model that the caller named", 4, &|features| features.named = Some(0));
-    ask("no tokens and no care for anything", 2, &|features| {
-        features.estimated_tokens = 0;
-        features.accuracy = 0.0;
-        features.cost_sensitivity = 1.0;
-    });
-    ask("a budget that is used up", 5, &|features| {
-        features.budget_remaining = Some(0);
-        features.budget_used = 1.0;
-        features.budget_level = 3;
-    });
-    questions
+    let models = (0..count).map(offer).collect();
+    Golden { about: about.into(), question: OwnedQuestion { request, features, models, what } }
 }
 
 /// The features of a plain, short question.

@@ -1,4 +1,4 @@
-//! Which generation serves: publishes, takes back.
+//! Which generation serves in a slot: publishes, takes back.
 //!
 //! Invariant: every change of what serves happens under one lock, and says which generation it
 //! replaces; a request reads a pointer and takes no lock.
@@ -9,25 +9,21 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
-use kairos_pipeline::healers::{Backoff, BackoffBounds};
-use kairos_pipeline::policy::{
-    Assigned, Canary, Fault, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Shadow, Went,
-    World,
-};
+use kairos_pipeline::policy::{Assigned, Fault, Identity, World};
 
+use crate::answered::Answered;
 use crate::canary::{Told, Trials};
 pub use crate::folder::{newest, strangers};
 pub use crate::follow::{WatchError, Watching};
 use crate::generation::Generation;
 use crate::lineup::Lineup;
-use crate::load::{Loader, SLOTS};
+use crate::load::Loader;
 use crate::purity::{self, Judge, Repeat};
 use crate::refusal::Refusal;
-use crate::reports::Dropped;
+use crate::serving::Front;
 use crate::status::{Counters, Status};
 use crate::versions::{Act, By, Roles, ToKeep, Versions};
 
@@ -41,26 +37,46 @@ const UNWRITTEN: usize = 64;
 /// Milliseconds that only grow.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Keeps the policies.
+/// Keeps the policies of a slot.
 pub struct PolicyHost {
     pub(crate) loader: Loader,
-    native: Arc<dyn Router>,
-    healer: Arc<dyn Healer>,
-    serving: ArcSwap<Serving>,
+    world: World,
+    front: Arc<dyn Front>,
     state: Mutex<State>,
     /// Held by an act from its beginning to its end.
     acting: Mutex<()>,
     pub(crate) versions: Arc<dyn Versions>,
     pub(crate) clock: Clock,
     pub(crate) trials: Trials,
-    repeats: OnceLock<SyncSender<Repeat>>,
-    unwritten: SyncSender<Quarantine>,
+    helpers: Helpers,
     pub(crate) counters: Counters,
     this: Weak<Self>,
 }
 
-/// A digest, and why it was taken out of service.
-type Quarantine = (String, String);
+/// Threads that all slots share: one repeats calls, one writes quarantines down.
+#[derive(Clone)]
+pub(crate) struct Helpers {
+    repeats: SyncSender<Repeat>,
+    unwritten: SyncSender<Quarantine>,
+}
+
+impl Helpers {
+    /// Starts them. They end with the last host.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let (unwritten, quarantines) = sync_channel(UNWRITTEN);
+        std::thread::Builder::new()
+            .name("policy-quarantine".to_owned())
+            .spawn(move || quarantines.iter().for_each(|quarantine| write_down(&quarantine)))?;
+        Ok(Self { repeats: purity::start()?, unwritten })
+    }
+}
+
+/// A version that was taken out of service.
+struct Quarantine {
+    host: Weak<PolicyHost>,
+    digest: String,
+    why: String,
+}
 
 /// What is under the lock.
 #[derive(Clone, Default)]
@@ -94,79 +110,55 @@ impl State {
     }
 }
 
-/// A generation as the pipeline's router.
-struct GenerationRouter {
-    generation: Arc<Generation>,
-    host: Weak<PolicyHost>,
-}
-
-impl Router for GenerationRouter {
-    fn identity(&self) -> &Identity {
-        self.generation.identity()
-    }
-
-    fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        let host = self.host.upgrade();
-        let now = host.as_ref().map_or(0, |host| (host.clock)());
-        let (decided, repeat) = self.generation.route(input, now);
-        let repeat = repeat && !matches!(decided, Err(PolicyError::Fault(_)));
-        if let (true, Some(sender)) = (repeat, host.as_ref().and_then(|host| host.repeats.get())) {
-            // When too many wait already, this one is not repeated.
-            let _ = sender.try_send(Repeat::new(&self.generation, input, &decided));
-        }
-        decided
-    }
-}
-
 impl PolicyHost {
     /// A host where the native default serves, until [`PolicyHost::restore`] or the folder says otherwise.
-    pub fn new(
+    pub(crate) fn new(
         loader: Loader,
-        native: Arc<dyn Router>,
+        world: World,
+        front: Arc<dyn Front>,
         clock: Clock,
         versions: Arc<dyn Versions>,
+        helpers: Helpers,
     ) -> std::io::Result<Arc<Self>> {
-        let (unwritten, quarantines) = sync_channel(UNWRITTEN);
         let (trials, told) = Trials::new();
-        let serving = Serving { router: Arc::clone(&native), canary: None, shadow: None };
         let host = Arc::new_cyclic(|this| Self {
             loader,
-            serving: ArcSwap::from_pointee(serving),
-            native,
-            healer: Arc::new(Backoff::new(BackoffBounds::default())),
+            world,
+            front,
             state: Mutex::default(),
             acting: Mutex::default(),
             versions,
             clock,
             trials,
-            repeats: OnceLock::new(),
-            unwritten,
+            helpers,
             counters: Counters::default(),
             this: this.clone(),
         });
-        let this = Arc::downgrade(&host);
-        std::thread::Builder::new()
-            .name("policy-quarantine".to_owned())
-            .spawn(move || write_down(&this, &quarantines))?;
-        crate::canary::start(Arc::downgrade(&host), told)?;
-        let sender = purity::start(Arc::downgrade(&host))?;
-        let _ = host.repeats.set(sender);
+        if host.takes_experiments() {
+            crate::canary::start(Arc::downgrade(&host), told)?;
+        }
         Ok(host)
+    }
+
+    /// What its policies judge.
+    pub fn world(&self) -> World {
+        self.world
+    }
+
+    /// The slot's name.
+    pub fn slot(&self) -> &'static str {
+        self.world.name()
+    }
+
+    /// Whether a version can be tried on a share of the requests, or asked beside what serves: an
+    /// experiment is of whole requests.
+    pub fn takes_experiments(&self) -> bool {
+        self.world == World::Router
     }
 
     /// Numbers for metrics.
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// What policies reported over their bounds.
-    pub fn dropped(&self) -> &Dropped {
-        &self.loader.dropped
-    }
-
-    /// Instances of components that there may be, and that there are.
-    pub fn instances(&self) -> (u32, u64) {
-        (self.loader.limits.instances, self.loader.wasm.instances())
     }
 
     /// The generation that serves, if it is not the native default.
@@ -180,7 +172,7 @@ impl PolicyHost {
         let refusal = state.refusal.as_ref().map(|(path, refusal)| refusal.explain(&path.display().to_string()));
         let quarantined = state.quarantined.iter().cloned().collect();
         let current = state.lineup.current.as_ref();
-        let identity = current.map_or_else(|| self.native.identity(), |generation| generation.identity());
+        let identity = current.map_or_else(|| self.front.native(), |generation| generation.identity());
         Status {
             policy: Arc::clone(identity.label()),
             engine: current.map_or("native", |generation| generation.engine_name()),
@@ -263,44 +255,27 @@ impl PolicyHost {
 
     /// Lets requests have what the lineup says. The lock is the caller's.
     pub(crate) fn publish(&self, state: &State) {
-        let lineup = &state.lineup;
-        let identity = lineup.current.as_ref().map_or_else(|| self.native.identity(), |current| current.identity());
-        let serving = self.serving.load();
-        let serves = serving.router.identity().label() == identity.label();
-        if serves && is_as_before(&serving, lineup) {
-            return;
-        }
-        let router_of = |generation: &Arc<Generation>| -> Arc<dyn Router> {
-            Arc::new(GenerationRouter { generation: Arc::clone(generation), host: self.this.clone() })
-        };
-        let router = match &lineup.current {
-            _ if serves => Arc::clone(&serving.router),
-            Some(generation) => router_of(generation),
-            None => Arc::clone(&self.native),
-        };
-        let canary = lineup.canary.as_ref().map(|canary| Canary {
-            router: router_of(&canary.generation),
-            experiment: canary.experiment,
-            share: canary.share,
-            sticky: canary.sticky.clone(),
-        });
-        let shadow = lineup.shadow.clone().map(|watch| watch as Arc<dyn Shadow>);
-        self.serving.store(Arc::new(Serving { router, canary, shadow }));
-        if !serves {
+        if self.front.publish(&state.lineup, &self.this) {
             self.counters.generation.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Has a call repeated, unless too many wait already.
+    pub(crate) fn repeat(&self, generation: &Arc<Generation>, answered: Answered) {
+        let judge = Weak::clone(&self.this);
+        let _ = self.helpers.repeats.try_send(Repeat::new(judge, generation, answered));
     }
 
     /// What serves, as `name@digest`.
     pub(crate) fn baseline(&self, state: &State) -> Arc<str> {
         let current = state.lineup.current.as_ref();
-        Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).label())
+        Arc::clone(current.map_or_else(|| self.front.native(), |current| current.identity()).label())
     }
 
     /// What that was loaded with.
     pub(crate) fn setting(&self, state: &State) -> Arc<str> {
         let current = state.lineup.current.as_ref();
-        Arc::clone(current.map_or_else(|| self.native.identity(), |current| current.identity()).setting())
+        Arc::clone(current.map_or_else(|| self.front.native(), |current| current.identity()).setting())
     }
 
     /// A caller has said something of the answer to a request that was part of an experiment, by a metric,
@@ -332,19 +307,21 @@ impl PolicyHost {
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
         state.outdated |= served_all;
         self.publish(&state);
+        let instead = self.baseline(&state);
         drop(state);
-        if self.unwritten.try_send((digest.to_owned(), why.to_owned())).is_err() {
+        let (host, digest, why) = (Weak::clone(&self.this), digest.to_owned(), why.to_owned());
+        if self.helpers.unwritten.try_send(Quarantine { host, digest, why: why.clone() }).is_err() {
             tracing::error!("too many quarantines wait to be written down: a restart forgets this one");
         }
-        let instead = Arc::clone(self.serving.load().router.identity().label());
         tracing::error!(
+            slot = self.slot(),
             policy = failed.as_deref(),
             instead = &*instead,
             "policy quarantined until its file changes: {why}"
         );
     }
 
-    fn failed_generation(&self, identity: &Identity, fault: &Fault) {
+    pub(crate) fn failed_generation(&self, identity: &Identity, fault: &Fault) {
         self.counters.faults[fault.kind as usize].fetch_add(1, Ordering::Relaxed);
         let generation = self.lock().lineup.find(&identity.digest).cloned();
         let Some(generation) = generation else { return };
@@ -355,56 +332,20 @@ impl PolicyHost {
     }
 }
 
-impl Policies for PolicyHost {
-    fn serving(&self) -> Arc<Serving> {
-        self.serving.load_full()
-    }
-
-    fn healer(&self) -> Arc<dyn Healer> {
-        Arc::clone(&self.healer)
-    }
-
-    fn failed(&self, _: World, policy: &Identity, fault: &Fault) {
-        self.failed_generation(policy, fault);
-    }
-
-    fn ticket(&self) -> u64 {
-        self.trials.ticket()
-    }
-
-    fn assigned(&self, assigned: &Assigned) {
-        self.trials.tell(Told::Assigned(*assigned));
-    }
-
-    fn ended(&self, assigned: &Assigned, went: Went) {
-        self.trials.tell(Told::Ended(*assigned, went));
-    }
-}
-
 impl Judge for PolicyHost {
     fn impure(&self, generation: &Arc<Generation>, fault: &Fault) {
         self.failed_generation(generation.identity(), fault);
     }
 }
 
-/// Whether requests get what the lineup says already, apart from what is in place.
-fn is_as_before(serving: &Serving, lineup: &Lineup) -> bool {
-    let shares = |experiment, share: f64| (experiment, share.to_bits());
-    let canary = lineup.canary.as_ref().map(|canary| shares(canary.experiment, canary.share));
-    let shadow = lineup.shadow.as_ref().map(Arc::as_ptr).map(<*const _>::cast::<()>);
-    serving.canary.as_ref().map(|canary| shares(canary.experiment, canary.share)) == canary
-        && serving.shadow.as_ref().map(Arc::as_ptr).map(<*const _>::cast::<()>) == shadow
-}
-
 /// Writes down what was taken out of service: requests that found it out do not wait for the disk.
-fn write_down(host: &Weak<PolicyHost>, quarantines: &Receiver<Quarantine>) {
-    while let Ok((digest, why)) = quarantines.recv() {
-        let Some(host) = host.upgrade() else { return };
-        let _acting = host.begin();
-        let (by, slot) = (By::kairos(&why), SLOTS[0]);
-        let act = Act { by: &by, what: "quarantine", slot, digest: Some(&digest), detail: None };
-        if let Err(error) = host.act(&act, None, |_| {}) {
-            tracing::error!("a quarantine could not be written down, a restart forgets it: {error}");
-        }
+fn write_down(quarantine: &Quarantine) {
+    let Some(host) = quarantine.host.upgrade() else { return };
+    let _acting = host.begin();
+    let by = By::kairos(&quarantine.why);
+    let (slot, digest) = (host.slot(), Some(quarantine.digest.as_str()));
+    let act = Act { by: &by, what: "quarantine", slot, digest, detail: None };
+    if let Err(error) = host.act(&act, None, |_| {}) {
+        tracing::error!("a quarantine could not be written down, a restart forgets it: {error}");
     }
 }

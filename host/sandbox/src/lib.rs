@@ -1,9 +1,14 @@
 //! Policies in wasmtime and Rhai behind one set of traits.
 //!
 //! A file becomes a [`generation::Generation`]: read, checked, compiled, tested by the tests that it
-//! brings along ([`cases`]) and tried out, off the request's path ([`load`]). [`host::PolicyHost`] publishes generations, takes them back when they
-//! fail, and watches a folder; what is done by hand (stage, activate, roll back) is in `acts`, and what
-//! is kept from one run to the next behind [`versions::Versions`]. What a policy may do is bounded by [`limits::Limits`].
+//! brings along ([`cases`]) and tried out, off the request's path ([`load`]). A slot is a world of the
+//! contract: its [`host::PolicyHost`] publishes generations and takes them back when they fail. All of
+//! them are [`slots::Slots`], which watch a folder and are what the pipeline asks. What is done by hand
+//! (stage, activate, roll back) is in `acts`, and what is kept from one run to the next behind
+//! [`versions::Versions`]. What a policy may do is bounded by [`limits::Limits`].
+//!
+//! What is of one world is one file a place, beside those of the others: `wasm/worlds`, `script/worlds`,
+//! `serving`, `golden`, `cases/worlds`.
 //!
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
@@ -24,10 +29,13 @@ pub mod load;
 pub mod manifest;
 pub mod packed;
 mod purity;
+mod question;
 pub mod refusal;
 pub mod reports;
 pub mod script;
+mod serving;
 pub mod shadow;
+pub mod slots;
 pub mod status;
 pub mod versions;
 pub mod wasm;

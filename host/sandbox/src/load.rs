@@ -3,23 +3,31 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Identity, PolicyError};
+use kairos_pipeline::policy::{Answer, Identity, PolicyError, World};
 use sha2::{Digest as _, Sha256};
 
 use crate::capability::{Capability, Grants};
 use crate::cases::{self, Catalogues, Report, TestFile};
-use crate::generation::{Engine, Generation};
+use crate::generation::{Engine, Generation, Manner};
 use crate::golden;
 use crate::limits::Limits;
 use crate::packed::{self, Packed};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, KvSnapshot};
-use crate::script::ScriptRouter;
+use crate::script::{self, ScriptPolicy};
 use crate::versions::Version;
-use crate::wasm::{WasmEngine, WasmRouter};
+use crate::wasm::{self, WasmEngine, WasmPolicy};
 
-/// Slots that a policy can fill: a file's stem in the folder.
-pub const SLOTS: [&str; 1] = ["router"];
+/// Slots that a policy can fill: one for each world, of its name; a file's stem in the folder.
+pub const SLOTS: [&str; World::ALL.len()] = {
+    let mut names = [""; World::ALL.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = World::ALL[place].name();
+        place += 1;
+    }
+    names
+};
 /// Endings of files that hold a policy.
 pub const ENDINGS: [&str; 2] = ["rhai", "wasm"];
 
@@ -28,8 +36,8 @@ pub const ENDINGS: [&str; 2] = ["rhai", "wasm"];
 pub struct Source<'a> {
     /// The file's name, for messages.
     pub file: &'a str,
-    /// The slot that it is for.
-    pub slot: &'a str,
+    /// The world that it is to be of: that of its slot.
+    pub world: World,
     /// Its bytes.
     pub bytes: &'a [u8],
     /// SHA-256 of its bytes.
@@ -79,26 +87,27 @@ impl Loader {
     pub fn load_version(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
         let source = self.source(version);
         let (engine, identity, carried) = self.compile(ending_of(&version.file)?, &source)?;
+        let world = version.world;
         let mut passed = 0;
         for tests in carried.iter().chain(&version.tests) {
             let report = self.run(&engine, &identity, &source, tests)?;
             report.verdict(source.file)?;
             passed += report.outcomes.len();
         }
-        try_out(&engine)?;
-        Ok(Generation::new(engine, identity, path.to_owned(), passed, &self.limits))
+        try_out(&engine, world)?;
+        Ok(Generation::new(engine, world, identity, path.to_owned(), passed, &self.limits))
     }
 
     /// Makes a generation of a version that has served: it is neither tested nor tried out.
     pub fn load_again(&self, version: &Version) -> Result<Generation, Refusal> {
         let (engine, identity, _) = self.compile(ending_of(&version.file)?, &self.source(version))?;
-        Ok(Generation::new(engine, identity, version.file.clone().into(), 0, &self.limits))
+        Ok(Generation::new(engine, version.world, identity, version.file.clone().into(), 0, &self.limits))
     }
 
     /// A version of bytes that came otherwise than by a file. `file` is its name.
     pub fn version(
         &self,
-        slot: &'static str,
+        world: World,
         file: &str,
         bytes: Vec<u8>,
         tests: Option<Vec<u8>>,
@@ -109,7 +118,7 @@ impl Loader {
         }
         let name = cases::beside(Path::new(file)).display().to_string();
         let tests = tests.map(|bytes| TestFile::bounded(name, bytes, &self.limits)).transpose()?;
-        Ok(Version { tests, ..untested(slot, file.to_owned(), bytes) })
+        Ok(Version { tests, ..untested(world, file.to_owned(), bytes) })
     }
 
     /// Runs the tests of a policy, all of them: those of the file, or those that it carries where there
@@ -135,24 +144,21 @@ impl Loader {
     ) -> Result<Report, Refusal> {
         // Each policy that is tested is one of its own: what serves later has seen no test.
         let configured = |config: &str, kv: &KvSnapshot| match engine {
-            Engine::Wasm(router) => Ok(Engine::Wasm(Box::new(router.configured(config, kv)))),
+            Engine::Wasm(policy) => Ok(Engine::Wasm(Box::new(policy.configured(config, kv)))),
             Engine::Script(_) => {
                 let source = Source { config, ..*source };
-                let (router, _) = ScriptRouter::load(&self.limits, &source, &self.grants, kv, &Arc::default())?;
-                Ok(Engine::Script(Box::new(router)))
+                let (policy, _) = ScriptPolicy::load(&self.limits, &source, &self.grants, kv, &Arc::default())?;
+                Ok(Engine::Script(Box::new(policy)))
             }
         };
-        tests.run(identity, &self.limits, &self.catalogues, &configured)
+        tests.run(source.world, identity, &self.limits, &self.catalogues, &configured)
     }
 
     fn read_policy(&self, path: &Path) -> Result<Version, Refusal> {
         let file =
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let bytes = read(path, self.most_bytes(ending_of(&file)?))?;
-        // A file that is checked under any name is checked for the slot that it would fill.
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let slot = SLOTS.into_iter().find(|slot| *slot == stem).unwrap_or(SLOTS[0]);
-        Ok(untested(slot, file, bytes))
+        Ok(untested(world_of(&file, &bytes), file, bytes))
     }
 
     fn most_bytes(&self, ending: &str) -> u64 {
@@ -160,9 +166,9 @@ impl Loader {
     }
 
     fn source<'a>(&'a self, version: &'a Version) -> Source<'a> {
-        let config = self.configs.get(version.slot).map_or("{}", String::as_str);
-        let Version { file, bytes, digest, .. } = version;
-        Source { file, slot: version.slot, bytes, digest, config }
+        let Version { world, file, bytes, digest, .. } = version;
+        let config = self.configs.get(world.name()).map_or("{}", String::as_str);
+        Source { file, world: *world, bytes, digest, config }
     }
 
     /// A policy, what it says of itself, and the tests that it carries.
@@ -175,18 +181,31 @@ impl Loader {
         };
         may_ask(grants)?;
         let (engine, identity) = if ending == "rhai" {
-            let (router, identity) = ScriptRouter::load(limits, source, grants, kv, dropped)?;
-            (Engine::Script(Box::new(router)), identity)
+            let (policy, identity) = ScriptPolicy::load(limits, source, grants, kv, dropped)?;
+            (Engine::Script(Box::new(policy)), identity)
         } else {
-            let (router, identity) = WasmRouter::load(&self.wasm, source, grants, Arc::clone(kv), dropped)?;
-            manifest.iter().try_for_each(|manifest| manifest.is_of(&identity))?;
-            router.prepare(std::thread::available_parallelism().map_or(2, usize::from));
-            (Engine::Wasm(Box::new(router)), identity)
+            let (policy, identity) = WasmPolicy::load(&self.wasm, source, grants, Arc::clone(kv), dropped)?;
+            manifest.iter().try_for_each(|manifest| manifest.is_of(&identity, source.world))?;
+            policy.prepare(std::thread::available_parallelism().map_or(2, usize::from));
+            (Engine::Wasm(Box::new(policy)), identity)
         };
         let grants: Vec<_> = Capability::ALL.into_iter().filter(|one| grants.has(*one)).map(Capability::name).collect();
         let setting = format!("{{\"config\":{},\"grants\":{}}}", source.config, serde_json::json!(grants));
         Ok((engine, identity.loaded_with(setting), tests))
     }
+}
+
+/// The world of a policy's file: that of its slot, where its name is a slot's; else the one whose judgement
+/// it has. What has none is looked at as a router, and refused as one. For a thread with the stack of
+/// those that load.
+pub fn world_of(file: &str, bytes: &[u8]) -> World {
+    let path = Path::new(file);
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let judges = || match path.extension().and_then(|ending| ending.to_str()) {
+        Some("rhai") => script::judges(bytes),
+        _ => wasm::judges(bytes),
+    };
+    World::from_name(stem).or_else(judges).unwrap_or(World::Router)
 }
 
 /// A manifest asks for what the operator grants.
@@ -214,8 +233,8 @@ fn ending_of(file: &str) -> Result<&'static str, Refusal> {
 }
 
 /// A version without tests.
-fn untested(slot: &'static str, file: String, bytes: Vec<u8>) -> Version {
-    Version { slot, file, digest: hex::encode(Sha256::digest(&bytes)), bytes, tests: None }
+fn untested(world: World, file: String, bytes: Vec<u8>) -> Version {
+    Version { world, file, digest: hex::encode(Sha256::digest(&bytes)), bytes, tests: None }
 }
 
 fn too_large(most: u64) -> Refusal {
@@ -235,25 +254,27 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
 }
 
 /// Asks the policy some questions, twice each: it must answer them all, validly and alike.
-fn try_out(engine: &Engine) -> Result<(), Refusal> {
-    for question in golden::questions() {
-        let input = question.input();
-        let answer = engine.route_on_trial(input);
+fn try_out(engine: &Engine, world: World) -> Result<(), Refusal> {
+    for golden in golden::questions(world) {
+        let question = golden.asked();
+        let answer = engine.ask(question, Manner::Trial);
         let because = |reason, what: String| {
-            Refusal::new(reason, format!("asked on trial with {}, the policy {what}", question.about))
+            Refusal::new(reason, format!("asked on trial with {}, the policy {what}", golden.about))
         };
         let refuse = |what| because(Reason::FailedTrial, what);
         match &answer {
-            Ok(plan) => plan
-                .check(input.models.len())
-                .map_err(|wrong| refuse(format!("gives a plan that is not valid: {wrong}")))?,
+            Ok(given) => {
+                let kind = if matches!(given, Answer::Plan(_)) { "plan" } else { "remedy" };
+                let wrong = question.check(given).err();
+                wrong.map_or(Ok(()), |wrong| Err(refuse(format!("gives a {kind} that is not valid: {wrong}"))))?;
+            }
             Err(PolicyError::Fault(fault)) => {
                 return Err(refuse(format!("fails: {}: {}", fault.kind.name(), fault.message)).at(fault.at));
             }
             Err(PolicyError::NotRun(why)) => return Err(refuse(format!("could not be run: {why}"))),
             Err(PolicyError::Declined | PolicyError::Refused(_) | PolicyError::Unavailable(_)) => {}
         }
-        let again = engine.route_afresh(input);
+        let again = engine.ask(question, Manner::Afresh);
         if let Err(PolicyError::NotRun(why)) = &again {
             return Err(refuse(format!("could not be run: {why}")));
         }

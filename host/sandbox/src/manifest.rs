@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kairos_pipeline::policy::Identity;
+use kairos_pipeline::policy::{Identity, World};
 
 use crate::capability::Capability;
 use crate::cases::place;
@@ -50,7 +50,7 @@ pub struct Manifest {
     /// What it is written in.
     pub lang: Lang,
     /// The world that it is of, which is also the slot that it is for.
-    pub world: &'static str,
+    pub world: World,
     /// What it asks for. What it imports is among these, and these among what the operator grants.
     pub capabilities: BTreeSet<Capability>,
 }
@@ -68,8 +68,13 @@ impl Manifest {
         read(text).map_err(|Wrong { at, message }| refuse(at, message))
     }
 
-    /// Whether a plugin calls itself as its manifest does.
-    pub fn is_of(&self, identity: &Identity) -> Result<(), Refusal> {
+    /// Whether a plugin calls itself as its manifest does, and is for the slot of its world.
+    pub fn is_of(&self, identity: &Identity, world: World) -> Result<(), Refusal> {
+        if self.world != world {
+            let (own, slot) = (self.world.name(), world.name());
+            let message = format!("{FILE} says that it is of the world `{own}`; the slot `{slot}` takes `{slot}`");
+            return Err(Refusal::new(Reason::WrongWorld, message).hint(format!("it fits the slot `{own}`")));
+        }
         if identity.name == self.name {
             return Ok(());
         }
@@ -106,7 +111,7 @@ fn read(text: &str) -> Read<Manifest> {
         Some(list) => list.list()?.map(|name| Ok(Capability::ALL[name.one_of(&names)?])).collect::<Read<_>>()?,
         None => BTreeSet::new(),
     };
-    Ok(Manifest { name: name.text()?.to_owned(), lang, world: SLOTS[world.one_of(&SLOTS)?], capabilities: asked })
+    Ok(Manifest { name: name.text()?.to_owned(), lang, world: World::ALL[world.one_of(&SLOTS)?], capabilities: asked })
 }
 
 #[cfg(test)]
@@ -117,7 +122,7 @@ mod tests {
     fn a_manifest_is_read_and_what_is_wrong_told_with_its_place() {
         let whole = "name = \"x-1\"\nlang = \"js\"\nworld = \"router\"\ncapabilities = [\"kv\", \"log\"]\n";
         let read = Manifest::parse(whole).unwrap();
-        assert_eq!((read.name.as_str(), read.lang, read.world), ("x-1", Lang::Js, "router"));
+        assert_eq!((read.name.as_str(), read.lang, read.world), ("x-1", Lang::Js, World::Router));
         assert_eq!(read.capabilities, BTreeSet::from([Capability::Log, Capability::Kv]));
         let mut told = String::new();
         for (from, to) in [

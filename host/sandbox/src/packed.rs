@@ -74,6 +74,8 @@ fn section<'a>(bytes: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, Refusal>
 
 #[cfg(test)]
 mod tests {
+    use kairos_pipeline::policy::World;
+
     use super::*;
 
     /// A component with a module within that carries a manifest of its own.
@@ -87,7 +89,7 @@ mod tests {
     }
 
     fn carried(bytes: &[u8]) -> Result<Packed, Refusal> {
-        let source = Source { file: "x.wasm", slot: "router", bytes, digest: "", config: "{}" };
+        let source = Source { file: "x.wasm", world: World::Router, bytes, digest: "", config: "{}" };
         read(&source, &Limits::default())
     }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Plan, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, PolicyError, Question};
 
 use crate::answered::Answered;
 use crate::generation::Generation;
@@ -15,31 +15,32 @@ const WAITING: usize = 16;
 
 /// A call to repeat, and what it gave.
 pub(crate) struct Repeat {
+    judge: Weak<dyn Judge>,
     generation: Arc<Generation>,
     answered: Answered,
 }
 
 impl Repeat {
-    pub(crate) fn new(generation: &Arc<Generation>, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) -> Self {
-        Self { generation: Arc::clone(generation), answered: Answered::new(input, given) }
+    /// `judge` is told when it gives something else.
+    pub(crate) fn new(judge: Weak<dyn Judge>, generation: &Arc<Generation>, answered: Answered) -> Self {
+        Self { judge, generation: Arc::clone(generation), answered }
     }
 
     /// What is wrong, if the repetition gives something else.
     fn run(&self) -> Option<Fault> {
-        let (input, given) = (self.answered.input(), &self.answered.given);
-        let again = self.generation.route_afresh(input);
-        let comparable = |answer: &Result<Plan, PolicyError>| is_comparable(answer, input.models.len());
-        let differs = comparable(given) && comparable(&again) && again != *given;
-        let message = "a call that was repeated with the same input on a fresh instance gave another plan";
+        let (question, given) = (self.answered.question(), &self.answered.given);
+        let again = self.generation.ask_afresh(question);
+        let differs = is_comparable(given, &question) && is_comparable(&again, &question) && again != *given;
+        let message = "a call that was repeated with the same input on a fresh instance gave another answer";
         differs.then(|| Fault::new(FaultKind::Impure, message))
     }
 }
 
-/// Whether an answer says something of a policy's purity. Failures have other reasons; so have plans
-/// that are not valid: one with a chance that is not a number does not even equal itself.
-fn is_comparable(answer: &Result<Plan, PolicyError>, models: usize) -> bool {
+/// Whether an answer says something of a policy's purity. Failures have other reasons; so have answers
+/// that are not valid: a plan with a chance that is not a number does not even equal itself.
+fn is_comparable(answer: &Result<Answer, PolicyError>, question: &Question<'_>) -> bool {
     match answer {
-        Ok(plan) => plan.check(models).is_ok(),
+        Ok(answer) => question.check(answer).is_ok(),
         Err(error) => !matches!(error, PolicyError::NotRun(_) | PolicyError::Fault(_)),
     }
 }
@@ -49,13 +50,13 @@ pub(crate) trait Judge: Send + Sync {
     fn impure(&self, generation: &Arc<Generation>, fault: &Fault);
 }
 
-/// Starts the repeating thread. It ends when all senders are gone.
-pub(crate) fn start<J: Judge + 'static>(judge: Weak<J>) -> std::io::Result<SyncSender<Repeat>> {
+/// Starts the repeating thread, which all slots share. It ends when all senders are gone.
+pub(crate) fn start() -> std::io::Result<SyncSender<Repeat>> {
     let (sender, receiver): (_, Receiver<Repeat>) = sync_channel(WAITING);
     thread::Builder::new().name("policy-purity".to_owned()).stack_size(super::host::THREAD_STACK).spawn(move || {
         super::follow::lower_priority();
         for repeat in receiver {
-            if let (Some(fault), Some(judge)) = (repeat.run(), judge.upgrade()) {
+            if let (Some(fault), Some(judge)) = (repeat.run(), repeat.judge.upgrade()) {
                 judge.impure(&repeat.generation, &fault);
             }
         }
@@ -65,14 +66,20 @@ pub(crate) fn start<J: Judge + 'static>(judge: Weak<J>) -> std::io::Result<SyncS
 
 #[cfg(test)]
 mod tests {
+    use kairos_pipeline::policy::{Plan, World};
+
     use super::*;
+    use crate::golden;
 
     #[test]
-    fn a_plan_that_is_not_valid_says_nothing_of_purity() {
+    fn an_answer_that_is_not_valid_says_nothing_of_purity() {
+        let questions = golden::questions(World::Router);
+        let question = questions[0].asked();
         let mut plan = Plan::in_order([0], 1);
-        assert!(is_comparable(&Ok(plan.clone()), 1) && is_comparable(&Err(PolicyError::Declined), 1));
+        let says = |answer| is_comparable(&answer, &question);
+        assert!(says(Ok(Answer::Plan(plan.clone()))) && says(Err(PolicyError::Declined)));
         plan.candidates[0].probability = f64::NAN;
-        assert!(plan != plan.clone() && !is_comparable(&Ok(plan), 1));
-        assert!(!is_comparable(&Err(PolicyError::NotRun(String::new())), 1));
+        assert!(plan != plan.clone() && !says(Ok(Answer::Plan(plan))));
+        assert!(!says(Err(PolicyError::NotRun(String::new()))));
     }
 }

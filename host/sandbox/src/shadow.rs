@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use kairos_pipeline::policy::{Identity, Plan, PolicyError, RequestInfo, RouteInput, Shadow};
+use kairos_pipeline::policy::{Answer, Identity, Plan, PolicyError, Question, RequestInfo, RouteInput, Shadow};
 use serde::Serialize;
 
 use crate::answered::Answered;
@@ -101,7 +101,8 @@ impl Shadow for Watch {
     }
 
     fn ask(&self, input: RouteInput<'_>, given: &Result<Plan, PolicyError>) {
-        if self.questions.try_send(Answered::new(input, given)).is_err() {
+        let answered = Answered::new(Question::Route(input), given.clone().map(Answer::Plan));
+        if self.questions.try_send(answered).is_err() {
             self.seen.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -131,9 +132,12 @@ impl Compared {
 
 /// Asks what comes, until nobody asks any more.
 fn answer(generation: &Generation, questions: &Receiver<Answered>, seen: &Seen) {
-    for question in questions {
-        let (input, given) = (question.input(), &question.given);
-        let answered = generation.route_aside(input).and_then(|plan| plan.checked(input.models.len()));
+    for asked in questions {
+        let question = asked.question();
+        let (request, features, models) = question.about();
+        let given = &asked.given.clone().and_then(Answer::plan);
+        let answered = generation.ask_aside(question).and_then(Answer::plan);
+        let answered = answered.and_then(|plan| plan.checked(models.len()));
         let mut compared = seen.lock();
         match &answered {
             Err(PolicyError::NotRun(_)) => {
@@ -147,8 +151,8 @@ fn answer(generation: &Generation, questions: &Receiver<Answered>, seen: &Seen) 
             }
             _ => compared.differed += 1,
         }
-        let (decided, shadow) = (in_words(given, input.request), in_words(&answered, input.request));
-        compared.keep(Difference { task: input.features.task.name(), decided, shadow });
+        let (decided, shadow) = (in_words(given, request), in_words(&answered, request));
+        compared.keep(Difference { task: features.task.name(), decided, shadow });
     }
 }
 

@@ -118,13 +118,13 @@ impl PolicyHost {
         self.lock().folder.clone()
     }
 
-    /// Versions that are kept of a slot, the newest first, so many at most.
-    pub fn known(&self, slot: &'static str, most: usize) -> Result<Vec<Known>, String> {
-        self.versions.known(slot, "", most)
+    /// Versions that are kept of the slot, the newest first, so many at most.
+    pub fn known(&self, most: usize) -> Result<Vec<Known>, String> {
+        self.versions.known(self.slot(), "", most)
     }
 
     /// A version that is kept, with its bytes and tests.
-    pub fn kept(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
-        self.versions.version(slot, digest)
+    pub fn kept(&self, digest: &str) -> Result<Option<Version>, String> {
+        self.versions.version(self.slot(), digest)
     }
 }

@@ -1,15 +1,15 @@
 //! What is kept of policies from one run to the next: every version that was staged or served, and
 //! what the last act made of each. Who keeps it is not known here.
 
-use kairos_pipeline::policy::bounded;
+use kairos_pipeline::policy::{World, bounded};
 
 use crate::cases::TestFile;
 
 /// A policy as it came: its bytes, and the tests beside them.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// The slot that it is for.
-    pub slot: &'static str,
+    /// The world that it is to be of: that of its slot.
+    pub world: World,
     /// Its file's name.
     pub file: String,
     /// SHA-256 of its bytes, in hexadecimal.

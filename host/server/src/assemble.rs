@@ -17,13 +17,15 @@ use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
-use kairos_pipeline::policy::Router;
+use kairos_pipeline::policy::{Healer, Router};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
 use kairos_pipeline::routers;
 use kairos_sandbox::cases::{self, Catalogues};
-use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::host::Clock;
 use kairos_sandbox::load::Loader;
+use kairos_sandbox::slots::{Natives, Slots};
+use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
 use kairos_store::ledger::{LedgerError, SqliteLedger};
 use kairos_store::policies::PolicyStore;
@@ -188,26 +190,28 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
     let client = Arc::new(client.map_err(AssemblyError::of)?);
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
+    let native_healer: Arc<dyn Healer> = Arc::new(Backoff::new(config.healing.backoff()));
     let started = std::time::Instant::now();
-    let ticks = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let ticks: Clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
     let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
     // It locks the data folder: what comes after it has the folder to itself.
     let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
-    let kept = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
+    let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
     let loader = loader(&config, &side.region, Some(&compiled_policies(&config)))?;
-    let policies = PolicyHost::new(loader, Arc::clone(&native), ticks, kept).map_err(AssemblyError::of)?;
+    let natives = Natives { router: Arc::clone(&native), healer: Arc::clone(&native_healer) };
+    let policies = Slots::new(loader, natives, &ticks, &kept).map_err(AssemblyError::of)?;
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
     let gateway = Gateway {
         keys: Arc::new(ConfiguredKeys::new(&config.auth)),
         policies: Arc::clone(&policies) as _,
         native,
-        native_healer: Arc::new(Backoff::new(config.healing.backoff())),
+        native_healer,
         native_guard: config.guard.personal_data.then(|| Arc::new(Pii::default()) as _),
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,

@@ -10,9 +10,11 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::FaultKind;
 use kairos_pipeline::record::{Observer, Record};
+use kairos_sandbox::generation::Generation;
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::refusal::Reason;
 use kairos_sandbox::reports::MetricValue;
+use kairos_sandbox::slots::Slots;
 use kairos_sandbox::status::{ROLLED_BACK, Role};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -133,41 +135,48 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
-    /// What became of policies.
+    /// What became of the policies of a slot.
     fn policies(&self, policies: &PolicyHost) {
         use std::sync::atomic::Ordering::Relaxed;
-        let (counters, status, dropped) = (policies.counters(), policies.status(), policies.dropped());
-        let slot = || vec![Label::new("slot", "router")];
+        let (counters, status) = (policies.counters(), policies.status());
+        let slot = || vec![Label::new("slot", policies.slot())];
+        let and = |name: &'static str, value: &'static str| {
+            vec![Label::new("slot", policies.slot()), Label::new(name, value)]
+        };
         let refused = || counters.refused.iter().map(|count| count.load(Relaxed));
         for (result, count) in [("loaded", counters.loaded.load(Relaxed)), ("refused", refused().sum())] {
-            self.total("kairos_policy_loads_total", vec![Label::new("result", result)], count);
+            self.total("kairos_policy_loads_total", and("result", result), count);
         }
         for (reason, count) in Reason::ALL.iter().zip(refused()) {
-            self.total("kairos_policy_refusals_total", vec![Label::new("reason", reason.name())], count);
+            self.total("kairos_policy_refusals_total", and("reason", reason.name()), count);
         }
         for (kind, count) in FaultKind::ALL.iter().zip(&counters.faults) {
-            self.total("kairos_policy_faults_total", vec![Label::new("kind", kind.name())], count.load(Relaxed));
+            self.total("kairos_policy_faults_total", and("kind", kind.name()), count.load(Relaxed));
         }
-        for (what, count) in [("log", &dropped.log), ("metrics", &dropped.metrics)] {
-            self.total("kairos_plugin_dropped_total", vec![Label::new("what", what)], count.load(Relaxed));
+        self.total("kairos_policy_quarantined_total", slot(), counters.quarantined.load(Relaxed));
+        self.total("kairos_policy_recoveries_total", slot(), counters.recovered.load(Relaxed));
+        self.gauge("kairos_policy_generation", slot(), counters.generation.load(Relaxed) as f64);
+        self.gauge("kairos_policy_quarantined", slot(), status.quarantined.len() as f64);
+        self.gauge("kairos_policy_outdated", slot(), f64::from(u8::from(status.outdated)));
+        self.gauge("kairos_policy_probation", slot(), f64::from(u8::from(status.on_probation)));
+        if !policies.takes_experiments() {
+            return;
         }
-        self.total("kairos_policy_quarantined_total", Vec::new(), counters.quarantined.load(Relaxed));
-        self.total("kairos_policy_recoveries_total", Vec::new(), counters.recovered.load(Relaxed));
         for (why, count) in ROLLED_BACK.iter().zip(&counters.rolled_back) {
-            let labels = vec![Label::new("slot", "router"), Label::new("why", *why)];
-            self.total("kairos_policy_rollbacks_total", labels, count.load(Relaxed));
+            self.total("kairos_policy_rollbacks_total", and("why", why), count.load(Relaxed));
         }
         self.total("kairos_policy_promotions_total", slot(), counters.promoted.load(Relaxed));
         self.total("kairos_policy_canary_lost_total", slot(), policies.lost());
-        self.gauge("kairos_policy_generation", Vec::new(), counters.generation.load(Relaxed) as f64);
-        self.gauge("kairos_policy_quarantined", Vec::new(), status.quarantined.len() as f64);
-        self.gauge("kairos_policy_outdated", slot(), f64::from(u8::from(status.outdated)));
-        self.gauge("kairos_policy_probation", slot(), f64::from(u8::from(status.on_probation)));
     }
 
     /// All metrics as text. What is kept elsewhere is read now.
-    pub(crate) fn render(&self, gateway: &Gateway, policies: &PolicyHost) -> String {
-        self.policies(policies);
+    pub(crate) fn render(&self, gateway: &Gateway, policies: &Slots) -> String {
+        policies.all().for_each(|slot| self.policies(slot));
+        let dropped = policies.dropped();
+        for (what, count) in [("log", &dropped.log), ("metrics", &dropped.metrics)] {
+            let count = count.load(std::sync::atomic::Ordering::Relaxed);
+            self.total("kairos_plugin_dropped_total", vec![Label::new("what", what)], count);
+        }
         self.gauge("kairos_requests_in_flight", Vec::new(), gateway.load.requests() as f64);
         let totals = gateway.ledger.totals();
         self.gauge("kairos_ledger_open_usd", Vec::new(), totals.open as f64 / 1e12);
@@ -178,23 +187,24 @@ impl Metrics {
             self.gauge("kairos_budget_remaining_usd", Vec::new(), budget.remaining.0 as f64 / 1e12);
         }
         let mut text = self.handle.render();
-        write_beside(policies, &mut text);
-        if let Some(generation) = policies.current() {
-            write_plugin(&generation, &mut text);
-        }
+        policies.all().filter(|slot| slot.takes_experiments()).for_each(|slot| write_beside(slot, &mut text));
+        write_plugins(policies, &mut text);
         // Written by hand: a label that changes with every file must not stay behind in a registry.
-        let status = policies.status();
         text.push_str(
             "# HELP kairos_policy_info The policies that serve, or are asked.\n# TYPE kairos_policy_info gauge\n",
         );
-        let mut info = |role: &str, policy: &str, engine: &str| {
-            let labels = format!("slot=\"router\",role=\"{role}\",policy=\"{policy}\",engine=\"{engine}\"");
-            text.push_str(&format!("kairos_policy_info{{{labels}}} 1\n"));
-        };
-        info("active", &status.policy, status.engine);
-        for (role, generation) in policies.residents() {
-            if matches!(role, Role::Canary | Role::Shadow) {
-                info(role.name(), generation.identity().label(), generation.engine_name());
+        for slot in policies.all() {
+            let mut info = |role: &str, policy: &str, engine: &str| {
+                let slot = slot.slot();
+                let labels = format!("slot=\"{slot}\",role=\"{role}\",policy=\"{policy}\",engine=\"{engine}\"");
+                text.push_str(&format!("kairos_policy_info{{{labels}}} 1\n"));
+            };
+            let status = slot.status();
+            info("active", &status.policy, status.engine);
+            for (role, generation) in slot.residents() {
+                if matches!(role, Role::Canary | Role::Shadow) {
+                    info(role.name(), generation.identity().label(), generation.engine_name());
+                }
             }
         }
         text
@@ -204,22 +214,23 @@ impl Metrics {
 /// How what is tried compares. Written by hand: it begins anew with each experiment.
 fn write_beside(policies: &PolicyHost, text: &mut String) {
     use std::fmt::Write as _;
+    let slot = policies.slot();
     let mut lines = [const { String::new() }; 4];
     let [share, requests, difference, shadow] = &mut lines;
     let running = policies.experiments().into_iter().find(|report| report.verdict.is_none());
     // Writing to a string cannot fail.
     let now = running.as_ref().map_or(0.0, |report| report.share);
-    let _ = writeln!(share, "kairos_policy_canary_share{{slot=\"router\"}} {now}");
+    let _ = writeln!(share, "kairos_policy_canary_share{{slot=\"{slot}\"}} {now}");
     for measure in running.iter().flat_map(|report| &report.measures) {
         let variable = measure.variable.name();
         for (arm, n) in [("baseline", measure.baseline_n), ("canary", measure.canary_n)] {
-            let labels = format!("{{slot=\"router\",variable=\"{variable}\",arm=\"{arm}\"}}");
+            let labels = format!("{{slot=\"{slot}\",variable=\"{variable}\",arm=\"{arm}\"}}");
             let _ = writeln!(requests, "kairos_policy_canary_requests{labels} {n}");
         }
         let looks = measure.difference.map(|difference| ("looks", difference));
         let known = [("low", measure.low), ("high", measure.high), ("tolerance", measure.tolerance)];
         for (bound, value) in looks.into_iter().chain(known) {
-            let labels = format!("{{slot=\"router\",variable=\"{variable}\",bound=\"{bound}\"}}");
+            let labels = format!("{{slot=\"{slot}\",variable=\"{variable}\",bound=\"{bound}\"}}");
             let _ = writeln!(difference, "kairos_policy_canary_difference{labels} {value}");
         }
     }
@@ -231,7 +242,7 @@ fn write_beside(policies: &PolicyHost, text: &mut String) {
             ("failed", compared.failed),
             ("not_asked", compared.not_asked),
         ] {
-            let _ = writeln!(shadow, "kairos_policy_shadow_total{{slot=\"router\",result=\"{result}\"}} {count}");
+            let _ = writeln!(shadow, "kairos_policy_shadow_total{{slot=\"{slot}\",result=\"{result}\"}} {count}");
         }
     }
     for ((name, kind, what), lines) in BESIDE.into_iter().zip(&lines) {
@@ -253,26 +264,34 @@ const BESIDE: [(&str, &str, &str); 4] = [
     ("kairos_policy_shadow_total", "counter", "Questions that a shadow was asked, by how it compares."),
 ];
 
-/// What the policy that serves reports. Written by hand: each generation counts from zero, and names
+/// What the policies that serve report. Written by hand: each generation counts from zero, and names
 /// that a policy chose must not stay behind in a registry.
-fn write_plugin(generation: &kairos_sandbox::generation::Generation, text: &mut String) {
-    use std::fmt::Write as _;
-    let plugin = &generation.identity().name;
+fn write_plugins(policies: &Slots, text: &mut String) {
     let (mut counters, mut gauges) = (String::new(), String::new());
-    for (name, value) in generation.reports().metrics() {
-        let labels = format!("{{plugin=\"{plugin}\",name=\"{name}\"}}");
-        // Writing to a string cannot fail.
-        let _ = match value {
-            MetricValue::Counter(count) => writeln!(counters, "kairos_plugin_counter_total{labels} {count}"),
-            MetricValue::Gauge(gauge) => writeln!(gauges, "kairos_plugin_gauge{labels} {gauge}"),
-        };
+    for slot in policies.all() {
+        if let Some(generation) = slot.current() {
+            write_plugin(slot.slot(), &generation, &mut counters, &mut gauges);
+        }
     }
     for (name, kind, what, lines) in [
         ("kairos_plugin_counter_total", "counter", "Counters that plugins report.", counters),
         ("kairos_plugin_gauge", "gauge", "Gauges that plugins report.", gauges),
     ] {
         if !lines.is_empty() {
-            let _ = write!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{lines}");
+            text.push_str(&format!("# HELP {name} {what}\n# TYPE {name} {kind}\n{lines}"));
+        }
+    }
+}
+
+fn write_plugin(slot: &str, generation: &Generation, counters: &mut String, gauges: &mut String) {
+    let plugin = &generation.identity().name;
+    for (name, value) in generation.reports().metrics() {
+        let labels = format!("{{slot=\"{slot}\",plugin=\"{plugin}\",name=\"{name}\"}}");
+        match value {
+            MetricValue::Counter(count) => {
+                counters.push_str(&format!("kairos_plugin_counter_total{labels} {count}\n"));
+            }
+            MetricValue::Gauge(gauge) => gauges.push_str(&format!("kairos_plugin_gauge{labels} {gauge}\n")),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
 use crate::bindings::kairos::plugin::{content, kv, log, metrics};
-use crate::{Features, Level, Model, Plan, PluginError, Router};
+use crate::{Attempt, Failure, Features, Healer, Level, Model, Plan, PluginError, Remedy, Router};
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.
 pub struct Context<'a> {
@@ -79,34 +79,56 @@ impl Context<'_> {
     }
 }
 
-/// What the contract wants to know of a router.
-pub fn describe<R: Router>(version: &str) -> Description {
+/// What a policy says of itself, whatever its world.
+pub struct Facts {
+    pub name: &'static str,
+    pub reasons: &'static [&'static str],
+    pub model_names: &'static [&'static str],
+    pub kv_schema: u32,
+}
+
+/// What the contract wants to know of a policy.
+pub fn describe(facts: &Facts, version: &str) -> Description {
     let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     Description {
-        name: R::NAME.to_owned(),
+        name: facts.name.to_owned(),
         version: version.to_owned(),
-        reasons: (1..).zip(text(R::REASONS)).collect(),
-        names: text(R::MODEL_NAMES),
-        kv_schema: R::KV_SCHEMA,
+        reasons: (1..).zip(text(facts.reasons)).collect(),
+        names: text(facts.model_names),
+        kv_schema: facts.kv_schema,
         notes: Vec::new(),
     }
 }
 
 /// Makes the policy. From here on a panic tells its text and place as a line of the log, which is
 /// the last thing that the host hears.
-pub fn init<R: Router>(policy: &OnceLock<R>, config: &str) -> Result<(), PluginError> {
+pub fn init<P>(policy: &OnceLock<P>, make: impl FnOnce() -> Result<P, PluginError>) -> Result<(), PluginError> {
     std::panic::set_hook(Box::new(|panic| log::write(Level::Error, &panic.to_string())));
-    let made = R::new(config)?;
-    policy.set(made).map_err(|_| PluginError::Internal("init was called twice".to_owned()))
+    policy.set(make()?).map_err(|_| PluginError::Internal("init was called twice".to_owned()))
 }
 
-/// Asks the policy.
+fn made<P>(policy: &OnceLock<P>) -> Result<&P, PluginError> {
+    policy.get().ok_or_else(|| PluginError::Internal("init was not called".to_owned()))
+}
+
+/// Asks a router.
 pub fn route<R: Router>(
     policy: &OnceLock<R>,
     request: &Request,
     features: &Features,
     models: &[Model],
 ) -> Result<Plan, PluginError> {
-    let policy = policy.get().ok_or_else(|| PluginError::Internal("init was not called".to_owned()))?;
-    policy.route(&Context { request }, features, models)
+    made(policy)?.route(&Context { request }, features, models)
+}
+
+/// Asks a healer.
+pub fn heal<H: Healer>(
+    policy: &OnceLock<H>,
+    request: &Request,
+    features: &Features,
+    failure: &Failure,
+    history: &[Attempt],
+    models: &[Model],
+) -> Result<Remedy, PluginError> {
+    made(policy)?.heal(&Context { request }, features, failure, history, models)
 }

@@ -12,7 +12,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use crate::{Capabilities, Complexity, Family, Features, Level, Model, Priority, Route, Strengths, Task};
+use crate::{
+    Abilities, Attempt, Capabilities, Complexity, Failure, FailureKind, Family, Features, Level, Model, Priority, Route,
+    Strengths, Task,
+};
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.
 #[derive(Clone, Debug, Default)]
@@ -225,4 +228,32 @@ pub fn models(count: u32) -> Vec<Model> {
         quota_left: None,
     };
     (0..count).map(model).collect()
+}
+
+/// An attempt on a model that failed at once, and cost nothing.
+pub fn attempt(model: u32, kind: FailureKind) -> Attempt {
+    Attempt {
+        model,
+        kind,
+        status: None,
+        retry_after_ms: None,
+        may_be_billed: false,
+        cost: 0,
+        duration_ms: 0,
+        waited_ms: 0,
+        refreshed: false,
+        text_tokens: 8,
+    }
+}
+
+/// What is left after it: these models, five attempts and half a minute. Nothing special is possible.
+pub fn failure(attempt: Attempt, left: &[u32]) -> Failure {
+    Failure {
+        attempt,
+        left: left.to_vec(),
+        max_cost: None,
+        attempts_left: 5,
+        time_left_ms: 30_000,
+        can: Abilities::empty(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
-use crate::{Context, Features, Model, Plan, PluginError};
+use crate::{Attempt, Context, Failure, Features, Model, Plan, PluginError, Remedy};
 
 /// Which models answer a request.
 ///
@@ -28,29 +28,47 @@ pub trait Router: Sized + Send + Sync + 'static {
     fn route(&self, ctx: &Context, features: &Features, models: &[Model]) -> Result<Plan, PluginError>;
 }
 
+/// What follows a failed attempt.
+///
+/// Pure, as a [`Router`] is: what happened before is in `history`.
+pub trait Healer: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Names of the codes that remedies and refusals carry: the n-th, from 1, is that of code n. At most
+    /// 64, of 64 bytes each.
+    const REASONS: &'static [&'static str] = &[];
+    /// Model names (ids or aliases) that `model.names` speaks of: bit i is that of the i-th, from 0.
+    /// At most 64.
+    const MODEL_NAMES: &'static [&'static str] = &[];
+    /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
+    const KV_SCHEMA: u32 = 0;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.healer]` as JSON,
+    /// `{}` where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Decides. `history` are the attempts before the one that just failed, the oldest first; `models` are
+    /// up to 32. [`PluginError::Declined`] leaves it to the host's native default.
+    fn heal(
+        &self,
+        ctx: &Context,
+        features: &Features,
+        failure: &Failure,
+        history: &[Attempt],
+        models: &[Model],
+    ) -> Result<Remedy, PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
 macro_rules! export {
     ($policy:ty as router) => {
-        #[cfg(target_family = "wasm")]
-        const _: () = {
-            use $crate::exported::{self, lifecycle, routing, types};
+        $crate::export! {
+            @ $policy, Router,
+            use exported::bindings::router::exports::kairos::plugin::routing;
 
-            static POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
-
-            struct Exported;
-    exported::export_router!(Exported with_types_in exported::bindings);
-
-            impl lifecycle::Guest for Exported {
-                fn describe() -> lifecycle::Description {
-                    exported::describe::<$policy>(env!("CARGO_PKG_VERSION"))
-                }
-
-                fn init(config: String) -> Result<(), types::PluginError> {
-                    exported::init(&POLICY, &config)
-                }
-            }
+            exported::export_router!(Exported with_types_in exported::bindings::router);
 
             impl routing::Guest for Exported {
                 fn route(
@@ -61,11 +79,65 @@ macro_rules! export {
                     exported::route(&POLICY, request, &features, &models)
                 }
             }
-        };
-        #[cfg(not(target_family = "wasm"))]
-        const _: fn(&str) -> Result<$policy, $crate::PluginError> = <$policy as $crate::Router>::new;
+        }
+    };
+    ($policy:ty as healer) => {
+        $crate::export! {
+            @ $policy, Healer,
+            use exported::bindings::healer::exports::kairos::plugin::healing;
+
+            exported::export_healer!(Exported with_types_in exported::bindings::healer);
+
+            impl healing::Guest for Exported {
+                fn heal(
+                    request: &types::Request,
+                    features: types::Features,
+                    failure: healing::Failure,
+                    history: Vec<healing::Attempt>,
+                    models: Vec<types::Model>,
+                ) -> Result<healing::Remedy, types::PluginError> {
+                    exported::heal(&POLICY, request, &features, &failure, &history, &models)
+                }
+            }
+        }
     };
     ($policy:ty as $world:ident) => {
-        compile_error!(concat!("there is no world `", stringify!($world), "`; there is `router`"));
+        compile_error!(concat!(
+            "there is no world `",
+            stringify!($world),
+            "`; there are `router` and `healer`"
+        ));
+    };
+    // What every world exports, and the judgement of this one.
+    (@ $policy:ty, $world:ident, $($judgement:tt)*) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::exported::{self, lifecycle, types};
+
+            static POLICY: ::std::sync::OnceLock<$policy> = ::std::sync::OnceLock::new();
+
+            struct Exported;
+    exported::export_lifecycle!(Exported with_types_in exported::bindings);
+
+            impl lifecycle::Guest for Exported {
+                fn describe() -> lifecycle::Description {
+                    let facts = exported::Facts {
+                        name: <$policy as $crate::$world>::NAME,
+                        reasons: <$policy as $crate::$world>::REASONS,
+                        model_names: <$policy as $crate::$world>::MODEL_NAMES,
+                        kv_schema: <$policy as $crate::$world>::KV_SCHEMA,
+                    };
+                    exported::describe(&facts, env!("CARGO_PKG_VERSION"))
+                }
+
+                fn init(config: String) -> Result<(), types::PluginError> {
+                    exported::init(&POLICY, || <$policy as $crate::$world>::new(&config))
+                }
+            }
+
+            $($judgement)*
+        };
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn(&str) -> Result<$policy, $crate::PluginError> = <$policy as $crate::$world>::new;
     };
 }

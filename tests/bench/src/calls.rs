@@ -9,16 +9,19 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use kairos_bedrock::catalogue;
+use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::policy::{
-    Complexity, Content, Family, Features, Names, Needs, Offer, Policies as _, Priority, RequestInfo, Route,
-    RouteInput, Router, Strengths, Task,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Policies as _, Priority, Question as Asked,
+    RequestInfo, Route, RouteInput, Router, Strengths, Task,
 };
 use kairos_pipeline::routers;
 use kairos_sandbox::capability::Grants;
 use kairos_sandbox::generation::Generation;
-use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::host::Clock;
 use kairos_sandbox::limits::Limits;
 use kairos_sandbox::load::Loader;
+use kairos_sandbox::slots::{Natives, Slots};
+use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
@@ -67,13 +70,14 @@ pub(crate) fn run(guests: &Path, options: &Options) {
     let empty = empty(loader.wasm.engine());
     let question = Question::new();
     let input = question.input();
+    let asked = Asked::Route(input);
     let mut contenders: Vec<Contender<'_>> = vec![
         ("empty component call", CALLS, Box::new(empty)),
         ("native", CALLS, Box::new(|| drop(native.route(input).unwrap()))),
-        ("WASM, instance reused", CALLS, Box::new(|| drop(component.route(input, 0).0.unwrap()))),
-        ("WASM, fresh instance", CALLS / 10, Box::new(|| drop(component.route_afresh(input).unwrap()))),
-        ("Rhai", CALLS, Box::new(|| drop(script.route(input, 0).0.unwrap()))),
-        ("Rhai, thin (`task`)", CALLS, Box::new(|| drop(thin.route(input, 0).0.unwrap()))),
+        ("WASM, instance reused", CALLS, Box::new(|| drop(component.ask(asked, 0).0.unwrap()))),
+        ("WASM, fresh instance", CALLS / 10, Box::new(|| drop(component.ask_afresh(asked).unwrap()))),
+        ("Rhai", CALLS, Box::new(|| drop(script.ask(asked, 0).0.unwrap()))),
+        ("Rhai, thin (`task`)", CALLS, Box::new(|| drop(thin.ask(asked, 0).0.unwrap()))),
     ];
     let mut measured: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for _ in 0..TURNS {
@@ -137,7 +141,9 @@ fn swaps(guests: &Path) {
     std::fs::create_dir(&compiled).unwrap();
     std::fs::create_dir(&policies).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Score::default());
-    let host = PolicyHost::new(loader(Some(&compiled)), native, Arc::new(|| 0), Arc::new(())).unwrap();
+    let natives = Natives { router: native, healer: Arc::new(Backoff::new(BackoffBounds::default())) };
+    let (clock, kept): (Clock, Arc<dyn Versions>) = (Arc::new(|| 0), Arc::new(()));
+    let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept).unwrap();
     let _watching = host.watch(&policies).unwrap();
     let component = std::fs::read(guests.join("score-router.wasm")).unwrap();
     let (sender, decided) = channel();
@@ -170,7 +176,7 @@ fn swaps(guests: &Path) {
 }
 
 /// Calls whatever serves, and says when another policy decided for the first time.
-fn call_until(host: &PolicyHost, stop: &AtomicBool, decided: &Sender<Instant>) -> (u64, u64) {
+fn call_until(host: &Slots, stop: &AtomicBool, decided: &Sender<Instant>) -> (u64, u64) {
     let question = Question::new();
     let (mut calls, mut failed) = (0, 0);
     let mut last = String::new();

@@ -4,10 +4,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use kairos_pipeline::policy::{Arm, Assigned, Policies as _, Went};
+use kairos_pipeline::healers::{Backoff, BackoffBounds};
+use kairos_pipeline::policy::{self, Arm, Assigned, Policies as _, Went};
 use kairos_pipeline::routers;
 use kairos_sandbox::canary::{Plan, Report, Rule, Variable, What};
-use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::host::{Clock, PolicyHost};
+use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::{Act, By, Known, Roles, ToKeep, Trial, Version, Versions};
 
 use super::super::agreement::loader;
@@ -24,7 +26,7 @@ struct Memory {
 #[derive(Default)]
 struct Kept {
     versions: Vec<(Version, String, &'static str)>,
-    roles: Roles,
+    roles: std::collections::BTreeMap<&'static str, Roles>,
     trials: Vec<Trial>,
     acts: Vec<String>,
 }
@@ -42,7 +44,7 @@ impl Versions for Memory {
         }
         let mut kept = self.kept.lock().unwrap();
         kept.acts.push(format!("{} {}", act.by.actor, act.what));
-        kept.roles = roles.clone();
+        kept.roles.insert(act.slot, roles.clone());
         if let Some((version, name, engine)) = version {
             kept.versions.push((version.clone(), name.to_owned(), engine));
         }
@@ -57,16 +59,17 @@ impl Versions for Memory {
         Ok(())
     }
 
-    fn trials(&self, _: &'static str, most: usize) -> Result<Vec<Trial>, String> {
-        Ok(self.kept.lock().unwrap().trials.iter().rev().take(most).cloned().collect())
+    fn trials(&self, slot: &'static str, most: usize) -> Result<Vec<Trial>, String> {
+        let kept = self.kept.lock().unwrap();
+        Ok(kept.trials.iter().rev().filter(|trial| trial.slot == slot).take(most).cloned().collect())
     }
 
     fn tries(&self, _: &'static str, digest: &str) -> Result<u64, String> {
         Ok(self.kept.lock().unwrap().trials.iter().filter(|trial| trial.digest == digest).count() as u64)
     }
 
-    fn roles(&self, _: &'static str) -> Result<Roles, String> {
-        Ok(self.kept.lock().unwrap().roles.clone())
+    fn roles(&self, slot: &'static str) -> Result<Roles, String> {
+        Ok(self.kept.lock().unwrap().roles.get(slot).cloned().unwrap_or_default())
     }
 
     fn version(&self, _: &'static str, digest: &str) -> Result<Option<Version>, String> {
@@ -88,8 +91,9 @@ impl Versions for Memory {
     }
 }
 
-/// A host, and the requests that it is told of.
+/// The slots, that of the router, and the requests that they are told of.
 struct World {
+    slots: Arc<Slots>,
     host: Arc<PolicyHost>,
     kept: Arc<Memory>,
     now_ms: Arc<AtomicU64>,
@@ -106,16 +110,19 @@ impl World {
     fn start(kept: &Arc<Memory>) -> Self {
         let now_ms = Arc::<AtomicU64>::default();
         let ticks = Arc::clone(&now_ms);
-        let clock = Arc::new(move || ticks.load(Ordering::Relaxed));
-        let native = Arc::new(routers::Task::default());
-        let host = PolicyHost::new(loader(), native, clock, Arc::clone(kept) as _).unwrap();
-        host.restore().unwrap();
-        Self { host, kept: Arc::clone(kept), now_ms, seed: 0 }
+        let clock: Clock = Arc::new(move || ticks.load(Ordering::Relaxed));
+        let router = Arc::new(routers::Task::default());
+        let natives = Natives { router, healer: Arc::new(Backoff::new(BackoffBounds::default())) };
+        let versions: Arc<dyn Versions> = Arc::clone(kept) as _;
+        let slots = Slots::new(loader(), natives, &clock, &versions).unwrap();
+        slots.restore().unwrap();
+        let host = Arc::clone(slots.of(policy::World::Router));
+        Self { slots, host, kept: Arc::clone(kept), now_ms, seed: 0 }
     }
 
     fn stage(&self, name: &str) -> String {
         let (text, by) = (named(name, 0), By::admin(None, None));
-        let done = self.host.stage("router", "x.rhai", text.into_bytes(), None, &by).unwrap();
+        let done = self.host.stage("x.rhai", text.into_bytes(), None, &by).unwrap();
         done.policy.rsplit_once('@').unwrap().1.to_owned()
     }
 
@@ -130,7 +137,7 @@ impl World {
             rule,
             loaded_with: Default::default(),
         };
-        self.host.try_out("router", digest, plan, &By::admin(None, None)).unwrap();
+        self.host.try_out(digest, plan, &By::admin(None, None)).unwrap();
     }
 
     fn chance(&mut self) -> f64 {
@@ -143,17 +150,17 @@ impl World {
 
     /// One request, as the pipeline makes it. Whether there was a canary.
     fn request(&mut self, baseline: Does, canary: Does) -> bool {
-        let serving = self.host.serving();
+        let serving = self.slots.serving();
         let Some(tried) = &serving.canary else { return false };
         let arm = if self.chance() < tried.share { Arm::Canary } else { Arm::Baseline };
-        let ticket = self.host.ticket();
+        let ticket = self.slots.ticket();
         let assigned = Assigned { experiment: tried.experiment, ticket, arm, share: tried.share, unit: None };
-        self.host.assigned(&assigned);
+        self.slots.assigned(&assigned);
         let Does(errors, latency, cost, quality) = if arm == Arm::Canary { canary } else { baseline };
         let failed = self.chance() < errors;
         let latency_ms = latency * (100.0 + 200.0 * self.chance());
         let cost = (cost * 1e6 * (1.0 + self.chance())) as u64;
-        self.host.ended(&assigned, Went { failed, latency_ms, cost });
+        self.slots.ended(&assigned, Went { failed, latency_ms, cost });
         if let Some(quality) = quality {
             let value = f64::from(u8::from(self.chance() < quality));
             self.host.rated(&assigned, "quality", value);
@@ -194,9 +201,9 @@ fn as_good_and_cheaper_is_promoted_step_by_step_across_restarts() {
     world.requests(5_000, USUAL, cheaper);
     let before = world.report();
     assert_eq!((before.verdict.as_ref(), before.share), (None, 0.25), "{before:?}");
-    assert_eq!(world.host.serving().canary.as_ref().map(|canary| canary.share), Some(0.25));
+    assert_eq!(world.slots.serving().canary.as_ref().map(|canary| canary.share), Some(0.25));
     // The next run goes on where the last one was, without those under way then.
-    drop(world.host);
+    drop(world);
     let mut world = World::start(&kept);
     world.seed = 5;
     let counts = |report: &Report| report.measures.iter().map(|m| (m.baseline_n, m.canary_n)).collect::<Vec<_>>();
@@ -210,7 +217,7 @@ fn as_good_and_cheaper_is_promoted_step_by_step_across_restarts() {
     let acts = world.kept.kept.lock().unwrap().acts.join(", ");
     assert_eq!(acts, "admin stage, admin canary, kairos share, kairos promote");
     // And so it stays, with what was said of it.
-    drop(world.host);
+    drop(world);
     let world = World::start(&kept);
     assert_eq!((world.serves().as_str(), world.report().verdict), ("cheaper", Some(verdict)));
 }
@@ -244,7 +251,7 @@ fn what_is_worse_goes_back_also_where_that_cannot_be_written_down() {
     world.requests(4_000, USUAL, Does(0.5, 1.0, 1.0, None));
     let verdict = world.report().verdict.unwrap();
     assert_eq!((verdict.what, verdict.why.as_str()), (What::RolledBack, "errors"), "{verdict:?}");
-    assert!(world.host.serving().canary.is_none());
+    assert!(world.slots.serving().canary.is_none());
     // Callers' words on what an experiment that is over decided change nothing.
     let over = world.report();
     let assigned = Assigned { experiment: 1, ticket: 0, arm: Arm::Canary, share: 0.05, unit: None };

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kairos_pipeline::policy::World;
 use kairos_sandbox::load::Loader;
 use kairos_tests::raw::{BAD, Raw, words};
 use kairos_tests::{count, guest, policy};
@@ -28,7 +29,7 @@ fn short() -> Loader {
 
 /// Loads a file, which asks it its trial questions where it comes to that. Why it was refused, if it was.
 fn load(loader: &Loader, file: &str, bytes: Vec<u8>) -> Option<&'static str> {
-    let version = loader.version("router", file, bytes, None).unwrap();
+    let version = loader.version(World::Router, file, bytes, None).unwrap();
     let refusal = loader.load_version(Path::new(file), &version).err()?;
     let says = refusal.explain(file);
     assert!(!says.contains("a fault of Kairos"), "{says}");

@@ -61,12 +61,16 @@ async fn a_thousand_rounds_of_bad_guests_leave_nothing_behind() {
     let mut expected = BTreeMap::new();
     GUESTS.iter().for_each(|guest| *expected.entry(guest.kind).or_insert(0) += (FAULTS * all) as u64);
     for (kind, faults) in expected {
-        assert_eq!(metrics.of(&format!("kairos_policy_faults_total{{kind=\"{kind}\"}}")), faults, "{kind}");
+        assert_eq!(
+            metrics.of(&format!("kairos_policy_faults_total{{slot=\"router\",kind=\"{kind}\"}}")),
+            faults,
+            "{kind}"
+        );
     }
     let loads = (GUESTS.len() * all) as u64;
-    assert_eq!(metrics.of("kairos_policy_quarantined_total"), loads);
+    assert_eq!(metrics.of("kairos_policy_quarantined_total{slot=\"router\"}"), loads);
     // The first policy has nothing to recover from, nor has the first guest.
-    assert_eq!(metrics.of("kairos_policy_recoveries_total"), loads - 1);
+    assert_eq!(metrics.of("kairos_policy_recoveries_total{slot=\"router\"}"), loads - 1);
     println!(
         "{} guests, {} rounds after {} to warm up: {} faults contained, {loads} loads and quarantines; resident {:.1} MiB warm, {:.1} after, {:.1} at most",
         GUESTS.len(),

@@ -1,7 +1,9 @@
 //! What a policy is asked and what it answers, whatever its world: for whoever runs policies without
 //! caring what they judge.
 
-use super::{Fault, FaultKind, HealInput, Plan, PolicyError, Remedy, RouteInput};
+use std::sync::Arc;
+
+use super::{Fault, FaultKind, Features, HealInput, Offer, Plan, PolicyError, Remedy, RequestInfo, RouteInput};
 
 /// A kind of judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +20,7 @@ impl World {
     pub const ALL: [Self; 2] = [Self::Router, Self::Healer];
 
     /// Its name in the contract, which is that of its slot.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         ["router", "healer"][self as usize]
     }
 
@@ -46,7 +48,24 @@ pub enum Answer {
     Remedy(Remedy),
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// The world that it is of.
+    pub fn world(&self) -> World {
+        match self {
+            Self::Route(_) => World::Router,
+            Self::Heal(_) => World::Healer,
+        }
+    }
+
+    /// What every question is asked with: what of the request is not a number, what the host knows of it,
+    /// and the models.
+    pub fn about(&self) -> (&'a Arc<RequestInfo>, &'a Features, &'a [Offer]) {
+        match *self {
+            Self::Route(RouteInput { request, features, models })
+            | Self::Heal(HealInput { request, features, models, .. }) => (request, features, models),
+        }
+    }
+
     /// Says what is not valid about an answer to it.
     pub fn check(&self, answer: &Answer) -> Result<(), String> {
         match (self, answer) {

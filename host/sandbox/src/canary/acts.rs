@@ -9,7 +9,6 @@ use crate::acts::{ActError, Done};
 use crate::generation::Generation;
 use crate::host::{PolicyHost, State};
 use crate::lineup::Canary;
-use crate::load::SLOTS;
 use crate::shadow::Watch;
 use crate::status::ROLLED_BACK;
 use crate::versions::{Act, By, Trial};
@@ -19,8 +18,8 @@ const READ: usize = 8;
 
 impl PolicyHost {
     /// Lets a version decide a share of the requests, to be compared with what serves. One at a time.
-    pub fn try_out(&self, slot: &'static str, beginning: &str, plan: Plan, by: &By) -> Result<Done, ActError> {
-        let generation = self.resident(slot, beginning)?;
+    pub fn try_out(&self, beginning: &str, plan: Plan, by: &By) -> Result<Done, ActError> {
+        let generation = self.resident_for_experiment(beginning)?;
         let digest = generation.identity().digest.clone();
         let _acting = self.begin();
         let baseline = {
@@ -33,14 +32,14 @@ impl PolicyHost {
             }
             if let Some(canary) = &state.lineup.canary {
                 let digest = canary.generation.identity().digest.clone();
-                return Err(ActError::UnderWay { id: canary.experiment, slot, digest });
+                return Err(ActError::UnderWay { id: canary.experiment, slot: self.slot(), digest });
             }
             self.baseline(&state)
         };
-        let newest = self.versions.trials(slot, 1).map_err(ActError::Store)?;
+        let newest = self.versions.trials(self.slot(), 1).map_err(ActError::Store)?;
         let newest = newest.first().map(|trial| trial.id).into_iter().chain(self.newest_trial());
         let id = newest.max().unwrap_or(0) + 1;
-        let tries_before = self.versions.tries(slot, &digest).map_err(ActError::Store)?;
+        let tries_before = self.versions.tries(self.slot(), &digest).map_err(ActError::Store)?;
         let before = self.setting(&self.lock());
         let loaded_with = [generation.identity().setting().to_string(), before.to_string()];
         let plan = Plan { tries_before, loaded_with, ..plan };
@@ -49,7 +48,7 @@ impl PolicyHost {
         let detail = serde_json::to_string(&plan).map_err(|error| ActError::Store(error.to_string()))?;
         *self.trials.running() = Some(Running {
             id,
-            slot,
+            slot: self.slot(),
             digest: digest.clone(),
             canary: generation.identity().label().to_string(),
             baseline: baseline.to_string(),
@@ -57,7 +56,7 @@ impl PolicyHost {
             experiment: Experiment::new(plan),
             verdict: None,
         });
-        let act = Act { by, what: "canary", slot, digest: Some(&digest), detail: Some(&detail) };
+        let act = Act { by, what: "canary", slot: self.slot(), digest: Some(&digest), detail: Some(&detail) };
         let begun = self.act(&act, None, |state| {
             if !state.is_quarantined(&digest) {
                 let (generation, sticky) = (Arc::clone(&generation), sticky.clone());
@@ -78,8 +77,8 @@ impl PolicyHost {
     }
 
     /// Asks a version as well, of this part of the questions, without ever following it.
-    pub fn watch_shadow(&self, slot: &'static str, beginning: &str, sample: f64, by: &By) -> Result<Done, ActError> {
-        let generation = self.resident(slot, beginning)?;
+    pub fn watch_shadow(&self, beginning: &str, sample: f64, by: &By) -> Result<Done, ActError> {
+        let generation = self.resident_for_experiment(beginning)?;
         let digest = generation.identity().digest.clone();
         let _acting = self.begin();
         {
@@ -94,7 +93,7 @@ impl PolicyHost {
         let watch = Watch::start(Arc::clone(&generation), sample);
         let watch = watch.map_err(|error| ActError::Store(format!("there is no thread for it: {error}")))?;
         let detail = format!("sample {sample}");
-        let act = Act { by, what: "shadow", slot, digest: Some(&digest), detail: Some(&detail) };
+        let act = Act { by, what: "shadow", slot: self.slot(), digest: Some(&digest), detail: Some(&detail) };
         self.act(&act, None, |state| {
             if !state.is_quarantined(&digest) {
                 state.lineup.watch(Arc::clone(&watch));
@@ -106,10 +105,10 @@ impl PolicyHost {
     }
 
     /// Ends the canary, if there is one: it stays ready. Within an act.
-    pub(crate) fn end_canary(&self, slot: &'static str, by: &By) -> Result<Option<Done>, ActError> {
+    pub(crate) fn end_canary(&self, by: &By) -> Result<Option<Done>, ActError> {
         let Some(canary) = self.lock().lineup.canary.clone() else { return Ok(None) };
         let digest = canary.generation.identity().digest.clone();
-        let act = Act { by, what: "rollback", slot, digest: Some(&digest), detail: None };
+        let act = Act { by, what: "rollback", slot: self.slot(), digest: Some(&digest), detail: None };
         self.act(&act, None, |state| end(state, canary.experiment)).map_err(ActError::Store)?;
         let policy = &**canary.generation.identity().label();
         tracing::info!(policy, actor = by.actor, why = by.why.as_deref(), "a canary serves no share any more");
@@ -231,7 +230,7 @@ impl PolicyHost {
         let Some(digest) = digest else { return };
         let by = By::kairos("as many requests as a step takes went well");
         let detail = format!("share {share}");
-        let act = Act { by: &by, what: "share", slot: SLOTS[0], digest: Some(&digest), detail: Some(&detail) };
+        let act = Act { by: &by, what: "share", slot: self.slot(), digest: Some(&digest), detail: Some(&detail) };
         let grown = self.act(&act, None, |state| {
             if let Some(canary) = state.lineup.canary.as_mut().filter(|canary| canary.experiment == id) {
                 canary.share = share;
@@ -254,7 +253,7 @@ impl PolicyHost {
 
     /// Takes up the experiment that the last run left, and what is known of those before.
     pub(crate) fn restore_trials(&self, state: &mut State) -> Result<(), String> {
-        for trial in self.versions.trials(SLOTS[0], READ)?.into_iter().rev() {
+        for trial in self.versions.trials(self.slot(), READ)?.into_iter().rev() {
             if trial.ended_ms.is_none() {
                 self.go_on(state, trial)?;
             } else if let Ok(report) = serde_json::from_str::<Report>(&trial.report) {
@@ -315,13 +314,18 @@ impl PolicyHost {
         }
     }
 
+    /// A version of a slot that takes experiments.
+    fn resident_for_experiment(&self, beginning: &str) -> Result<Arc<Generation>, ActError> {
+        if self.takes_experiments() { self.resident(beginning) } else { Err(ActError::NoExperiments(self.slot())) }
+    }
+
     /// A version that is resident, or is made so from what is kept.
-    pub(crate) fn resident(&self, slot: &'static str, beginning: &str) -> Result<Arc<Generation>, ActError> {
-        let digest = self.resolve(slot, beginning)?.digest;
+    pub(crate) fn resident(&self, beginning: &str) -> Result<Arc<Generation>, ActError> {
+        let digest = self.resolve(beginning)?.digest;
         if let Some(generation) = self.lock().lineup.find(&digest) {
             return Ok(Arc::clone(generation));
         }
-        let kept = self.versions.version(slot, &digest).map_err(ActError::Store)?;
+        let kept = self.versions.version(self.slot(), &digest).map_err(ActError::Store)?;
         Ok(self.make_aside(&kept.ok_or(ActError::Unknown(digest))?)?)
     }
 }

@@ -1,20 +1,22 @@
 //! Tests that a policy brings along: `router.test.toml` beside `router.rhai` or `router.wasm`.
 //!
 //! They are read (`read`), asked of the policy one by one (`run`), and what it answers is compared
-//! with what they expect (`expect`). A policy that fails one does not serve.
+//! with what they expect (`expect`); what only tests of a world say is in `worlds`. A policy that fails one
+//! does not serve.
 
 mod expect;
 mod offers;
 mod read;
 mod run;
 pub(crate) mod table;
+mod worlds;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::Identity;
+use kairos_pipeline::policy::{Identity, World};
 
 use self::read::Case;
 use self::run::Configured;
@@ -122,23 +124,24 @@ impl TestFile {
     /// Reads the tests, and asks them of a policy.
     pub(crate) fn run(
         &self,
+        world: World,
         identity: &Identity,
         limits: &Limits,
         catalogues: &Catalogues,
         configured: &Configured<'_>,
     ) -> Result<Report, Refusal> {
-        let cases = self.cases(limits, catalogues)?;
+        let cases = self.cases(world, limits, catalogues)?;
         let outcomes = run::run(&cases, identity, limits, configured, |at| self.place(at).0)?;
         Ok(Report { file: self.name.clone(), outcomes })
     }
 
-    fn cases(&self, limits: &Limits, catalogues: &Catalogues) -> Result<Vec<Case>, Refusal> {
+    fn cases(&self, world: World, limits: &Limits, catalogues: &Catalogues) -> Result<Vec<Case>, Refusal> {
         let refuse = |at, message: String| {
             Refusal::new(Reason::FailedTests, message).at(Some(self.place(at))).beside(&self.name)
         };
         let text = std::str::from_utf8(&self.bytes)
             .map_err(|error| refuse(error.valid_up_to(), "this is not UTF-8".to_owned()))?;
-        read::cases(text, limits.tests, catalogues).map_err(|Wrong { at, message }| refuse(at, message))
+        read::cases(text, world, limits.tests, catalogues).map_err(|Wrong { at, message }| refuse(at, message))
     }
 
     fn place(&self, at: usize) -> (usize, usize) {

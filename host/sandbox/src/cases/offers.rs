@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kairos_pipeline::models::{Answering, Catalogue};
-use kairos_pipeline::policy::{Features, MAX_OFFERS, Needs, Offer, Strengths};
+use kairos_pipeline::policy::{Features, Needs, Offer, Strengths, World};
 
 use super::table::{Read, Table, Value, wrong};
+use super::worlds;
 
 /// Integers of the contract are below 2⁵³.
 pub(super) const MOST: u64 = (1 << 53) - 1;
@@ -58,7 +59,7 @@ fn target_of(name: &str, at: &Value<'_>, catalogue: &Catalogue) -> Read<usize> {
 }
 
 /// Reads `models`: names, or tables of a name and what is to be different.
-pub(super) fn read(list: Value<'_>, catalogue: &Catalogue) -> Read<Vec<Chosen>> {
+pub(super) fn read(list: Value<'_>, world: World, catalogue: &Catalogue) -> Read<Vec<Chosen>> {
     let end = (list.name.clone(), list.at);
     let mut chosen: Vec<Chosen> = Vec::new();
     for item in list.list()? {
@@ -71,10 +72,11 @@ pub(super) fn read(list: Value<'_>, catalogue: &Catalogue) -> Read<Vec<Chosen>> 
         }
         chosen.push(one);
     }
-    if (1..=MAX_OFFERS).contains(&chosen.len()) {
+    let most = worlds::most_models(world);
+    if (1..=most).contains(&chosen.len()) {
         return Ok(chosen);
     }
-    wrong(end.1, format!("{}: {} models; 1 to {MAX_OFFERS} can be on offer", end.0, chosen.len()))
+    wrong(end.1, format!("{}: {} models; 1 to {most} can be on offer", end.0, chosen.len()))
 }
 
 fn plain(name: &Value<'_>, catalogue: &Catalogue) -> Read<Chosen> {

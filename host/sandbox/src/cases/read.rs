@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::{Complexity, Content, Features, Needs, Offer, Priority, RequestInfo, Task};
+use kairos_pipeline::policy::{Complexity, Content, Features, Needs, Priority, RequestInfo, Task, World};
 
 use super::expect::{self, Expected};
 use super::offers::{self, Chosen};
 use super::table::{self, Read, Table, Value, wrong};
-use super::{Catalogues, View};
+use super::{Catalogues, View, worlds};
 use crate::golden;
+use crate::question::OwnedQuestion;
 use crate::reports::KvSnapshot;
 
 /// Bytes of a test's name: it goes into the log.
@@ -21,9 +22,7 @@ pub(crate) struct Case {
     pub(super) name: String,
     /// Where the name is in the file.
     pub(super) at: usize,
-    pub(super) request: Arc<RequestInfo>,
-    pub(super) features: Features,
-    pub(super) models: Vec<Offer>,
+    pub(super) question: OwnedQuestion,
     /// Indices of the catalogue's targets.
     pub(super) targets: Vec<usize>,
     pub(super) catalogue: Arc<Catalogue>,
@@ -33,8 +32,8 @@ pub(crate) struct Case {
     pub(super) expected: Expected,
 }
 
-/// Reads all tests of a file.
-pub(super) fn cases(text: &str, most: usize, catalogues: &Catalogues) -> Read<Vec<Case>> {
+/// Reads all tests of a file, for a policy of a world.
+pub(super) fn cases(text: &str, world: World, most: usize, catalogues: &Catalogues) -> Read<Vec<Case>> {
     let mut file = table::parse(text)?;
     let (as_of, region) = (file.take("as_of"), file.take("region"));
     let (models, tests) = (file.take("models"), file.take("test"));
@@ -47,14 +46,14 @@ pub(super) fn cases(text: &str, most: usize, catalogues: &Catalogues) -> Read<Ve
         (Err(error), Some(day)) => return day.wrong(error),
         (Err(error), None) => return wrong(0, error),
     };
-    let models = models.map(|list| offers::read(list, &catalogue)).transpose()?;
+    let models = models.map(|list| offers::read(list, world, &catalogue)).transpose()?;
     let mut cases: Vec<Case> = Vec::new();
     let tests = tests.map(Value::list).transpose()?.into_iter().flatten();
     for (place, test) in tests.enumerate() {
         if place == most {
             return wrong(test.at, format!("there are more than {most} tests"));
         }
-        let case = case(test.item()?, models.as_deref(), &catalogue)?;
+        let case = case(test.item()?, world, models.as_deref(), &catalogue)?;
         if cases.iter().any(|other| other.name == case.name) {
             return wrong(case.at, format!("two tests have the name {:?}", case.name));
         }
@@ -64,7 +63,7 @@ pub(super) fn cases(text: &str, most: usize, catalogues: &Catalogues) -> Read<Ve
     if cases.is_empty() { wrong(0, "there is no [[test]] in the file") } else { Ok(cases) }
 }
 
-fn case(mut test: Table<'_>, shared: Option<&[Chosen]>, catalogue: &Arc<Catalogue>) -> Read<Case> {
+fn case(mut test: Table<'_>, world: World, shared: Option<&[Chosen]>, catalogue: &Arc<Catalogue>) -> Read<Case> {
     let begin = test.at;
     let Some(name) = test.take("name") else { return wrong(begin, "a test needs a `name`") };
     let at = name.at;
@@ -72,8 +71,9 @@ fn case(mut test: Table<'_>, shared: Option<&[Chosen]>, catalogue: &Arc<Catalogu
     if name.is_empty() || name.len() > NAME_BYTES {
         return wrong(at, format!("name: it has {} bytes; 1 to {NAME_BYTES} are allowed", name.len()));
     }
-    let own = test.read("models", |list| offers::read(list, catalogue))?;
+    let own = test.read("models", |list| offers::read(list, world, catalogue))?;
     let (features, request) = (test.take("features"), test.take("request"));
+    let beside = worlds::Beside::take(&mut test, world);
     let (config, kv, expected) = (test.take("config"), test.take("kv"), test.take("expect"));
     test.finish()?;
     let Some(chosen) = own.as_deref().or(shared) else {
@@ -82,17 +82,22 @@ fn case(mut test: Table<'_>, shared: Option<&[Chosen]>, catalogue: &Arc<Catalogu
     let Some(expected) = expected else { return wrong(at, "the test has no `expect`: it would pass whatever happens") };
     let (features, named) = self::features(features, chosen, catalogue)?;
     let config = config.map(Value::table).transpose()?.map(Table::json).transpose()?;
-    Ok(Case {
-        name,
-        at,
+    let what = beside.read(begin, &features, chosen, catalogue)?;
+    let question = OwnedQuestion {
         request: Arc::new(self::request(request, named, chosen, catalogue)?),
         models: offers::offers(chosen, catalogue, &features),
         features,
+        what,
+    };
+    Ok(Case {
+        name,
+        at,
+        expected: expect::read(expected, world, chosen, catalogue)?,
+        question,
         targets: chosen.iter().map(|model| model.target).collect(),
         catalogue: Arc::clone(catalogue),
         config: config.map_or_else(|| "{}".to_owned(), |config| config.to_string()),
         kv: Arc::new(self::kv(kv)?),
-        expected: expect::read(expected, chosen, catalogue)?,
     })
 }
 

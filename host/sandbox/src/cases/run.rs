@@ -1,12 +1,13 @@
 //! Asks a policy what its tests ask.
 
-use kairos_pipeline::policy::{Identity, RouteInput};
+use kairos_pipeline::policy::Identity;
 
 use super::expect::Names;
 use super::{Case, Outcome};
 use crate::deadline::Meter;
-use crate::generation::Engine;
+use crate::generation::{Engine, Manner};
 use crate::limits::Limits;
+use crate::question::OwnedQuestion;
 use crate::refusal::{Reason, Refusal};
 use crate::reports::KvSnapshot;
 
@@ -44,11 +45,12 @@ pub(super) fn run(
 }
 
 fn ask(case: &Case, engine: &Engine, identity: &Identity, line: usize) -> Outcome {
-    let mut models = case.models.clone();
+    let mut models = case.question.models.clone();
     case.catalogue.mark_names(&identity.model_names, &case.targets, &mut models);
-    let input = RouteInput { request: &case.request, features: &case.features, models: &models };
-    let answer = engine.route_in_test(input);
-    let names = Names { ids: &case.request.model_ids, identity };
-    let wrong = case.expected.wrong_with(&answer, &names);
+    let marked = OwnedQuestion { models, ..case.question.clone() };
+    let question = marked.asked();
+    let answer = engine.ask(question, Manner::Test);
+    let names = Names { ids: &marked.request.model_ids, identity };
+    let wrong = case.expected.wrong_with(&question, &answer, &names);
     Outcome { name: case.name.clone(), line, wrong, answer: names.answer(&answer) }
 }

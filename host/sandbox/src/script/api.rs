@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{CacheDirective, Candidate, Features, MAX_OFFERS, Needs, Plan, RequestInfo};
+use kairos_pipeline::policy::{Features, Needs, RequestInfo, World};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use tracing::Level;
 
-use super::router::using;
+use super::policy::using;
 use super::table::{Api, Fallible};
-use super::{column, models};
+use super::{column, models, worlds};
 use crate::capability::{Capability, Grants};
 use crate::limits::Limits;
 use crate::reports::{KvSnapshot, Reports, learned};
@@ -24,9 +24,9 @@ pub(super) struct Ctx {
 #[derive(Clone)]
 pub(super) struct FeaturesView(pub(super) Features);
 
-/// What a script throws to say that it gives no plan.
+/// What a script throws to say that it gives no answer.
 #[derive(Clone, Debug)]
-pub(super) enum NoPlan {
+pub(super) enum NoAnswer {
     /// No opinion.
     Declined,
     /// The request is refused for this reason.
@@ -41,9 +41,9 @@ pub(super) fn amount(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Registers all that scripts may call.
-pub(super) fn register(engine: &mut Engine, grants: &Grants, reports: &Arc<Reports>, kv: &KvSnapshot, name: &Arc<str>) {
-    fill(&mut Api::new(engine, grants), reports, kv, name);
+/// Registers all that scripts of a world may call.
+pub(super) fn register(engine: &mut Engine, world: World, grants: &Grants, reports: &Arc<Reports>, kv: &KvSnapshot) {
+    fill(&mut Api::new(engine, grants), &[world], reports, kv);
 }
 
 /// All that scripts may call, as a page for their authors: `policies/REFERENCE.md`.
@@ -51,17 +51,19 @@ pub fn reference() -> String {
     let mut engine = super::engine::bounded(&Limits::default(), |_| false);
     let grants = Grants::of(Capability::ALL);
     let mut api = Api::new(&mut engine, &grants);
-    fill(&mut api, &Arc::new(Reports::new(&Arc::default())), &Arc::default(), &"router".into());
+    fill(&mut api, &World::ALL, &Arc::new(Reports::new(&Arc::default())), &Arc::default());
     api.page()
 }
 
-fn fill(api: &mut Api<'_>, reports: &Arc<Reports>, kv: &KvSnapshot, name: &Arc<str>) {
+fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>, kv: &KvSnapshot) {
     register_ctx(api);
     register_features(api);
     models::register(api);
     column::register(api);
-    register_plan(api);
-    register_reports(api, reports, kv, name);
+    register_no_answer(api);
+    of.iter().for_each(|world| worlds::register(api, *world));
+    let name = of.first().map_or("", |world| world.name()).into();
+    register_reports(api, reports, kv, &name);
 }
 
 fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, kv: &KvSnapshot, name: &Arc<str>) {
@@ -129,9 +131,11 @@ fn register_ctx(api: &mut Api<'_>) {
         .property("regions: array", "Names of the regions that models are offered in.", |ctx: &mut Ctx| -> Array {
             ctx.request.regions.iter().map(|region| Dynamic::from(region.to_string())).collect()
         })
-        .property("config: map", "The table `[policies.config.router]` of `kairos.toml`.", |ctx: &mut Ctx| {
-            ctx.config.clone()
-        })
+        .property(
+            "config: map",
+            "The slot's table of `kairos.toml`: `[policies.config.router]`, `[policies.config.healer]`.",
+            |ctx: &mut Ctx| ctx.config.clone(),
+        )
         .function(
             "find(name: string) -> int?",
             "Index of the model on offer that answers for an id or alias, ended ones included.",
@@ -218,105 +222,23 @@ pub(super) fn bit(names: &[&str], what: &str, name: &str) -> Fallible<u32> {
         .ok_or_else(|| format!("there is no {what} {name:?}; there are {}", names.join(", ")).into())
 }
 
-fn register_plan(api: &mut Api<'_>) {
-    api.section("The answer", "A plan `p`, or one of the two that end the call without one.")
-        .function("plan(models: array, reason: int) -> plan", PLAN, make_plan)
-        .function(
-            "distinct(models: array) -> array",
-            "The indices in their order, each once; `()` is left out. For plans put together of several lists.",
-            distinct,
-        )
-        .function("decline()", "No opinion: the native default decides.", || -> Fallible<Plan> {
-            Err(no_plan(NoPlan::Declined))
+fn register_no_answer(api: &mut Api<'_>) {
+    api.section("No answer", "What ends a call without one, in any function.")
+        .function("decline()", "No opinion: the native default decides.", || -> Fallible<Dynamic> {
+            Err(no_answer(NoAnswer::Declined))
         })
-        .function("refuse(reason: int)", "The request is refused; the caller is told the reason's name.", refuse)
-        .of::<Plan>("Plan", "p")
-        .setter("max_output_tokens = int", "Lowers the request's output limit, never raises it.", limit_output)
-        .setter("max_cost = int", "Leaves out models whose worst case costs more, in picodollars.", limit_cost)
-        .function("bypass_cache()", BYPASS, |plan: &mut Plan| plan.cache = CacheDirective::Bypass)
         .function(
-            "cache_for(seconds: int)",
-            "The answer is kept for so long; likewise.",
-            |plan: &mut Plan, seconds: i64| -> Fallible<()> {
-                plan.cache = CacheDirective::TtlSeconds(code(seconds)?);
-                Ok(())
-            },
+            "refuse(reason: int)",
+            "The request is refused; the caller is told the reason's name.",
+            |reason: i64| -> Fallible<Dynamic> { Err(no_answer(NoAnswer::Refused(code(reason)?))) },
         );
 }
 
-const PLAN: &str = "Models to try, in order: indices, or `#{model: 2, probability: 0.9}`, by which the host draws \
-    who is first. `reason` is a code that `describe` names.";
-const BYPASS: &str = "The response cache is neither looked into nor filled. Recorded; takes effect once there is one.";
-
-fn refuse(reason: i64) -> Fallible<Plan> {
-    Err(no_plan(NoPlan::Refused(code(reason)?)))
-}
-
-fn limit_output(plan: &mut Plan, limit: i64) -> Fallible<()> {
-    plan.max_output_tokens = Some(code(limit)?);
-    Ok(())
-}
-
-fn limit_cost(plan: &mut Plan, picodollars: i64) -> Fallible<()> {
-    let most = u64::try_from(picodollars).map_err(|_| format!("max_cost is {picodollars}; it is not negative"))?;
-    plan.max_cost = Some(most);
-    Ok(())
-}
-
-fn make_plan(models: Array, reason: i64) -> Fallible<Plan> {
-    // One more than can be right says that it is wrong; thousands would only be kept.
-    let mut plan = Plan { reason: code(reason)?, ..Plan::default() };
-    for (place, model) in models.into_iter().enumerate().take(MAX_OFFERS + 1) {
-        plan.candidates.push(candidate(place, model)?);
-    }
-    Ok(plan)
-}
-
-fn distinct(models: Array) -> Fallible<Array> {
-    let mut found = Array::with_capacity(models.len().min(MAX_OFFERS));
-    for model in models.into_iter().filter(|model| !model.is_unit()) {
-        let index = model.as_int().map_err(|kind| format!("an index of a model is an int, not {kind}"))?;
-        if !found.iter().any(|known: &Dynamic| known.as_int() == Ok(index)) {
-            found.push(model);
-        }
-        // One more than can be right says that it is wrong.
-        if found.len() > MAX_OFFERS {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn no_plan(why: NoPlan) -> Box<EvalAltResult> {
+fn no_answer(why: NoAnswer) -> Box<EvalAltResult> {
     Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(why), rhai::Position::NONE))
 }
 
-fn code(value: i64) -> Fallible<u32> {
+/// A whole number of 32 bits.
+pub(super) fn code(value: i64) -> Fallible<u32> {
     u32::try_from(value).map_err(|_| format!("{value} is not between 0 and 4,294,967,295").into())
-}
-
-/// An index, which is tried in its turn, or `#{model: index, probability: chance}`. The first of
-/// plain indices is tried first for certain.
-fn candidate(place: usize, model: Dynamic) -> Fallible<Candidate> {
-    if let Ok(index) = model.as_int() {
-        return Ok(Candidate { model: code(index)?, probability: if place == 0 { 1.0 } else { 0.0 } });
-    }
-    let kind = model.type_name();
-    let Some(map) = model.try_cast::<Map>() else {
-        return Err(format!(
-            "candidate {place} is {kind}; an index, or #{{model: index, probability: chance}}, is needed"
-        )
-        .into());
-    };
-    let index = map.get("model").and_then(|value| value.as_int().ok());
-    let chance = map
-        .get("probability")
-        .and_then(|value| value.as_float().ok().or_else(|| value.as_int().ok().map(|whole| whole as f64)));
-    match (index, chance, map.len()) {
-        (Some(index), Some(probability), 2) => Ok(Candidate { model: code(index)?, probability }),
-        _ => {
-            Err(format!("candidate {place} needs `model`, an index, and `probability`, a number, and nothing else")
-                .into())
-        }
-    }
 }

@@ -7,8 +7,10 @@ mod api;
 mod column;
 mod engine;
 mod models;
-mod router;
+mod policy;
 mod table;
+mod worlds;
 
 pub use api::reference;
-pub use router::ScriptRouter;
+pub use policy::ScriptPolicy;
+pub(crate) use policy::judges;

@@ -50,7 +50,7 @@ pub(super) fn register(api: &mut Api<'_>) {
 fn register_all(api: &mut Api<'_>) {
     api.section(
         "`models`: the models on offer",
-        "1 to 16, in the catalogue's order. An index is a place in this list; a column of 1 and 0 is a mask.",
+        "1 to 16, in the catalogue's order; a healer's are up to 32, as `healer.wit` says. An index is a place in this list; a column of 1 and 0 is a mask.",
     )
     .of::<Models>("Models", "models")
     .property("len: int", "How many there are.", |models: &mut Models| models.offers.len() as i64)

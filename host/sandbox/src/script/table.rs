@@ -213,9 +213,10 @@ What a policy in [Rhai](https://rhai.rs/book/) can see and call, as the gateway 
 to the last bit: [types.wit](../wit/v0.1/types.wit), under the same names.
 
 Types: `int` has 64 bits, `float` is double precision, a `column` holds one number for each model on offer. \
-`?` after a type: or `()`, where it is not known. A policy is one file with `fn route(ctx, features, models)`, \
-which gives a `plan`, and, if it likes, `fn describe()`, which gives \
-`#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`.
+`?` after a type: or `()`, where it is not known. A policy is one file. A router has \
+`fn route(ctx, features, models)`, which gives a `plan`; a healer has \
+`fn heal(ctx, features, failure, history, models)`, which gives a `remedy`. Either may have `fn describe()`, \
+which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`.
 ";
 
 const TAIL: &str = "
@@ -238,7 +239,9 @@ mod tests {
             ("api.rs", include_str!("api.rs")),
             ("column.rs", include_str!("column.rs")),
             ("models.rs", include_str!("models.rs")),
-            ("router.rs", include_str!("router.rs")),
+            ("policy.rs", include_str!("policy.rs")),
+            ("worlds/router.rs", include_str!("worlds/router.rs")),
+            ("worlds/healer.rs", include_str!("worlds/healer.rs")),
         ] {
             assert!(!text.contains(".register_"), "{file} registers something that the reference does not know");
         }

@@ -1,5 +1,8 @@
-//! What the contract generates for the host, and its adapter to the pipeline's types: the one place
-//! that knows version 0.1 of the contract.
+//! What the contract generates for the host, and its adapter to the pipeline's types: the one place, with
+//! `worlds`, that knows version 0.1 of the contract.
+//!
+//! One world of ours includes all of the contract's, so that they share their types and what the host
+//! gives them. No component has all of its exports: each is looked up by its interface.
 
 use std::sync::LazyLock;
 
@@ -10,21 +13,21 @@ wasmtime::component::bindgen!({
     inline: "
         package kairos:host;
 
-        world router-host {
+        world every-host {
             include kairos:plugin/router@0.1.0;
+            include kairos:plugin/healer@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
             import kairos:plugin/content@0.1.0;
         }
     ",
-    world: "kairos:host/router-host",
+    world: "kairos:host/every-host",
     with: { "kairos:plugin/types.request": super::host::RequestHandle },
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::lifecycle::Description;
-pub(super) use self::exports::kairos::plugin::routing;
+pub(super) use self::exports::kairos::plugin::{healing, lifecycle, routing};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.
@@ -109,6 +112,8 @@ macro_rules! same_order {
     }};
 }
 
+pub(super) use same_order;
+
 fn task(task: internal::Task) -> types::Task {
     same_order!(
         task,
@@ -183,25 +188,6 @@ pub(super) fn model(offer: &internal::Offer) -> types::Model {
         cooldown_ms: offer.cooldown_ms,
         in_flight: offer.in_flight,
         quota_left: offer.quota_left,
-    }
-}
-
-pub(super) fn plan(plan: routing::Plan) -> internal::Plan {
-    let candidate = |candidate: routing::Candidate| internal::Candidate {
-        model: candidate.model,
-        probability: candidate.probability,
-    };
-    internal::Plan {
-        candidates: plan.candidates.into_iter().map(candidate).collect(),
-        max_output_tokens: plan.max_output_tokens,
-        max_cost: plan.max_cost,
-        cache: match plan.cache {
-            routing::CacheDirective::Default => internal::CacheDirective::Default,
-            routing::CacheDirective::Bypass => internal::CacheDirective::Bypass,
-            routing::CacheDirective::TtlSeconds(seconds) => internal::CacheDirective::TtlSeconds(seconds),
-        },
-        reason: plan.reason,
-        settings: plan.settings,
     }
 }
 

@@ -1,14 +1,15 @@
 //! Reads a component's file before it is compiled: is it one, is it whole, which version of which
 //! world is it for?
 
+use kairos_pipeline::policy::World;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use super::bindings::{PACKAGE, VERSION};
+use super::worlds::judgement;
 use crate::capability::{Capability, Grants};
 use crate::refusal::{Reason, Refusal};
 
-/// What the router's world exports.
-const ROUTING: &str = "routing";
+/// What every world exports beside its judgement.
 const LIFECYCLE: &str = "lifecycle";
 /// What every plugin may import.
 const TYPES: &str = "types";
@@ -17,8 +18,8 @@ const TYPES: &str = "types";
 const HEADER_BYTES: usize = 8;
 const COPY_IT_WHOLE: &str = "build it again, and copy it whole";
 
-/// Checks a file's bytes. What it imports must be granted.
-pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
+/// Checks a file's bytes, for the slot of a world. What it imports must be granted.
+pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<(), Refusal> {
     if !Parser::is_component(bytes) {
         return Err(not_a_component(bytes));
     }
@@ -30,16 +31,39 @@ pub(super) fn check(bytes: &[u8], grants: &Grants) -> Result<(), Refusal> {
     for name in imports.iter().chain(&exports) {
         check_version(name)?;
     }
-    for name in [ROUTING, LIFECYCLE] {
-        if !exports.iter().any(|export| interface(export) == Some(name)) {
+    for name in [judgement(world), LIFECYCLE] {
+        if !exports_interface(&exports, name) {
             let message = format!("the component does not export {PACKAGE}{name}@{VERSION}");
-            return Err(Refusal::new(Reason::WrongWorld, message).hint(format!(
-                "the slot `router` takes components of the world `{PACKAGE}router@{VERSION}`; this one exports: {}",
-                list(&exports)
-            )));
+            return Err(Refusal::new(Reason::WrongWorld, message).hint(fits(world, &exports)));
         }
     }
     imports.iter().try_for_each(|import| check_import(import, grants))
+}
+
+fn exports_interface(exports: &[String], name: &str) -> bool {
+    exports.iter().any(|export| interface(export) == Some(name))
+}
+
+/// What a slot takes, and which one takes this component.
+fn fits(world: World, exports: &[String]) -> String {
+    let slot = world.name();
+    let takes = format!("the slot `{slot}` takes components of the world `{PACKAGE}{slot}@{VERSION}`");
+    let other = World::ALL.into_iter().find(|other| *other != world && exports_interface(exports, judgement(*other)));
+    match other.map(World::name) {
+        Some(other) => {
+            format!("{takes}; this one is of the world `{other}`: name it {other}.wasm, or stage it for that slot")
+        }
+        None => format!("{takes}; this one exports: {}", list(exports)),
+    }
+}
+
+/// The world whose judgement a component has; none: it has none, or is no component.
+pub(crate) fn judges(bytes: &[u8]) -> Option<World> {
+    if !Parser::is_component(bytes) {
+        return None;
+    }
+    let (_, exports) = names(bytes).ok()?;
+    World::ALL.into_iter().find(|world| exports_interface(&exports, judgement(*world)))
 }
 
 fn not_a_component(bytes: &[u8]) -> Refusal {

@@ -4,8 +4,10 @@ mod bindings;
 mod component;
 mod engine;
 mod host;
-mod router;
+mod policy;
+mod worlds;
 
+pub(crate) use component::judges;
 pub use component::names as interfaces;
 pub use engine::WasmEngine;
-pub use router::WasmRouter;
+pub use policy::WasmPolicy;

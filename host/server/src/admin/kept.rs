@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kairos_pipeline::policy::World;
 use kairos_sandbox::cases::{TestFile, beside};
 use kairos_sandbox::versions::{Act, Known, Roles, ToKeep, Trial, Version, Versions};
 use kairos_store::policies::{self, Entry, PoliciesError, PolicyStore, SlotState};
@@ -24,10 +25,10 @@ const STAGED: &str = "staged";
 const QUARANTINED: &str = "quarantined";
 
 /// A version, as policies are loaded from it.
-pub(crate) fn version(slot: &'static str, found: policies::Version) -> Version {
+pub(crate) fn version(world: World, found: policies::Version) -> Version {
     let name = beside(found.file.as_ref()).display().to_string();
     let tests = found.tests.map(|bytes| TestFile { name, bytes });
-    Version { slot, file: found.file, digest: found.digest, bytes: found.bytes, tests }
+    Version { world, file: found.file, digest: found.digest, bytes: found.bytes, tests }
 }
 
 /// The result, with its error in words.
@@ -105,7 +106,8 @@ impl Versions for Kept {
     }
 
     fn version(&self, slot: &'static str, digest: &str) -> Result<Option<Version>, String> {
-        Ok(said(self.store.version(slot, digest))?.map(|found| version(slot, found)))
+        let found = said(self.store.version(slot, digest))?;
+        Ok(World::from_name(slot).and_then(|world| found.map(|found| version(world, found))))
     }
 
     fn known(&self, slot: &'static str, beginning: &str, most: usize) -> Result<Vec<Known>, String> {

@@ -4,8 +4,8 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use kairos_pipeline::policy::World;
 use kairos_pipeline::routers;
-use kairos_sandbox::load::SLOTS;
 use kairos_sandbox::refusal::Refusal;
 use kairos_store::records::{FILE, Reader};
 use serde_json::{Value, json};
@@ -122,7 +122,13 @@ impl ReplayCommand {
         let path = Path::new(&self.policy);
         let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
         if path.exists() {
-            return loader.load(&PathBuf::from(path)).map(Decider::Version).map_err(refused);
+            let generation = loader.load(&PathBuf::from(path)).map_err(refused)?;
+            if generation.world() != World::Router {
+                let (file, world) = (&self.policy, generation.world().name());
+                let message = format!("{file} is a {world}: what routers decided is replayed, and nothing else");
+                return Err(Failed::usage(message));
+            }
+            return Ok(Decider::Version(generation));
         }
         let digits = self.policy.len() >= 6 && self.policy.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !digits {
@@ -130,7 +136,7 @@ impl ReplayCommand {
             return Err(Failed::usage(what));
         }
         let unknown = || Failed::usage(format!("no version begins with {}: kairos policy list", self.policy));
-        let (versions, slot) = (past.versions().ok_or_else(unknown)?, SLOTS[0]);
+        let (versions, slot) = (past.versions().ok_or_else(unknown)?, World::Router.name());
         let known = versions.versions(slot, &self.policy.to_ascii_lowercase(), 2)?;
         let found = match &known[..] {
             [] => return Err(unknown()),
@@ -142,7 +148,7 @@ impl ReplayCommand {
             }
         };
         let found = found.ok_or_else(|| Failed::new("the version was removed this moment"))?;
-        loader.load_again(&admin::version(slot, found)).map(Decider::Version).map_err(refused)
+        loader.load_again(&admin::version(World::Router, found)).map(Decider::Version).map_err(refused)
     }
 }
 

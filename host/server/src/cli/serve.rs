@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kairos_pipeline::ledger::Ledger as _;
 use kairos_pipeline::money::dollars;
+use kairos_pipeline::policy::World;
 use kairos_sandbox::host::Watching;
 use kairos_store::ledger::{Ended, SqliteLedger};
 use kairos_store::records::RecordStore;
@@ -116,7 +117,8 @@ pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     if let Some(file) = &app.admin.token.file {
         tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
     }
-    tracing::info!(region, endpoint, policy = &*app.policies.status().policy, "the gateway starts");
+    let [policy, healer] = [World::Router, World::Healer].map(|world| app.policies.of(world).status().policy);
+    tracing::info!(region, endpoint, policy = &*policy, healer = &*healer, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");

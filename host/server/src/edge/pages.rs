@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{Request, StatusCode};
 use kairos_dialects::openai::models::{Model, list};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::policy::World;
 use kairos_pipeline::request::{Dialect, RequestId};
 use serde_json::Value;
 
@@ -111,7 +112,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let body = serde_json::json!({
         "ready": why.is_none(),
         "why_not": why,
-        "policy": &*app.policies.status().policy,
+        "policy": &*app.policies.of(World::Router).status().policy,
     });
     json(status, body.to_string())
 }

@@ -21,7 +21,7 @@ use kairos_pipeline::batch;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
-use kairos_sandbox::host::PolicyHost;
+use kairos_sandbox::slots::Slots;
 use kairos_store::ledger::SqliteLedger;
 use kairos_store::records::RecordStore;
 use percent_encoding::percent_decode_str;
@@ -43,7 +43,7 @@ const LATE_FEEDBACK: usize = 256;
 pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) upstream: Arc<Client>,
-    pub(crate) policies: Arc<PolicyHost>,
+    pub(crate) policies: Arc<Slots>,
     pub(crate) admin: Admin,
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: records are not kept on disk.
@@ -69,7 +69,7 @@ impl App {
     pub(crate) fn new(
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
-        policies: Arc<PolicyHost>,
+        policies: Arc<Slots>,
         admin: Admin,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Identity, PolicyError, RouteInput, Router as _};
+use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question as Asked, RouteInput, Router as _, World};
 use kairos_pipeline::record::Given;
 use kairos_pipeline::routers;
 use kairos_sandbox::canary::{Plan, Report};
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::generation::Generation;
-use kairos_sandbox::load::{Loader, SLOTS};
+use kairos_sandbox::load::Loader;
 use kairos_store::policies::Reader;
 use kairos_store::records::Question;
 use serde::Deserialize;
@@ -41,7 +41,7 @@ impl Decider {
         let input = RouteInput { request, features, models };
         let decided = match self {
             Self::Native(router) => router.route(input),
-            Self::Version(generation) => generation.route_afresh(input),
+            Self::Version(generation) => generation.ask_afresh(Asked::Route(input)).and_then(Answer::plan),
         };
         match decided.and_then(|plan| plan.checked(models.len())) {
             Ok(plan) => Ok(Given::Plan(plan)),
@@ -125,7 +125,7 @@ impl Past {
 
     /// Loads a version that served, with what it was loaded with then.
     fn version(&self, digest: &str, setting: &str) -> Result<Decider, String> {
-        let slot = SLOTS[0];
+        let slot = World::Router.name();
         let found = self.versions.as_ref().map(|versions| versions.version(slot, digest)).transpose();
         let Some(found) = found.map_err(|error| error.to_string())?.flatten() else {
             return Err("the version that decided is not kept here".to_owned());
@@ -135,7 +135,7 @@ impl Past {
         let configs = Arc::new(BTreeMap::from([(slot.to_owned(), setting.config.to_string())]));
         let loader = Loader { configs, grants, ..self.loader.clone() };
         let cannot = "the version that decided cannot be loaded any more";
-        let loaded = loader.load_again(&admin::version(slot, found));
+        let loaded = loader.load_again(&admin::version(World::Router, found));
         loaded.map(Decider::Version).map_err(|refusal| format!("{cannot}: {}", refusal.message))
     }
 
@@ -154,7 +154,7 @@ impl Past {
     }
 
     fn read_arms(&self, experiment: i64) -> Option<Arms> {
-        let trial = self.versions.as_ref()?.trial(SLOTS[0], experiment).ok()??;
+        let trial = self.versions.as_ref()?.trial(World::Router.name(), experiment).ok()??;
         let plan: Plan = serde_json::from_str(&trial.plan).ok()?;
         let report: Report = serde_json::from_str(&trial.report).ok()?;
         let [canary, baseline] = plan.loaded_with;
@@ -164,7 +164,7 @@ impl Past {
     /// Whether a policy was taken out of service because it failed.
     pub(crate) fn is_quarantined(&self, label: &str) -> bool {
         let digest = label.split_once('@').map_or("", |(_, digest)| digest);
-        let known = self.versions.as_ref().map(|versions| versions.is_quarantined(SLOTS[0], digest));
+        let known = self.versions.as_ref().map(|versions| versions.is_quarantined(World::Router.name(), digest));
         known.is_some_and(|known| known.unwrap_or(false))
     }
 }

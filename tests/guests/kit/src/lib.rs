@@ -1,6 +1,8 @@
-//! What the tests' guests share: a router from a function.
+//! What the tests' guests share: a router, or a healer, from a function.
 
-pub use kairos_plugin::{Context, Features, Model, Plan, PluginError, Router, export};
+pub use kairos_plugin::{
+    Action, Attempt, Context, Failure, Features, Healer, Model, Plan, PluginError, Remedy, Router, Wait, export,
+};
 
 /// What a guest's `route` is.
 pub type Decide = fn(&Context, &Features, &[Model]) -> Result<Plan, PluginError>;
@@ -37,6 +39,38 @@ macro_rules! router {
             ) -> Result<$crate::Plan, $crate::PluginError> {
                 let route: $crate::Decide = $route;
                 route(ctx, features, models)
+            }
+        }
+    };
+}
+
+/// What a guest's `heal` is.
+pub type Heal = fn(&Context, &Failure, &[Model]) -> Remedy;
+
+/// A healer with this name and this `heal`.
+#[macro_export]
+macro_rules! healer {
+    ($name:literal, $heal:expr) => {
+        struct Guest;
+        $crate::export!(Guest as healer);
+
+        impl $crate::Healer for Guest {
+            const NAME: &'static str = $name;
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn heal(
+                &self,
+                ctx: &$crate::Context,
+                _: &$crate::Features,
+                failure: &$crate::Failure,
+                _: &[$crate::Attempt],
+                models: &[$crate::Model],
+            ) -> Result<$crate::Remedy, $crate::PluginError> {
+                let heal: $crate::Heal = $heal;
+                Ok(heal(ctx, failure, models))
             }
         }
     };

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kairos_pipeline::policy::{Plan, PolicyError, RouteInput, Router as _};
+use kairos_pipeline::healers::{Backoff, BackoffBounds};
+use kairos_pipeline::policy::{Answer, Healer as _, PolicyError, Question, Router as _, World};
 use kairos_pipeline::routers;
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::golden;
@@ -38,7 +39,8 @@ impl Bench {
         let measured = policy::on_a_loaders_thread(move || {
             let generation = check::load(&project, &loader)?;
             let label = generation.identity().label().to_string();
-            Ok::<_, kairos_sandbox::refusal::Refusal>((label, plugin(&generation, calls), native(calls)))
+            let native = native(generation.world(), calls);
+            Ok::<_, kairos_sandbox::refusal::Refusal>((label, plugin(&generation, calls), native))
         })?;
         let (label, plugin, native) =
             measured.map_err(|refusal| Failed::new(refusal.explain(&self.given.dir.display().to_string())))?;
@@ -73,21 +75,29 @@ fn micros(nanos: u64) -> String {
 
 /// So many calls of a policy.
 pub(super) fn plugin(generation: &Generation, calls: u32) -> Result<Cost, Failed> {
-    measure(calls, |input| generation.route_silently(input))
+    measure(generation.world(), calls, |question| generation.ask_silently(question))
 }
 
-fn native(calls: u32) -> Result<Cost, Failed> {
-    let router = routers::Task::default();
-    measure(calls, |input| router.route(input))
+/// So many calls of the native default of a world.
+fn native(world: World, calls: u32) -> Result<Cost, Failed> {
+    let (router, healer) = (routers::Task::default(), Backoff::new(BackoffBounds::default()));
+    measure(world, calls, |question| match question {
+        Question::Route(input) => router.route(input).map(Answer::Plan),
+        Question::Heal(input) => healer.heal(input).map(Answer::Remedy),
+    })
 }
 
 /// Calls that often, with the trial's questions in turn. A tenth of it goes before, unmeasured.
-fn measure(calls: u32, call: impl Fn(RouteInput<'_>) -> Result<Plan, PolicyError>) -> Result<Cost, Failed> {
-    let questions = golden::questions();
+fn measure(
+    world: World,
+    calls: u32,
+    call: impl Fn(Question<'_>) -> Result<Answer, PolicyError>,
+) -> Result<Cost, Failed> {
+    let questions = golden::questions(world);
     let mut times = Vec::with_capacity(calls as usize);
     for (place, question) in (0..calls + calls / 10).zip(questions.iter().cycle()) {
         let began = Instant::now();
-        let answer = call(question.input());
+        let answer = call(question.asked());
         let took = began.elapsed();
         if let Err(PolicyError::Fault(fault)) = answer {
             let message =

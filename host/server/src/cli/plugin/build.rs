@@ -83,7 +83,7 @@ fn world(project: &Project) -> Result<(), Failed> {
         fs::copy(&path, &into).map_err(|error| cannot(&path, &error))?;
     }
     let manifest = &project.manifest;
-    let mut lines = vec![format!("include kairos:plugin/{}@0.1.0;", manifest.world)];
+    let mut lines = vec![format!("include kairos:plugin/{}@0.1.0;", manifest.world.name())];
     lines.extend(manifest.capabilities.iter().map(|asked| format!("import kairos:plugin/{asked}@0.1.0;")));
     let text = format!("package local:plugin;\n\nworld plugin {{\n    {}\n}}\n", lines.join("\n    "));
     let file = folder.join("world.wit");

@@ -3,6 +3,7 @@
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::refusal::Refusal;
+use kairos_sandbox::versions::Version;
 use kairos_sandbox::wasm::interfaces;
 use serde::Serialize;
 
@@ -75,15 +76,17 @@ impl Test {
 /// Loads what was built with its tests, as a gateway does.
 pub(super) fn load(project: &Project, loader: &Loader) -> Result<Generation, Refusal> {
     let policy = project.policy();
-    let generation = loader.load_version(&policy, &loader.read_with(&policy, &project.tests())?)?;
-    project.manifest.is_of(generation.identity())?;
+    let world = project.manifest.world;
+    let version = Version { world, ..loader.read_with(&policy, &project.tests())? };
+    let generation = loader.load_version(&policy, &version)?;
+    project.manifest.is_of(generation.identity(), world)?;
     Ok(generation)
 }
 
 fn facts(project: &Project, generation: &Generation) -> Result<Facts, Failed> {
     let file = project.policy();
     let bytes = std::fs::read(&file).map_err(|error| Failed::new(format!("{}: {error}", file.display())))?;
-    let world = project.manifest.world;
+    let world = project.manifest.world.name();
     let (imports, exports) = interfaces(&bytes).unwrap_or_default();
     let version = exports.iter().find_map(|export| export.rsplit_once('@')).map_or("", |(_, version)| version);
     Ok(Facts {

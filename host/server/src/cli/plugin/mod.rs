@@ -26,6 +26,7 @@ pub(super) enum Plugin {
 Examples:
   kairos plugin new my-router --lang rust
   kairos plugin new my-router --lang python --dir plugins/mine
+  kairos plugin new my-healer --lang rhai --world healer
 
 The folder has a README with the next commands, and tests that already pass. Nothing is written over.
 Exit codes: 0 made, 1 it cannot be written, 2 wrong usage, or a file is there already")]
@@ -59,7 +60,7 @@ Examples:
 The tests are in NAME.test.toml. It is built first where its sources have changed.
 Exit codes: 0 all pass, 1 one fails, 2 there are none")]
     Test(check::Test),
-    /// Measure its calls, beside those of the gateway's native router
+    /// Measure its calls, beside those of the gateway's native default
     #[command(after_help = "\
 Examples:
   kairos plugin bench

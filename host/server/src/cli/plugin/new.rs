@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use kairos_pipeline::policy::World;
 use kairos_sandbox::load::SLOTS;
 use kairos_sandbox::manifest::{FILE, Lang, name_is_wrong};
 
@@ -19,8 +20,8 @@ pub(crate) struct New {
     #[arg(long, value_name = "LANG", value_parser = langs())]
     lang: Lang,
     /// What it judges
-    #[arg(long, value_name = "WORLD", default_value = SLOTS[0], value_parser = PossibleValuesParser::new(SLOTS))]
-    world: String,
+    #[arg(long, value_name = "WORLD", default_value = SLOTS[0], value_parser = worlds())]
+    world: World,
     /// The folder to write it into [default: NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -31,13 +32,20 @@ fn langs() -> impl clap::builder::TypedValueParser<Value = Lang> {
     PossibleValuesParser::new(Lang::ALL.map(Lang::name)).try_map(lang)
 }
 
+fn worlds() -> impl clap::builder::TypedValueParser<Value = World> {
+    PossibleValuesParser::new(SLOTS).try_map(|name: String| World::from_name(&name).ok_or("no such world"))
+}
+
 impl New {
     pub(super) fn run(self) -> Result<(), Failed> {
         if let Some(wrong) = name_is_wrong(&self.name).or_else(|| taken(&self.name)) {
             return Err(Failed::usage(wrong));
         }
+        if let Some(missing) = template::is_missing(self.lang, self.world) {
+            return Err(Failed::usage(missing));
+        }
         let dir = self.dir.unwrap_or_else(|| PathBuf::from(&self.name));
-        let files = template::files(&self.name, self.lang);
+        let files = template::files(&self.name, self.lang, self.world);
         // All are looked at before the first is written.
         if let Some((file, _)) = files.iter().find(|(file, _)| fs::symlink_metadata(dir.join(file)).is_ok()) {
             let there = dir.join(file);
@@ -54,7 +62,7 @@ impl New {
             let mut created = fs::File::create_new(&path).map_err(failed)?;
             created.write_all(text.as_bytes()).map_err(failed)?;
         }
-        let (lang, world, shown) = (self.lang.name(), self.world, dir.display());
+        let (lang, world, shown) = (self.lang.name(), self.world.name(), dir.display());
         println!("{shown}: {} is a {world} in {lang}, of {} files; {FILE} is its manifest", self.name, files.len());
         println!("  next: cd {shown} && kairos plugin test\n  README.md there has the rest");
         Ok(())

@@ -1,10 +1,13 @@
 //! What a new project consists of: files of `plugins/template`, the SDK and the contract, as they were
 //! when this binary was built.
 
-use kairos_sandbox::manifest::Lang;
+use kairos_pipeline::policy::World;
+use kairos_sandbox::manifest::{FILE, Lang};
 
 /// What stands in the templates where a project's name does.
 const PLACE: &str = "my-plugin";
+/// What stands in the manifests where a project's world does.
+const MANIFEST_WORLD: &str = World::Router.name();
 
 macro_rules! file {
     ($name:literal, $path:literal) => {
@@ -33,7 +36,9 @@ const RUST: &[File] = &[
     file!("src/lib.rs", "plugins/template/rust/src/lib.rs"),
     file!("vendor/kairos-plugin/Cargo.toml", "plugins/sdk/Cargo.toml"),
     file!("vendor/kairos-plugin/src/lib.rs", "plugins/sdk/src/lib.rs"),
-    file!("vendor/kairos-plugin/src/bindings.rs", "plugins/sdk/src/bindings.rs"),
+    file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
+    file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
+    file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
     file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
     file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
     file!("vendor/kairos-plugin/src/world.rs", "plugins/sdk/src/world.rs"),
@@ -59,10 +64,18 @@ const JS: &[File] = &[
     file!("kairos-plugin.js", "plugins/template/js/kairos-plugin.js"),
 ];
 
+/// What a healer has instead of a router's files: the name there, and the text.
+const HEALER: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/healer/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/healer/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/healer/lib.rs"),
+];
+
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
     file!("wit/v0.1/guard.wit", "wit/v0.1/guard.wit"),
+    file!("wit/v0.1/healer.wit", "wit/v0.1/healer.wit"),
     file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
     file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
@@ -71,16 +84,31 @@ const WIT: &[File] = &[
     file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
 ];
 
+/// What is wrong with a project of a world in a language: there is no template of it.
+pub(super) fn is_missing(lang: Lang, world: World) -> Option<String> {
+    let is_there = world == World::Router || matches!(lang, Lang::Rust | Lang::Rhai);
+    let (name, world) = (lang.name(), world.name());
+    (!is_there).then(|| format!("there is no template of a {world} in {name}; there are those in rust and rhai"))
+}
+
 /// The files of a new project of this name: their names and texts.
-pub(super) fn files(name: &str, lang: Lang) -> Vec<(String, String)> {
+pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String)> {
     let (own, contract) = match lang {
         Lang::Rhai => (RHAI, &[][..]),
         Lang::Rust => (RUST, WIT),
         Lang::Python => (PYTHON, WIT),
         Lang::Js => (JS, WIT),
     };
-    let all = own.iter().chain(SHARED).chain(contract);
-    all.map(|(file, text)| (file.replace(PLACE, name), text.replace(PLACE, name))).collect()
+    let instead = match world {
+        World::Router => &[][..],
+        World::Healer => HEALER,
+    };
+    let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
+        let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
+        let of_world = if *file == FILE { own.replace(MANIFEST_WORLD, world.name()) } else { own.to_owned() };
+        (file.replace(PLACE, name), of_world.replace(PLACE, name))
+    });
+    all.collect()
 }
 
 #[cfg(test)]
@@ -88,7 +116,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use kairos_sandbox::manifest::{FILE, Manifest};
+    use kairos_sandbox::manifest::Manifest;
 
     use super::*;
 
@@ -118,6 +146,8 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
+        let healer: BTreeSet<_> = HEALER.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
+        assert_eq!(healer, below("plugins/template/healer"));
         for (files, folder) in [(&own[..], "rust"), (RHAI, "rhai"), (PYTHON, "python"), (JS, "js")] {
             assert_eq!(named(files, ""), below(&format!("plugins/template/{folder}")), "{folder}");
         }
@@ -125,12 +155,13 @@ mod tests {
 
     #[test]
     fn a_project_has_its_own_name_everywhere() {
-        for lang in Lang::ALL {
-            let files = files("cheap-2", lang);
+        let all = Lang::ALL.into_iter().flat_map(|lang| World::ALL.map(|world| (lang, world)));
+        for (lang, world) in all.filter(|(lang, world)| is_missing(*lang, *world).is_none()) {
+            let files = files("cheap-2", lang, world);
             assert!(files.iter().all(|(file, text)| !file.contains(PLACE) && !text.contains(PLACE)));
             let (_, manifest) = files.iter().find(|(file, _)| file == FILE).unwrap();
             let manifest = Manifest::parse(manifest).unwrap();
-            assert_eq!((manifest.name.as_str(), manifest.lang, manifest.world), ("cheap-2", lang, "router"));
+            assert_eq!((manifest.name.as_str(), manifest.lang, manifest.world), ("cheap-2", lang, world));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use http::Method;
 use kairos_sandbox::canary::{Measure, Report, Variable};
-use kairos_sandbox::load::SLOTS;
 use serde_json::{Value, json};
 
 use super::super::Failed;
@@ -16,9 +15,9 @@ pub(crate) struct Shadow {
     /// The part of the questions that it is asked [default: 0.1]
     #[arg(long, value_name = "PART")]
     sample: Option<f64>,
-    /// The slot that it is for
-    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
-    slot: String,
+    /// The slot that it is for [default: the one that has it]
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -39,9 +38,9 @@ pub(crate) struct Canary {
     /// The metric of feedback that quality is [default: quality]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
-    /// The slot that it is for
-    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
-    slot: String,
+    /// The slot that it is for [default: the one that has it]
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -49,7 +48,8 @@ pub(crate) struct Canary {
 impl Shadow {
     pub(super) fn run(self) -> Result<(), Failed> {
         let body = json!({"digest": self.digest, "sample": self.sample});
-        let done = self.asked.done(Method::POST, &self.slot, "shadow", body)?;
+        let slot = self.asked.slot_of(self.slot.as_deref(), &self.digest)?;
+        let done = self.asked.done(Method::POST, &slot, "shadow", body)?;
         self.asked.say(&done, "is asked as well; kairos policy list says how it compares")
     }
 }
@@ -58,7 +58,8 @@ impl Canary {
     pub(super) fn run(self) -> Result<(), Failed> {
         let Self { digest, share, sticky, auto, metric, .. } = &self;
         let body = json!({"digest": digest, "share": share, "sticky": sticky, "auto": auto, "metric": metric});
-        let done = self.asked.done(Method::POST, &self.slot, "canary", body)?;
+        let slot = self.asked.slot_of(self.slot.as_deref(), digest)?;
+        let done = self.asked.done(Method::POST, &slot, "canary", body)?;
         self.asked.say(&done, "serves a share; kairos policy list says how it compares, kairos policy rollback ends it")
     }
 }

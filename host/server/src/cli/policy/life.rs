@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
+use kairos_pipeline::policy::World;
 use kairos_sandbox::cases::beside;
-use kairos_sandbox::load::SLOTS;
+use kairos_sandbox::load::{SLOTS, world_of};
 use serde_json::{Value, json};
 
 use super::super::gateway::{Gateway, print_json};
@@ -17,9 +18,9 @@ use super::super::{Failed, counted, short};
 pub(crate) struct Stage {
     /// A script (.rhai) or a component (.wasm)
     file: PathBuf,
-    /// The slot that it is for
-    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
-    slot: String,
+    /// The slot that it is for [default: that of its name, else of what it judges]
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
     /// The file of its tests [default: STEM.test.toml beside it, where there is one]
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
@@ -31,9 +32,9 @@ pub(crate) struct Stage {
 pub(crate) struct Named {
     /// The first characters of the version's SHA-256, 6 at least
     digest: String,
-    /// The slot that it is for
-    #[arg(long, value_name = "SLOT", default_value = SLOTS[0])]
-    slot: String,
+    /// The slot that it is for [default: the one that has it]
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -80,6 +81,14 @@ impl Asked {
         self.gateway.change(method, &format!("/admin/v1/policies/{}/{what}", segment(slot)), &body)
     }
 
+    /// The slot that is named, else the one that has a version whose digest begins so, else the router's.
+    pub(super) fn slot_of(&self, named: Option<&str>, beginning: &str) -> Result<String, Failed> {
+        match named {
+            Some(slot) => Ok(slot.to_owned()),
+            None => slot_of(&self.gateway, beginning).map(str::to_owned),
+        }
+    }
+
     /// Says what became of it.
     pub(super) fn say(&self, done: &Value, what: &str) -> Result<(), Failed> {
         if self.gateway.json {
@@ -88,6 +97,18 @@ impl Asked {
         println!("{} {what}", shown(text(done, "policy")));
         Ok(())
     }
+}
+
+/// The slot that has a version whose digest begins so; none: the router's, which says that it has none.
+fn slot_of(gateway: &Gateway, beginning: &str) -> Result<&'static str, Failed> {
+    for slot in SLOTS {
+        let shown = gateway.get(&format!("/admin/v1/policies/{slot}"))?;
+        let listed = [&shown["versions"], &shown["kept"]].into_iter().filter_map(Value::as_array).flatten();
+        if listed.into_iter().any(|version| text(version, "digest").starts_with(beginning)) {
+            return Ok(slot);
+        }
+    }
+    Ok(World::Router.name())
 }
 
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failed {
@@ -117,8 +138,15 @@ impl Stage {
         let tests = self.tests.clone().or_else(|| Some(beside(&self.file)).filter(|tests| tests.exists()));
         let tests = tests.map(|path| std::fs::read_to_string(&path).map_err(unreadable(&path))).transpose()?;
         let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        let body = json!({"file": name, "bytes": STANDARD.encode(bytes), "tests": tests});
-        let done = self.asked.done(Method::PUT, &self.slot, "versions", body)?;
+        let body = json!({"file": name, "bytes": STANDARD.encode(&bytes), "tests": tests});
+        let slot = match self.slot {
+            Some(slot) => slot,
+            None => {
+                let name = name.clone().into_owned();
+                super::on_a_loaders_thread(move || world_of(&name, &bytes).name().to_owned())?
+            }
+        };
+        let done = self.asked.done(Method::PUT, &slot, "versions", body)?;
         let passed = match number(&done, "tests") {
             0 => "it has no tests of its own".to_owned(),
             tests => super::test::passed(tests),
@@ -140,7 +168,8 @@ impl Named {
     }
 
     fn done(&self, act: &str) -> Result<Value, Failed> {
-        self.asked.done(Method::POST, &self.slot, act, json!({"digest": self.digest}))
+        let slot = self.asked.slot_of(self.slot.as_deref(), &self.digest)?;
+        self.asked.done(Method::POST, &slot, act, json!({"digest": self.digest}))
     }
 }
 
@@ -210,7 +239,8 @@ impl Show {
     }
 
     fn version(&self) -> Result<(), Failed> {
-        let path = format!("/admin/v1/policies/{}/versions/{}", SLOTS[0], segment(&self.what));
+        let slot = slot_of(&self.gateway, &self.what)?;
+        let path = format!("/admin/v1/policies/{slot}/versions/{}", segment(&self.what));
         let version = self.gateway.get(&path)?;
         if self.gateway.json {
             return print_json(&version);

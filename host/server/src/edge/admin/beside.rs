@@ -62,7 +62,7 @@ pub(super) async fn shadow(
             return Err(wrong("`sample` is a part of the questions: above 0 and at most 1"));
         }
         let by = By::admin(by, why);
-        aside(&app, digest.clone(), move |policies| policies.watch_shadow(slot, &digest, sample, &by)).await
+        aside(&app, slot, digest.clone(), move |policies| policies.watch_shadow(&digest, sample, &by)).await
     };
     either(watched.await)
 }
@@ -91,7 +91,7 @@ pub(super) async fn canary(
         let loaded_with = Default::default();
         let plan = Plan { share, sticky, auto, metric, tries_before: 0, rule: set.rule(), loaded_with };
         let by = By::admin(by, why);
-        aside(&app, digest.clone(), move |policies| policies.try_out(slot, &digest, plan, &by)).await
+        aside(&app, slot, digest.clone(), move |policies| policies.try_out(&digest, plan, &by)).await
     };
     either(tried.await)
 }

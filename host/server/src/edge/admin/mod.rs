@@ -21,6 +21,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Request, StatusCode};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::policy::World;
 use kairos_pipeline::request::Dialect;
 use kairos_sandbox::acts::{ActError, Done};
 use kairos_sandbox::host::PolicyHost;
@@ -100,6 +101,7 @@ fn not_done(file: &str, error: &ActError) -> Trouble {
         ActError::Quarantined(_) => (StatusCode::CONFLICT, "quarantined"),
         ActError::NothingBefore => (StatusCode::CONFLICT, "nothing_before"),
         ActError::Serves(_) | ActError::ServesAlready(_) => (StatusCode::CONFLICT, "serves"),
+        ActError::NoExperiments(_) => (StatusCode::CONFLICT, "no_experiments"),
         ActError::UnderWay { .. } => (StatusCode::CONFLICT, "under_way"),
         ActError::IsTried(_) => (StatusCode::CONFLICT, "is_tried"),
         ActError::NotResident(_) => (StatusCode::CONFLICT, "not_resident"),
@@ -113,8 +115,8 @@ fn has_token(app: &App, parts: &Parts) -> bool {
     given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| app.admin.token.is(given.trim()))
 }
 
-fn slot_of(name: &str) -> Result<&'static str, Trouble> {
-    SLOTS.into_iter().find(|slot| *slot == name).ok_or_else(|| {
+fn slot_of(name: &str) -> Result<World, Trouble> {
+    World::from_name(name).ok_or_else(|| {
         let name: String = name.chars().take(80).collect();
         let message = format!("there is no slot {name:?}; there are {}", SLOTS.join(", "));
         trouble(StatusCode::NOT_FOUND, "unknown_slot", &message, Value::Null)
@@ -154,13 +156,14 @@ async fn change<T: DeserializeOwned>(
 /// Does what waits for a disk or a compiler, where no request waits.
 async fn aside(
     app: &Arc<App>,
+    slot: World,
     file: String,
     work: impl FnOnce(&PolicyHost) -> Result<Done, ActError> + Send + 'static,
 ) -> Answer {
-    let policies = Arc::clone(&app.policies);
+    let policies = Arc::clone(app.policies.of(slot));
     match tokio::task::spawn_blocking(move || work(&policies)).await {
         Ok(Ok(done)) => {
-            let serves = app.policies.status().policy;
+            let serves = app.policies.of(slot).status().policy;
             let digest = done.policy.rsplit_once('@').map(|(_, digest)| digest);
             Ok(answer(
                 StatusCode::OK,
@@ -245,9 +248,9 @@ async fn stage(
         let (tests, by) = (tests.map(String::into_bytes), By::admin(by, why));
         let alone = Arc::clone(&app.admin.staging).lock_owned().await;
         let name = file.clone();
-        aside(&app, file, move |policies| {
+        aside(&app, slot, file, move |policies| {
             let _held = (counted, alone);
-            policies.stage(slot, &name, bytes, tests, &by)
+            policies.stage(&name, bytes, tests, &by)
         })
         .await
     };
@@ -263,7 +266,7 @@ async fn activate(
     let activated = async {
         let (Named { digest, why, by }, _) = change(&app, peer, request, SMALL).await?;
         let slot = slot_of(&slot)?;
-        aside(&app, digest.clone(), move |policies| policies.activate(slot, &digest, &By::admin(by, why))).await
+        aside(&app, slot, digest.clone(), move |policies| policies.activate(&digest, &By::admin(by, why))).await
     };
     either(activated.await)
 }
@@ -277,7 +280,7 @@ async fn rollback(
     let rolled_back = async {
         let (Reasoned { why, by }, _) = change(&app, peer, request, SMALL).await?;
         let slot = slot_of(&slot)?;
-        aside(&app, String::new(), move |policies| policies.roll_back(slot, &By::admin(by, why))).await
+        aside(&app, slot, String::new(), move |policies| policies.roll_back(&By::admin(by, why))).await
     };
     either(rolled_back.await)
 }
@@ -291,7 +294,7 @@ async fn retire(
     let retired = async {
         let (Named { digest, why, by }, _) = change(&app, peer, request, SMALL).await?;
         let slot = slot_of(&slot)?;
-        aside(&app, String::new(), move |policies| policies.retire(slot, &digest, &By::admin(by, why))).await
+        aside(&app, slot, String::new(), move |policies| policies.retire(&digest, &By::admin(by, why))).await
     };
     either(retired.await)
 }

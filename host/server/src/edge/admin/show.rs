@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::{Request, StatusCode};
 use kairos_dialects::{Failure, Kind};
 use kairos_sandbox::acts::ActError;
-use kairos_sandbox::load::SLOTS;
+use kairos_sandbox::host::PolicyHost;
 use serde_json::{Value, json};
 
 use super::super::pages::{Peer, allowed, json as answer};
@@ -43,9 +43,9 @@ fn unread(error: impl std::fmt::Display) -> Trouble {
 }
 
 /// What is so in a slot.
-fn slot_json(app: &App, slot: &str) -> Value {
-    let status = app.policies.status();
-    let versions = app.policies.residents().into_iter().map(|(role, generation)| {
+fn slot_json(policies: &PolicyHost) -> Value {
+    let status = policies.status();
+    let versions = policies.residents().into_iter().map(|(role, generation)| {
         json!({
             "role": role.name(),
             "policy": &**generation.identity().label(),
@@ -56,16 +56,16 @@ fn slot_json(app: &App, slot: &str) -> Value {
             "calls": generation.calls(),
         })
     });
-    let folder = app.policies.folder_said().map(|(file, digest)| {
+    let folder = policies.folder_said().map(|(file, digest)| {
         let serves = status.policy.ends_with(&format!("@{digest}"));
         json!({"file": file.display().to_string(), "digest": digest, "serves": serves})
     });
-    let shadow = app.policies.shadow().map(|watch| {
+    let shadow = policies.shadow().map(|watch| {
         json!({"policy": &**watch.generation().identity().label(), "sample": watch.sample(), "compared": watch.compared()})
     });
     json!({
-        "slot": slot,
-        "experiments": app.policies.experiments(),
+        "slot": policies.slot(),
+        "experiments": policies.experiments(),
         "shadow": shadow,
         "serves": &*status.policy,
         "engine": status.engine,
@@ -85,7 +85,7 @@ pub(super) async fn policies(
     request: Request<Body>,
 ) -> Response {
     shown(app, peer, request, |app| {
-        Ok(json!({"slots": SLOTS.into_iter().map(|slot| slot_json(app, slot)).collect::<Vec<_>>()}))
+        Ok(json!({"slots": app.policies.all().map(|policies| slot_json(policies)).collect::<Vec<_>>()}))
     })
     .await
 }
@@ -98,9 +98,9 @@ pub(super) async fn policy(
     request: Request<Body>,
 ) -> Response {
     shown(app, peer, request, move |app| {
-        let slot = slot_of(&slot)?;
-        let mut shown = slot_json(app, slot);
-        let kept = app.policies.known(slot, LISTED).map_err(unread)?.into_iter().map(|known| {
+        let policies = app.policies.of(slot_of(&slot)?);
+        let mut shown = slot_json(policies);
+        let kept = policies.known(LISTED).map_err(unread)?.into_iter().map(|known| {
             json!({
                 "digest": known.digest,
                 "name": known.name,
@@ -123,17 +123,17 @@ pub(super) async fn version(
     request: Request<Body>,
 ) -> Response {
     shown(app, peer, request, move |app| {
-        let slot = slot_of(&slot)?;
-        let known = app.policies.resolve(slot, &digest).map_err(|error| not_done("", &error))?;
-        let kept = app.policies.kept(slot, &known.digest).map_err(unread)?;
+        let policies = app.policies.of(slot_of(&slot)?);
+        let known = policies.resolve(&digest).map_err(|error| not_done("", &error))?;
+        let kept = policies.kept(&known.digest).map_err(unread)?;
         let kept = kept.ok_or_else(|| not_done("", &ActError::Unknown(known.digest.clone())))?;
-        let residents = app.policies.residents();
+        let residents = policies.residents();
         let role = residents.iter().find(|(_, generation)| generation.identity().digest == known.digest);
-        let quarantined = app.policies.status().quarantined.contains(&known.digest);
+        let quarantined = policies.status().quarantined.contains(&known.digest);
         let role = role.map(|(role, _)| role.name()).or(quarantined.then_some("quarantined"));
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned).ok();
         Ok(json!({
-            "slot": slot,
+            "slot": policies.slot(),
             "digest": known.digest,
             "name": known.name,
             "engine": known.engine,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Candidate, FaultKind, Features, Offer, Undecided};
+use kairos_pipeline::policy::{Candidate, FaultKind, Features, Offer, Undecided, World};
 use kairos_pipeline::record::InsteadOf;
 use kairos_sandbox::golden;
 
@@ -10,16 +10,17 @@ use super::*;
 
 /// A question with three models, of which a request can cost 1, 2 and 4 dollars at most.
 fn question() -> Question {
-    let of_three = golden::questions().into_iter().find(|question| question.input().models.len() == 3).unwrap();
-    let input = of_three.input();
+    let mut questions = golden::questions(World::Router).into_iter();
+    let of_three = questions.find(|question| question.asked().about().2.len() == 3).unwrap();
+    let (request, features, models) = of_three.asked().about();
     let worst = |(dollars, offer): (u64, &Offer)| Offer { worst_case_cost: dollars * 1_000_000_000_000, ..*offer };
     Question {
         policy: "p@1".into(),
         setting: "{}".into(),
         before: None,
-        request: Arc::clone(input.request),
-        features: Features { named: None, ..*input.features },
-        models: [1, 2, 4].into_iter().zip(input.models).map(worst).collect(),
+        request: Arc::clone(request),
+        features: Features { named: None, ..*features },
+        models: [1, 2, 4].into_iter().zip(models).map(worst).collect(),
         given: Given::Refused(0),
         draw: None,
         withheld: false,

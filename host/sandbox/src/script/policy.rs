@@ -1,30 +1,48 @@
-//! A router that is a script.
+//! A policy that is a script.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
 
-use super::api::{self, Ctx, FeaturesView, NoPlan};
-use super::engine;
+use super::api::{self, Ctx, FeaturesView, NoAnswer};
 use super::models::Models;
+use super::{engine, worlds};
 use crate::capability::Grants;
 use crate::deadline::Meter;
+use crate::generation::Manner;
 use crate::limits::Limits;
 use crate::load::Source;
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, KvSnapshot, Reports, Used};
 
 /// A script that is ready to run.
-pub struct ScriptRouter {
-    engine: Engine,
-    ast: AST,
+pub struct ScriptPolicy {
+    script: Script,
     config: Dynamic,
     deadline: Duration,
     repeat_deadline: Duration,
     reports: Arc<Reports>,
+}
+
+/// A script and what it runs in.
+pub(super) struct Script {
+    engine: Engine,
+    ast: AST,
+}
+
+impl Script {
+    /// Calls a function of the script.
+    pub(super) fn call<T: Send + Sync + Clone + 'static>(
+        &self,
+        function: &str,
+        arguments: impl rhai::FuncArgs,
+    ) -> Result<T, Box<EvalAltResult>> {
+        let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
+        self.engine.call_fn_with_options(options, &mut Scope::new(), &self.ast, function, arguments)
+    }
 }
 
 thread_local! {
@@ -49,7 +67,7 @@ fn is_over(operations: u64) -> bool {
         && METER.with_borrow_mut(|meter| meter.as_mut().is_some_and(Meter::is_over))
 }
 
-impl ScriptRouter {
+impl ScriptPolicy {
     /// Reads and checks a script. Gives it with what it says of itself.
     pub fn load(
         limits: &Limits,
@@ -69,26 +87,25 @@ impl ScriptRouter {
         })?;
         let reports = Arc::new(Reports::new(dropped));
         let mut engine = engine::bounded(limits, is_over);
-        api::register(&mut engine, grants, &reports, kv, &source.slot.into());
+        api::register(&mut engine, source.world, grants, &reports, kv);
         let ast = engine.compile(text).map_err(|error| {
             Refusal::new(Reason::Syntax, error.err_type().to_string())
                 .at(line_and_column(error.position()))
                 .hint(parse_hint(&error))
         })?;
-        check_functions(&ast)?;
+        check_functions(&ast, source.world)?;
         let config = engine.parse_json(source.config, true).map_err(|error| {
             Refusal::new(Reason::NotStarted, format!("the policy's configuration cannot be read: {error}"))
         })?;
-        let router = Self {
-            engine,
-            ast,
+        let policy = Self {
+            script: Script { engine, ast },
             config: config.into(),
             deadline: limits.deadline,
             repeat_deadline: limits.init_deadline,
             reports,
         };
-        let identity = router.identity(source, limits)?;
-        Ok((router, identity))
+        let identity = policy.identity(source, limits)?;
+        Ok((policy, identity))
     }
 
     /// What the script reports.
@@ -97,33 +114,17 @@ impl ScriptRouter {
     }
 
     /// Decides.
-    pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start(self.deadline), false)
-    }
-
-    /// Decides, where no request waits.
-    pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start_on_trial(self.deadline), false)
-    }
-
-    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
-    pub fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start_on_trial(self.deadline), true)
-    }
-
-    /// Decides again, without reporting anything.
-    pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Meter::start(self.repeat_deadline), true)
-    }
-
-    fn decide(&self, input: RouteInput<'_>, meter: Meter, silent: bool) -> Result<Plan, PolicyError> {
-        let ctx = Ctx { request: Arc::clone(input.request), config: self.config.clone() };
-        let models = Models { offers: input.models.into(), request: Arc::clone(input.request) };
-        let arguments = (ctx, FeaturesView(*input.features), models);
-        let (result, over) = self.timed(meter, silent, || {
-            let options = CallFnOptions::new().eval_ast(false).rewind_scope(true);
-            self.engine.call_fn_with_options::<Plan>(options, &mut Scope::new(), &self.ast, "route", arguments)
-        });
+    pub(crate) fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Answer, PolicyError> {
+        let meter = match manner {
+            Manner::Served => Meter::start(self.deadline),
+            Manner::Trial | Manner::Test => Meter::start_on_trial(self.deadline),
+            Manner::Afresh => Meter::start(self.repeat_deadline),
+        };
+        let (request, features, models) = question.about();
+        let ctx = Ctx { request: Arc::clone(request), config: self.config.clone() };
+        let models = Models { offers: models.into(), request: Arc::clone(request) };
+        let about = (ctx, FeaturesView(*features), models);
+        let (result, over) = self.timed(meter, manner.is_silent(), || worlds::call(&self.script, question, about));
         match result {
             Ok(_) if over => Err(PolicyError::Fault(Fault::new(FaultKind::Deadline, self.over_deadline()))),
             result => result.map_err(|error| self.policy_error(*error)),
@@ -131,7 +132,7 @@ impl ScriptRouter {
     }
 
     fn over_deadline(&self) -> String {
-        format!("over its deadline of {:?} or its {} operations", self.deadline, self.engine.max_operations())
+        format!("over its deadline of {:?} or its {} operations", self.deadline, self.script.engine.max_operations())
     }
 
     /// Calls; the second value says whether it took too long, between two looks at the clock.
@@ -147,11 +148,11 @@ impl ScriptRouter {
         let position = error.position();
         let error = innermost(error);
         if let EvalAltResult::ErrorRuntime(thrown, _) = &error
-            && let Some(why) = thrown.clone().try_cast::<NoPlan>()
+            && let Some(why) = thrown.clone().try_cast::<NoAnswer>()
         {
             return match why {
-                NoPlan::Declined => PolicyError::Declined,
-                NoPlan::Refused(reason) => PolicyError::Refused(reason),
+                NoAnswer::Declined => PolicyError::Declined,
+                NoAnswer::Refused(reason) => PolicyError::Refused(reason),
             };
         }
         let kind = match &error {
@@ -170,15 +171,13 @@ impl ScriptRouter {
 
     /// What `describe` says, where there is one.
     fn identity(&self, source: &Source<'_>, limits: &Limits) -> Result<Identity, Refusal> {
-        let mut name = source.slot.to_owned();
+        let mut name = source.world.name().to_owned();
         let mut reasons = Vec::new();
-        if !self.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
+        if !self.script.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
             return Ok(Identity::new(name, source.digest, reasons, Vec::new()));
         }
-        let (described, _) = self.timed(Meter::start(limits.init_deadline), false, || {
-            let options = CallFnOptions::new().eval_ast(false);
-            self.engine.call_fn_with_options::<Map>(options, &mut Scope::new(), &self.ast, "describe", ())
-        });
+        let meter = Meter::start(limits.init_deadline);
+        let (described, _) = self.timed(meter, false, || self.script.call::<Map>("describe", ()));
         let described = described.map_err(|error| {
             Refusal::new(Reason::BadDescription, format!("`describe` failed: {}", without_position(&error)))
                 .at(line_and_column(error.position()))
@@ -219,25 +218,39 @@ impl ScriptRouter {
     }
 }
 
+/// The world whose judgement a script has; none: it has none, or cannot be parsed.
+pub(crate) fn judges(bytes: &[u8]) -> Option<World> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let ast = engine::bounded(&Limits::default(), |_| false).compile(text).ok()?;
+    World::ALL.into_iter().find(|world| has(&ast, *world))
+}
+
+/// Whether a script has the judgement of a world.
+fn has(ast: &AST, world: World) -> bool {
+    ast.iter_functions().any(|function| function.name == worlds::judgement(world).function)
+}
+
 /// Functions that the host calls.
-fn check_functions(ast: &AST) -> Result<(), Refusal> {
-    let named: Vec<_> = ast.iter_functions().filter(|function| function.name == "route").collect();
-    if named.iter().any(|function| function.params.len() == 3) {
+fn check_functions(ast: &AST, world: World) -> Result<(), Refusal> {
+    let worlds::Judgement { function: name, parameters, hint } = *worlds::judgement(world);
+    let named: Vec<_> = ast.iter_functions().filter(|function| function.name == name).collect();
+    if named.iter().any(|function| function.params.len() == parameters) {
         return Ok(());
     }
-    let hint = "a router has `fn route(ctx, features, models) { … }`, which gives plan([index, …], reason)";
     let wrong = |message| Refusal::new(Reason::WrongWorld, message);
-    Err(match named.first() {
-        Some(function) => wrong(format!("`route` takes {} parameters, not 3", function.params.len())),
-        None => {
-            let near = ast.iter_functions().map(|function| function.name.to_owned());
-            match near.max_by(|a, b| strsim::jaro(a, "route").total_cmp(&strsim::jaro(b, "route"))) {
-                Some(name) => wrong(format!("there is no function `route`; there is `{name}`")),
-                None => wrong("there is no function `route`".to_owned()),
-            }
-        }
+    if let Some(function) = named.first() {
+        let given = function.params.len();
+        return Err(wrong(format!("`{name}` takes {given} parameters, not {parameters}")).hint(hint));
     }
-    .hint(hint))
+    if let Some(other) = World::ALL.into_iter().find(|other| has(ast, *other)) {
+        let (function, slot) = (worlds::judgement(other).function, other.name());
+        return Err(wrong(format!("there is no function `{name}`; there is `{function}`"))
+            .hint(format!("`{function}` is a {slot}'s: name the file {slot}.rhai, or stage it for the slot {slot}")));
+    }
+    let near = ast.iter_functions().map(|function| function.name.to_owned());
+    let near = near.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
+    let there_is = near.map_or(String::new(), |near| format!("; there is `{near}`"));
+    Err(wrong(format!("there is no function `{name}`{there_is}")).hint(hint))
 }
 
 fn line_and_column(position: Position) -> Option<(usize, usize)> {
@@ -289,7 +302,7 @@ mod tests {
     fn nothing_reaches_the_clock_the_disk_or_the_console() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         let reports = Arc::new(Reports::new(&Arc::default()));
-        api::register(&mut engine, &Grants::of(Capability::ALL), &reports, &Arc::default(), &"x".into());
+        api::register(&mut engine, World::Router, &Grants::of(Capability::ALL), &reports, &Arc::default());
         for script in [
             "sleep(1)",
             "timestamp()",
@@ -325,7 +338,7 @@ mod tests {
     fn what_is_not_granted_says_how_to_grant_it() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         let reports = Arc::new(Reports::new(&Arc::default()));
-        api::register(&mut engine, &Grants::of([]), &reports, &Arc::default(), &"x".into());
+        api::register(&mut engine, World::Router, &Grants::of([]), &reports, &Arc::default());
         let calls = [("log", "log(\"x\")"), ("metrics", "metric_add(\"x\", 1)"), ("kv", "kv_get(\"x\")")];
         for (capability, script) in calls {
             let error = engine.eval::<Dynamic>(script).unwrap_err().to_string();

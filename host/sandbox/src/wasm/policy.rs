@@ -1,28 +1,30 @@
-//! A router that is a component.
+//! A policy that is a component.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kairos_pipeline::policy::{Fault, FaultKind, Identity, Plan, PolicyError, RouteInput};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::kairos::plugin::{content, kv, log, metrics, types as wit_types};
-use super::bindings::{self, Description, RouterHost, RouterHostIndices};
+use super::bindings::{self, lifecycle};
 use super::engine::{TICK, WasmEngine};
 use super::host::HostState;
+use super::worlds::{Judge, JudgeIndices};
 use crate::capability::{Capability, Grants};
 use crate::deadline::Meter;
+use crate::generation::Manner;
 use crate::limits::{INTERPRETER_COMPONENT_BYTES, Limits};
 use crate::load::Source;
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, KvSnapshot, Reports, Used};
 
-/// A compiled router, and its instances that wait for work.
-pub struct WasmRouter {
+/// A compiled policy, and its instances that wait for work.
+pub struct WasmPolicy {
     engine: WasmEngine,
     pre: InstancePre<HostState>,
-    indices: RouterHostIndices,
+    indices: Indices,
     idle: Mutex<Vec<Instance>>,
     config: String,
     plugin: Arc<str>,
@@ -31,10 +33,24 @@ pub struct WasmRouter {
     memory_bytes: usize,
 }
 
+/// Where a component's exports are: what every world has, and its judgement.
+#[derive(Clone)]
+struct Indices {
+    lifecycle: lifecycle::GuestIndices,
+    judge: JudgeIndices,
+}
+
+impl Indices {
+    fn find(pre: &InstancePre<HostState>, world: World) -> wasmtime::Result<Self> {
+        Ok(Self { lifecycle: lifecycle::GuestIndices::new(pre)?, judge: JudgeIndices::find(pre, world)? })
+    }
+}
+
 /// An instance: a store of its own, as a trap spoils all of a store.
 struct Instance {
     store: Store<HostState>,
-    bindings: RouterHost,
+    lifecycle: lifecycle::Guest,
+    judge: Judge,
     calls: u32,
     /// Memory that it had once it was ready.
     memory_at_start: usize,
@@ -42,17 +58,6 @@ struct Instance {
 
 /// Deadlines of a call that instantiation may take where a request waits for it.
 const INSTANTIATION_DEADLINES: u32 = 5;
-
-/// How a call is made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// A request waits for it.
-    Served,
-    /// No request waits.
-    Trial,
-    /// Nor does one here, and nothing is reported.
-    Test,
-}
 
 /// The deadline of a call is over.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +88,7 @@ impl From<NotStarted> for PolicyError {
     }
 }
 
-impl WasmRouter {
+impl WasmPolicy {
     /// Reads, checks and compiles a component. Gives it with what it says of itself.
     pub fn load(
         engine: &WasmEngine,
@@ -92,27 +97,27 @@ impl WasmRouter {
         kv: KvSnapshot,
         dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
-        super::component::check(source.bytes, grants)?;
+        super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
             .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
         let linker = linker(engine, grants).map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error))?;
-        let indices = RouterHostIndices::new(&pre).map_err(|error| misfit(&error))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error, source.world))?;
+        let indices = Indices::find(&pre, source.world).map_err(|error| misfit(&error, source.world))?;
         let limits = engine.limits();
         let interprets = source.bytes.len() as u64 > INTERPRETER_COMPONENT_BYTES;
-        let mut router = Self {
+        let mut policy = Self {
             engine: engine.clone(),
             pre,
             indices,
             idle: Mutex::default(),
             config: source.config.to_owned(),
-            plugin: source.slot.into(),
+            plugin: source.world.name().into(),
             kv,
             reports: Arc::new(Reports::new(dropped)),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
-        let mut instance = router.instantiate(limits.init_deadline).map_err(|error| match error {
-            NotStarted::Misfit(error) => misfit(&error),
+        let mut instance = policy.instantiate(limits.init_deadline).map_err(|error| match error {
+            NotStarted::Misfit(error) => misfit(&error, source.world),
             NotStarted::Failed(error) => {
                 Refusal::new(Reason::NotStarted, format!("the component does not start: {error}"))
             }
@@ -121,10 +126,10 @@ impl WasmRouter {
             .describe(limits.init_deadline)
             .map_err(|error| bad_description(format!("the component's `describe` failed: {error}")))?;
         let identity = identity(description, source)?;
-        router.plugin = identity.name.as_str().into();
-        instance.store.data_mut().plugin = Arc::clone(&router.plugin);
-        router.put_back(instance);
-        Ok((router, identity))
+        policy.plugin = identity.name.as_str().into();
+        instance.store.data_mut().plugin = Arc::clone(&policy.plugin);
+        policy.put_back(instance);
+        Ok((policy, identity))
     }
 
     /// Makes instances ready, so that the first requests find them.
@@ -137,21 +142,6 @@ impl WasmRouter {
     /// What the plugin reports.
     pub fn reports(&self) -> &Reports {
         &self.reports
-    }
-
-    /// Decides, on an instance that is ready.
-    pub fn route(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Manner::Served)
-    }
-
-    /// Decides likewise, where no request waits.
-    pub fn route_on_trial(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Manner::Trial)
-    }
-
-    /// Decides as a test of the policy asks: where no request waits, without reporting anything.
-    pub fn route_in_test(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        self.decide(input, Manner::Test)
     }
 
     /// The same component with another configuration and other learned state, apart from this one: what
@@ -170,8 +160,13 @@ impl WasmRouter {
         }
     }
 
-    fn decide(&self, input: RouteInput<'_>, manner: Manner) -> Result<Plan, PolicyError> {
+    /// Decides: on an instance that is ready, unless it is to be as if for the first time.
+    pub(crate) fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Answer, PolicyError> {
         let limits = self.engine.limits();
+        if manner == Manner::Afresh {
+            let mut instance = self.instantiate(limits.init_deadline)?;
+            return instance.ask(question, Meter::start(limits.init_deadline), true);
+        }
         let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match ready {
             Some(instance) => instance,
@@ -180,18 +175,12 @@ impl WasmRouter {
             None => self.instantiate(limits.deadline * INSTANTIATION_DEADLINES)?,
         };
         let start = if manner == Manner::Served { Meter::start } else { Meter::start_on_trial };
-        let decided = instance.route(input, start(limits.deadline), manner == Manner::Test);
+        let decided = instance.ask(question, start(limits.deadline), manner.is_silent());
         // A trap spoils the store. Whatever else failed may have left the guest in disorder too.
         if !matches!(decided, Err(PolicyError::Fault(_))) {
             self.put_back(instance);
         }
         decided
-    }
-
-    /// Decides on an instance that nobody used before, without reporting anything.
-    pub fn route_afresh(&self, input: RouteInput<'_>) -> Result<Plan, PolicyError> {
-        let mut instance = self.instantiate(self.engine.limits().init_deadline)?;
-        instance.route(input, Meter::start(self.engine.limits().init_deadline), true)
     }
 
     fn put_back(&self, instance: Instance) {
@@ -233,8 +222,9 @@ impl WasmRouter {
                 fault(&store, &error)
             }
         })?;
-        let bindings = self.indices.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
-        let mut instance = Instance { store, bindings, calls: 0, memory_at_start: 0 };
+        let lifecycle = self.indices.lifecycle.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
+        let judge = self.indices.judge.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
+        let mut instance = Instance { store, lifecycle, judge, calls: 0, memory_at_start: 0 };
         instance.init(&self.config, deadline)?;
         instance.memory_at_start = instance.store.data().memory_used;
         Ok(instance)
@@ -244,35 +234,35 @@ impl WasmRouter {
 impl Instance {
     fn init(&mut self, config: &str, deadline: Duration) -> Result<(), PolicyError> {
         arm(&mut self.store, Meter::start(deadline));
-        match self.bindings.kairos_plugin_lifecycle().call_init(&mut self.store, config) {
+        match self.lifecycle.call_init(&mut self.store, config) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(bindings::plugin_error(error)),
             Err(error) => Err(fault(&self.store, &error)),
         }
     }
 
-    fn describe(&mut self, deadline: Duration) -> Result<Description, PolicyError> {
+    fn describe(&mut self, deadline: Duration) -> Result<lifecycle::Description, PolicyError> {
         arm(&mut self.store, Meter::start(deadline));
-        let described = self.bindings.kairos_plugin_lifecycle().call_describe(&mut self.store);
+        let described = self.lifecycle.call_describe(&mut self.store);
         described.map_err(|error| fault(&self.store, &error))
     }
 
-    fn route(&mut self, input: RouteInput<'_>, meter: Meter, silent: bool) -> Result<Plan, PolicyError> {
+    fn ask(&mut self, question: Question<'_>, meter: Meter, silent: bool) -> Result<Answer, PolicyError> {
         self.calls += 1;
-        let features = bindings::features(input.features);
-        let models: Vec<_> = input.models.iter().map(bindings::model).collect();
+        let (request, features, models) = question.about();
+        let features = bindings::features(features);
+        let models: Vec<_> = models.iter().map(bindings::model).collect();
         let state = self.store.data_mut();
-        state.request = Some(Arc::clone(input.request));
+        state.request = Some(Arc::clone(request));
         state.used = Used::nothing(silent);
         state.last_line = None;
         arm(&mut self.store, meter);
         // There is one request in a call: the handle needs no table to be found by.
-        let request = Resource::new_borrow(0);
-        let routing = self.bindings.kairos_plugin_routing();
-        let decided = routing.call_route(&mut self.store, request, features, &models);
+        let about = (Resource::new_borrow(0), features, &models[..]);
+        let decided = self.judge.ask(&mut self.store, question, about);
         self.store.data_mut().request = None;
         match decided {
-            Ok(Ok(plan)) => Ok(bindings::plan(plan)),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(bindings::plugin_error(error)),
             Err(error) => Err(fault(&self.store, &error)),
         }
@@ -365,14 +355,17 @@ fn bad_description(message: String) -> Refusal {
 }
 
 /// Its imports and exports have the right names, and something else is wrong with them.
-fn misfit(error: &wasmtime::Error) -> Refusal {
-    Refusal::new(Reason::WrongWorld, format!("the component does not fit the world `router`: {error:#}")).hint(format!(
-        "this gateway serves version {} of the contract: build the component against wit/v0.1 as it is",
-        bindings::VERSION
-    ))
+fn misfit(error: &wasmtime::Error, world: World) -> Refusal {
+    let world = world.name();
+    Refusal::new(Reason::WrongWorld, format!("the component does not fit the world `{world}`: {error:#}")).hint(
+        format!(
+            "this gateway serves version {} of the contract: build the component against wit/v0.1 as it is",
+            bindings::VERSION
+        ),
+    )
 }
 
-fn identity(description: Description, source: &Source<'_>) -> Result<Identity, Refusal> {
+fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<Identity, Refusal> {
     let refuse = |message: String| Err(bad_description(format!("the component's `describe` says {message}")));
     let label = |text: &str| {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

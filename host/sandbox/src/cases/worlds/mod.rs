@@ -1,0 +1,90 @@
+//! What tests say that is of one world: what is asked beside the request and the models, and what is
+//! expected of the answer.
+
+mod healer;
+mod router;
+
+use kairos_pipeline::models::Catalogue;
+use kairos_pipeline::policy::{Answer, Features, MAX_OFFERS, MOST_HEALER_MODELS, World};
+
+use super::expect::Names;
+use super::offers::Chosen;
+use super::table::{Read, Table};
+use crate::question::What;
+
+/// Models that a test may name.
+pub(super) fn most_models(world: World) -> usize {
+    match world {
+        World::Router => MAX_OFFERS,
+        World::Healer => MOST_HEALER_MODELS,
+    }
+}
+
+/// What an answer is called.
+pub(super) fn answer(world: World) -> &'static str {
+    match world {
+        World::Router => "plan",
+        World::Healer => "remedy",
+    }
+}
+
+/// What a test says of the question beside the request and the models, not yet read.
+pub(super) enum Beside<'a> {
+    Router,
+    Healer(healer::Beside<'a>),
+}
+
+impl<'a> Beside<'a> {
+    pub(super) fn take(test: &mut Table<'a>, world: World) -> Self {
+        match world {
+            World::Router => Self::Router,
+            World::Healer => Self::Healer(healer::Beside::take(test)),
+        }
+    }
+
+    /// Reads it. `at` is where the test begins.
+    pub(super) fn read(self, at: usize, features: &Features, chosen: &[Chosen], catalogue: &Catalogue) -> Read<What> {
+        match self {
+            Self::Router => Ok(What::Route),
+            Self::Healer(beside) => beside.read(at, features, chosen, catalogue),
+        }
+    }
+}
+
+/// What an answer is to be like.
+pub(super) enum Like {
+    Plan(Box<router::PlanLike>),
+    Remedy(healer::RemedyLike),
+}
+
+/// Reads what `expect` says of an answer; nothing: it says nothing of one.
+pub(super) fn expected(
+    table: &mut Table<'_>,
+    world: World,
+    chosen: &[Chosen],
+    catalogue: &Catalogue,
+) -> Read<Option<Like>> {
+    Ok(match world {
+        World::Router => router::expected(table, chosen, catalogue)?.map(|like| Like::Plan(Box::new(like))),
+        World::Healer => healer::expected(table, chosen, catalogue)?.map(Like::Remedy),
+    })
+}
+
+impl Like {
+    /// What is not as expected.
+    pub(super) fn wrong_with(&self, answer: &Answer, names: &Names<'_>) -> Vec<String> {
+        match (self, answer) {
+            (Self::Plan(expected), Answer::Plan(plan)) => expected.wrong_with(plan, names),
+            (Self::Remedy(expected), Answer::Remedy(remedy)) => expected.wrong_with(remedy, names),
+            _ => vec!["the answer is to another kind of question".to_owned()],
+        }
+    }
+}
+
+/// An answer, for people.
+pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
+    match answer {
+        Answer::Plan(plan) => router::in_words(plan, names),
+        Answer::Remedy(remedy) => healer::in_words(remedy, names),
+    }
+}

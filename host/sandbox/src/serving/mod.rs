@@ -1,0 +1,48 @@
+//! What requests get of a slot: a policy, as the pipeline's type of its world. What is of one world is in
+//! its own file.
+
+mod healer;
+mod router;
+
+use std::sync::{Arc, Weak};
+
+use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question};
+
+pub(crate) use self::healer::Healers;
+pub(crate) use self::router::Routers;
+use crate::answered::Answered;
+use crate::generation::Generation;
+use crate::host::PolicyHost;
+use crate::lineup::Lineup;
+
+/// A slot, as requests see it.
+pub(crate) trait Front: Send + Sync {
+    /// The native default: what serves where no policy does.
+    fn native(&self) -> &Identity;
+
+    /// Lets requests have what the lineup says. Whether another policy serves than before.
+    fn publish(&self, lineup: &Lineup, host: &Weak<PolicyHost>) -> bool;
+}
+
+/// A generation as the pipeline asks it.
+struct Published {
+    generation: Arc<Generation>,
+    host: Weak<PolicyHost>,
+}
+
+impl Published {
+    fn new(generation: &Arc<Generation>, host: &Weak<PolicyHost>) -> Self {
+        Self { generation: Arc::clone(generation), host: Weak::clone(host) }
+    }
+
+    fn ask(&self, question: Question<'_>) -> Result<Answer, PolicyError> {
+        let host = self.host.upgrade();
+        let now = host.as_ref().map_or(0, |host| (host.clock)());
+        let (decided, repeat) = self.generation.ask(question, now);
+        let repeat = repeat && !matches!(decided, Err(PolicyError::Fault(_)));
+        if let Some(host) = host.filter(|_| repeat) {
+            host.repeat(&self.generation, Answered::new(question, decided.clone()));
+        }
+        decided
+    }
+}

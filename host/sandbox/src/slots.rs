@@ -1,0 +1,116 @@
+//! All slots: a host for each world, over one loader and one record of what was so.
+
+use std::sync::Arc;
+
+use kairos_pipeline::policy::{Assigned, Fault, Healer, Identity, Policies, Router, Serving, Went, World};
+
+use crate::canary::Told;
+use crate::host::{Clock, Helpers, PolicyHost};
+use crate::load::Loader;
+use crate::reports::Dropped;
+use crate::serving::{Front, Healers, Routers};
+use crate::versions::Versions;
+
+/// What serves where no policy does, by world.
+pub struct Natives {
+    /// The router.
+    pub router: Arc<dyn Router>,
+    /// The healer.
+    pub healer: Arc<dyn Healer>,
+}
+
+/// Keeps the policies of all slots.
+pub struct Slots {
+    /// In the order of [`World::ALL`].
+    hosts: Vec<Arc<PolicyHost>>,
+    routers: Arc<Routers>,
+    healers: Arc<Healers>,
+    loader: Loader,
+}
+
+impl Slots {
+    /// Slots where the native defaults serve, until [`Slots::restore`] or the folder says otherwise.
+    pub fn new(
+        loader: Loader,
+        natives: Natives,
+        clock: &Clock,
+        versions: &Arc<dyn Versions>,
+    ) -> std::io::Result<Arc<Self>> {
+        let routers = Arc::new(Routers::new(natives.router));
+        let healers = Arc::new(Healers::new(natives.healer));
+        let helpers = Helpers::start()?;
+        let host = |world: World| {
+            let front: Arc<dyn Front> = match world {
+                World::Router => Arc::clone(&routers) as _,
+                World::Healer => Arc::clone(&healers) as _,
+            };
+            let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
+            PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())
+        };
+        let hosts = World::ALL.into_iter().map(host).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { hosts, routers, healers, loader }))
+    }
+
+    /// The host of a slot.
+    pub fn of(&self, world: World) -> &Arc<PolicyHost> {
+        &self.hosts[world as usize]
+    }
+
+    /// The hosts of all slots, in the order of [`World::ALL`].
+    pub fn all(&self) -> impl Iterator<Item = &Arc<PolicyHost>> {
+        self.hosts.iter()
+    }
+
+    /// What policies reported over their bounds.
+    pub fn dropped(&self) -> &Dropped {
+        &self.loader.dropped
+    }
+
+    /// Instances of components that there may be, and that there are.
+    pub fn instances(&self) -> (u32, u64) {
+        (self.loader.limits.instances, self.loader.wasm.instances())
+    }
+
+    /// Takes up what the last run left, in every slot.
+    pub fn restore(&self) -> Result<(), String> {
+        self.all().try_for_each(|host| host.restore())
+    }
+
+    /// A caller has said something of the answer to a request that was part of an experiment, by a metric,
+    /// within 0 and 1. To be told of each request and metric once: what is said first counts. The request's
+    /// ticket does not matter.
+    pub fn rated(&self, assigned: &Assigned, metric: &str, value: f64) {
+        self.of(World::Router).rated(assigned, metric, value);
+    }
+
+    /// Waits until all that requests have told of experiments so far is counted and written down.
+    pub fn settle(&self) {
+        self.of(World::Router).settle();
+    }
+}
+
+impl Policies for Slots {
+    fn serving(&self) -> Arc<Serving> {
+        self.routers.serving()
+    }
+
+    fn healer(&self) -> Arc<dyn Healer> {
+        self.healers.healer()
+    }
+
+    fn failed(&self, world: World, policy: &Identity, fault: &Fault) {
+        self.of(world).failed_generation(policy, fault);
+    }
+
+    fn ticket(&self) -> u64 {
+        self.of(World::Router).trials.ticket()
+    }
+
+    fn assigned(&self, assigned: &Assigned) {
+        self.of(World::Router).trials.tell(Told::Assigned(*assigned));
+    }
+
+    fn ended(&self, assigned: &Assigned, went: Went) {
+        self.of(World::Router).trials.tell(Told::Ended(*assigned, went));
+    }
+}

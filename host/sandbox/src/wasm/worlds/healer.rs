@@ -1,0 +1,122 @@
+//! A healer's call, and its remedy.
+
+use kairos_pipeline::policy::{
+    Abilities, Action, Answer, FailedAttempt, FailureFacts, FailureKind, HealInput, Remedy, Wait,
+};
+use wasmtime::{Result, Store};
+
+use super::super::bindings::{healing, same_order};
+use super::{About, HostState, PluginError};
+
+pub(super) fn ask(
+    guest: &healing::Guest,
+    store: &mut Store<HostState>,
+    input: HealInput<'_>,
+    (request, features, models): About<'_>,
+) -> Result<Result<Answer, PluginError>> {
+    let failure = failure(input.failure);
+    let history: Vec<_> = input.history.iter().map(attempt).collect();
+    let decided = guest.call_heal(store, request, features, &failure, &history, models)?;
+    Ok(decided.map(|decided| Answer::Remedy(remedy(decided))))
+}
+
+fn failure(facts: &FailureFacts) -> healing::Failure {
+    healing::Failure {
+        attempt: attempt(&facts.attempt),
+        left: facts.left.clone(),
+        max_cost: facts.max_cost,
+        attempts_left: facts.attempts_left,
+        time_left_ms: facts.time_left_ms,
+        can: abilities(facts.can),
+    }
+}
+
+fn attempt(attempt: &FailedAttempt) -> healing::Attempt {
+    healing::Attempt {
+        model: attempt.model,
+        kind: kind(attempt.kind),
+        status: attempt.status,
+        retry_after_ms: attempt.retry_after_ms,
+        may_be_billed: attempt.may_be_billed,
+        cost: attempt.cost,
+        duration_ms: attempt.duration_ms,
+        waited_ms: attempt.waited_ms,
+        refreshed: attempt.refreshed,
+        text_tokens: attempt.text_tokens,
+    }
+}
+
+fn kind(kind: FailureKind) -> healing::FailureKind {
+    same_order!(
+        kind,
+        healing::FailureKind,
+        [
+            Throttled,
+            Quota,
+            Credentials,
+            AccessDenied,
+            ModelNotFound,
+            ModelNotReady,
+            Rejected,
+            TooLong,
+            Filtered,
+            Conflict,
+            ModelError,
+            ModelTimeout,
+            Server,
+            Unavailable,
+            Timeout,
+            Network,
+            BrokenAnswer,
+            Overloaded,
+            Resting,
+            Budget,
+            Other,
+        ]
+    )
+}
+
+fn abilities(can: Abilities) -> healing::Abilities {
+    use healing::Abilities as Flags;
+    let flags = [
+        (Abilities::REFRESH_CREDENTIALS, Flags::REFRESH_CREDENTIALS),
+        (Abilities::SHORTEN_PROMPT, Flags::SHORTEN_PROMPT),
+        (Abilities::ANSWER_LOCALLY, Flags::ANSWER_LOCALLY),
+    ];
+    let known = flags.into_iter().filter(|(ability, _)| can.has(*ability));
+    known.fold(Flags::empty(), |all, (_, flag)| all | flag)
+}
+
+fn remedy(remedy: healing::Remedy) -> Remedy {
+    Remedy {
+        action: match remedy.action {
+            healing::Action::Next => Action::Next,
+            healing::Action::Retry => Action::Retry,
+            healing::Action::Switch(model) => Action::Switch(model),
+            healing::Action::RefreshCredentials => Action::RefreshCredentials,
+            healing::Action::ShortenPrompt(tokens) => Action::ShortenPrompt(tokens),
+            healing::Action::AnswerLocally => Action::AnswerLocally,
+            healing::Action::GiveUp(attempt) => Action::GiveUp(attempt),
+        },
+        wait: remedy.wait.map(|healing::Wait { least, base, cap }| Wait { least, base, cap }),
+        max_output_tokens: remedy.max_output_tokens,
+        reason: remedy.reason,
+        settings: remedy.settings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_and_abilities_are_in_the_contracts_order() {
+        for each in FailureKind::ALL {
+            assert_eq!(format!("{:?}", kind(each)), format!("FailureKind::{each:?}"));
+        }
+        for (bit, name) in Abilities::NAMES.iter().enumerate() {
+            let written = format!("({})", name.replace('-', "_").to_uppercase());
+            assert_eq!(format!("{:?}", abilities(Abilities(1 << bit))), written);
+        }
+    }
+}
