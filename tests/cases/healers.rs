@@ -222,7 +222,8 @@ async fn a_healer_has_the_life_of_any_policy() {
     assert!(code == 0 && text.contains("stays@"), "{text}");
     let (code, text) = said(&pair, &["policy", "retire", &other]);
     assert_eq!(code, 0, "{text}");
-    let (code, text) = said(&pair, &["audit", "--verify"]);
+    assert_eq!(said(&pair, &["audit", "--verify"]).0, 0);
+    let (code, text) = said(&pair, &["audit"]);
     assert_eq!(code, 0, "{text}");
     for act in ["stage healer", "activate healer", "rollback healer", "retire healer"] {
         assert!(text.contains(act), "{act}: {text}");
