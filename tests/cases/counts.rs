@@ -2,6 +2,7 @@
 
 mod beside;
 mod crashes;
+mod fuzz;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -146,7 +146,12 @@ async fn a_policy_that_keeps_state_is_told_when_it_is_asked_again() {
 
 #[tokio::test]
 async fn words_of_callers_are_kept_only_when_they_are_to_be() {
-    for (content, is_kept) in [("none", false), ("full", true)] {
+    let said = "the duck-billed platypus, billed to platypus@example.com";
+    let not_kept = "that is not kept (`content`";
+    let redacted = "that is kept redacted only (`content`";
+    for (content, has_words, has_address, why) in
+        [("none", false, false, Some(not_kept)), ("redacted", true, false, Some(redacted)), ("full", true, true, None)]
+    {
         // It throws what it reads: its message goes into the log, and nowhere else.
         let config = format!("[policies]\ngrants = [\"content\"]\n[records]\ncontent = \"{content}\"\n");
         let setup = Setup { config: &config, ..Setup::default() };
@@ -154,8 +159,8 @@ async fn words_of_callers_are_kept_only_when_they_are_to_be() {
         pair.put_policy("rhai", b"fn route(ctx, features, models) { if ctx.tags.act == \"throw\" { throw ctx.prompt } if ctx.prompt.contains(\"duck\") { plan([1], 1) } else { plan([0], 1) } }");
         pair.gateway.wait_for_log("a policy serves");
         let client = Client::default();
-        let (thrown, _) = ask(&client, &pair, &[("x-kairos-tags", "act=throw")], "the duck-billed platypus").await;
-        let (read, _) = ask(&client, &pair, &[], "the duck-billed platypus").await;
+        let (thrown, _) = ask(&client, &pair, &[("x-kairos-tags", "act=throw")], said).await;
+        let (read, _) = ask(&client, &pair, &[], said).await;
         pair.gateway.stop();
         let mut bytes = Vec::new();
         for file in std::fs::read_dir(pair.folder().join("data")).unwrap() {
@@ -164,11 +169,12 @@ async fn words_of_callers_are_kept_only_when_they_are_to_be() {
                 bytes.extend(std::fs::read(path).unwrap());
             }
         }
-        let held = bytes.windows(11).any(|window| window == b"duck-billed");
-        assert_eq!(held, is_kept, "{content}");
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert_eq!((holds("duck-billed"), holds("platypus@example")), (has_words, has_address), "{content}");
         for id in [thrown, read] {
             let again = json_of(&pair, &["explain", &id])["again"].clone();
-            assert_eq!(again["verdict"], if is_kept { "identical" } else { "not_executed" }, "{again}");
+            assert_eq!(again["verdict"], if why.is_none() { "identical" } else { "not_executed" }, "{again}");
+            assert!(why.is_none_or(|why| again.to_string().contains(why)), "{again}");
         }
     }
 }

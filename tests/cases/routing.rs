@@ -239,7 +239,8 @@ async fn requests_that_name_no_model_get_the_default_and_then_the_fallback() {
         ("BEDROCK_DEFAULT_MODEL", "amazon.titan-text-express-v1"),
         ("BEDROCK_FALLBACK_MODELS", "nova-lite, anthropic.claude-3-5-sonnet,ai21.j2-ultra"),
     ];
-    let pair = Setup { environment: &environment, policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let (config, policy) = ("[healing]\nretries = 0\n", Some(policy("task.rhai")));
+    let pair = Setup { config, environment: &environment, policy, ..Setup::default() }.start();
     let client = Client::default();
     let url = format!("{}/v1/chat/completions", pair.gateway.url);
     let unnamed = json!({"messages": [{"role": "user", "content": "Write a Python function"}]});

@@ -32,7 +32,7 @@ struct Script {
     calls: Mutex<Vec<Call>>,
 }
 
-enum Answer {
+pub(super) enum Answer {
     Whole(String),
     /// Events, each after a pause.
     Stream(Vec<(Duration, &'static str, String)>),
@@ -114,6 +114,9 @@ impl Router for Fixed {
     }
 }
 
+/// Waits that hold no test up.
+const SHORT: BackoffBounds = BackoffBounds { retries: 2, base_ms: 1, cap_ms: 1 };
+
 struct Always(Arc<dyn Router>);
 
 impl Policies for Always {
@@ -122,7 +125,7 @@ impl Policies for Always {
     }
 
     fn healer(&self) -> Arc<dyn Healer> {
-        Arc::new(Backoff::new(BackoffBounds::default()))
+        Arc::new(Backoff::new(SHORT))
     }
 
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}
@@ -137,12 +140,12 @@ impl Policies for Always {
 }
 
 /// What came of a request.
-struct Outcome {
-    status: u16,
-    body: String,
-    record: Record,
-    totals: Totals,
-    calls: Vec<Call>,
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) body: String,
+    pub(super) record: Record,
+    pub(super) totals: Totals,
+    pub(super) calls: Vec<Call>,
 }
 
 /// A gateway without disks or policies of its own.
@@ -168,7 +171,8 @@ pub(super) fn gateway(
         keys,
         policies: Arc::new(Always(router)),
         native,
-        native_healer: Arc::new(Backoff::new(BackoffBounds::default())),
+        native_healer: Arc::new(Backoff::new(SHORT)),
+        native_guard: None,
         upstream,
         ledger,
         catalogue: Arc::new(catalogue).into(),
@@ -185,10 +189,24 @@ pub(super) fn gateway(
 
 /// Nova Lite, by its name, unless a plan says otherwise.
 async fn run(operation: Operation, model: &str, body: Value, answers: Vec<Answer>, plan: Option<Plan>) -> Outcome {
+    run_with(operation, model, body, answers, plan, |_| {}).await
+}
+
+/// The same, on a gateway that is changed before.
+pub(super) async fn run_with(
+    operation: Operation,
+    model: &str,
+    body: Value,
+    answers: Vec<Answer>,
+    plan: Option<Plan>,
+    change: impl FnOnce(&mut Gateway),
+) -> Outcome {
     let script = Arc::new(Script { answers: Mutex::new(answers), ..Script::default() });
     let ledger = Arc::new(MemoryLedger::default());
     let upstream = Arc::clone(&script) as Arc<dyn Upstream>;
-    let gateway = Arc::new(gateway(upstream, Arc::new(Anybody), Arc::clone(&ledger), plan));
+    let mut gateway = gateway(upstream, Arc::new(Anybody), Arc::clone(&ledger), plan);
+    change(&mut gateway);
+    let gateway = Arc::new(gateway);
     let mut body = body;
     let path_model = match operation {
         Operation::ChatCompletions => {

@@ -107,11 +107,12 @@ async fn what_would_fail_alike_everywhere_is_not_repeated() {
     let answer = ask(&client, &pair, &chat("auto", "hello")).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-kairos-attempts")), (400, "1"));
     assert!(answer.json()["error"]["message"].as_str().unwrap().contains("no such thing"));
-    faults(&client, &pair, json!([{"model": NOVA, "fault": "ThrottlingException", "retry_after": 7}])).await;
+    faults(&client, &pair, json!([{"model": NOVA, "fault": "ThrottlingException", "retry_after": 9}])).await;
+    // What asks for longer than the gateway waits is passed on.
     let answer = ask(&client, &pair, &chat(NOVA, "hello")).await;
     assert_eq!(
         (answer.status.as_u16(), answer.header("retry-after"), answer.header("x-kairos-attempts")),
-        (429, "7", "1")
+        (429, "9", "1")
     );
     let native = client.post(&format!("{}/model/{NOVA}/converse", pair.gateway.url), &[], &converse("x")).await;
     assert_eq!((native.status.as_u16(), native.header("x-amzn-errortype")), (429, "ThrottlingException"));

@@ -41,6 +41,18 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// An event of Bedrock's, with a payload of JSON.
+    pub fn event(name: &str, payload: Vec<u8>) -> Self {
+        let headers = [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")];
+        Self {
+            message_type: MessageType::Event,
+            name: Bytes::copy_from_slice(name.as_bytes()),
+            error_message: None,
+            raw: encode(&headers, &payload),
+            payload: payload.into(),
+        }
+    }
+
     /// The name as text; empty where it is not UTF-8.
     pub fn name(&self) -> &str {
         std::str::from_utf8(&self.name).unwrap_or_default()

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_dialects::answer::Served;
+use kairos_dialects::answer::{Answer, Served};
 use kairos_dialects::bedrock;
-use kairos_dialects::{Failure, Kind};
+use kairos_dialects::{Failure, Invalid, Kind};
 use tokio::time::Instant;
 
 use crate::decode::Decoded;
 use crate::encode;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::guarded;
 use crate::ledger::{AttemptKey, Ending, Reservation, ReserveError, Reserved, reserve};
 use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
@@ -76,8 +77,9 @@ pub(crate) async fn attempt(
     reserved.mark_sent();
     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
-        Ok(Response::Whole(whole)) => Ok(finish_whole(gateway, exchange, request, &attempt, reserved, whole)?),
+        Ok(Response::Whole(whole)) => finish_whole(gateway, exchange, request, &attempt, reserved, whole).await,
         Ok(Response::Stream(frames)) => {
+            let frames = guarded::stream(exchange, frames);
             // Apart: its state is large, and a request that is not streamed need not carry it along.
             Box::pin(stream::deliver(gateway, exchange, request, &attempt, reserved, frames, reply)).await?;
             Ok(Answered::Streamed)
@@ -128,7 +130,7 @@ fn not_reserved(error: &ReserveError) -> Failure {
     }
 }
 
-fn finish_whole(
+async fn finish_whole(
     gateway: &Gateway,
     exchange: &mut Exchange,
     request: &Decoded,
@@ -142,35 +144,67 @@ fn finish_whole(
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
         let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
-        attempt.succeeded(gateway, exchange, reserved, ending);
-        return Ok(Answered::Whole(encode::native(whole)));
+        reserved.observe(ending.clone());
+        return match guarded::answer(exchange, request, whole).await {
+            Ok(whole) => {
+                attempt.succeeded(gateway, exchange, reserved, ending);
+                Ok(Answered::Whole(encode::native(whole)))
+            }
+            Err(invalid) => Err(attempt.made_no_sense(gateway, exchange, reserved, &invalid, ending)),
+        };
     }
-    let answer = match bedrock::parse_answer(&whole.body) {
+    let body = whole.body.clone();
+    let answer = match bedrock::parse_answer(&body) {
         Ok(answer) => answer,
         Err(invalid) => {
             // It was answered, so it is billed, whatever it says. A native caller may well read it.
             let ending = settle(&bedrock::parse_served(&whole.body).unwrap_or_default());
-            if request.operation.dialect() == Dialect::Bedrock && request.shape.is_none() {
+            let is_native = request.operation.dialect() == Dialect::Bedrock && request.shape.is_none();
+            if is_native && exchange.guarded.is_none() {
                 attempt.succeeded(gateway, exchange, reserved, ending);
                 return Ok(Answered::Whole(encode::native(whole)));
             }
-            let failure = Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"));
-            let failure = failure.maybe_billed();
-            attempt.failed_with(gateway, exchange, reserved, &failure, ending);
-            return Err(failure);
+            return Err(attempt.made_no_sense(gateway, exchange, reserved, &invalid, ending));
         }
     };
     let ending = settle(&answer.served);
     reserved.observe(ending.clone());
-    attempt.succeeded(gateway, exchange, reserved, ending);
-    if let Some(shape) = &request.shape {
-        return Ok(Answered::Whole(encode::family(exchange, attempt.target, shape, &answer)));
+    if exchange.guarded.is_none() {
+        attempt.succeeded(gateway, exchange, reserved, ending);
+        return Ok(written(gateway, exchange, request, attempt, &answer, whole));
     }
-    Ok(Answered::Whole(match request.operation.dialect() {
-        Dialect::OpenAi => encode::openai(exchange, attempt.target, &answer),
-        Dialect::Kairos => encode::generate(gateway, exchange, attempt.target, request, &answer),
+    // Apart: most answers are not guarded.
+    let whole = match Box::pin(guarded::answer(exchange, request, whole)).await {
+        Ok(whole) => whole,
+        Err(invalid) => return Err(attempt.made_no_sense(gateway, exchange, reserved, &invalid, ending)),
+    };
+    let body = whole.body.clone();
+    match bedrock::parse_answer(&body) {
+        Ok(answer) => {
+            attempt.succeeded(gateway, exchange, reserved, ending);
+            Ok(written(gateway, exchange, request, attempt, &answer, whole))
+        }
+        Err(invalid) => Err(attempt.made_no_sense(gateway, exchange, reserved, &invalid, ending)),
+    }
+}
+
+/// An answer in the caller's dialect.
+fn written(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    request: &Decoded,
+    attempt: &Attempt<'_>,
+    answer: &Answer<'_>,
+    whole: Whole,
+) -> Answered {
+    if let Some(shape) = &request.shape {
+        return Answered::Whole(encode::family(exchange, attempt.target, shape, answer));
+    }
+    Answered::Whole(match request.operation.dialect() {
+        Dialect::OpenAi => encode::openai(exchange, attempt.target, answer),
+        Dialect::Kairos => encode::generate(gateway, exchange, attempt.target, request, answer),
         Dialect::Bedrock => encode::native(whole),
-    }))
+    })
 }
 
 /// What InvokeModel's headers say of how a call was served.
@@ -205,6 +239,21 @@ impl Attempt<'_> {
             gateway.history.record(self.target.model, self.task, false);
         }
         self.end(exchange, reserved, ending, Some(failure));
+    }
+
+    /// What was answered cannot be read, or not be judged. It is billed all the same.
+    fn made_no_sense(
+        &self,
+        gateway: &Gateway,
+        exchange: &mut Exchange,
+        reserved: Reserved,
+        invalid: &Invalid,
+        ending: Ending,
+    ) -> Failure {
+        let failure = Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"));
+        let failure = failure.maybe_billed();
+        self.failed_with(gateway, exchange, reserved, &failure, ending);
+        failure
     }
 
     fn end(&self, exchange: &mut Exchange, reserved: Reserved, ending: Ending, failure: Option<&Failure>) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::arm;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
+use crate::guarded::Guarded;
 use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::policy::{Assigned, Went};
@@ -29,6 +30,8 @@ pub struct Exchange {
     pub record: Draft,
     /// What the policy was asked, where that is kept.
     pub(crate) asked: Option<Box<Asked>>,
+    /// Who judges its texts, and what was said of them.
+    pub(crate) guarded: Option<Arc<Guarded>>,
     /// When it came in.
     pub started: Instant,
     /// The experiment that it is part of.
@@ -53,6 +56,7 @@ impl Exchange {
             decision: None,
             attempts: Vec::new(),
             healing: Vec::new(),
+            guarded: Vec::new(),
             status: "running",
             http_status: None,
             model: None,
@@ -70,6 +74,7 @@ impl Exchange {
             tags: Arc::default(),
             record: record.into(),
             asked: None,
+            guarded: None,
             started: Instant::now(),
             assigned: None,
             policy_failed: false,
@@ -140,6 +145,9 @@ impl Exchange {
         self.record.status = status;
         self.record.http_status = http_status;
         self.record.duration_ms = self.elapsed_ms();
+        if let Some(guarded) = self.guarded.take() {
+            self.record.guarded = guarded.records();
+        }
         if let Some(assigned) = &self.assigned {
             let failed = self.policy_failed || arm::is_failure(status);
             // How fast a caller reads a stream is no matter of the policy's.

@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
-use crate::policy::{Healer, Policies, Router};
+use crate::policy::{Guard, Healer, Policies, Router};
 use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
 use crate::upstream::Upstream;
@@ -26,6 +26,8 @@ pub struct Gateway {
     pub native: Arc<dyn Router>,
     /// The healer that answers when a policy cannot.
     pub native_healer: Arc<dyn Healer>,
+    /// The guard of all texts; none: they pass as they are.
+    pub native_guard: Option<Arc<dyn Guard>>,
     /// The model side.
     pub upstream: Arc<dyn Upstream>,
     /// Where money is accounted for.

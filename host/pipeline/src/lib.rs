@@ -7,6 +7,8 @@ pub mod batch;
 pub mod exchange;
 pub mod features;
 pub mod gateway;
+pub mod guard;
+pub mod guards;
 pub mod healers;
 pub mod history;
 pub mod ledger;
@@ -28,6 +30,7 @@ mod attempt;
 mod decode;
 mod draw;
 mod encode;
+mod guarded;
 mod heal;
 mod offer;
 mod settle;
@@ -85,8 +88,10 @@ async fn answer(
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
     let mut decision = route::route(gateway, exchange, &request, offers)?;
+    // 5. Guard in: what a model may see.
+    let request = guarded::request(gateway, exchange, request, &decision.info).await?;
 
-    // 5. Per attempt: reserve → upstream → settle, or heal.
+    // 6. Per attempt: reserve → upstream → settle, or heal. Answers pass the guard, too.
     let Some(mut course) = Course::new(gateway, &decision) else {
         return Err(Failure::new(Kind::Internal, "the plan had no candidate that could be tried"));
     };

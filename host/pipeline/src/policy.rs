@@ -4,17 +4,26 @@
 
 mod answer;
 pub(crate) mod exact;
+mod guarding;
 mod healing;
 mod question;
 mod serving;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use kairos_dialects::Needs;
+use kairos_dialects::Outline;
 use serde::{Deserialize, Serialize};
 
+use crate::guards::Pii;
+
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub use self::guarding::{
+    Direction, Guard, InspectInput, MOST_HELD, MOST_OPEN, MOST_REPLACED, MOST_SHOWN, MOST_STATE, Origin, Passage,
+    Replacement, Verdict,
+};
 pub use self::healing::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
     Remedy, Wait,
@@ -366,6 +375,13 @@ impl Content {
         (&self.prompt, &self.system)
     }
 
+    /// Both, as far as the native guard lets them pass.
+    pub fn redacted(&self) -> (Cow<'_, str>, Cow<'_, str>) {
+        // A text that is so long may have been cut, within a character too.
+        let redacted = |text| Pii::redacted(text, str::len(text) + 4 > Outline::TEXT_LIMIT);
+        (redacted(&self.prompt), redacted(&self.system))
+    }
+
     /// Whether a policy read any of it.
     pub fn was_read(&self) -> bool {
         self.was_read.load(Ordering::Relaxed)
@@ -481,4 +497,23 @@ pub trait Policies: Send + Sync {
 
     /// Such a request has ended.
     fn ended(&self, assigned: &Assigned, went: Went);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::models::Catalogue;
+
+    /// A request of which nothing is known.
+    pub(crate) fn request_info() -> Arc<RequestInfo> {
+        Arc::new(RequestInfo {
+            content: Content::default(),
+            tags: Vec::new(),
+            task_label: None,
+            asked_model: "auto".to_owned(),
+            model_ids: [].into(),
+            regions: Vec::new(),
+            names: Arc::new(Catalogue::default()),
+        })
+    }
 }

@@ -40,6 +40,9 @@ pub struct Record {
     /// What followed each failure that a healer was asked about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub healing: Vec<HealingRecord>,
+    /// What a guard said of the request and of its answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guarded: Vec<GuardedRecord>,
     /// How it ended: `ok`, the failure's name, or `client_left`.
     pub status: &'static str,
     /// The status that the caller got, where one was sent.
@@ -107,6 +110,25 @@ pub struct InsteadOf {
     pub policy: Arc<str>,
     /// Why it did not.
     pub outcome: Undecided,
+}
+
+/// What a guard said of the texts of a request, or of its answer.
+#[derive(Clone, Debug, Serialize)]
+pub struct GuardedRecord {
+    /// `input` or `output`.
+    pub direction: &'static str,
+    /// Who judged: `name@digest`.
+    pub policy: Arc<str>,
+    /// What was found, by its name, and how often.
+    pub findings: Vec<(Arc<str>, u64)>,
+    /// Whether something was replaced.
+    pub replaced: bool,
+    /// Why nothing more passed, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// Whether some of it passed that no guard saw, as one failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
 }
 
 /// What followed a failure.
@@ -321,6 +343,7 @@ mod tests {
             decision: None,
             attempts: Vec::new(),
             healing: Vec::new(),
+            guarded: Vec::new(),
             status: "ok",
             http_status: None,
             model: None,

@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::models::Catalogue;
 use crate::offer::{self, Offers};
-use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RouteInput, Router, Undecided, World};
+use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RequestInfo, RouteInput, Router, Undecided, World};
 use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
 use crate::request::RequestId;
 
@@ -25,6 +25,8 @@ pub(crate) struct Decision {
     pub(crate) max_cost: Option<u64>,
     /// The targets that the policy was offered, and the operator's fallbacks.
     pub(crate) targets: Vec<usize>,
+    /// What of the request is not a number.
+    pub(crate) info: Arc<RequestInfo>,
 }
 
 pub(crate) fn route(
@@ -85,6 +87,7 @@ pub(crate) fn route(
         experiment: exchange.assigned.as_ref().map(arm::record),
     });
     let Plan { max_output_tokens, max_cost, .. } = plan;
+    let info = Arc::clone(&offers.info);
     let mut targets = std::mem::take(&mut offers.targets);
     for target in &order[planned..] {
         if !targets.contains(target) {
@@ -92,7 +95,7 @@ pub(crate) fn route(
         }
     }
     keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), drawn.point);
-    Ok(Decision { order, max_output_tokens, max_cost, targets })
+    Ok(Decision { order, max_output_tokens, max_cost, targets, info })
 }
 
 /// Takes down what was asked and answered, where somebody keeps it.

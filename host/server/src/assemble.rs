@@ -12,6 +12,7 @@ use kairos_bedrock::client::Client;
 use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
+use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
@@ -211,6 +212,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         policies: Arc::clone(&policies) as _,
         native,
         native_healer,
+        native_guard: config.guard.personal_data.then(|| Arc::new(Pii::default()) as _),
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
         catalogue: ArcSwap::from_pointee(catalogue),

@@ -45,6 +45,19 @@ pub fn lower_output_limit(body: &Bytes, limit: u32) -> Result<Bytes, Invalid> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stopped<'a> {
+    #[serde(borrow)]
+    stop_reason: &'a RawValue,
+}
+
+/// An answer of Converse that says that a guard ended it.
+pub fn stopped_by_guard(body: &Bytes) -> Result<Bytes, Invalid> {
+    let Stopped { stop_reason } = Invalid::parse(body)?;
+    Ok(splice(body, span(body, stop_reason), "\"guardrail_intervened\""))
+}
+
+#[derive(Deserialize)]
 struct Conversation<'a> {
     #[serde(borrow)]
     messages: Vec<&'a RawValue>,
@@ -131,6 +144,13 @@ mod tests {
             let edited = lower_output_limit(&Bytes::copy_from_slice(body.as_bytes()), 7).unwrap();
             assert_eq!(edited, expected);
         }
+    }
+
+    #[test]
+    fn only_the_stop_reason_changes() {
+        let body = Bytes::from_static(br#"{"output":{"stopReason":"x"}, "stopReason" : "end_turn","usage":{}}"#);
+        let edited = stopped_by_guard(&body).unwrap();
+        assert_eq!(edited, r#"{"output":{"stopReason":"x"}, "stopReason" : "guardrail_intervened","usage":{}}"#);
     }
 
     #[test]

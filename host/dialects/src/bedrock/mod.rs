@@ -10,7 +10,7 @@ pub mod invoke;
 mod request;
 mod response;
 
-pub use edit::{lower_output_limit, shorten};
+pub use edit::{lower_output_limit, shorten, stopped_by_guard};
 pub use request::outline;
 pub(crate) use request::short;
 pub use response::{parse_answer, parse_event, parse_served, served};

@@ -30,6 +30,7 @@ const AGAIN: u32 = 2;
 const RENEWED: u32 = 3;
 const HOPELESS: u32 = 4;
 const TRIED: u32 = 5;
+const LATER: u32 = 6;
 
 impl Backoff {
     /// Within these bounds.
@@ -40,6 +41,7 @@ impl Backoff {
             (RENEWED, "renewed"),
             (HOPELESS, "hopeless"),
             (TRIED, "tried"),
+            (LATER, "later"),
         ];
         Self { identity: crate::routers::built_in("backoff", &reasons, &[]), bounds }
     }
@@ -48,15 +50,15 @@ impl Backoff {
         let HealInput { failure, history, .. } = input;
         let failed = failure.attempt;
         match failed.kind {
-            FailureKind::Rejected
+            FailureKind::Credentials if failure.can.has(Abilities::REFRESH_CREDENTIALS) => {
+                return Remedy::new(Action::RefreshCredentials, RENEWED);
+            }
+            FailureKind::Credentials
+            | FailureKind::Rejected
             | FailureKind::TooLong
             | FailureKind::Filtered
             | FailureKind::Conflict
             | FailureKind::Other => return Remedy::new(Action::GiveUp(None), HOPELESS),
-            FailureKind::Credentials if failure.can.has(Abilities::REFRESH_CREDENTIALS) => {
-                return Remedy::new(Action::RefreshCredentials, RENEWED);
-            }
-            FailureKind::Credentials => return Remedy::new(Action::GiveUp(None), HOPELESS),
             _ => {}
         }
         if !failure.left.is_empty() {
@@ -70,6 +72,10 @@ impl Backoff {
         // What may have been billed is not paid for twice.
         if passes && !failed.may_be_billed && repeated < self.bounds.retries as usize {
             let BackoffBounds { base_ms, cap_ms, .. } = self.bounds;
+            // The caller is told how long; it need not wait with its connection open.
+            if failed.retry_after_ms.is_some_and(|asked| asked > cap_ms) {
+                return Remedy::new(Action::GiveUp(None), LATER);
+            }
             let wait = Wait { least: 0, base: base_ms, cap: cap_ms };
             return Remedy { wait: Some(wait), ..Remedy::new(Action::Retry, AGAIN) };
         }

@@ -194,7 +194,11 @@ impl Config {
     pub(crate) fn record_settings(&self, key: [u8; 32]) -> records::Settings {
         let set = &self.records;
         records::Settings {
-            content: set.content == RecordedContent::Full,
+            content: match set.content {
+                RecordedContent::None => records::Content::None,
+                RecordedContent::Redacted => records::Content::Redacted,
+                RecordedContent::Full => records::Content::Full,
+            },
             age: Duration::from_secs(set.days * 86_400),
             bytes: set.bytes,
             queue: set.queue,

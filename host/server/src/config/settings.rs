@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) records: RecordSettings,
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
+    pub(crate) guard: GuardSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -137,6 +138,8 @@ pub(crate) enum RecordedContent {
     /// A digest under a key: whether two texts are equal can be told, and nothing else.
     #[default]
     None,
+    /// The last user message and the system prompt, as far as the native guard lets them pass.
+    Redacted,
     /// All of the last user message and of the system prompt.
     Full,
 }
@@ -199,6 +202,14 @@ impl Healing {
             cap_ms: ms(self.longest_wait_seconds),
         }
     }
+}
+
+/// What of texts may pass, both ways.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct GuardSettings {
+    /// Whether personal data and secrets are replaced.
+    pub(crate) personal_data: bool,
 }
 
 /// Which models there are.
@@ -338,6 +349,7 @@ impl Default for Config {
             records: RecordSettings::default(),
             upstream: Upstream::default(),
             healing: Healing::default(),
+            guard: GuardSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),

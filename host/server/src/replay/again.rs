@@ -68,10 +68,13 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
     differs(question, &format!("{policy} did not decide then ({}), now: {now}", outcome.name()))
 }
 
-/// What was said is not kept, and was asked for.
+/// What was said is not kept as it was, and was asked for.
 fn withheld(question: &Question) -> Option<Again> {
-    let why = "the policy reads what was said, and that is not kept (`content` under [records] in kairos.toml)";
-    question.was_withheld().then(|| Again::NotExecuted(why.to_owned()))
+    question.was_withheld().then(|| {
+        let kept = if question.redacted { "kept redacted only" } else { "not kept" };
+        let setting = "`content` under [records] in kairos.toml";
+        Again::NotExecuted(format!("the policy reads what was said, and that is {kept} ({setting})"))
+    })
 }
 
 fn differs(question: &Question, what: &str) -> Again {

@@ -183,7 +183,8 @@ impl Replay {
     fn decide(&mut self, question: &mut Question) -> Result<Given, String> {
         let decided = self.decider.decide(question);
         if question.was_withheld() {
-            return Err("the policy reads what was said, and that is not kept".to_owned());
+            let kept = if question.redacted { "kept redacted only" } else { "not kept" };
+            return Err(format!("the policy reads what was said, and that is {kept}"));
         }
         let why = match decided {
             Ok(given) => return Ok(given),

@@ -1,5 +1,6 @@
 //! What a policy was asked, as it is written with a record, and read again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use kairos_pipeline::record::{Asked, Given, InsteadOf};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use super::Content as Keeps;
 use super::snapshots::{Ids, Known, Offered};
 
 /// What of a model on offer moves from request to request, in this order: the most that the request can
@@ -74,14 +76,19 @@ const DRAWS: f64 = (1u64 << 53) as f64;
 /// What is written of what was asked: the column, and what was said, where that is kept.
 pub(super) struct Written<'a> {
     pub(super) column: String,
-    pub(super) content: Option<(&'a str, &'a str)>,
+    pub(super) content: Option<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-/// Puts what was asked into writing. Texts are kept, or a digest of them under the key.
-pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, keeps: bool, key: &[u8; 32]) -> serde_json::Result<Written<'a>> {
+/// Puts what was asked into writing. Texts are kept; of what is not kept as it was, a digest under the key.
+pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, content: Keeps, key: &[u8; 32]) -> serde_json::Result<Written<'a>> {
     let Asked { policy, before, request, features, models, given, draw, .. } = asked;
     let (prompt, system) = request.content.texts();
-    let said = |text: &str| Said { bytes: text.len(), digest: (!keeps && !text.is_empty()).then(|| digest(key, text)) };
+    let kept = match content {
+        Keeps::None => Default::default(),
+        Keeps::Redacted => request.content.redacted(),
+        Keeps::Full => (prompt.into(), system.into()),
+    };
+    let said = |text: &str, kept: &str| Said { bytes: text.len(), digest: (kept != text).then(|| digest(key, text)) };
     let columns = Columns {
         policy: Arc::clone(policy),
         catalogue: ids.catalogue,
@@ -93,13 +100,13 @@ pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, keeps: bool, key: &[u8; 32])
         asked_model: request.asked_model.clone(),
         task_label: request.task_label.clone(),
         tags: request.tags.clone(),
-        prompt: said(prompt),
-        system: said(system),
+        prompt: said(prompt, &kept.0),
+        system: said(system, &kept.1),
         given: given.clone(),
         draw: draw.map(|draw| (draw * DRAWS) as u64),
     };
-    let content = (keeps && !(prompt.is_empty() && system.is_empty())).then_some((prompt, system));
-    Ok(Written { column: serde_json::to_string(&columns)?, content })
+    let is_kept = content != Keeps::None && !(prompt.is_empty() && system.is_empty());
+    Ok(Written { column: serde_json::to_string(&columns)?, content: is_kept.then_some(kept) })
 }
 
 fn digest(key: &[u8; 32], text: &str) -> String {
@@ -118,7 +125,7 @@ pub struct Question {
     pub setting: String,
     /// Who was asked before and did not decide, with what that was loaded with.
     pub before: Option<(InsteadOf, String)>,
-    /// What is not a number. Where what was said is withheld, it is empty.
+    /// What is not a number. Where what was said is withheld, it is empty, or redacted.
     pub request: Arc<RequestInfo>,
     /// What the host knew of the request.
     pub features: Features,
@@ -128,8 +135,10 @@ pub struct Question {
     pub given: Given,
     /// What was drawn, in [0, 1), where more than one model could have been first.
     pub draw: Option<f64>,
-    /// Whether something was said that is not kept.
+    /// Whether something was said that is not kept as it was.
     pub withheld: bool,
+    /// Whether what the native guard let pass of it is kept instead.
+    pub redacted: bool,
     /// The version of Kairos that asked.
     pub kairos: String,
     /// SHA-256 of the source of the catalogue that was in use.
@@ -185,6 +194,7 @@ pub(super) fn read(
         return Err("the record and its snapshot have different numbers of models".to_owned());
     }
     let withheld = columns.prompt.digest.is_some() || columns.system.digest.is_some();
+    let redacted = withheld && content.is_some();
     let (prompt, system) = content.unwrap_or_default();
     let models = offered.models.iter().zip(columns.moving).map(|(offer, moving)| moving.put_into(*offer)).collect();
     let request = RequestInfo {
@@ -206,6 +216,7 @@ pub(super) fn read(
         given: columns.given,
         draw: columns.draw.map(|draw| draw as f64 / DRAWS),
         withheld,
+        redacted,
         kairos: known.kairos,
         catalogue: known.version,
         as_of: known.as_of,

@@ -55,11 +55,23 @@ pub enum RecordsError {
     Thread(#[from] std::io::Error),
 }
 
+/// What is kept of what was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Content {
+    /// A digest under a key.
+    #[default]
+    None,
+    /// What the native guard lets pass, and of a text that it changes a digest.
+    Redacted,
+    /// All.
+    Full,
+}
+
 /// What is kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Whether what was said is kept; else a keyed digest of it.
-    pub content: bool,
+    /// What of what was said is kept.
+    pub content: Content,
     /// How long a record is kept.
     pub age: Duration,
     /// The most bytes of the file.

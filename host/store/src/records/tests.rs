@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use kairos_pipeline::models::Catalogue;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::{
-    Candidate, Complexity, Content, Family, Features, Needs, Offer, Plan, Priority, RequestInfo, Route, Strengths,
-    Task, Undecided,
+    Candidate, Complexity, Content as Words, Family, Features, Needs, Offer, Plan, Priority, RequestInfo, Route,
+    Strengths, Task, Undecided,
 };
 use kairos_pipeline::record::{Asked, Given, InsteadOf, Record};
 
@@ -17,7 +17,7 @@ const DAY_MS: u64 = 86_400_000;
 
 fn settings() -> Settings {
     Settings {
-        content: false,
+        content: Content::None,
         age: Duration::from_millis(7 * DAY_MS),
         bytes: 1 << 30,
         queue: 1_000,
@@ -57,6 +57,7 @@ fn record(id: RequestId, at_ms: u64) -> Record {
         duration_ms: 3.5,
         first_byte_ms: None,
         healing: Vec::new(),
+        guarded: Vec::new(),
     }
 }
 
@@ -122,7 +123,7 @@ fn asked(price: u64, setting: &str) -> Asked {
         ..Plan::default()
     };
     let request = RequestInfo {
-        content: Content::new(PROMPT.to_owned(), String::new()),
+        content: Words::new(PROMPT.to_owned(), String::new()),
         tags: vec![("team".to_owned(), "a\"b".to_owned()), ("team".to_owned(), "twice".to_owned())],
         task_label: Some("poetry".to_owned()),
         asked_model: "auto".to_owned(),
@@ -161,7 +162,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 fn a_question_comes_back_to_the_last_bit() {
     let folder = tempfile::tempdir().unwrap();
     let now = 1_795_000_000_000;
-    let kept = Settings { content: true, ..settings() };
+    let kept = Settings { content: Content::Full, ..settings() };
     let store = open(folder.path(), kept, now);
     let setting = "{\"config\":{\"limit\":3},\"grants\":[\"log\"]}";
     store.keep(ended(id(now, 1), now, Some(asked(100, setting))));
@@ -183,13 +184,15 @@ fn a_question_comes_back_to_the_last_bit() {
     assert_eq!(read.request.tags, was.request.tags);
     assert_eq!((&read.request.task_label, &read.request.model_ids), (&was.request.task_label, &was.request.model_ids));
     assert_eq!((read.request.content.texts(), read.withheld), ((PROMPT, ""), false));
+    assert!(!read.redacted);
 }
 
 #[test]
 fn what_was_said_is_not_in_the_file_unless_it_is_to_be_kept() {
-    for keeps in [false, true] {
+    // In this prompt the native guard finds nothing.
+    for (content, keeps) in [(Content::None, false), (Content::Redacted, true), (Content::Full, true)] {
         let folder = tempfile::tempdir().unwrap();
-        let store = open(folder.path(), Settings { content: keeps, ..settings() }, 1_000);
+        let store = open(folder.path(), Settings { content, ..settings() }, 1_000);
         store.keep(ended(id(1_000, 1), 1_000, Some(asked(1, "{}"))));
         store.keep(ended(id(1_000, 2), 1_000, Some(asked(1, "{}"))));
         assert!(store.finish(Duration::from_secs(60)));
@@ -207,6 +210,47 @@ fn what_was_said_is_not_in_the_file_unless_it_is_to_be_kept() {
         // Equal texts have equal digests, and another key gives others.
         assert_eq!((column(1).len(), column(1) == column(2)), (if keeps { 0 } else { 64 }, true));
     }
+}
+
+#[test]
+fn what_is_kept_redacted_is_nowhere_in_the_file() {
+    let said = "write to jo.doe@example.com, the duck";
+    for (prompt, system, kept, withheld) in [
+        (said, "be brief", ("write to [EMAIL], the duck", "be brief"), true),
+        ("the duck", said, ("the duck", "write to [EMAIL], the duck"), true),
+        ("the duck", "be brief", ("the duck", "be brief"), false),
+        (said, "", ("write to [EMAIL], the duck", ""), true),
+        ("", "", ("", ""), false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path(), Settings { content: Content::Redacted, ..settings() }, 1_000);
+        let mut asked = asked(1, "{}");
+        Arc::get_mut(&mut asked.request).unwrap().content = Words::new(prompt.to_owned(), system.to_owned());
+        store.keep(ended(id(1_000, 1), 1_000, Some(asked)));
+        assert!(store.finish(Duration::from_secs(60)));
+        let bytes = bytes(folder.path());
+        assert!(!holds(&bytes, "jo.doe") && !holds(&bytes, "example.com"));
+        let mut reader = Reader::open(&folder.path().join(FILE)).unwrap();
+        let question = reader.row(id(1_000, 1)).unwrap().unwrap().asked.unwrap().unwrap();
+        assert_eq!(question.request.content.texts(), kept);
+        assert_eq!((question.withheld, question.redacted), (withheld, withheld));
+        // Only who reads what was said is concerned.
+        assert!(!question.was_withheld());
+        let _ = question.request.content.prompt();
+        assert_eq!(question.was_withheld(), withheld);
+    }
+}
+
+#[test]
+fn of_a_long_prompt_that_was_cut_the_end_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), Settings { content: Content::Redacted, ..settings() }, 1_000);
+    let mut asked = asked(1, "{}");
+    let prompt = format!("{} 4111 1111 1111 11", "a".repeat(65_536 - 18));
+    Arc::get_mut(&mut asked.request).unwrap().content = Words::new(prompt, String::new());
+    store.keep(ended(id(1_000, 1), 1_000, Some(asked)));
+    assert!(store.finish(Duration::from_secs(60)));
+    assert!(!holds(&bytes(folder.path()), "4111"));
 }
 
 #[test]
@@ -252,7 +296,7 @@ fn what_is_common_is_written_once_and_a_snapshot_is_never_taken_for_another() {
 #[test]
 fn what_is_too_old_is_gone_from_the_file_too() {
     let folder = tempfile::tempdir().unwrap();
-    let kept = Settings { content: true, ..settings() };
+    let kept = Settings { content: Content::Full, ..settings() };
     let store = open(folder.path(), kept, 1_000);
     (0..50).for_each(|n| store.keep(ended(id(1_000, n), 1_000, Some(asked(1, "{}")))));
     assert!(store.finish(Duration::from_secs(60)));

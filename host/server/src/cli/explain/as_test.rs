@@ -23,6 +23,9 @@ pub(super) fn text(row: &Row) -> Result<String, String> {
     let file = json!({"as_of": question.as_of, "region": question.region, "test": [without_nulls(test)]});
     let file = toml::Value::try_from(file).map_err(|error| error.to_string())?;
     let withheld = match question.withheld {
+        true if question.redacted => {
+            "# What was said is kept redacted: a policy that reads it may need another `prompt` under `request`.\n"
+        }
         true => "# What was said is not kept: a policy that reads it needs `prompt` under `request`.\n",
         false => "",
     };

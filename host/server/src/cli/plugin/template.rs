@@ -74,6 +74,7 @@ const HEALER: &[File] = &[
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
+    file!("wit/v0.1/guard.wit", "wit/v0.1/guard.wit"),
     file!("wit/v0.1/healer.wit", "wit/v0.1/healer.wit"),
     file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),

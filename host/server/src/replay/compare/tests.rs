@@ -24,6 +24,7 @@ fn question() -> Question {
         given: Given::Refused(0),
         draw: None,
         withheld: false,
+        redacted: false,
         kairos: "0".into(),
         catalogue: "0".into(),
         as_of: String::new(),

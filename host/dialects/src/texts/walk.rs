@@ -1,0 +1,342 @@
+//! Goes through a body once, and finds its texts.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use base64::Engine as _;
+use memchr::memchr2;
+use serde_json::value::RawValue;
+
+use super::places::{Place, Rule, rule};
+use super::{Form, Holder, MOST_TEXTS, Origin, Text, Texts};
+use crate::invalid::{Invalid, InvalidKind};
+
+/// How deep lists and objects may be within one another, as in `serde_json`.
+const MOST_DEEP: usize = 128;
+
+/// Formats of documents that are text.
+const TEXT_FORMATS: [&str; 4] = ["txt", "md", "csv", "html"];
+
+/// A text, before all is known of it.
+struct Found<'a> {
+    /// None: of who speaks.
+    origin: Option<Origin>,
+    text: Cow<'a, str>,
+    at: Range<usize>,
+    form: Form,
+    /// What stands beside it may say that it is none.
+    depends: bool,
+}
+
+struct Walk<'a> {
+    json: &'a str,
+    at: usize,
+    /// Where the JSON begins in the body.
+    base: usize,
+    depth: usize,
+    /// Texts that there may still be.
+    room: usize,
+    found: Vec<Found<'a>>,
+    holders: Vec<Holder>,
+}
+
+/// What the fields of an object say of one another.
+#[derive(Default)]
+struct Beside {
+    role: Option<String>,
+    kind: Option<String>,
+    format: Option<String>,
+    /// Texts of its content.
+    content: Range<usize>,
+}
+
+/// All texts of a body, which is read by this rule.
+pub(super) fn texts(body: &[u8], rule: Rule) -> Result<Texts<'_>, Invalid> {
+    let raw: &RawValue = Invalid::parse(body)?;
+    let base = raw.get().as_ptr().addr() - body.as_ptr().addr();
+    let (found, holders) = Walk::new(raw.get(), base, MOST_TEXTS).run(rule)?;
+    let texts = found.into_iter().map(|found| Text {
+        origin: found.origin.unwrap_or(Origin::User),
+        text: found.text,
+        at: found.at,
+        form: found.form,
+    });
+    Ok(Texts { body, texts: texts.collect(), holders })
+}
+
+impl<'a> Walk<'a> {
+    /// `json` was found to be valid.
+    fn new(json: &'a str, base: usize, room: usize) -> Self {
+        Self { json, at: 0, base, depth: 0, room, found: Vec::new(), holders: Vec::new() }
+    }
+
+    fn run(mut self, rule: Rule) -> Result<(Vec<Found<'a>>, Vec<Holder>), Invalid> {
+        self.value(rule)?;
+        Ok((self.found, self.holders))
+    }
+
+    fn peek(&self) -> u8 {
+        self.json.as_bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    /// Goes on to the next byte that is no white space.
+    fn next(&mut self) -> u8 {
+        while self.peek().is_ascii_whitespace() {
+            self.at += 1;
+        }
+        self.peek()
+    }
+
+    fn value(&mut self, rule: Rule) -> Result<(), Invalid> {
+        match self.next() {
+            b'{' => self.object(rule),
+            b'[' => self.list(rule),
+            b'"' => self.string(rule),
+            _ => self.scalar(rule),
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), Invalid> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > MOST_DEEP {
+            return Err(malformed(format!("lists and objects are nested deeper than {MOST_DEEP}")));
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.at += 1;
+        self.depth -= 1;
+    }
+
+    fn list(&mut self, rule: Rule) -> Result<(), Invalid> {
+        self.enter()?;
+        while !matches!(self.next(), b']' | 0) {
+            self.value(rule)?;
+            if self.next() == b',' {
+                self.at += 1;
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+
+    fn object(&mut self, own: Rule) -> Result<(), Invalid> {
+        self.enter()?;
+        let start = self.found.len();
+        let mut beside = Beside::default();
+        while !matches!(self.next(), b'}' | 0) {
+            let key = self.token();
+            let name = self.decode(key.clone())?;
+            self.next();
+            self.at += 1;
+            let of_value = match own {
+                Rule::Node(place, origin) => match rule(place, &name) {
+                    Some(Rule::Node(Place::Message, None)) => Rule::Node(Place::Message, None),
+                    Some(Rule::Node(place, None)) => Rule::Node(place, origin),
+                    Some(known) => known,
+                    // Who knows what it is: all of it is text.
+                    None => {
+                        let origin = origin.unwrap_or(Origin::Other);
+                        if matches!(self.next(), b'"' | b'[' | b'{') {
+                            self.add(key, name.clone(), Some(origin), Form::String)?;
+                        }
+                        Rule::Json { origin, numbers: false }
+                    }
+                },
+                Rule::Json { origin, .. } | Rule::Holds { origin, .. } => {
+                    self.add(key, name.clone(), Some(origin), Form::String)?;
+                    own
+                }
+                other => other,
+            };
+            match own {
+                Rule::Node(..) => self.field(&name, of_value, &mut beside)?,
+                _ => self.value(of_value)?,
+            }
+            if self.next() == b',' {
+                self.at += 1;
+            }
+        }
+        self.leave();
+        if let Rule::Node(place, _) = own {
+            self.settle(place, start, &beside);
+        }
+        Ok(())
+    }
+
+    /// Reads the value of a field, and what it says of others.
+    fn field(&mut self, name: &str, rule: Rule, beside: &mut Beside) -> Result<(), Invalid> {
+        let begins = self.found.len();
+        let said = match name {
+            "role" => Some(&mut beside.role),
+            "type" => Some(&mut beside.kind),
+            "format" | "media_type" => Some(&mut beside.format),
+            _ => None,
+        };
+        if let Some(said) = said {
+            let is_text = self.next() == b'"';
+            let at = self.at;
+            let text = if is_text { self.decode_next()?.into_owned() } else { String::new() };
+            self.at = at;
+            if said.replace(text).is_some() {
+                return Err(malformed(format!("a field {name:?} is there twice in one object; send it once")));
+            }
+        }
+        self.value(rule)?;
+        if name == "content" {
+            let from = if beside.content.is_empty() { begins } else { beside.content.start };
+            beside.content = from..self.found.len();
+        }
+        Ok(())
+    }
+
+    /// Decides what could not be decided before all fields of an object were known.
+    fn settle(&mut self, place: Place, start: usize, beside: &Beside) {
+        match place {
+            Place::Message => {
+                let origin = match beside.role.as_deref().unwrap_or_default() {
+                    "assistant" | "CHATBOT" => Origin::Assistant,
+                    "system" | "SYSTEM" | "developer" => Origin::System,
+                    "tool" | "TOOL" => Origin::ToolResult,
+                    _ => Origin::User,
+                };
+                self.found[start..].iter_mut().for_each(|found| found.origin = found.origin.or(Some(origin)));
+            }
+            Place::Block => match beside.kind.as_deref() {
+                Some("redacted_thinking") => self.drop_depending(start),
+                Some(kind) if kind.ends_with("tool_result") => {
+                    let content = &mut self.found[beside.content.clone()];
+                    content.iter_mut().for_each(|found| found.origin = Some(Origin::ToolResult));
+                }
+                _ => {}
+            },
+            Place::Source if beside.kind.as_deref() == Some("base64") => match beside.format.as_deref() {
+                Some(format) if format.starts_with("text/") => self.decode_depending(start),
+                _ => self.drop_depending(start),
+            },
+            Place::Document if beside.format.as_deref().is_some_and(|format| TEXT_FORMATS.contains(&format)) => {
+                self.decode_depending(start);
+            }
+            Place::Document | Place::Media => self.drop_depending(start),
+            _ => {}
+        }
+    }
+
+    fn drop_depending(&mut self, start: usize) {
+        let tail = self.found.split_off(start);
+        self.found.extend(tail.into_iter().filter(|found| !found.depends));
+    }
+
+    /// What is base64 of a text is that text.
+    fn decode_depending(&mut self, start: usize) {
+        for found in self.found[start..].iter_mut().filter(|found| found.depends) {
+            let decoded = base64::engine::general_purpose::STANDARD.decode(found.text.as_bytes());
+            if let Some(text) = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+                (found.text, found.form, found.depends) = (text.into(), Form::Base64, false);
+            }
+        }
+    }
+
+    fn string(&mut self, rule: Rule) -> Result<(), Invalid> {
+        let token = self.token();
+        let (origin, depends) = match rule {
+            Rule::Skip => return Ok(()),
+            Rule::Address if self.json[token.clone()].starts_with("data:") => return Ok(()),
+            Rule::Holds { origin, numbers } => return self.held(token, origin, numbers),
+            Rule::Address => (Some(Origin::Other), false),
+            Rule::Node(_, origin) => (origin, false),
+            Rule::Values(origin) | Rule::Json { origin, .. } => (Some(origin), false),
+            Rule::Depends(origin) => (Some(origin), true),
+        };
+        let text = self.decode(token.clone())?;
+        self.add(token, text, origin, Form::String)?;
+        if let Some(added) = self.found.last_mut() {
+            added.depends = depends;
+        }
+        Ok(())
+    }
+
+    /// A string that may hold JSON of its own.
+    fn held(&mut self, token: Range<usize>, origin: Origin, numbers: bool) -> Result<(), Invalid> {
+        let text = self.decode(token.clone())?;
+        let Ok(raw) = serde_json::from_str::<&RawValue>(&text) else {
+            return self.add(token, text, Some(origin), Form::String);
+        };
+        if !raw.get().starts_with(['{', '[']) {
+            return self.add(token, text, Some(origin), Form::String);
+        }
+        let base = raw.get().as_ptr().addr() - text.as_ptr().addr();
+        let (inner, _) = Walk::new(raw.get(), base, self.room).run(Rule::Json { origin, numbers })?;
+        let holder = self.holders.len();
+        self.room -= inner.len();
+        for found in inner {
+            let form = if found.form == Form::Number { Form::NumberWithin(holder) } else { Form::Within(holder) };
+            self.found.push(Found { text: found.text.into_owned().into(), form, ..found });
+        }
+        let at = self.base + token.start..self.base + token.end;
+        self.holders.push(Holder { at, json: text.into_owned() });
+        Ok(())
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn scalar(&mut self, rule: Rule) -> Result<(), Invalid> {
+        let start = self.at;
+        let is_number = matches!(self.peek(), b'-' | b'0'..=b'9');
+        while !matches!(self.peek(), b',' | b']' | b'}' | 0) && !self.peek().is_ascii_whitespace() {
+            self.at += 1;
+        }
+        match rule {
+            Rule::Json { origin, numbers: true } | Rule::Holds { origin, numbers: true } if is_number => {
+                let number = &self.json[start..self.at];
+                self.add(start..self.at, number.into(), Some(origin), Form::Number)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, at: Range<usize>, text: Cow<'a, str>, origin: Option<Origin>, form: Form) -> Result<(), Invalid> {
+        self.room = self.room.checked_sub(1).ok_or_else(|| {
+            malformed(format!("there are more than {MOST_TEXTS} strings and numbers to be guarded; send less at once"))
+        })?;
+        let at = self.base + at.start..self.base + at.end;
+        self.found.push(Found { origin, text, at, form, depends: false });
+        Ok(())
+    }
+
+    /// Goes behind a string. Gives what is between its quotes.
+    fn token(&mut self) -> Range<usize> {
+        let (start, bytes) = (self.at + 1, self.json.as_bytes());
+        let mut end = start;
+        while let Some(found) = bytes.get(end..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+            end += found;
+            if bytes[end] == b'"' {
+                break;
+            }
+            end += 2;
+        }
+        let end = end.min(bytes.len());
+        self.at = end + 1;
+        start..end
+    }
+
+    fn decode_next(&mut self) -> Result<Cow<'a, str>, Invalid> {
+        let token = self.token();
+        self.decode(token)
+    }
+
+    fn decode(&self, token: Range<usize>) -> Result<Cow<'a, str>, Invalid> {
+        let text = &self.json[token.clone()];
+        if !text.contains('\\') {
+            return Ok(text.into());
+        }
+        let quoted = &self.json[token.start - 1..token.end + 1];
+        let wrong = |_| malformed("a string has an escape that stands for no character: half of a pair".to_owned());
+        serde_json::from_str::<String>(quoted).map(Cow::Owned).map_err(wrong)
+    }
+}
+
+fn malformed(message: String) -> Invalid {
+    Invalid { kind: InvalidKind::Malformed, path: None, message }
+}

@@ -1,0 +1,187 @@
+//! Guard in, guard out: every text of a request is judged before a model sees it, every text of an answer
+//! before the caller does, streams as they come.
+
+mod frames;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use kairos_dialects::bedrock;
+use kairos_dialects::texts::Texts;
+use kairos_dialects::{Failure, Invalid, Kind};
+
+use self::frames::GuardedFrames;
+use crate::decode::Decoded;
+use crate::exchange::Exchange;
+use crate::gateway::Gateway;
+use crate::guard::{Guarding, Judged, OnFailure, Stop};
+use crate::policy::{Direction, Guard, Passage, RequestInfo};
+use crate::record::GuardedRecord;
+use crate::upstream::{Frames, UpstreamOperation, Whole};
+
+/// Bytes of text that are judged before other requests have their turn.
+const AT_ONCE: usize = 65_536;
+
+/// Who judges the texts of a request and of its answer, and what was said of them so far.
+pub(crate) struct Guarded {
+    guarding: Guarding,
+    said: Mutex<Vec<GuardedRecord>>,
+}
+
+/// A body after it was judged.
+struct Checked {
+    body: Bytes,
+    stopped: Option<Stop>,
+}
+
+impl Guarded {
+    fn new(guard: &Arc<dyn Guard>, request: Arc<RequestInfo>) -> Self {
+        let guarding = Guarding { guard: Arc::clone(guard), native: None, on_failure: OnFailure::Block, request };
+        Self { guarding, said: Mutex::default() }
+    }
+
+    /// Takes down what was said of a passage.
+    fn add(&self, direction: Direction, judged: &Judged, stopped: Option<Stop>) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = said.iter_mut().find(|one| one.direction == direction.name() && one.policy == judged.by);
+        let record = match known {
+            Some(known) => known,
+            None => {
+                said.push(GuardedRecord {
+                    direction: direction.name(),
+                    policy: Arc::clone(&judged.by),
+                    findings: Vec::new(),
+                    replaced: false,
+                    stopped: None,
+                    unseen: false,
+                });
+                let last = said.len() - 1;
+                &mut said[last]
+            }
+        };
+        for &(code, count) in &judged.findings {
+            let name = self.name(code);
+            match record.findings.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, sum)) => *sum = sum.saturating_add(count),
+                None => record.findings.push((name, count)),
+            }
+        }
+        record.replaced |= judged.replaced;
+        record.unseen |= judged.unseen;
+        if let Some(stop) = stopped {
+            record.stopped.get_or_insert_with(|| self.why(stop));
+        }
+    }
+
+    fn name(&self, code: u32) -> Arc<str> {
+        self.guarding.guard.identity().reason(code).cloned().unwrap_or_else(|| code.to_string().into())
+    }
+
+    fn why(&self, stop: Stop) -> String {
+        match stop {
+            Stop::Blocked(code) => self.name(code).to_string(),
+            Stop::Failed(undecided) => format!("the guard did not judge: {}", undecided.name()),
+            Stop::NotText => "not UTF-8".to_owned(),
+        }
+    }
+
+    /// What was said of all.
+    pub(crate) fn records(&self) -> Vec<GuardedRecord> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Judges the texts of a body. From where nothing passes any more, of an answer, they are empty.
+    async fn check(&self, direction: Direction, texts: &Texts<'_>, body: &Bytes) -> Checked {
+        let (mut changed, mut stopped, mut bytes) = (Vec::new(), None, 0);
+        for (number, text) in texts.all().iter().enumerate() {
+            if stopped.is_some() {
+                changed.push((number, String::new()));
+                continue;
+            }
+            let index = u32::try_from(number).unwrap_or(u32::MAX);
+            let passage = Passage { direction, origin: text.origin, index };
+            let (passing, judged) = self.guarding.whole(passage, &text.text);
+            self.add(direction, &judged, passing.stopped);
+            stopped = passing.stopped;
+            if stopped.is_some() && direction == Direction::Input {
+                break;
+            }
+            if passing.text != *text.text {
+                changed.push((number, passing.text));
+            }
+            bytes += text.text.len();
+            if bytes >= AT_ONCE {
+                bytes = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        let body = if changed.is_empty() { body.clone() } else { texts.replaced(&changed) };
+        Checked { body, stopped }
+    }
+}
+
+/// Step 5: the texts of a request, before a model sees them. What is replaced is said.
+pub(crate) async fn request(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: Decoded,
+    info: &Arc<RequestInfo>,
+) -> Result<Decoded, Failure> {
+    let Some(guard) = &gateway.native_guard else { return Ok(request) };
+    if request.upstream == UpstreamOperation::InvokeStream {
+        let message = "this gateway guards what models answer, which it cannot do yet for the streams of InvokeModel; \
+                       use ConverseStream, or InvokeModel";
+        return Err(Failure::new(Kind::Unsupported, message));
+    }
+    let guarded = Arc::new(Guarded::new(guard, Arc::clone(info)));
+    exchange.guarded = Some(Arc::clone(&guarded));
+    let texts = match request.upstream {
+        UpstreamOperation::Converse | UpstreamOperation::ConverseStream => Texts::of_converse(&request.body),
+        UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => Texts::of_invoke(&request.body),
+    }?;
+    let Checked { body, stopped } = guarded.check(Direction::Input, &texts, &request.body).await;
+    drop(texts);
+    if let Some(stop) = stopped {
+        return Err(refused(&guarded, stop));
+    }
+    if body == request.body {
+        return Ok(request);
+    }
+    for said in guarded.records().iter().filter(|said| said.replaced) {
+        let found: Vec<_> = said.findings.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        exchange.warn(&format!("the guard {} replaced in the request: {}", said.policy, found.join(", ")));
+    }
+    let mut request = Decoded { body, ..request };
+    if matches!(request.upstream, UpstreamOperation::Converse | UpstreamOperation::ConverseStream) {
+        let read = bedrock::outline(&request.body, request.streams)?;
+        (request.outline.text_bytes, request.outline.prompt) = (read.text_bytes, read.prompt);
+        request.outline.system = read.system;
+    }
+    Ok(request)
+}
+
+fn refused(guarded: &Guarded, stop: Stop) -> Failure {
+    let name = &guarded.guarding.guard.identity().name;
+    Failure::new(Kind::RefusedByPolicy, format!("the guard {name} let the request not pass: {}", guarded.why(stop)))
+}
+
+/// A whole answer, before the caller sees it.
+pub(crate) async fn answer(exchange: &Exchange, request: &Decoded, whole: Whole) -> Result<Whole, Invalid> {
+    let Some(guarded) = exchange.guarded.clone() else { return Ok(whole) };
+    let converses = matches!(request.upstream, UpstreamOperation::Converse | UpstreamOperation::ConverseStream);
+    let texts = if converses { Texts::of_converse_answer(&whole.body) } else { Texts::of_invoke_answer(&whole.body) }?;
+    let Checked { mut body, stopped } = guarded.check(Direction::Output, &texts, &whole.body).await;
+    drop(texts);
+    if stopped.is_some() && converses {
+        body = bedrock::stopped_by_guard(&body)?;
+    }
+    Ok(Whole { body, ..whole })
+}
+
+/// A stream, its texts judged as they come.
+pub(crate) fn stream(exchange: &Exchange, frames: Box<dyn Frames>) -> Box<dyn Frames> {
+    match &exchange.guarded {
+        Some(guarded) => Box::new(GuardedFrames::new(Arc::clone(guarded), frames)),
+        None => frames,
+    }
+}

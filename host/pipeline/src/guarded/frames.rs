@@ -1,0 +1,266 @@
+//! The frames of a ConverseStream, their texts judged on the way: what is undecided is held back, what is
+//! replaced is written anew, and where nothing more passes the answer ends as one that a guard ended.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use kairos_dialects::eventstream::Frame;
+use kairos_dialects::texts::{Origin, Texts};
+use kairos_dialects::{Failure, Kind};
+use serde_json::{Value, json};
+
+use super::Guarded;
+use crate::guard::{Open, Stop};
+use crate::policy::{Direction, MOST_OPEN, Passage};
+use crate::upstream::Frames;
+
+/// Bytes of a tool call's arguments: they are judged once they are whole.
+const MOST_ARGUMENTS: usize = 4_000_000;
+
+/// Frames whose texts are judged.
+pub(super) struct GuardedFrames {
+    guarded: Arc<Guarded>,
+    frames: Box<dyn Frames>,
+    blocks: BTreeMap<u64, Block>,
+    /// Blocks in which something was replaced.
+    changed: BTreeSet<u64>,
+    /// Passages that have begun.
+    begun: u32,
+    /// Judged, and still to be given.
+    ready: VecDeque<Frame>,
+    stopped: bool,
+}
+
+/// A block of the answer that has begun.
+enum Block {
+    /// Text that comes in pieces.
+    Text { origin: Origin, open: Box<Open> },
+    /// Arguments of a tool, which are judged once they are whole.
+    Arguments(String),
+}
+
+impl GuardedFrames {
+    pub(super) fn new(guarded: Arc<Guarded>, frames: Box<dyn Frames>) -> Self {
+        Self {
+            guarded,
+            frames,
+            blocks: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            begun: 0,
+            ready: VecDeque::new(),
+            stopped: false,
+        }
+    }
+
+    /// Judges what a frame brings. What passes is ready then.
+    fn take(&mut self, frame: Frame) -> Result<(), Failure> {
+        match frame.name() {
+            "contentBlockDelta" | "contentBlockStart" | "contentBlockStop" | "messageStop" if self.stopped => {}
+            "contentBlockDelta" => self.delta(frame)?,
+            "contentBlockStop" => {
+                let index = payload(&frame)?["contentBlockIndex"].as_u64().unwrap_or_default();
+                self.close(index);
+                if !self.stopped {
+                    self.ready.push_back(frame);
+                }
+            }
+            "messageStop" => {
+                for index in self.blocks.keys().copied().collect::<Vec<_>>() {
+                    self.close(index);
+                }
+                if !self.stopped {
+                    self.ready.push_back(frame);
+                }
+            }
+            _ => self.ready.push_back(frame),
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, frame: Frame) -> Result<(), Failure> {
+        let mut event = payload(&frame)?;
+        let index = event["contentBlockIndex"].as_u64().unwrap_or_default();
+        let delta = &mut event["delta"];
+        if let Some(text) = delta["text"].as_str() {
+            return self.text(index, Origin::Assistant, text.to_owned().as_str(), frame);
+        }
+        let reasoning = &delta["reasoningContent"];
+        if let Some(text) = reasoning["text"].as_str() {
+            return self.text(index, Origin::Reasoning, text.to_owned().as_str(), frame);
+        }
+        if !reasoning.is_null() {
+            // A signature, behind what it signs. What was changed goes out without it.
+            self.close(index);
+            if !self.changed.contains(&index) && !self.stopped {
+                self.ready.push_back(frame);
+            }
+            return Ok(());
+        }
+        if let Some(part) = delta["toolUse"]["input"].as_str() {
+            let arguments = match self.block(index, || Block::Arguments(String::new()))? {
+                Block::Arguments(arguments) => arguments,
+                Block::Text { .. } => return Err(broken("a block is text and a tool's call")),
+            };
+            arguments.push_str(part);
+            if arguments.len() > MOST_ARGUMENTS {
+                return Err(broken("a tool's arguments are too long to be judged"));
+            }
+            return Ok(());
+        }
+        let (judged, stop) = self.judge(&delta.to_string(), "", "");
+        event["delta"] = serde_json::from_str(&judged).map_err(|_| broken("a judged delta is no JSON"))?;
+        self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
+        self.end(index, stop);
+        Ok(())
+    }
+
+    /// More text of a block.
+    fn text(&mut self, index: u64, origin: Origin, text: &str, frame: Frame) -> Result<(), Failure> {
+        let (guarding, begun) = (self.guarded.guarding.clone(), self.begun);
+        let block = self.block(index, || {
+            let passage = Passage { direction: Direction::Output, origin, index: begun };
+            Block::Text { origin, open: Box::new(guarding.open(passage)) }
+        })?;
+        let Block::Text { open, origin: known } = block else {
+            return Err(broken("a block is a tool's call and text"));
+        };
+        if *known != origin {
+            return Err(broken("a block is text and reasoning"));
+        }
+        let passing = open.push(text.as_bytes());
+        if passing.text == text {
+            // Its bytes are as they came.
+            self.ready.push_back(frame);
+        } else if !passing.text.is_empty() {
+            self.ready.push_back(text_delta(index, origin, &passing.text));
+        }
+        if let Some(stop) = passing.stopped {
+            self.end(index, Some(stop));
+        }
+        Ok(())
+    }
+
+    /// The block of a number, which begins where it is new.
+    fn block(&mut self, index: u64, begin: impl FnOnce() -> Block) -> Result<&mut Block, Failure> {
+        if !self.blocks.contains_key(&index) {
+            if self.blocks.len() >= MOST_OPEN {
+                return Err(broken("too many blocks of an answer are open at once"));
+            }
+            self.begun = self.begun.saturating_add(1);
+        }
+        Ok(self.blocks.entry(index).or_insert_with(begin))
+    }
+
+    /// A block has come to its end: the rest of what passes is ready then.
+    fn close(&mut self, index: u64) {
+        match self.blocks.remove(&index) {
+            None => {}
+            Some(Block::Text { origin, open }) => {
+                let (passing, judged) = open.finish();
+                self.guarded.add(Direction::Output, &judged, passing.stopped);
+                if judged.replaced {
+                    self.changed.insert(index);
+                }
+                if !passing.text.is_empty() {
+                    self.ready.push_back(text_delta(index, origin, &passing.text));
+                }
+                self.end(index, passing.stopped);
+            }
+            Some(Block::Arguments(arguments)) => {
+                const BEFORE: &str = r#"{"toolUse":{"toolUseId":"","name":"","input":"#;
+                let (judged, stop) = self.judge(&arguments, BEFORE, "}}");
+                if stop.is_none() {
+                    let event = json!({"contentBlockIndex": index, "delta": {"toolUse": {"input": judged}}});
+                    self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
+                }
+                self.end(index, stop);
+            }
+        }
+    }
+
+    /// Judges the texts within a piece of JSON, which is the content of an answer between these two texts.
+    /// What is no JSON is one text.
+    fn judge(&mut self, json: &str, before: &str, after: &str) -> (String, Option<Stop>) {
+        let start = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{before}"#);
+        let end = format!("{after}]}}}}}}");
+        let body = format!("{start}{json}{end}");
+        let guarded = Arc::clone(&self.guarded);
+        let mut judge = |origin, text: &str| {
+            let passage = Passage { direction: Direction::Output, origin, index: self.begun };
+            self.begun = self.begun.saturating_add(1);
+            let (passing, judged) = guarded.guarding.whole(passage, text);
+            guarded.add(Direction::Output, &judged, passing.stopped);
+            (passing.text, passing.stopped)
+        };
+        let Ok(texts) = Texts::of_converse_answer(body.as_bytes()) else { return judge(Origin::ToolInput, json) };
+        let mut changed = Vec::new();
+        for (number, text) in texts.all().iter().enumerate() {
+            let (passing, stopped) = judge(text.origin, &text.text);
+            if stopped.is_some() {
+                return (String::new(), stopped);
+            }
+            if passing != *text.text {
+                changed.push((number, passing));
+            }
+        }
+        let body = texts.replaced(&changed);
+        let inner = body.get(start.len()..body.len() - end.len()).unwrap_or_default();
+        (String::from_utf8_lossy(inner).into_owned(), None)
+    }
+
+    /// Nothing more passes: the answer ends here, for the caller. Its usage is still to come.
+    fn end(&mut self, index: u64, stop: Option<Stop>) {
+        let Some(stop) = stop else { return };
+        for block in std::mem::take(&mut self.blocks).into_values() {
+            if let Block::Text { open, .. } = block {
+                self.guarded.add(Direction::Output, &open.break_off(), Some(stop));
+            }
+        }
+        let ends = [
+            ("contentBlockStop", json!({"contentBlockIndex": index})),
+            ("messageStop", json!({"stopReason": "guardrail_intervened"})),
+        ];
+        self.ready.extend(ends.map(|(name, event)| Frame::event(name, event.to_string().into_bytes())));
+        self.stopped = true;
+    }
+}
+
+fn payload(frame: &Frame) -> Result<Value, Failure> {
+    serde_json::from_slice(&frame.payload).map_err(|_| broken("an event's payload is no JSON"))
+}
+
+fn text_delta(index: u64, origin: Origin, text: &str) -> Frame {
+    let delta = match origin {
+        Origin::Reasoning => json!({"reasoningContent": {"text": text}}),
+        _ => json!({"text": text}),
+    };
+    let event = json!({"contentBlockIndex": index, "delta": delta});
+    Frame::event("contentBlockDelta", event.to_string().into_bytes())
+}
+
+fn broken(what: &str) -> Failure {
+    Failure::new(Kind::BrokenStream, format!("Bedrock's stream cannot be guarded: {what}")).maybe_billed()
+}
+
+impl Frames for GuardedFrames {
+    fn headers(&self) -> &[(&'static str, String)] {
+        self.frames.headers()
+    }
+
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Failure>>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            match self.frames.poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Err(failure) = self.take(frame) {
+                        return Poll::Ready(Some(Err(failure)));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}
