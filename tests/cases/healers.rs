@@ -177,6 +177,26 @@ failing! {
     a_script_that_answers_something_else: "rhai", bad("\"try another\""), "error";
 }
 
+/// A healer that keeps state between calls is found out by repeating some of them.
+#[tokio::test]
+async fn a_healer_with_a_memory_is_found_out() {
+    let pair = Pair::start();
+    let client = Client::default();
+    put(&pair, "rhai", named("before", "next(1)").as_bytes());
+    put(&pair, "wasm", &component("bad-healer-state"));
+    for served in 0.. {
+        throttle(&client, &pair, 1).await;
+        let (_, record) = ask(&client, &pair).await;
+        let decided = record["healing"][0]["policy"].as_str().unwrap().split('@').next().unwrap().to_owned();
+        if decided == "before" {
+            break;
+        }
+        assert!(decided == "bad-healer-state" && served < 5_000, "{served}: {record}");
+    }
+    let line = pair.gateway.wait_for_log("quarantined");
+    assert!(line.contains("impure") && line.contains("\"slot\":\"healer\""), "{line}");
+}
+
 /// What is worth a slot is staged, activated, rolled back, listed and audited there; an experiment is not.
 #[tokio::test]
 async fn a_healer_has_the_life_of_any_policy() {
@@ -222,7 +242,8 @@ async fn a_healer_has_the_life_of_any_policy() {
     assert!(code == 0 && text.contains("stays@"), "{text}");
     let (code, text) = said(&pair, &["policy", "retire", &other]);
     assert_eq!(code, 0, "{text}");
-    let (code, text) = said(&pair, &["audit", "--verify"]);
+    assert_eq!(said(&pair, &["audit", "--verify"]).0, 0);
+    let (code, text) = said(&pair, &["audit"]);
     assert_eq!(code, 0, "{text}");
     for act in ["stage healer", "activate healer", "rollback healer", "retire healer"] {
         assert!(text.contains(act), "{act}: {text}");

@@ -119,6 +119,30 @@ async fn a_plugin_in_rhai_from_nothing_to_serving() {
     walk("rhai", "my-own.rhai", from, &to, "out of models").await;
 }
 
+/// A project of a healer is tested and checked as it is; where there is no template of one, that is said.
+#[test]
+fn a_healer_from_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for lang in ["rhai", "rust"] {
+        let new = format!("kairos plugin new my-{lang} --lang {lang} --world healer");
+        assert!(done(folder.path(), folder.path(), &new).contains(": my-"), "{lang}");
+        let project = folder.path().join(format!("my-{lang}"));
+        let text = done(&project, folder.path(), "kairos plugin test");
+        assert!(text.contains(": 3 tests passed\n"), "{text}");
+        let text = done(&project, folder.path(), "kairos plugin check");
+        assert!(text.contains(&format!("would serve as my-{lang}@")) && text.contains("healer"), "{text}");
+        // What its manifest says is what it is held to.
+        edit(&project.join("plugin.toml"), "world = \"healer\"", "world = \"router\"");
+        let (code, text) = said(&project, &["plugin", "check"]);
+        assert!(code == 1 && text.contains("is a healer's") | text.contains("of the world `healer`"), "{code} {text}");
+    }
+    for lang in ["python", "js"] {
+        let (code, text) = said(folder.path(), &["plugin", "new", "x", "--lang", lang, "--world", "healer"]);
+        let says = format!("there is no template of a healer in {lang}; there are those in rust and rhai");
+        assert!(code == 2 && text.contains(&says) && !folder.path().join("x").exists(), "{code} {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_plugin_in_python_from_nothing_to_serving() {
     let from = "    def route(self, ctx, features, models):\n";

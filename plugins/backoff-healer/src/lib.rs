@@ -15,7 +15,7 @@ const CAP: u32 = 8_000;
 
 impl Healer for Backoff {
     const NAME: &'static str = "backoff";
-    const REASONS: &'static [&'static str] = &["elsewhere", "again", "renewed", "hopeless", "tried"];
+    const REASONS: &'static [&'static str] = &["elsewhere", "again", "renewed", "hopeless", "tried", "later"];
 
     fn new(_config: &str) -> Result<Self, PluginError> {
         Ok(Self)
@@ -44,6 +44,10 @@ impl Healer for Backoff {
                 if !failed.may_be_billed
                     && history.iter().filter(|earlier| earlier.model == failed.model).count() < RETRIES =>
             {
+                // The caller is told how long; it need not wait with its connection open.
+                if failed.retry_after_ms.is_some_and(|asked| asked > CAP) {
+                    return Ok(Remedy::new(Action::GiveUp(None), 6));
+                }
                 Remedy::new(Action::Retry, 2).after(0, BASE, CAP)
             }
             _ => Remedy::new(Action::GiveUp(None), 5),

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use crate::{
-    Abilities, Attempt, Capabilities, Complexity, Failure, FailureKind, Family, Features, Level, Model, Priority, Route,
-    Strengths, Task,
+    Abilities, Attempt, Capabilities, Complexity, Failure, FailureKind, Family, Features, Level, Model, Priority,
+    Route, Strengths, Task,
 };
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.

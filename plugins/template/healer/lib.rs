@@ -1,7 +1,9 @@
 //! What is throttled is tried once more on its model, after a moment; whatever else failed is left to the
 //! gateway's own healer.
 
-use kairos_plugin::{Action, Attempt, Context, Failure, FailureKind, Features, Healer, Model, PluginError, Remedy, export};
+use kairos_plugin::{
+    Action, Attempt, Context, Failure, FailureKind, Features, Healer, Model, PluginError, Remedy, export,
+};
 
 struct MyPlugin;
 export!(MyPlugin as healer);
@@ -41,9 +43,7 @@ mod tests {
     fn once_and_no_more() {
         let throttled = attempt(0, FailureKind::Throttled);
         let failure = failure(throttled, &[1]);
-        let heal = |history: &[Attempt]| {
-            MyPlugin.heal(&Context::default(), &features(), &failure, history, &models(2))
-        };
+        let heal = |history: &[Attempt]| MyPlugin.heal(&Context::default(), &features(), &failure, history, &models(2));
         assert!(matches!(heal(&[]).unwrap().action, Action::Retry));
         assert!(matches!(heal(&[throttled]), Err(PluginError::Declined)));
     }

@@ -36,11 +36,13 @@ const DAY: Date = date(2026, 11, 23);
 const REGION: &str = "us-east-1";
 
 /// Policies that the demo brings along, and the name under which each is laid out.
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 6] = [
     ("task.rhai", include_str!("../../../../policies/task.rhai")),
     ("task.test.toml", include_str!("../../../../policies/task.test.toml")),
     ("score.rhai", include_str!("../../../../policies/score.rhai")),
     ("score.test.toml", include_str!("../../../../policies/score.test.toml")),
+    ("backoff.rhai", include_str!("../../../../policies/backoff.rhai")),
+    ("backoff.test.toml", include_str!("../../../../policies/backoff.test.toml")),
 ];
 
 impl Demo {

@@ -38,7 +38,8 @@ pub(super) fn policies(config: &Config) -> Check {
     }
     if let Some(stranger) = strangers(folder).first() {
         let found = format!("{} is not loaded: its name is no slot's", stranger.display());
-        return Check::warning(CHECK, found, format!("name it {}.rhai or .wasm, or take it away", SLOTS.join(", ")));
+        let names = SLOTS.map(|slot| format!("{slot}.rhai or .wasm")).join(", ");
+        return Check::warning(CHECK, found, format!("name it {names}, or take it away"));
     }
     if serving.is_empty() {
         return Check::ok(CHECK, format!("{shown} holds no policy: the native default decides"));
