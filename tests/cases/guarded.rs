@@ -51,33 +51,33 @@ fn stops(gateway: &mut Gateway) {
     gateway.native_guard = Some(Arc::new(Stops(identity)));
 }
 
-fn whole(content: Value) -> Answer {
+fn whole(content: &Value) -> Answer {
     let message = json!({"role": "assistant", "content": content});
     Answer::Whole(format!(r#"{{"output":{{"message":{message}}},"stopReason":"end_turn",{USAGE}}}"#))
 }
 
-fn event(name: &'static str, payload: Value) -> (Duration, &'static str, String) {
+fn event(name: &'static str, payload: &Value) -> (Duration, &'static str, String) {
     (Duration::ZERO, name, payload.to_string())
 }
 
-fn delta(block: u32, delta: Value) -> (Duration, &'static str, String) {
-    event("contentBlockDelta", json!({"contentBlockIndex": block, "delta": delta}))
+fn delta(block: u32, delta: &Value) -> (Duration, &'static str, String) {
+    event("contentBlockDelta", &json!({"contentBlockIndex": block, "delta": delta}))
 }
 
 fn end(block: u32) -> (Duration, &'static str, String) {
-    event("contentBlockStop", json!({"contentBlockIndex": block}))
+    event("contentBlockStop", &json!({"contentBlockIndex": block}))
 }
 
 /// A stream of one text, cut after so many bytes each time.
 fn streamed(text: &str, step: usize) -> Answer {
-    let mut events = vec![event("messageStart", json!({"role": "assistant"}))];
+    let mut events = vec![event("messageStart", &json!({"role": "assistant"}))];
     let mut rest = text;
     while !rest.is_empty() {
         let (part, left) = rest.split_at(rest.floor_char_boundary(step.min(rest.len())));
-        events.push(delta(0, json!({"text": part})));
+        events.push(delta(0, &json!({"text": part})));
         rest = left;
     }
-    events.extend([end(0), event("messageStop", json!({"stopReason": "end_turn"}))]);
+    events.extend([end(0), event("messageStop", &json!({"stopReason": "end_turn"}))]);
     events.push((Duration::ZERO, "metadata", format!("{{{USAGE}}}")));
     Answer::Stream(events)
 }
@@ -118,7 +118,7 @@ async fn no_model_sees_personal_data_and_no_caller_does() {
             json!({"messages": [{"role": "user", "content": [{"text": says}]}], "schemaVersion": "messages-v1"}),
         ),
     ] {
-        let outcome = run_with(operation, NOVA, body, vec![whole(json!([{"text": says}]))], None, pii).await;
+        let outcome = run_with(operation, NOVA, body, vec![whole(&json!([{"text": says}]))], None, pii).await;
         assert_eq!(outcome.status, 200, "{}", outcome.body);
         let sent = String::from_utf8_lossy(&outcome.calls[0].body).into_owned();
         assert!(sent.contains(&clean) && !sent.contains("jane"), "{operation:?}: {sent}");
@@ -146,7 +146,7 @@ async fn no_model_sees_personal_data_and_no_caller_does() {
 async fn streams_are_guarded_as_they_come() {
     let long = "Wörter 🦀 ".repeat(60);
     let says = format!("{long}{MAIL} {long}4111 1111 1111 1111 {long}");
-    let answers = vec![whole(json!([{"text": says}]))];
+    let answers = vec![whole(&json!([{"text": says}]))];
     let whole = told(&run_with(Operation::ChatCompletions, NOVA, asked("hi", false), answers, None, pii).await);
     assert!(whole.0.contains("[EMAIL]") && whole.0.contains("[CARD]"), "{}", whole.0);
     for step in [1, 2, 3, 7, 64, 1_000, 100_000] {
@@ -173,23 +173,23 @@ async fn tools_arguments_and_thoughts_are_guarded_too() {
     let input = json!({"to": MAIL, "n": 7, "note": "line\nbreak"}).to_string();
     let (first, second) = input.split_at(12);
     let events = vec![
-        event("messageStart", json!({"role": "assistant"})),
-        delta(0, json!({"reasoningContent": {"text": format!("ask {MAIL} ")}})),
-        delta(0, json!({"reasoningContent": {"signature": "c2lnbmVk"}})),
+        event("messageStart", &json!({"role": "assistant"})),
+        delta(0, &json!({"reasoningContent": {"text": format!("ask {MAIL} ")}})),
+        delta(0, &json!({"reasoningContent": {"signature": "c2lnbmVk"}})),
         end(0),
         event(
             "contentBlockStart",
             json!({"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "send"}}}),
         ),
-        delta(1, json!({"toolUse": {"input": first}})),
-        delta(1, json!({"toolUse": {"input": second}})),
+        delta(1, &json!({"toolUse": {"input": first}})),
+        delta(1, &json!({"toolUse": {"input": second}})),
         end(1),
-        delta(2, json!({"reasoningContent": {"text": "all is well"}})),
-        delta(2, json!({"reasoningContent": {"signature": "dW50b3VjaGVk"}})),
+        delta(2, &json!({"reasoningContent": {"text": "all is well"}})),
+        delta(2, &json!({"reasoningContent": {"signature": "dW50b3VjaGVk"}})),
         end(2),
-        delta(3, json!({"citation": {"title": MAIL, "sourceContent": [{"text": "quoted"}]}})),
+        delta(3, &json!({"citation": {"title": MAIL, "sourceContent": [{"text": "quoted"}]}})),
         end(3),
-        event("messageStop", json!({"stopReason": "tool_use"})),
+        event("messageStop", &json!({"stopReason": "tool_use"})),
         (Duration::ZERO, "metadata", format!("{{{USAGE}}}")),
     ];
     let outcome =
@@ -208,7 +208,7 @@ async fn tools_arguments_and_thoughts_are_guarded_too() {
 #[tokio::test(start_paused = true)]
 async fn what_is_blocked_ends_there_whole_and_streamed() {
     let says = "This is fine. STOP This is not.";
-    let answers = || [vec![whole(json!([{"text": says}, {"text": "nor this"}]))], vec![streamed(says, 4)]];
+    let answers = || [vec![whole(&json!([{"text": says}, {"text": "nor this"}]))], vec![streamed(says, 4)]];
     for (answers, stream) in answers().into_iter().zip([false, true]) {
         let outcome = run_with(Operation::ChatCompletions, NOVA, asked("hi", stream), answers, None, stops).await;
         assert_eq!(told(&outcome), ("This is fine. ".to_owned(), "content_filter".to_owned()), "{}", outcome.body);

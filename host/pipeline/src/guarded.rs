@@ -71,7 +71,7 @@ struct Checked {
 impl Guarded {
     /// By the guard in the slot, and the native one where that has no opinion; by the native one where
     /// nothing is in the slot. None: nobody judges.
-    fn of(gateway: &Gateway, request: &Arc<RequestInfo>) -> Option<Self> {
+    pub(crate) fn of(gateway: &Gateway, request: &Arc<RequestInfo>) -> Option<Self> {
         let native = gateway.native_guard.clone();
         let (guard, native) = match gateway.policies.guard() {
             Some(guard) => (Arc::new(OfRequest { guard, faults: AtomicU32::new(0) }) as Arc<dyn Guard>, native),
@@ -161,13 +161,7 @@ impl Guarded {
 }
 
 /// Step 5: the texts of a request, before a model sees them. What is replaced is said.
-pub(crate) async fn request(
-    gateway: &Gateway,
-    exchange: &mut Exchange,
-    request: Decoded,
-    info: &Arc<RequestInfo>,
-) -> Result<Decoded, Failure> {
-    let Some(guarded) = Guarded::of(gateway, info) else { return Ok(request) };
+pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: Guarded) -> Result<Decoded, Failure> {
     if request.upstream == UpstreamOperation::InvokeStream {
         let message = "this gateway guards what models answer, which it cannot do yet for the streams of InvokeModel; \
                        use ConverseStream, or InvokeModel";

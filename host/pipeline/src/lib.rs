@@ -48,6 +48,7 @@ use tokio::time::Instant;
 use crate::attempt::Answered;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::guarded::Guarded;
 use crate::heal::{Course, Failed};
 use crate::reply::Reply;
 use crate::request::Incoming;
@@ -89,7 +90,10 @@ async fn answer(
     // 4. Route: the policy decides.
     let mut decision = route::route(gateway, exchange, &request, offers)?;
     // 5. Guard in: what a model may see.
-    let request = guarded::request(gateway, exchange, request, &decision.info).await?;
+    let request = match Guarded::of(gateway, &decision.info) {
+        Some(guarded) => Box::pin(guarded::request(exchange, request, guarded)).await?,
+        None => request,
+    };
 
     // 6. Per attempt: reserve → upstream → settle, or heal. Answers pass the guard, too.
     let Some(mut course) = Course::new(gateway, &decision) else {

@@ -130,8 +130,12 @@ pub(super) fn assigned(text: &[u8]) -> Option<Match> {
     // The first two letters of all of them.
     let [first, second, ..] = *text else { return None };
     match [first.to_ascii_lowercase(), second.to_ascii_lowercase()] {
-        [b'p', b'a' | b'w' | b'r'] | [b's', b'e' | b'i'] | [b'a', b'p' | b'c' | b'u'] => {}
-        [b't', b'o'] | [b'e', b'n'] | [b'b', b'e'] => {}
+        [b'p', b'a' | b'w' | b'r']
+        | [b's', b'e' | b'i']
+        | [b'a', b'p' | b'c' | b'u']
+        | [b't', b'o']
+        | [b'e', b'n']
+        | [b'b', b'e'] => {}
         _ => return None,
     }
     let at = match after_word(text, b"bearer") {
