@@ -1,4 +1,4 @@
-//! Step 5: one attempt. Reserve, call, settle.
+//! Step 6: one attempt. Reserve, call, settle.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Guard in, guard out: every text of a request is judged before a model sees it, every text of an answer
-//! before the caller does, streams as they come.
+//! Step 5, and within step 6: guard in, guard out. Every text of a request is judged before a model sees
+//! it, every text of an answer before the caller does, streams as they come.
 
 mod frames;
 

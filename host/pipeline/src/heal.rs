@@ -1,4 +1,4 @@
-//! Step 5, between two attempts: what follows a failure. The healer decides, its word is carried out
+//! Step 6, between two attempts: what follows a failure. The healer decides, its word is carried out
 //! here, within bounds that no healer can pass.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Step 5, for streams: frames in, pieces out, until the money is known.
+//! Step 6, for streams: frames in, pieces out, until the money is known.
 //!
 //! Nothing of an answer goes out before its first content, so that until then another candidate can
 //! answer. After that the stream is read to its end whether the caller stays or not: Bedrock bills

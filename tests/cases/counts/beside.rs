@@ -32,7 +32,7 @@ async fn no_request_fails_or_mixes_versions_beside_a_shadow_and_a_canary() {
     let asked = count("requests beside a shadow and a canary", 50_000);
     let (requests, rounds) = (asked.times(), scaled(400));
     // Nothing is to be found out about equal versions: that would end the canary.
-    let config = "[policies.canary]\nshare = 0.5\nlearned = 100000\nerrors = 0.5\n";
+    let config = "[policies]\ndeadline_ms = 2000\n[policies.canary]\nshare = 0.5\nlearned = 100000\nerrors = 0.5\n";
     let pair = Setup { config, ..Setup::default() }.start();
     let token = std::fs::read_to_string(pair.folder().join("data/admin-token")).unwrap().trim().to_owned();
     let component = another("wasm", &std::fs::read(guest("fixed-second")).unwrap(), 0);
