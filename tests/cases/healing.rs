@@ -12,8 +12,8 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::policy::{
-    Action, Assigned, Fault, HealInput, Healer, Identity, Plan, Policies, PolicyError, Remedy, Serving, Wait, Went,
-    World,
+    Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Remedy, Serving, Wait,
+    Went, World,
 };
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};
@@ -92,6 +92,10 @@ impl Policies for Healed {
 
     fn healer(&self) -> Arc<dyn Healer> {
         Arc::clone(&self.1)
+    }
+
+    fn guard(&self) -> Option<Arc<dyn Guard>> {
+        self.0.guard()
     }
 
     fn failed(&self, world: World, _: &Identity, _: &Fault) {

@@ -11,6 +11,7 @@ mod errors;
 mod families;
 mod generate;
 mod guarded;
+mod guards;
 mod healers;
 mod healing;
 mod hostile;

@@ -15,7 +15,7 @@ use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went, World,
+    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went, World,
 };
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
@@ -126,6 +126,10 @@ impl Policies for Always {
 
     fn healer(&self) -> Arc<dyn Healer> {
         Arc::new(Backoff::new(SHORT))
+    }
+
+    fn guard(&self) -> Option<Arc<dyn Guard>> {
+        None
     }
 
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}

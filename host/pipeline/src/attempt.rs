@@ -145,7 +145,12 @@ async fn finish_whole(
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
         let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
         reserved.observe(ending.clone());
-        return match guarded::answer(exchange, request, whole).await {
+        let whole = match exchange.guarded {
+            // Apart: most answers are not guarded.
+            Some(_) => Box::pin(guarded::answer(exchange, request, whole)).await,
+            None => Ok(whole),
+        };
+        return match whole {
             Ok(whole) => {
                 attempt.succeeded(gateway, exchange, reserved, ending);
                 Ok(Answered::Whole(encode::native(whole)))
@@ -173,7 +178,6 @@ async fn finish_whole(
         attempt.succeeded(gateway, exchange, reserved, ending);
         return Ok(written(gateway, exchange, request, attempt, &answer, whole));
     }
-    // Apart: most answers are not guarded.
     let whole = match Box::pin(guarded::answer(exchange, request, whole)).await {
         Ok(whole) => whole,
         Err(invalid) => return Err(attempt.made_no_sense(gateway, exchange, reserved, &invalid, ending)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::guard::OnFailure;
 use crate::heal::HealingBounds;
 use crate::history::History;
 use crate::ledger::Ledger;
@@ -26,7 +27,8 @@ pub struct Gateway {
     pub native: Arc<dyn Router>,
     /// The healer that answers when a policy cannot.
     pub native_healer: Arc<dyn Healer>,
-    /// The guard of all texts; none: they pass as they are.
+    /// The guard of all texts where nothing is in the slot, or what is there has no opinion; none: they pass
+    /// as they are.
     pub native_guard: Option<Arc<dyn Guard>>,
     /// The model side.
     pub upstream: Arc<dyn Upstream>,
@@ -69,6 +71,8 @@ pub struct Settings {
     pub most_in_flight: usize,
     /// How far a failed request is healed.
     pub healing: HealingBounds,
+    /// What becomes of a text whose guard fails.
+    pub guard_on_failure: OnFailure,
 }
 
 impl Default for Settings {
@@ -81,6 +85,7 @@ impl Default for Settings {
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
             healing: HealingBounds::default(),
+            guard_on_failure: OnFailure::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod frames;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,18 +15,51 @@ use self::frames::GuardedFrames;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::guard::{Guarding, Judged, OnFailure, Stop};
-use crate::policy::{Direction, Guard, Passage, RequestInfo};
+use crate::guard::{Guarding, Judged, Stop};
+use crate::policy::{
+    Direction, Guard, Identity, InspectInput, Passage, Policies, PolicyError, RequestInfo, Verdict, World,
+};
 use crate::record::GuardedRecord;
 use crate::upstream::{Frames, UpstreamOperation, Whole};
 
 /// Bytes of text that are judged before other requests have their turn.
 const AT_ONCE: usize = 65_536;
+/// Faults of a guard in one request and its answer: after that it is not asked any more, so that a guard
+/// that hangs does not hold a thread up for each of many texts.
+const MOST_FAULTS: u32 = 3;
 
 /// Who judges the texts of a request and of its answer, and what was said of them so far.
 pub(crate) struct Guarded {
     guarding: Guarding,
+    policies: Arc<dyn Policies>,
     said: Mutex<Vec<GuardedRecord>>,
+}
+
+/// The guard of the slot, as one request asks it.
+struct OfRequest {
+    guard: Arc<dyn Guard>,
+    faults: AtomicU32,
+}
+
+impl Guard for OfRequest {
+    fn identity(&self) -> &Identity {
+        self.guard.identity()
+    }
+
+    fn hold_back(&self) -> usize {
+        self.guard.hold_back()
+    }
+
+    fn inspect(&self, input: InspectInput<'_>) -> Result<Verdict, PolicyError> {
+        if self.faults.load(Ordering::Relaxed) >= MOST_FAULTS {
+            return Err(PolicyError::NotRun(format!("it failed {MOST_FAULTS} times in this request")));
+        }
+        let given = self.guard.inspect(input);
+        if matches!(given, Err(PolicyError::Fault(_))) {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        given
+    }
 }
 
 /// A body after it was judged.
@@ -35,13 +69,25 @@ struct Checked {
 }
 
 impl Guarded {
-    fn new(guard: &Arc<dyn Guard>, request: Arc<RequestInfo>) -> Self {
-        let guarding = Guarding { guard: Arc::clone(guard), native: None, on_failure: OnFailure::Block, request };
-        Self { guarding, said: Mutex::default() }
+    /// By the guard in the slot, and the native one where that has no opinion; by the native one where
+    /// nothing is in the slot. None: nobody judges.
+    fn of(gateway: &Gateway, request: &Arc<RequestInfo>) -> Option<Self> {
+        let native = gateway.native_guard.clone();
+        let (guard, native) = match gateway.policies.guard() {
+            Some(guard) => (Arc::new(OfRequest { guard, faults: AtomicU32::new(0) }) as Arc<dyn Guard>, native),
+            None => (native?, None),
+        };
+        let (on_failure, request) = (gateway.settings.guard_on_failure, Arc::clone(request));
+        let guarding = Guarding { guard, native, on_failure, request };
+        Some(Self { guarding, policies: Arc::clone(&gateway.policies), said: Mutex::default() })
     }
 
     /// Takes down what was said of a passage.
     fn add(&self, direction: Direction, judged: &Judged, stopped: Option<Stop>) {
+        let by = self.judge(judged);
+        if let Some(PolicyError::Fault(fault)) = &judged.failure {
+            self.policies.failed(World::Guard, by, fault);
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let known = said.iter_mut().find(|one| one.direction == direction.name() && one.policy == judged.by);
         let record = match known {
@@ -60,7 +106,7 @@ impl Guarded {
             }
         };
         for &(code, count) in &judged.findings {
-            let name = self.name(code);
+            let name = name(by, code);
             match record.findings.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, sum)) => *sum = sum.saturating_add(count),
                 None => record.findings.push((name, count)),
@@ -69,20 +115,14 @@ impl Guarded {
         record.replaced |= judged.replaced;
         record.unseen |= judged.unseen;
         if let Some(stop) = stopped {
-            record.stopped.get_or_insert_with(|| self.why(stop));
+            record.stopped.get_or_insert_with(|| why(by, stop));
         }
     }
 
-    fn name(&self, code: u32) -> Arc<str> {
-        self.guarding.guard.identity().reason(code).cloned().unwrap_or_else(|| code.to_string().into())
-    }
-
-    fn why(&self, stop: Stop) -> String {
-        match stop {
-            Stop::Blocked(code) => self.name(code).to_string(),
-            Stop::Failed(undecided) => format!("the guard did not judge: {}", undecided.name()),
-            Stop::NotText => "not UTF-8".to_owned(),
-        }
+    /// Who judged a passage.
+    fn judge(&self, judged: &Judged) -> &Identity {
+        let native = self.guarding.native.as_deref().map(Guard::identity);
+        native.filter(|native| *native.label() == judged.by).unwrap_or_else(|| self.guarding.guard.identity())
     }
 
     /// What was said of all.
@@ -127,13 +167,13 @@ pub(crate) async fn request(
     request: Decoded,
     info: &Arc<RequestInfo>,
 ) -> Result<Decoded, Failure> {
-    let Some(guard) = &gateway.native_guard else { return Ok(request) };
+    let Some(guarded) = Guarded::of(gateway, info) else { return Ok(request) };
     if request.upstream == UpstreamOperation::InvokeStream {
         let message = "this gateway guards what models answer, which it cannot do yet for the streams of InvokeModel; \
                        use ConverseStream, or InvokeModel";
         return Err(Failure::new(Kind::Unsupported, message));
     }
-    let guarded = Arc::new(Guarded::new(guard, Arc::clone(info)));
+    let guarded = Arc::new(guarded);
     exchange.guarded = Some(Arc::clone(&guarded));
     let texts = match request.upstream {
         UpstreamOperation::Converse | UpstreamOperation::ConverseStream => Texts::of_converse(&request.body),
@@ -141,8 +181,11 @@ pub(crate) async fn request(
     }?;
     let Checked { body, stopped } = guarded.check(Direction::Input, &texts, &request.body).await;
     drop(texts);
-    if let Some(stop) = stopped {
-        return Err(refused(&guarded, stop));
+    if stopped.is_some() {
+        return Err(refused(&guarded));
+    }
+    if guarded.records().iter().any(|said| said.unseen) {
+        exchange.warn("the guard did not judge all of the request: some of it passed unseen");
     }
     if body == request.body {
         return Ok(request);
@@ -160,9 +203,24 @@ pub(crate) async fn request(
     Ok(request)
 }
 
-fn refused(guarded: &Guarded, stop: Stop) -> Failure {
-    let name = &guarded.guarding.guard.identity().name;
-    Failure::new(Kind::RefusedByPolicy, format!("the guard {name} let the request not pass: {}", guarded.why(stop)))
+/// The name of a code of the guard that gave it.
+fn name(by: &Identity, code: u32) -> Arc<str> {
+    by.reason(code).cloned().unwrap_or_else(|| code.to_string().into())
+}
+
+fn why(by: &Identity, stop: Stop) -> String {
+    match stop {
+        Stop::Blocked(code) => name(by, code).to_string(),
+        Stop::Failed(undecided) => format!("the guard did not judge: {}", undecided.name()),
+        Stop::NotText => "not UTF-8".to_owned(),
+    }
+}
+
+fn refused(guarded: &Guarded) -> Failure {
+    let said = guarded.records();
+    let last = said.iter().find_map(|said| Some((&said.policy, said.stopped.as_ref()?)));
+    let (by, why) = last.map_or(("", ""), |(by, why)| (by.split('@').next().unwrap_or_default(), why));
+    Failure::new(Kind::RefusedByPolicy, format!("the guard {by} let the request not pass: {why}"))
 }
 
 /// A whole answer, before the caller sees it.

@@ -166,7 +166,8 @@ pub(crate) async fn heal(
     let Some(wait) = remedy.wait else { return Ok(()) };
     let again = decision.targets.get(facts.attempt.model as usize) == Some(&course.target);
     let asked_for = failed.failure.retry_after.filter(|_| again).unwrap_or_default();
-    let wait = drawn(gateway, exchange, course, decision, wait).max(asked_for);
+    let least = Duration::from_millis(wait.least.into()).max(asked_for);
+    let wait = least + drawn(gateway, exchange, course, decision, wait);
     if wait >= time_left {
         return Err(failed.failure);
     }
@@ -236,7 +237,7 @@ fn keep(
     decided.map_err(|reason| route::refused(identity, reason))
 }
 
-/// The wait before the next attempt, without what Bedrock asks for.
+/// What of the wait before the next attempt is drawn.
 fn drawn(gateway: &Gateway, exchange: &Exchange, course: &Course, decision: &Decision, wait: Wait) -> Duration {
     let next = decision.targets.iter().position(|target| *target == course.target);
     let on_next = course.failed.iter().filter(|(attempt, _)| Some(attempt.model as usize) == next).count();
@@ -244,7 +245,7 @@ fn drawn(gateway: &Gateway, exchange: &Exchange, course: &Course, decision: &Dec
     let most = doubled.min(wait.cap.into());
     let number = (course.failed.len() as u64).to_be_bytes();
     let point = draw::keyed(&gateway.settings.draw_salt, &[exchange.id.as_bytes(), b"wait", &number]);
-    Duration::from_secs_f64((f64::from(wait.least) + draw::fraction(point) * most as f64) / 1e3)
+    Duration::from_secs_f64(draw::fraction(point) * most as f64 / 1e3)
 }
 
 /// What a healer is told of a failure; none: no attempt can mend it.

@@ -427,6 +427,8 @@ pub struct Identity {
     pub reasons: Vec<(u32, Arc<str>)>,
     /// Model names that it wants in [`Offer::names`].
     pub model_names: Vec<String>,
+    /// Bytes that it may leave undecided of a text: of a guard.
+    hold_back: usize,
     /// What it was loaded with: configuration and grants, as JSON.
     setting: Arc<str>,
     /// Name and digest, as they are shown.
@@ -443,12 +445,22 @@ impl Identity {
     ) -> Self {
         let (name, digest) = (name.into(), digest.into());
         let label = format!("{name}@{digest}").into();
-        Self { name, digest, reasons, model_names, setting: "{}".into(), label }
+        Self { name, digest, reasons, model_names, hold_back: 0, setting: "{}".into(), label }
     }
 
     /// The same, loaded with this configuration and these grants, as JSON.
     pub fn loaded_with(self, setting: impl Into<Arc<str>>) -> Self {
         Self { setting: setting.into(), ..self }
+    }
+
+    /// The same of a guard that may leave so many bytes of a text undecided, up to [`MOST_HELD`].
+    pub fn holding(self, hold_back: usize) -> Self {
+        Self { hold_back, ..self }
+    }
+
+    /// Bytes that it may leave undecided of a text: 0 where it is no guard.
+    pub fn hold_back(&self) -> usize {
+        self.hold_back
     }
 
     /// What it was loaded with: configuration and grants, as JSON.
@@ -485,6 +497,10 @@ pub trait Policies: Send + Sync {
 
     /// The healer that serves now. A request asks once, and keeps what it got.
     fn healer(&self) -> Arc<dyn Healer>;
+
+    /// The guard that serves now; none: nothing is in its slot. A request asks once, and keeps what it got
+    /// for its answer.
+    fn guard(&self) -> Option<Arc<dyn Guard>>;
 
     /// Says that a policy of this world failed. Whoever keeps the policies decides what follows.
     fn failed(&self, world: World, policy: &Identity, fault: &Fault);

@@ -213,6 +213,7 @@ impl PolicyHost {
                 state.lineup.serve(None, most);
                 state.outdated = false;
             }
+            state.lineup.is_lost = false;
             state.folder = None;
         });
         match gone {
@@ -379,6 +380,9 @@ impl PolicyHost {
                     }
                 }
             }
+            // What the folder holds served, and failed.
+            let failed = state.folder.as_ref().is_some_and(|(_, digest)| state.is_quarantined(digest));
+            state.lineup.is_lost = state.lineup.current.is_none() && (failed || roles.active.is_some());
             self.restore_shadow(&mut state, roles.shadow.as_ref());
             if let Err(error) = self.restore_trials(&mut state) {
                 tracing::error!("the experiment of the last run is not taken up: {error}");

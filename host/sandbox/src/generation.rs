@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
@@ -84,7 +84,7 @@ fn guarded(call: impl FnOnce() -> Result<Answer, PolicyError>) -> Result<Answer,
 
 /// One version of a policy.
 pub struct Generation {
-    engine: Engine,
+    engine: Arc<Engine>,
     world: World,
     identity: Identity,
     path: PathBuf,
@@ -107,7 +107,7 @@ struct Faults {
 impl Generation {
     /// A generation of a policy that was loaded from a file, and has passed so many tests.
     pub(crate) fn new(
-        engine: Engine,
+        engine: Arc<Engine>,
         world: World,
         identity: Identity,
         path: PathBuf,

@@ -1,16 +1,17 @@
 //! Questions that every policy is asked before it serves.
 
+mod guard;
 mod healer;
 mod router;
 
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    Complexity, Content, Family, Features, Names, Needs, Offer, Priority, Question, RequestInfo, Route, Strengths,
-    Task, World,
+    Complexity, Content, Family, Features, Names, Needs, Offer, Passage, Priority, Question, RequestInfo, Route,
+    Strengths, Task, World,
 };
 
-use crate::question::{OwnedQuestion, What};
+use crate::question::{Inspected, OwnedQuestion, What};
 
 /// A question, and what it is about.
 #[derive(Debug)]
@@ -25,6 +26,16 @@ impl Golden {
     pub fn asked(&self) -> Question<'_> {
         self.question.asked()
     }
+
+    /// The text that it is about, where that is a whole one.
+    pub(crate) fn text(&self) -> Option<(&Arc<RequestInfo>, Passage, &str)> {
+        match &self.question.what {
+            What::Inspect(Inspected { passage, text, last: true, .. }) => {
+                Some((&self.question.request, *passage, text))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// All questions of a world, in order.
@@ -32,6 +43,7 @@ pub fn questions(world: World) -> Vec<Golden> {
     match world {
         World::Router => router::questions(),
         World::Healer => healer::questions(),
+        World::Guard => guard::questions(),
     }
 }
 

@@ -14,6 +14,7 @@
 
 pub mod acts;
 mod answered;
+mod aside;
 pub mod canary;
 pub mod capability;
 pub mod cases;

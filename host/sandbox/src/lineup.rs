@@ -24,6 +24,8 @@ pub(crate) struct Lineup {
     pub(crate) canary: Option<Canary>,
     /// A generation that is asked as well.
     pub(crate) shadow: Option<Arc<Watch>>,
+    /// What served failed, and nothing was before it.
+    pub(crate) is_lost: bool,
 }
 
 /// A generation that serves a share, in an experiment.
@@ -89,6 +91,7 @@ impl Lineup {
             self.forget(&next.identity().digest);
         }
         self.current = next;
+        self.is_lost = false;
         // What it was compared with serves no more.
         self.end_canary();
         if let Some(retired) = retired.filter(|retired| !self.serves(&retired.identity().digest)) {
@@ -144,6 +147,7 @@ impl Lineup {
         }
         self.end_canary();
         self.current = self.previous.pop_back();
+        self.is_lost = self.current.is_none();
         true
     }
 

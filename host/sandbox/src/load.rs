@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Answer, Identity, PolicyError, World};
+use kairos_pipeline::policy::{Identity, PolicyError, World};
 use sha2::{Digest as _, Sha256};
 
+use crate::aside::Judging;
 use crate::capability::{Capability, Grants};
 use crate::cases::{self, Catalogues, Report, TestFile};
 use crate::generation::{Engine, Generation, Manner};
@@ -94,7 +95,7 @@ impl Loader {
             report.verdict(source.file)?;
             passed += report.outcomes.len();
         }
-        try_out(&engine, world)?;
+        try_out(&engine, world, &identity)?;
         Ok(Generation::new(engine, world, identity, path.to_owned(), passed, &self.limits))
     }
 
@@ -137,18 +138,18 @@ impl Loader {
 
     fn run(
         &self,
-        engine: &Engine,
+        engine: &Arc<Engine>,
         identity: &Identity,
         source: &Source<'_>,
         tests: &TestFile,
     ) -> Result<Report, Refusal> {
         // Each policy that is tested is one of its own: what serves later has seen no test.
-        let configured = |config: &str, kv: &KvSnapshot| match engine {
-            Engine::Wasm(policy) => Ok(Engine::Wasm(Box::new(policy.configured(config, kv)))),
+        let configured = |config: &str, kv: &KvSnapshot| match &**engine {
+            Engine::Wasm(policy) => Ok(Arc::new(Engine::Wasm(Box::new(policy.configured(config, kv))))),
             Engine::Script(_) => {
                 let source = Source { config, ..*source };
                 let (policy, _) = ScriptPolicy::load(&self.limits, &source, &self.grants, kv, &Arc::default())?;
-                Ok(Engine::Script(Box::new(policy)))
+                Ok(Arc::new(Engine::Script(Box::new(policy))))
             }
         };
         tests.run(source.world, identity, &self.limits, &self.catalogues, &configured)
@@ -172,7 +173,7 @@ impl Loader {
     }
 
     /// A policy, what it says of itself, and the tests that it carries.
-    fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Engine, Identity, Option<TestFile>), Refusal> {
+    fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Arc<Engine>, Identity, Option<TestFile>), Refusal> {
         let Self { limits, kv, dropped, .. } = self;
         let Packed { manifest, tests } = packed::read(source, limits)?;
         let grants = match &manifest {
@@ -191,7 +192,7 @@ impl Loader {
         };
         let grants: Vec<_> = Capability::ALL.into_iter().filter(|one| grants.has(*one)).map(Capability::name).collect();
         let setting = format!("{{\"config\":{},\"grants\":{}}}", source.config, serde_json::json!(grants));
-        Ok((engine, identity.loaded_with(setting), tests))
+        Ok((Arc::new(engine), identity.loaded_with(setting), tests))
     }
 }
 
@@ -253,8 +254,12 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
-/// Asks the policy some questions, twice each: it must answer them all, validly and alike.
-fn try_out(engine: &Engine, world: World) -> Result<(), Refusal> {
+/// Bytes that a text of the trial comes in, at a time, beside as a whole.
+const TRIAL_PARTS: [usize; 2] = [5, 64];
+
+/// Asks the policy some questions, twice each: it must answer them all, validly and alike; and what passes of
+/// a text must be the same however it comes.
+fn try_out(engine: &Arc<Engine>, world: World, identity: &Identity) -> Result<(), Refusal> {
     for golden in golden::questions(world) {
         let question = golden.asked();
         let answer = engine.ask(question, Manner::Trial);
@@ -264,8 +269,8 @@ fn try_out(engine: &Engine, world: World) -> Result<(), Refusal> {
         let refuse = |what| because(Reason::FailedTrial, what);
         match &answer {
             Ok(given) => {
-                let kind = if matches!(given, Answer::Plan(_)) { "plan" } else { "remedy" };
-                let wrong = question.check(given).err();
+                let kind = cases::worlds::answer(world);
+                let wrong = question.check(given, identity).err();
                 wrong.map_or(Ok(()), |wrong| Err(refuse(format!("gives a {kind} that is not valid: {wrong}"))))?;
             }
             Err(PolicyError::Fault(fault)) => {
@@ -282,6 +287,19 @@ fn try_out(engine: &Engine, world: World) -> Result<(), Refusal> {
             let what = "answers the same question differently the second time".to_owned();
             return Err(because(Reason::Impure, what)
                 .hint("a decision depends on nothing but its input; keep no state between calls"));
+        }
+        if let Some((request, passage, text)) = golden.text() {
+            let judging = Judging::new(engine, identity, Manner::Trial, request);
+            let whole = judging.whole(passage, text);
+            for bytes in TRIAL_PARTS {
+                let parts = judging.in_parts(passage, text, bytes);
+                if parts != whole {
+                    return Err(refuse(cases::worlds::guard::differs(&whole, &parts, bytes)).hint(
+                        "what is decided at a byte depends on what `state` has of what came before, and on no more \
+                         than the bytes held back from there on",
+                    ));
+                }
+            }
         }
     }
     Ok(())

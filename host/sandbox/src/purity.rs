@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use kairos_pipeline::policy::{Answer, Fault, FaultKind, PolicyError, Question};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question};
 
 use crate::answered::Answered;
 use crate::generation::Generation;
@@ -30,7 +30,8 @@ impl Repeat {
     fn run(&self) -> Option<Fault> {
         let (question, given) = (self.answered.question(), &self.answered.given);
         let again = self.generation.ask_afresh(question);
-        let differs = is_comparable(given, &question) && is_comparable(&again, &question) && again != *given;
+        let says = |answer| is_comparable(answer, &question, self.generation.identity());
+        let differs = says(given) && says(&again) && again != *given;
         let message = "a call that was repeated with the same input on a fresh instance gave another answer";
         differs.then(|| Fault::new(FaultKind::Impure, message))
     }
@@ -38,9 +39,9 @@ impl Repeat {
 
 /// Whether an answer says something of a policy's purity. Failures have other reasons; so have answers
 /// that are not valid: a plan with a chance that is not a number does not even equal itself.
-fn is_comparable(answer: &Result<Answer, PolicyError>, question: &Question<'_>) -> bool {
+fn is_comparable(answer: &Result<Answer, PolicyError>, question: &Question<'_>, policy: &Identity) -> bool {
     match answer {
-        Ok(answer) => question.check(answer).is_ok(),
+        Ok(answer) => question.check(answer, policy).is_ok(),
         Err(error) => !matches!(error, PolicyError::NotRun(_) | PolicyError::Fault(_)),
     }
 }
@@ -76,7 +77,8 @@ mod tests {
         let questions = golden::questions(World::Router);
         let question = questions[0].asked();
         let mut plan = Plan::in_order([0], 1);
-        let says = |answer| is_comparable(&answer, &question);
+        let policy = Identity::new("x", "0", Vec::new(), Vec::new());
+        let says = |answer| is_comparable(&answer, &question, &policy);
         assert!(says(Ok(Answer::Plan(plan.clone()))) && says(Err(PolicyError::Declined)));
         plan.candidates[0].probability = f64::NAN;
         assert!(plan != plan.clone() && !says(Ok(Answer::Plan(plan))));

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    FailedAttempt, FailureFacts, Features, HealInput, Offer, Question, RequestInfo, RouteInput,
+    FailedAttempt, FailureFacts, Features, HealInput, InspectInput, Offer, Passage, Question, RequestInfo, RouteInput,
 };
+
+use crate::golden;
 
 /// A question of any world, owned.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedQuestion {
     /// What of the request is not a number.
     pub(crate) request: Arc<RequestInfo>,
-    /// What the host knows of it.
+    /// What the host knows of it; of a plain question where nobody is shown it.
     pub(crate) features: Features,
     /// The models.
     pub(crate) models: Vec<Offer>,
@@ -26,19 +28,35 @@ pub(crate) enum What {
     Route,
     /// What follows this failure, after these attempts?
     Heal(Box<FailureFacts>, Vec<FailedAttempt>),
+    /// What of this text may pass?
+    Inspect(Inspected),
+}
+
+/// A text, or a part of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Inspected {
+    pub(crate) passage: Passage,
+    /// What the call before gave.
+    pub(crate) state: Vec<u8>,
+    pub(crate) text: String,
+    pub(crate) last: bool,
 }
 
 impl OwnedQuestion {
     /// The same, kept.
     pub(crate) fn of(question: Question<'_>) -> Self {
-        let (request, features, models) = question.about();
+        let (features, models) =
+            question.about().map_or((golden::plain(), &[][..]), |(features, models)| (*features, models));
         let what = match question {
             Question::Route(_) => What::Route,
             Question::Heal(HealInput { failure, history, .. }) => {
                 What::Heal(Box::new(failure.clone()), history.to_vec())
             }
+            Question::Inspect(InspectInput { passage, state, text, last, .. }) => {
+                What::Inspect(Inspected { passage, state: state.to_vec(), text: text.to_owned(), last })
+            }
         };
-        Self { request: Arc::clone(request), features: *features, models: models.to_vec(), what }
+        Self { request: Arc::clone(question.request()), features, models: models.to_vec(), what }
     }
 
     /// As a policy is asked it.
@@ -47,6 +65,9 @@ impl OwnedQuestion {
         match what {
             What::Route => Question::Route(RouteInput { request, features, models }),
             What::Heal(failure, history) => Question::Heal(HealInput { request, features, failure, history, models }),
+            What::Inspect(Inspected { passage, state, text, last }) => {
+                Question::Inspect(InspectInput { request, passage: *passage, state, text, last: *last })
+            }
         }
     }
 }

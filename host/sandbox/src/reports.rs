@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use kairos_pipeline::policy::one_line;
+use kairos_pipeline::policy::{World, one_line};
 use tracing::Level;
+
+use crate::capability::{Capability, Grants};
 
 /// Lines that a call may log, that a policy may log in a second, and bytes of a line.
 const LOG_LINES: u32 = 16;
@@ -72,6 +74,8 @@ pub struct Reports {
     lines: Allowance,
     started: Instant,
     dropped: Arc<Dropped>,
+    /// What it says in words is dropped.
+    is_mute: bool,
 }
 
 impl Reports {
@@ -82,7 +86,19 @@ impl Reports {
             lines: Allowance::default(),
             started: Instant::now(),
             dropped: Arc::clone(dropped),
+            is_mute: false,
         }
+    }
+
+    /// The same of a policy of a world. A guard sees what callers and models write: what it says in words
+    /// is dropped, unless it may read content anyway.
+    pub(crate) fn of(self, world: World, grants: &Grants) -> Self {
+        Self { is_mute: world == World::Guard && !grants.has(Capability::Content), ..self }
+    }
+
+    /// Whether what the policy says in words is dropped.
+    pub(crate) fn is_mute(&self) -> bool {
+        self.is_mute
     }
 
     /// The policy's numbers, by name.
@@ -109,7 +125,7 @@ impl Reports {
 
     /// Writes a line to the log.
     pub(crate) fn write(&self, used: &mut Used, plugin: &str, level: Level, text: &str) {
-        if used.silent {
+        if used.silent || self.is_mute {
             return;
         }
         used.lines = used.lines.saturating_add(1);

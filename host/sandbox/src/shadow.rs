@@ -134,7 +134,9 @@ impl Compared {
 fn answer(generation: &Generation, questions: &Receiver<Answered>, seen: &Seen) {
     for asked in questions {
         let question = asked.question();
-        let (request, features, models) = question.about();
+        // Only routers are asked beside another.
+        let Some((features, models)) = question.about() else { continue };
+        let request = question.request();
         let given = &asked.given.clone().and_then(Answer::plan);
         let answered = generation.ask_aside(question).and_then(Answer::plan);
         let answered = answered.and_then(|plan| plan.checked(models.len()));

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Assigned, Fault, Healer, Identity, Policies, Router, Serving, Went, World};
+use kairos_pipeline::policy::{Assigned, Fault, Guard, Healer, Identity, Policies, Router, Serving, Went, World};
 
 use crate::canary::Told;
 use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
-use crate::serving::{Front, Healers, Routers};
+use crate::serving::{Front, Guards, Healers, Routers};
 use crate::versions::Versions;
 
 /// What serves where no policy does, by world.
@@ -17,6 +17,8 @@ pub struct Natives {
     pub router: Arc<dyn Router>,
     /// The healer.
     pub healer: Arc<dyn Healer>,
+    /// The guard; none: texts pass as they are.
+    pub guard: Option<Arc<dyn Guard>>,
 }
 
 /// Keeps the policies of all slots.
@@ -25,6 +27,7 @@ pub struct Slots {
     hosts: Vec<Arc<PolicyHost>>,
     routers: Arc<Routers>,
     healers: Arc<Healers>,
+    guards: Arc<Guards>,
     loader: Loader,
 }
 
@@ -38,17 +41,19 @@ impl Slots {
     ) -> std::io::Result<Arc<Self>> {
         let routers = Arc::new(Routers::new(natives.router));
         let healers = Arc::new(Healers::new(natives.healer));
+        let guards = Arc::new(Guards::new(natives.guard.as_deref()));
         let helpers = Helpers::start()?;
         let host = |world: World| {
             let front: Arc<dyn Front> = match world {
                 World::Router => Arc::clone(&routers) as _,
                 World::Healer => Arc::clone(&healers) as _,
+                World::Guard => Arc::clone(&guards) as _,
             };
             let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
             PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())
         };
         let hosts = World::ALL.into_iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { hosts, routers, healers, loader }))
+        Ok(Arc::new(Self { hosts, routers, healers, guards, loader }))
     }
 
     /// The host of a slot.
@@ -96,6 +101,10 @@ impl Policies for Slots {
 
     fn healer(&self) -> Arc<dyn Healer> {
         self.healers.healer()
+    }
+
+    fn guard(&self) -> Option<Arc<dyn Guard>> {
+        self.guards.guard()
     }
 
     fn failed(&self, world: World, policy: &Identity, fault: &Fault) {

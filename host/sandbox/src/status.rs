@@ -89,7 +89,7 @@ impl PolicyHost {
     /// The versions that are resident, with their roles: what serves, what is tried and what is asked
     /// beside it, then what served, the newest first, then what is ready.
     pub fn residents(&self) -> Vec<(Role, Arc<Generation>)> {
-        let Lineup { current, previous, staged, canary, shadow } = self.lock().lineup.clone();
+        let Lineup { current, previous, staged, canary, shadow, is_lost: _ } = self.lock().lineup.clone();
         let canary = canary.map(|canary| (Role::Canary, canary.generation));
         let shadow = shadow.map(|watch| (Role::Shadow, Arc::clone(watch.generation())));
         let current = current.into_iter().map(|generation| (Role::Active, generation));

@@ -17,7 +17,7 @@ use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
-use kairos_pipeline::policy::{Healer, Router};
+use kairos_pipeline::policy::{Guard, Healer, Router};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
 use kairos_pipeline::routers;
@@ -203,7 +203,9 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
     let loader = loader(&config, &side.region, Some(&compiled_policies(&config)))?;
-    let natives = Natives { router: Arc::clone(&native), healer: Arc::clone(&native_healer) };
+    let native_guard: Option<Arc<dyn Guard>> = config.guard.personal_data.then(|| Arc::new(Pii::default()) as _);
+    let natives =
+        Natives { router: Arc::clone(&native), healer: Arc::clone(&native_healer), guard: native_guard.clone() };
     let policies = Slots::new(loader, natives, &ticks, &kept).map_err(AssemblyError::of)?;
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
@@ -212,7 +214,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         policies: Arc::clone(&policies) as _,
         native,
         native_healer,
-        native_guard: config.guard.personal_data.then(|| Arc::new(Pii::default()) as _),
+        native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
         catalogue: ArcSwap::from_pointee(catalogue),
@@ -230,6 +232,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
             metadata_patience: config.upstream.late_usage_seconds.duration(),
             most_in_flight: config.limits.in_flight,
             healing: config.healing.bounds(),
+            guard_on_failure: config.guard.on_failure(),
         },
         clock: Arc::new(unix_ms),
     };

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
 use crate::bindings::kairos::plugin::{content, kv, log, metrics};
-use crate::{Attempt, Failure, Features, Healer, Level, Model, Plan, PluginError, Remedy, Router};
+use crate::{
+    Attempt, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Remedy, Router, Verdict,
+};
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.
 pub struct Context<'a> {
@@ -85,6 +87,13 @@ pub struct Facts {
     pub reasons: &'static [&'static str],
     pub model_names: &'static [&'static str],
     pub kv_schema: u32,
+    /// Of a guard.
+    pub hold_back: Option<u32>,
+}
+
+impl Facts {
+    /// Nothing is said.
+    pub const NONE: Self = Self { name: "", reasons: &[], model_names: &[], kv_schema: 0, hold_back: None };
 }
 
 /// What the contract wants to know of a policy.
@@ -96,7 +105,7 @@ pub fn describe(facts: &Facts, version: &str) -> Description {
         reasons: (1..).zip(text(facts.reasons)).collect(),
         names: text(facts.model_names),
         kv_schema: facts.kv_schema,
-        notes: Vec::new(),
+        notes: facts.hold_back.map(|bytes| ("hold-back".to_owned(), bytes.to_string())).into_iter().collect(),
     }
 }
 
@@ -131,4 +140,16 @@ pub fn heal<H: Healer>(
     models: &[Model],
 ) -> Result<Remedy, PluginError> {
     made(policy)?.heal(&Context { request }, features, failure, history, models)
+}
+
+/// Asks a guard.
+pub fn inspect<G: Guard>(
+    policy: &OnceLock<G>,
+    request: &Request,
+    passage: Passage,
+    state: &[u8],
+    text: &str,
+    last: bool,
+) -> Result<Verdict, PluginError> {
+    made(policy)?.inspect(&Context { request }, passage, state, text, last)
 }

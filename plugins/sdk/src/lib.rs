@@ -22,7 +22,7 @@
 //! }
 //! ```
 //!
-//! A healer implements [`Healer`] likewise, and is exported `as healer`.
+//! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`.
 //!
 //! What a policy asks of the host it asks of its [`Context`]. Each capability is imported only where a
 //! policy uses it: whoever never calls [`Context::prompt`] needs no `content`. `log` is always imported,
@@ -38,6 +38,7 @@ mod host;
 pub mod testing;
 mod world;
 
+pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
 pub use self::bindings::healer::exports::kairos::plugin::healing::{
     Abilities, Action, Attempt, Failure, FailureKind, Remedy, Wait,
 };
@@ -50,7 +51,7 @@ pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirectiv
 pub use self::host::Context;
 #[cfg(not(target_family = "wasm"))]
 pub use self::testing::Context;
-pub use self::world::{Healer, Router};
+pub use self::world::{Guard, Healer, Router};
 
 impl Plan {
     /// Tries these models (indices of those on offer) in this order, for this reason: a code, the n-th
@@ -82,14 +83,65 @@ impl Remedy {
     }
 }
 
+impl Verdict {
+    /// All of the text passes, but for what is replaced.
+    pub fn pass(text: &str) -> Self {
+        Self::deciding(text.len())
+    }
+
+    /// All but the last so many bytes passes: up to [`Guard::HOLD_BACK`]. Those come again, in front of what
+    /// follows.
+    pub fn hold(text: &str, bytes: usize) -> Self {
+        let mut decided = text.len().saturating_sub(bytes);
+        while !text.is_char_boundary(decided) {
+            decided += 1;
+        }
+        Self::deciding(decided)
+    }
+
+    /// Nothing passes, and nothing that follows, for this reason: a code, the n-th of [`Guard::REASONS`]
+    /// from 1.
+    pub fn block(reason: u32) -> Self {
+        Self { blocked: Some(reason), ..Self::deciding(0) }
+    }
+
+    /// So many bytes of the text are decided, and pass.
+    pub fn deciding(bytes: usize) -> Self {
+        Self {
+            state: Vec::new(),
+            decided: bytes as u32,
+            replacements: Vec::new(),
+            findings: Vec::new(),
+            blocked: None,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Puts `with` in the place of the bytes from `start` to before `end`, behind what was replaced before.
+    /// All up to `end` is decided then.
+    pub fn replace(&mut self, start: usize, end: usize, with: &str) {
+        self.decided = self.decided.max(end as u32);
+        self.replacements.push(Replacement { start: start as u32, end: end as u32, text: with.to_owned() });
+    }
+
+    /// Counts something that was found: a code, the n-th of [`Guard::REASONS`] from 1.
+    pub fn found(&mut self, code: u32) {
+        match self.findings.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.findings.push((code, 1)),
+        }
+    }
+}
+
 /// What `export!` makes use of; no policy needs it.
 #[doc(hidden)]
 #[cfg(target_family = "wasm")]
 pub mod exported {
     pub use crate::bindings::exports::kairos::plugin::lifecycle;
+    pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
     pub use crate::bindings::kairos::plugin::types;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
-    pub use crate::host::{Facts, describe, heal, init, route};
+    pub use crate::host::{Facts, describe, heal, init, inspect, route};
 }

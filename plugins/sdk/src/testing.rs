@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use crate::{
-    Abilities, Attempt, Capabilities, Complexity, Failure, FailureKind, Family, Features, Level, Model, Priority,
-    Route, Strengths, Task,
+    Abilities, Attempt, Capabilities, Complexity, Direction, Failure, FailureKind, Family, Features, Guard, Level,
+    Model, Origin, Passage, Priority, Route, Strengths, Task,
 };
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.
@@ -255,5 +255,47 @@ pub fn failure(attempt: Attempt, left: &[u32]) -> Failure {
         attempts_left: 5,
         time_left_ms: 30_000,
         can: Abilities::empty(),
+    }
+}
+
+/// What a guard lets pass of a text of a model that comes so many bytes at a time, or as near as characters
+/// allow; up to where it blocks.
+///
+/// # Panics
+///
+/// Where it fails, decides what is no beginning of the text, or leaves more than it holds back.
+pub fn released<G: Guard>(guard: &G, text: &str, bytes: usize) -> String {
+    let passage = Passage { direction: Direction::Output, origin: Origin::Assistant, index: 0 };
+    let (mut held, mut state, mut passed) = (String::new(), Vec::new(), String::new());
+    let mut rest = text;
+    loop {
+        let mut end = bytes.clamp(1, rest.len().max(1)).min(rest.len());
+        while !rest.is_char_boundary(end) {
+            end += 1;
+        }
+        held.push_str(&rest[..end]);
+        rest = &rest[end..];
+        let last = rest.is_empty();
+        let verdict = match guard.inspect(&Context::default(), passage, &state, &held, last) {
+            Ok(verdict) => verdict,
+            Err(error) => panic!("the guard fails: {error:?}"),
+        };
+        let (decided, mut from) = (verdict.decided as usize, 0);
+        for replacement in &verdict.replacements {
+            passed.push_str(&held[from..replacement.start as usize]);
+            passed.push_str(&replacement.text);
+            from = replacement.end as usize;
+        }
+        passed.push_str(&held[from..decided]);
+        if verdict.blocked.is_some() {
+            return passed;
+        }
+        let left = held.len() - decided;
+        assert!(left <= if last { 0 } else { G::HOLD_BACK as usize }, "{left} bytes are undecided");
+        held.drain(..decided);
+        state = verdict.state;
+        if last {
+            return passed;
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
-use crate::{Attempt, Context, Failure, Features, Model, Plan, PluginError, Remedy};
+use crate::{Attempt, Context, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
 
 /// Which models answer a request.
 ///
@@ -59,13 +59,46 @@ pub trait Healer: Sized + Send + Sync + 'static {
     ) -> Result<Remedy, PluginError>;
 }
 
+/// What of a text may pass, to a model or to a caller.
+///
+/// Pure, as a [`Router`] is: what it knows of a passage from call to call is in the state that it gives.
+/// However a text is cut, the same passes.
+pub trait Guard: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Names of the codes of what is found, and of why a text is blocked: the n-th, from 1, is that of code
+    /// n. At most 64, of 64 bytes each.
+    const REASONS: &'static [&'static str] = &[];
+    /// Bytes of a text that may stay undecided while more of it follows: up to 4,096.
+    const HOLD_BACK: u32 = 0;
+    /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
+    const KV_SCHEMA: u32 = 0;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.guard]` as JSON, `{}`
+    /// where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Decides. `state` is what the last call for the passage gave, empty at first; `text`, of at most 8,192
+    /// bytes, what of the passage is not decided yet; `last` says that nothing follows, and that all is to be
+    /// decided. [`PluginError::Declined`] to the first call of a passage leaves it to the host's native
+    /// guard, where that is on.
+    fn inspect(
+        &self,
+        ctx: &Context,
+        passage: Passage,
+        state: &[u8],
+        text: &str,
+        last: bool,
+    ) -> Result<Verdict, PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
 macro_rules! export {
     ($policy:ty as router) => {
         $crate::export! {
-            @ $policy, Router,
+            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES],
             use exported::bindings::router::exports::kairos::plugin::routing;
 
             exported::export_router!(Exported with_types_in exported::bindings::router);
@@ -83,7 +116,7 @@ macro_rules! export {
     };
     ($policy:ty as healer) => {
         $crate::export! {
-            @ $policy, Healer,
+            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES],
             use exported::bindings::healer::exports::kairos::plugin::healing;
 
             exported::export_healer!(Exported with_types_in exported::bindings::healer);
@@ -101,15 +134,35 @@ macro_rules! export {
             }
         }
     };
+    ($policy:ty as guard) => {
+        $crate::export! {
+            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK)],
+            use exported::bindings::guard::exports::kairos::plugin::guarding;
+
+            exported::export_guard!(Exported with_types_in exported::bindings::guard);
+
+            impl guarding::Guest for Exported {
+                fn inspect(
+                    request: &types::Request,
+                    passage: guarding::Passage,
+                    state: Vec<u8>,
+                    text: String,
+                    last: bool,
+                ) -> Result<guarding::Verdict, types::PluginError> {
+                    exported::inspect(&POLICY, request, passage, &state, &text, last)
+                }
+            }
+        }
+    };
     ($policy:ty as $world:ident) => {
         compile_error!(concat!(
             "there is no world `",
             stringify!($world),
-            "`; there are `router` and `healer`"
+            "`; there are `router`, `healer` and `guard`"
         ));
     };
     // What every world exports, and the judgement of this one.
-    (@ $policy:ty, $world:ident, $($judgement:tt)*) => {
+    (@ $policy:ty, $world:ident, [$fact:ident: $value:expr], $($judgement:tt)*) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::exported::{self, lifecycle, types};
@@ -124,8 +177,9 @@ macro_rules! export {
                     let facts = exported::Facts {
                         name: <$policy as $crate::$world>::NAME,
                         reasons: <$policy as $crate::$world>::REASONS,
-                        model_names: <$policy as $crate::$world>::MODEL_NAMES,
                         kv_schema: <$policy as $crate::$world>::KV_SCHEMA,
+                        $fact: $value,
+                        ..exported::Facts::NONE
                     };
                     exported::describe(&facts, env!("CARGO_PKG_VERSION"))
                 }

@@ -141,7 +141,7 @@ fn swaps(guests: &Path) {
     std::fs::create_dir(&compiled).unwrap();
     std::fs::create_dir(&policies).unwrap();
     let native: Arc<dyn Router> = Arc::new(routers::Score::default());
-    let natives = Natives { router: native, healer: Arc::new(Backoff::new(BackoffBounds::default())) };
+    let natives = Natives { router: native, healer: Arc::new(Backoff::new(BackoffBounds::default())), guard: None };
     let (clock, kept): (Clock, Arc<dyn Versions>) = (Arc::new(|| 0), Arc::new(()));
     let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept).unwrap();
     let _watching = host.watch(&policies).unwrap();

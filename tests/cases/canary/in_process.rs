@@ -112,7 +112,7 @@ impl World {
         let ticks = Arc::clone(&now_ms);
         let clock: Clock = Arc::new(move || ticks.load(Ordering::Relaxed));
         let router = Arc::new(routers::Task::default());
-        let natives = Natives { router, healer: Arc::new(Backoff::new(BackoffBounds::default())) };
+        let natives = Natives { router, healer: Arc::new(Backoff::new(BackoffBounds::default())), guard: None };
         let versions: Arc<dyn Versions> = Arc::clone(kept) as _;
         let slots = Slots::new(loader(), natives, &clock, &versions).unwrap();
         slots.restore().unwrap();

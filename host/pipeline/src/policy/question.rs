@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Fault, FaultKind, Features, HealInput, Offer, Plan, PolicyError, Remedy, RequestInfo, RouteInput};
+use super::{
+    Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, Remedy, RequestInfo,
+    RouteInput, Verdict,
+};
 
 /// A kind of judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,15 +16,17 @@ pub enum World {
     Router,
     /// What follows a failed attempt.
     Healer,
+    /// What of a text may pass.
+    Guard,
 }
 
 impl World {
     /// All.
-    pub const ALL: [Self; 2] = [Self::Router, Self::Healer];
+    pub const ALL: [Self; 3] = [Self::Router, Self::Healer, Self::Guard];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {
-        ["router", "healer"][self as usize]
+        ["router", "healer", "guard"][self as usize]
     }
 
     /// The world of a slot.
@@ -37,6 +42,8 @@ pub enum Question<'a> {
     Route(RouteInput<'a>),
     /// What follows this failure?
     Heal(HealInput<'a>),
+    /// What of this text may pass?
+    Inspect(InspectInput<'a>),
 }
 
 /// What a policy answers.
@@ -46,6 +53,8 @@ pub enum Answer {
     Plan(Plan),
     /// To [`Question::Heal`].
     Remedy(Remedy),
+    /// To [`Question::Inspect`].
+    Verdict(Verdict),
 }
 
 impl<'a> Question<'a> {
@@ -54,23 +63,35 @@ impl<'a> Question<'a> {
         match self {
             Self::Route(_) => World::Router,
             Self::Heal(_) => World::Healer,
+            Self::Inspect(_) => World::Guard,
         }
     }
 
-    /// What every question is asked with: what of the request is not a number, what the host knows of it,
-    /// and the models.
-    pub fn about(&self) -> (&'a Arc<RequestInfo>, &'a Features, &'a [Offer]) {
+    /// What every question is asked with: what of the request is not a number.
+    pub fn request(&self) -> &'a Arc<RequestInfo> {
         match *self {
-            Self::Route(RouteInput { request, features, models })
-            | Self::Heal(HealInput { request, features, models, .. }) => (request, features, models),
+            Self::Route(RouteInput { request, .. })
+            | Self::Heal(HealInput { request, .. })
+            | Self::Inspect(InspectInput { request, .. }) => request,
         }
     }
 
-    /// Says what is not valid about an answer to it.
-    pub fn check(&self, answer: &Answer) -> Result<(), String> {
+    /// What the host knows of the request, and the models; none: it is about a text.
+    pub fn about(&self) -> Option<(&'a Features, &'a [Offer])> {
+        match *self {
+            Self::Route(RouteInput { features, models, .. }) | Self::Heal(HealInput { features, models, .. }) => {
+                Some((features, models))
+            }
+            Self::Inspect(_) => None,
+        }
+    }
+
+    /// Says what is not valid about an answer of this policy to it.
+    pub fn check(&self, answer: &Answer, policy: &Identity) -> Result<(), String> {
         match (self, answer) {
             (Self::Route(input), Answer::Plan(plan)) => plan.check(input.models.len()),
             (Self::Heal(input), Answer::Remedy(remedy)) => remedy.check(*input),
+            (Self::Inspect(input), Answer::Verdict(verdict)) => verdict.check(input, policy.hold_back(), policy),
             _ => Err("the answer is to another kind of question".to_owned()),
         }
     }
@@ -86,7 +107,7 @@ impl Answer {
     pub fn plan(self) -> Result<Plan, PolicyError> {
         match self {
             Self::Plan(plan) => Ok(plan),
-            Self::Remedy(_) => Err(mixed_up()),
+            Self::Remedy(_) | Self::Verdict(_) => Err(mixed_up()),
         }
     }
 
@@ -94,7 +115,15 @@ impl Answer {
     pub fn remedy(self) -> Result<Remedy, PolicyError> {
         match self {
             Self::Remedy(remedy) => Ok(remedy),
-            Self::Plan(_) => Err(mixed_up()),
+            Self::Plan(_) | Self::Verdict(_) => Err(mixed_up()),
+        }
+    }
+
+    /// The verdict that it is.
+    pub fn verdict(self) -> Result<Verdict, PolicyError> {
+        match self {
+            Self::Verdict(verdict) => Ok(verdict),
+            Self::Plan(_) | Self::Remedy(_) => Err(mixed_up()),
         }
     }
 }

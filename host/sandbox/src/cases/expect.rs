@@ -6,6 +6,7 @@ use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question, World};
 use super::offers::Chosen;
 use super::table::{Read, Value, did_you_mean, wrong};
 use super::worlds::{self, Like};
+use crate::aside::Released;
 
 /// A reason, as a test names it.
 pub(super) enum Reason {
@@ -95,7 +96,7 @@ impl Expected {
     ) -> Vec<String> {
         let kind = worlds::answer(question.world());
         match (self, answer) {
-            (Self::Answer(expected), Ok(answer)) => match question.check(answer) {
+            (Self::Answer(expected), Ok(answer)) => match question.check(answer, names.identity) {
                 Ok(()) => expected.wrong_with(answer, names),
                 Err(why) => vec![format!("the {kind} is not valid: {why}")],
             },
@@ -106,6 +107,24 @@ impl Expected {
             (Self::Answer(_), _) => vec![format!("a {kind} was expected")],
             (Self::Declined, _) => vec!["the policy was expected to decline".to_owned()],
             (Self::Refused(_), _) => vec!["the policy was expected to refuse the request".to_owned()],
+        }
+    }
+
+    /// What is not as expected of a text that a guard judged.
+    pub(super) fn wrong_with_text(&self, released: &Released, names: &Names<'_>) -> Vec<String> {
+        if let Some(failure) = &released.failure {
+            return vec![format!("a verdict was expected, and the guard fails: {failure}")];
+        }
+        match (self, released.declined) {
+            (Self::Answer(Like::Released(expected)), false) => expected.wrong_with(released, names),
+            (Self::Declined, true) => Vec::new(),
+            // To refuse a text is to block it.
+            (Self::Refused(reason), false) => match released.blocked {
+                Some(code) => reason.wrong_with(code, names).into_iter().collect(),
+                None => vec!["the guard was expected to refuse the text".to_owned()],
+            },
+            (Self::Declined, false) => vec!["the guard was expected to decline".to_owned()],
+            (Self::Answer(_) | Self::Refused(_), _) => vec!["a verdict was expected".to_owned()],
         }
     }
 }

@@ -9,7 +9,7 @@ mod offers;
 mod read;
 mod run;
 pub(crate) mod table;
-mod worlds;
+pub(crate) mod worlds;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -76,7 +76,8 @@ fn case(mut test: Table<'_>, world: World, shared: Option<&[Chosen]>, catalogue:
     let beside = worlds::Beside::take(&mut test, world);
     let (config, kv, expected) = (test.take("config"), test.take("kv"), test.take("expect"));
     test.finish()?;
-    let Some(chosen) = own.as_deref().or(shared) else {
+    let none = (!worlds::needs_models(world)).then_some(&[][..]);
+    let Some(chosen) = own.as_deref().or(shared).or(none) else {
         return wrong(at, "the test has no models: name some under `models`, in it or at the top of the file");
     };
     let Some(expected) = expected else { return wrong(at, "the test has no `expect`: it would pass whatever happens") };

@@ -1,18 +1,22 @@
 //! Asks a policy what its tests ask.
 
+use std::sync::Arc;
+
 use kairos_pipeline::policy::Identity;
 
 use super::expect::Names;
+use super::worlds::guard;
 use super::{Case, Outcome};
+use crate::aside::Judging;
 use crate::deadline::Meter;
 use crate::generation::{Engine, Manner};
 use crate::limits::Limits;
-use crate::question::OwnedQuestion;
+use crate::question::{OwnedQuestion, What};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::KvSnapshot;
 
 /// A policy with the configuration, as JSON, and the learned state of a test.
-pub(crate) type Configured<'a> = dyn Fn(&str, &KvSnapshot) -> Result<Engine, Refusal> + 'a;
+pub(crate) type Configured<'a> = dyn Fn(&str, &KvSnapshot) -> Result<Arc<Engine>, Refusal> + 'a;
 
 /// Runs tests in their order; `line` finds the line of an offset.
 pub(super) fn run(
@@ -24,10 +28,10 @@ pub(super) fn run(
 ) -> Result<Vec<Outcome>, Refusal> {
     // Nobody waits for a test: it is the CPU that counts.
     let mut meter = Meter::start_on_trial(limits.test_time);
-    let mut ready: Option<(&str, &KvSnapshot, Engine)> = None;
+    let mut ready: Option<(&str, &KvSnapshot, Arc<Engine>)> = None;
     let mut outcomes = Vec::with_capacity(cases.len());
     for case in cases {
-        let fits = |(config, kv, _): &(&str, &KvSnapshot, Engine)| *config == case.config && **kv == case.kv;
+        let fits = |(config, kv, _): &(&str, &KvSnapshot, Arc<Engine>)| *config == case.config && **kv == case.kv;
         let (config, kv, engine) = match ready.take().filter(fits) {
             Some(engine) => engine,
             None => (case.config.as_str(), &case.kv, configured(&case.config, &case.kv)?),
@@ -44,13 +48,23 @@ pub(super) fn run(
     Ok(outcomes)
 }
 
-fn ask(case: &Case, engine: &Engine, identity: &Identity, line: usize) -> Outcome {
+fn ask(case: &Case, engine: &Arc<Engine>, identity: &Identity, line: usize) -> Outcome {
     let mut models = case.question.models.clone();
     case.catalogue.mark_names(&identity.model_names, &case.targets, &mut models);
     let marked = OwnedQuestion { models, ..case.question.clone() };
+    let names = Names { ids: &marked.request.model_ids, identity };
+    if let What::Inspect(inspected) = &marked.what {
+        let judging = Judging::new(engine, identity, Manner::Test, &marked.request);
+        let (wrong, answer) = match guard::judge(&judging, inspected) {
+            Ok(released) => {
+                (case.expected.wrong_with_text(&released, &names), guard::released_in_words(&released, &names))
+            }
+            Err(differs) => (vec![format!("cuts: the guard {differs}")], "the cuts of a text decide".to_owned()),
+        };
+        return Outcome { name: case.name.clone(), line, wrong, answer };
+    }
     let question = marked.asked();
     let answer = engine.ask(question, Manner::Test);
-    let names = Names { ids: &marked.request.model_ids, identity };
     let wrong = case.expected.wrong_with(&question, &answer, &names);
     Outcome { name: case.name.clone(), line, wrong, answer: names.answer(&answer) }
 }

@@ -133,7 +133,7 @@ fn register_ctx(api: &mut Api<'_>) {
         })
         .property(
             "config: map",
-            "The slot's table of `kairos.toml`: `[policies.config.router]`, `[policies.config.healer]`.",
+            "The slot's table of `kairos.toml`: `[policies.config.router]`, `[policies.config.guard]`, …",
             |ctx: &mut Ctx| ctx.config.clone(),
         )
         .function(

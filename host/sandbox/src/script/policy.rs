@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, PolicyError, Question, World};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
 
-use super::api::{self, Ctx, FeaturesView, NoAnswer};
-use super::models::Models;
+use super::api::{self, Ctx, NoAnswer};
 use super::{engine, worlds};
 use crate::capability::Grants;
 use crate::deadline::Meter;
@@ -85,7 +84,7 @@ impl ScriptPolicy {
                 format!("the script is not UTF-8: the byte at offset {} starts no character", error.valid_up_to());
             Refusal::new(Reason::NotAPolicy, message)
         })?;
-        let reports = Arc::new(Reports::new(dropped));
+        let reports = Arc::new(Reports::new(dropped).of(source.world, grants));
         let mut engine = engine::bounded(limits, is_over);
         api::register(&mut engine, source.world, grants, &reports, kv);
         let ast = engine.compile(text).map_err(|error| {
@@ -120,11 +119,8 @@ impl ScriptPolicy {
             Manner::Trial | Manner::Test => Meter::start_on_trial(self.deadline),
             Manner::Afresh => Meter::start(self.repeat_deadline),
         };
-        let (request, features, models) = question.about();
-        let ctx = Ctx { request: Arc::clone(request), config: self.config.clone() };
-        let models = Models { offers: models.into(), request: Arc::clone(request) };
-        let about = (ctx, FeaturesView(*features), models);
-        let (result, over) = self.timed(meter, manner.is_silent(), || worlds::call(&self.script, question, about));
+        let ctx = Ctx { request: Arc::clone(question.request()), config: self.config.clone() };
+        let (result, over) = self.timed(meter, manner.is_silent(), || worlds::call(&self.script, question, ctx));
         match result {
             Ok(_) if over => Err(PolicyError::Fault(Fault::new(FaultKind::Deadline, self.over_deadline()))),
             result => result.map_err(|error| self.policy_error(*error)),
@@ -172,7 +168,7 @@ impl ScriptPolicy {
     /// What `describe` says, where there is one.
     fn identity(&self, source: &Source<'_>, limits: &Limits) -> Result<Identity, Refusal> {
         let mut name = source.world.name().to_owned();
-        let mut reasons = Vec::new();
+        let (mut reasons, mut hold_back) = (Vec::new(), 0);
         if !self.script.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
             return Ok(Identity::new(name, source.digest, reasons, Vec::new()));
         }
@@ -196,6 +192,12 @@ impl ScriptPolicy {
                     }
                 }
                 "version" => {}
+                "hold_back" if source.world == World::Guard => {
+                    let bytes = value.as_int().ok().and_then(|bytes| usize::try_from(bytes).ok());
+                    hold_back = bytes.filter(|bytes| *bytes <= MOST_HELD).ok_or_else(|| {
+                        wrong(&format!("a hold_back that is not a whole number from 0 to {MOST_HELD}"))
+                    })?;
+                }
                 "reasons" => {
                     let named = value.try_cast::<Map>().ok_or_else(|| wrong("reasons that are not a map"))?;
                     if named.len() > REASONS {
@@ -211,10 +213,13 @@ impl ScriptPolicy {
                         reasons.push((code, name.into()));
                     }
                 }
-                other => return Err(wrong(&format!("{other:?}, which is not known"))),
+                other => {
+                    let world = source.world.name();
+                    return Err(wrong(&format!("{other:?}, which is not known of a {world}")));
+                }
             }
         }
-        Ok(Identity::new(name, source.digest, reasons, Vec::new()))
+        Ok(Identity::new(name, source.digest, reasons, Vec::new()).holding(hold_back))
     }
 }
 

@@ -215,8 +215,10 @@ to the last bit: [types.wit](../wit/v0.1/types.wit), under the same names.
 Types: `int` has 64 bits, `float` is double precision, a `column` holds one number for each model on offer. \
 `?` after a type: or `()`, where it is not known. A policy is one file. A router has \
 `fn route(ctx, features, models)`, which gives a `plan`; a healer has \
-`fn heal(ctx, features, failure, history, models)`, which gives a `remedy`. Either may have `fn describe()`, \
-which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`.
+`fn heal(ctx, features, failure, history, models)`, which gives a `remedy`; a guard has \
+`fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`. Each may have `fn describe()`, \
+which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`, and of a guard `hold_back: 64`: the most bytes \
+of a text that it leaves undecided.
 ";
 
 const TAIL: &str = "
@@ -242,6 +244,7 @@ mod tests {
             ("policy.rs", include_str!("policy.rs")),
             ("worlds/router.rs", include_str!("worlds/router.rs")),
             ("worlds/healer.rs", include_str!("worlds/healer.rs")),
+            ("worlds/guard.rs", include_str!("worlds/guard.rs")),
         ] {
             assert!(!text.contains(".register_"), "{file} registers something that the reference does not know");
         }

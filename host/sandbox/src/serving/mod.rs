@@ -1,6 +1,7 @@
 //! What requests get of a slot: a policy, as the pipeline's type of its world. What is of one world is in
 //! its own file.
 
+mod guard;
 mod healer;
 mod router;
 
@@ -8,6 +9,7 @@ use std::sync::{Arc, Weak};
 
 use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question};
 
+pub(crate) use self::guard::Guards;
 pub(crate) use self::healer::Healers;
 pub(crate) use self::router::Routers;
 use crate::answered::Answered;

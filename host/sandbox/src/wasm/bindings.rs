@@ -16,6 +16,7 @@ wasmtime::component::bindgen!({
         world every-host {
             include kairos:plugin/router@0.1.0;
             include kairos:plugin/healer@0.1.0;
+            include kairos:plugin/guard@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
@@ -27,7 +28,7 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::{healing, lifecycle, routing};
+pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, routing};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.

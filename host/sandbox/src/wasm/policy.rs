@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, World};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, PolicyError, Question, World};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -113,7 +113,7 @@ impl WasmPolicy {
             config: source.config.to_owned(),
             plugin: source.world.name().into(),
             kv,
-            reports: Arc::new(Reports::new(dropped)),
+            reports: Arc::new(Reports::new(dropped).of(source.world, grants)),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
         let mut instance = policy.instantiate(limits.init_deadline).map_err(|error| match error {
@@ -249,17 +249,13 @@ impl Instance {
 
     fn ask(&mut self, question: Question<'_>, meter: Meter, silent: bool) -> Result<Answer, PolicyError> {
         self.calls += 1;
-        let (request, features, models) = question.about();
-        let features = bindings::features(features);
-        let models: Vec<_> = models.iter().map(bindings::model).collect();
         let state = self.store.data_mut();
-        state.request = Some(Arc::clone(request));
+        state.request = Some(Arc::clone(question.request()));
         state.used = Used::nothing(silent);
         state.last_line = None;
         arm(&mut self.store, meter);
         // There is one request in a call: the handle needs no table to be found by.
-        let about = (Resource::new_borrow(0), features, &models[..]);
-        let decided = self.judge.ask(&mut self.store, question, about);
+        let decided = self.judge.ask(&mut self.store, question, Resource::new_borrow(0));
         self.store.data_mut().request = None;
         match decided {
             Ok(Ok(answer)) => Ok(answer),
@@ -350,6 +346,13 @@ const REASONS: usize = 64;
 /// Bytes of a name, version or reason.
 const NAME_BYTES: usize = 64;
 
+/// The note of `describe` that says how many bytes of a text a guard may leave undecided.
+const HOLD_BACK: &str = "hold-back";
+
+fn bad_hold_back() -> String {
+    format!("{HOLD_BACK:?} of something that is no whole number from 0 to {MOST_HELD}")
+}
+
 fn bad_description(message: String) -> Refusal {
     Refusal::new(Reason::BadDescription, message)
 }
@@ -385,9 +388,20 @@ fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<
     if !description.names.iter().all(|name| plain(name, MODEL_NAME_BYTES)) {
         return refuse(format!("a model name that is longer than {MODEL_NAME_BYTES} bytes or not plain text"));
     }
-    if let Some((name, _)) = description.notes.first() {
-        return refuse(format!("something of {name:?}, which this version of the gateway does not know"));
-    }
+    let hold_back = match &description.notes[..] {
+        [] => 0,
+        [(name, most)] if name == HOLD_BACK && source.world == World::Guard => {
+            let most: Option<usize> = most.parse().ok().filter(|most| *most <= MOST_HELD);
+            most.ok_or_else(|| bad_description(format!("the component's `describe` says {}", bad_hold_back())))?
+        }
+        [(first, _), (second, _), ..] if first == second => return refuse(format!("{first:?} twice")),
+        notes => {
+            let unknown = notes.iter().find(|(name, _)| name != HOLD_BACK || source.world != World::Guard);
+            let name = unknown.map_or(HOLD_BACK, |(name, _)| name);
+            let world = source.world.name();
+            return refuse(format!("something of {name:?}, which this gateway does not know of a {world}"));
+        }
+    };
     let reasons = description.reasons.into_iter().map(|(code, name)| (code, name.into())).collect();
-    Ok(Identity::new(description.name, source.digest, reasons, description.names))
+    Ok(Identity::new(description.name, source.digest, reasons, description.names).holding(hold_back))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::HealingBounds;
+use kairos_pipeline::guard::OnFailure;
 use kairos_pipeline::healers::BackoffBounds;
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
@@ -210,6 +211,28 @@ impl Healing {
 pub(crate) struct GuardSettings {
     /// Whether personal data and secrets are replaced.
     pub(crate) personal_data: bool,
+    /// What becomes of a text whose guard fails.
+    pub(crate) on_failure: GuardFailure,
+}
+
+/// What becomes of a text whose guard fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GuardFailure {
+    /// It does not pass.
+    #[default]
+    Block,
+    /// It passes unseen.
+    Pass,
+}
+
+impl GuardSettings {
+    pub(crate) fn on_failure(&self) -> OnFailure {
+        match self.on_failure {
+            GuardFailure::Block => OnFailure::Block,
+            GuardFailure::Pass => OnFailure::Pass,
+        }
+    }
 }
 
 /// Which models there are.

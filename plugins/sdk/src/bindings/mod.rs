@@ -1,6 +1,7 @@
 //! What the contract generates: here what all worlds share, and below what is of one. A component exports
 //! `lifecycle` and its one judgement. All capabilities are declared; it imports those that its code uses.
 
+pub mod guard;
 pub mod healer;
 pub mod router;
 

@@ -1,7 +1,8 @@
-//! What the tests' guests share: a router, or a healer, from a function.
+//! What the tests' guests share: a router, a healer or a guard from a function.
 
 pub use kairos_plugin::{
-    Action, Attempt, Context, Failure, Features, Healer, Model, Plan, PluginError, Remedy, Router, Wait, export,
+    Action, Attempt, Context, Failure, Features, Guard, Healer, Model, Passage, Plan, PluginError, Remedy, Router,
+    Verdict, Wait, export,
 };
 
 /// What a guest's `route` is.
@@ -71,6 +72,38 @@ macro_rules! healer {
             ) -> Result<$crate::Remedy, $crate::PluginError> {
                 let heal: $crate::Heal = $heal;
                 Ok(heal(ctx, failure, models))
+            }
+        }
+    };
+}
+
+/// What a guest's `inspect` is.
+pub type Inspect = fn(&Context, &str) -> Verdict;
+
+/// A guard with this name and this `inspect`.
+#[macro_export]
+macro_rules! guard {
+    ($name:literal, $inspect:expr) => {
+        struct Guest;
+        $crate::export!(Guest as guard);
+
+        impl $crate::Guard for Guest {
+            const NAME: &'static str = $name;
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn inspect(
+                &self,
+                ctx: &$crate::Context,
+                _: $crate::Passage,
+                _: &[u8],
+                text: &str,
+                _: bool,
+            ) -> Result<$crate::Verdict, $crate::PluginError> {
+                let inspect: $crate::Inspect = $inspect;
+                Ok(inspect(ctx, text))
             }
         }
     };

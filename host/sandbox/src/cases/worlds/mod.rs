@@ -1,6 +1,7 @@
 //! What tests say that is of one world: what is asked beside the request and the models, and what is
 //! expected of the answer.
 
+pub(crate) mod guard;
 mod healer;
 mod router;
 
@@ -15,16 +16,22 @@ use crate::question::What;
 /// Models that a test may name.
 pub(super) fn most_models(world: World) -> usize {
     match world {
-        World::Router => MAX_OFFERS,
+        World::Router | World::Guard => MAX_OFFERS,
         World::Healer => MOST_HEALER_MODELS,
     }
 }
 
+/// Whether a test must name models: who judges texts is shown none.
+pub(super) fn needs_models(world: World) -> bool {
+    world != World::Guard
+}
+
 /// What an answer is called.
-pub(super) fn answer(world: World) -> &'static str {
+pub(crate) fn answer(world: World) -> &'static str {
     match world {
         World::Router => "plan",
         World::Healer => "remedy",
+        World::Guard => "verdict",
     }
 }
 
@@ -32,6 +39,7 @@ pub(super) fn answer(world: World) -> &'static str {
 pub(super) enum Beside<'a> {
     Router,
     Healer(Box<healer::Beside<'a>>),
+    Guard(Box<guard::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
@@ -39,6 +47,7 @@ impl<'a> Beside<'a> {
         match world {
             World::Router => Self::Router,
             World::Healer => Self::Healer(Box::new(healer::Beside::take(test))),
+            World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
         }
     }
 
@@ -47,6 +56,7 @@ impl<'a> Beside<'a> {
         match self {
             Self::Router => Ok(What::Route),
             Self::Healer(beside) => beside.read(at, features, chosen, catalogue),
+            Self::Guard(beside) => beside.read(at),
         }
     }
 }
@@ -55,6 +65,7 @@ impl<'a> Beside<'a> {
 pub(super) enum Like {
     Plan(Box<router::PlanLike>),
     Remedy(healer::RemedyLike),
+    Released(guard::ReleasedLike),
 }
 
 /// Reads what `expect` says of an answer; nothing: it says nothing of one.
@@ -67,6 +78,7 @@ pub(super) fn expected(
     Ok(match world {
         World::Router => router::expected(table, chosen, catalogue)?.map(|like| Like::Plan(Box::new(like))),
         World::Healer => healer::expected(table, chosen, catalogue)?.map(Like::Remedy),
+        World::Guard => guard::expected(table)?.map(Like::Released),
     })
 }
 
@@ -86,5 +98,6 @@ pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
     match answer {
         Answer::Plan(plan) => router::in_words(plan, names),
         Answer::Remedy(remedy) => healer::in_words(remedy, names),
+        Answer::Verdict(verdict) => guard::in_words(verdict, names),
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kairos_pipeline::policy::{Abilities, Action, FailedAttempt, FailureFacts, HealInput, Remedy, Wait};
 use rhai::{Array, Dynamic, ImmutableString};
 
-use super::super::api::{amount, bit, code, option};
+use super::super::api::{Ctx, amount, bit, code, option};
 use super::super::policy::Script;
 use super::super::table::{Api, Fallible};
-use super::{About, Judgement};
+use super::{Judgement, shown};
 
 pub(super) const JUDGEMENT: Judgement = Judgement {
     function: "heal",
@@ -25,7 +25,8 @@ struct Failure(Arc<FailureFacts>);
 #[derive(Clone)]
 struct Attempt(FailedAttempt);
 
-pub(super) fn call(script: &Script, input: HealInput<'_>, (ctx, features, models): About) -> Fallible<Remedy> {
+pub(super) fn call(script: &Script, input: HealInput<'_>, ctx: Ctx) -> Fallible<Remedy> {
+    let (features, models) = shown(input.request, input.features, input.models);
     let failure = Failure(Arc::new(input.failure.clone()));
     let history: Array = input.history.iter().map(|attempt| Dynamic::from(Attempt(*attempt))).collect();
     script.call(JUDGEMENT.function, (ctx, features, failure, history, models))

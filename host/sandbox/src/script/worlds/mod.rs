@@ -1,9 +1,12 @@
 //! What of scripts is of one world: the function that judges, what it is called with, what it may answer.
 
+mod guard;
 mod healer;
 mod router;
 
-use kairos_pipeline::policy::{Answer, Question, World};
+use std::sync::Arc;
+
+use kairos_pipeline::policy::{Answer, Features, Offer, Question, RequestInfo, World};
 
 use super::api::{Ctx, FeaturesView};
 use super::models::Models;
@@ -18,14 +21,17 @@ pub(super) struct Judgement {
     pub(super) hint: &'static str,
 }
 
-/// What every function is called with.
-type About = (Ctx, FeaturesView, Models);
+/// What the host knows of a request, and the models, as scripts see them.
+fn shown(request: &Arc<RequestInfo>, features: &Features, models: &[Offer]) -> (FeaturesView, Models) {
+    (FeaturesView(*features), Models { offers: models.into(), request: Arc::clone(request) })
+}
 
 /// The function of a world.
 pub(super) fn judgement(world: World) -> &'static Judgement {
     match world {
         World::Router => &router::JUDGEMENT,
         World::Healer => &healer::JUDGEMENT,
+        World::Guard => &guard::JUDGEMENT,
     }
 }
 
@@ -34,13 +40,15 @@ pub(super) fn register(api: &mut Api<'_>, world: World) {
     match world {
         World::Router => router::register(api),
         World::Healer => healer::register(api),
+        World::Guard => guard::register(api),
     }
 }
 
 /// Asks a script.
-pub(super) fn call(script: &Script, question: Question<'_>, about: About) -> Fallible<Answer> {
+pub(super) fn call(script: &Script, question: Question<'_>, ctx: Ctx) -> Fallible<Answer> {
     match question {
-        Question::Route(_) => router::call(script, about).map(Answer::Plan),
-        Question::Heal(input) => healer::call(script, input, about).map(Answer::Remedy),
+        Question::Route(input) => router::call(script, input, ctx).map(Answer::Plan),
+        Question::Heal(input) => healer::call(script, input, ctx).map(Answer::Remedy),
+        Question::Inspect(input) => guard::call(script, input, ctx).map(Answer::Verdict),
     }
 }

@@ -1,12 +1,12 @@
 //! A router's plan, as scripts make it.
 
-use kairos_pipeline::policy::{CacheDirective, Candidate, MAX_OFFERS, Plan};
+use kairos_pipeline::policy::{CacheDirective, Candidate, MAX_OFFERS, Plan, RouteInput};
 use rhai::{Array, Dynamic, Map};
 
-use super::super::api::code;
+use super::super::api::{Ctx, code};
 use super::super::policy::Script;
 use super::super::table::{Api, Fallible};
-use super::{About, Judgement};
+use super::{Judgement, shown};
 
 pub(super) const JUDGEMENT: Judgement = Judgement {
     function: "route",
@@ -14,8 +14,9 @@ pub(super) const JUDGEMENT: Judgement = Judgement {
     hint: "a router has `fn route(ctx, features, models) { … }`, which gives plan([index, …], reason)",
 };
 
-pub(super) fn call(script: &Script, about: About) -> Fallible<Plan> {
-    script.call(JUDGEMENT.function, about)
+pub(super) fn call(script: &Script, input: RouteInput<'_>, ctx: Ctx) -> Fallible<Plan> {
+    let (features, models) = shown(input.request, input.features, input.models);
+    script.call(JUDGEMENT.function, (ctx, features, models))
 }
 
 pub(super) fn register(api: &mut Api<'_>) {

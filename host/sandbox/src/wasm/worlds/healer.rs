@@ -6,17 +6,18 @@ use kairos_pipeline::policy::{
 use wasmtime::{Result, Store};
 
 use super::super::bindings::{healing, same_order};
-use super::{About, HostState, PluginError};
+use super::{HostState, PluginError, Request, shown};
 
 pub(super) fn ask(
     guest: &healing::Guest,
     store: &mut Store<HostState>,
     input: HealInput<'_>,
-    (request, features, models): About<'_>,
+    request: Request,
 ) -> Result<Result<Answer, PluginError>> {
+    let (features, models) = shown(input.features, input.models);
     let failure = failure(input.failure);
     let history: Vec<_> = input.history.iter().map(attempt).collect();
-    let decided = guest.call_heal(store, request, features, &failure, &history, models)?;
+    let decided = guest.call_heal(store, request, features, &failure, &history, &models)?;
     Ok(decided.map(|decided| Answer::Remedy(remedy(decided))))
 }
 

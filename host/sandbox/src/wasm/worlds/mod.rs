@@ -1,24 +1,31 @@
 //! What of components is of one world: the interface that judges, and its types.
 
+mod guard;
 mod healer;
 mod router;
 
-use kairos_pipeline::policy::{Answer, Question, World};
+use kairos_pipeline::policy::{Answer, Features, Offer, Question, World};
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
-use super::bindings::types::{Features, Model, PluginError};
-use super::bindings::{healing, routing};
+use super::bindings::types::{self, PluginError};
+use super::bindings::{self, guarding, healing, routing};
 use super::host::{HostState, RequestHandle};
 
-/// What every judgement is asked with.
-type About<'a> = (Resource<RequestHandle>, Features, &'a [Model]);
+/// What every judgement is asked with: the request at hand.
+type Request = Resource<RequestHandle>;
+
+/// What the host knows of the request, and the models, as components see them.
+fn shown(features: &Features, models: &[Offer]) -> (types::Features, Vec<types::Model>) {
+    (bindings::features(features), models.iter().map(bindings::model).collect())
+}
 
 /// The interface that a world judges by.
 pub(super) fn judgement(world: World) -> &'static str {
     match world {
         World::Router => "routing",
         World::Healer => "healing",
+        World::Guard => "guarding",
     }
 }
 
@@ -27,12 +34,14 @@ pub(super) fn judgement(world: World) -> &'static str {
 pub(super) enum JudgeIndices {
     Router(routing::GuestIndices),
     Healer(healing::GuestIndices),
+    Guard(guarding::GuestIndices),
 }
 
 /// The judgement of an instance.
 pub(super) enum Judge {
     Router(routing::Guest),
     Healer(healing::Guest),
+    Guard(guarding::Guest),
 }
 
 impl JudgeIndices {
@@ -40,6 +49,7 @@ impl JudgeIndices {
         Ok(match world {
             World::Router => Self::Router(routing::GuestIndices::new(pre)?),
             World::Healer => Self::Healer(healing::GuestIndices::new(pre)?),
+            World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
         })
     }
 
@@ -47,6 +57,7 @@ impl JudgeIndices {
         Ok(match self {
             Self::Router(indices) => Judge::Router(indices.load(store, instance)?),
             Self::Healer(indices) => Judge::Healer(indices.load(store, instance)?),
+            Self::Guard(indices) => Judge::Guard(indices.load(store, instance)?),
         })
     }
 }
@@ -57,11 +68,12 @@ impl Judge {
         &self,
         store: &mut Store<HostState>,
         question: Question<'_>,
-        about: About<'_>,
+        request: Request,
     ) -> Result<Result<Answer, PluginError>> {
         match (self, question) {
-            (Self::Router(guest), Question::Route(_)) => router::ask(guest, store, about),
-            (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, about),
+            (Self::Router(guest), Question::Route(input)) => router::ask(guest, store, input, request),
+            (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, request),
+            (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
             _ => wasmtime::bail!("the component is of another world than the question"),
         }
     }

@@ -1,17 +1,19 @@
 //! A router's call, and its plan.
 
-use kairos_pipeline::policy::{Answer, CacheDirective, Candidate, Plan};
+use kairos_pipeline::policy::{Answer, CacheDirective, Candidate, Plan, RouteInput};
 use wasmtime::{Result, Store};
 
 use super::super::bindings::routing;
-use super::{About, HostState, PluginError};
+use super::{HostState, PluginError, Request, shown};
 
 pub(super) fn ask(
     guest: &routing::Guest,
     store: &mut Store<HostState>,
-    (request, features, models): About<'_>,
+    input: RouteInput<'_>,
+    request: Request,
 ) -> Result<Result<Answer, PluginError>> {
-    let decided = guest.call_route(store, request, features, models)?;
+    let (features, models) = shown(input.features, input.models);
+    let decided = guest.call_route(store, request, features, &models)?;
     Ok(decided.map(|decided| Answer::Plan(plan(decided))))
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
-use kairos_pipeline::policy::{Answer, Healer as _, PolicyError, Question, Router as _, World};
+use kairos_pipeline::policy::{Answer, Guard as _, Healer as _, PolicyError, Question, Router as _, World};
 use kairos_pipeline::routers;
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::golden;
@@ -81,9 +82,11 @@ pub(super) fn plugin(generation: &Generation, calls: u32) -> Result<Cost, Failed
 /// So many calls of the native default of a world.
 fn native(world: World, calls: u32) -> Result<Cost, Failed> {
     let (router, healer) = (routers::Task::default(), Backoff::new(BackoffBounds::default()));
+    let guard = Pii::default();
     measure(world, calls, |question| match question {
         Question::Route(input) => router.route(input).map(Answer::Plan),
         Question::Heal(input) => healer.heal(input).map(Answer::Remedy),
+        Question::Inspect(input) => guard.inspect(input).map(Answer::Verdict),
     })
 }
 

@@ -36,6 +36,7 @@ const RUST: &[File] = &[
     file!("src/lib.rs", "plugins/template/rust/src/lib.rs"),
     file!("vendor/kairos-plugin/Cargo.toml", "plugins/sdk/Cargo.toml"),
     file!("vendor/kairos-plugin/src/lib.rs", "plugins/sdk/src/lib.rs"),
+    file!("vendor/kairos-plugin/src/bindings/guard.rs", "plugins/sdk/src/bindings/guard.rs"),
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
     file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
     file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
@@ -71,6 +72,13 @@ const HEALER: &[File] = &[
     file!("src/lib.rs", "plugins/template/healer/lib.rs"),
 ];
 
+/// The same of a guard.
+const GUARD: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/guard/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/guard/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/guard/lib.rs"),
+];
+
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
@@ -102,6 +110,7 @@ pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String
     let instead = match world {
         World::Router => &[][..],
         World::Healer => HEALER,
+        World::Guard => GUARD,
     };
     let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
         let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
@@ -146,8 +155,10 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
-        let healer: BTreeSet<_> = HEALER.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
-        assert_eq!(healer, below("plugins/template/healer"));
+        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard")] {
+            let own: BTreeSet<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
+            assert_eq!(own, below(&format!("plugins/template/{folder}")));
+        }
         for (files, folder) in [(&own[..], "rust"), (RHAI, "rhai"), (PYTHON, "python"), (JS, "js")] {
             assert_eq!(named(files, ""), below(&format!("plugins/template/{folder}")), "{folder}");
         }

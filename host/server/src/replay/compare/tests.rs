@@ -11,8 +11,9 @@ use super::*;
 /// A question with three models, of which a request can cost 1, 2 and 4 dollars at most.
 fn question() -> Question {
     let mut questions = golden::questions(World::Router).into_iter();
-    let of_three = questions.find(|question| question.asked().about().2.len() == 3).unwrap();
-    let (request, features, models) = of_three.asked().about();
+    let of_three =
+        questions.find(|question| question.asked().about().is_some_and(|(_, models)| models.len() == 3)).unwrap();
+    let (request, (features, models)) = (of_three.asked().request(), of_three.asked().about().unwrap());
     let worst = |(dollars, offer): (u64, &Offer)| Offer { worst_case_cost: dollars * 1_000_000_000_000, ..*offer };
     Question {
         policy: "p@1".into(),
