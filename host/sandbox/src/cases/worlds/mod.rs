@@ -38,16 +38,16 @@ pub(crate) fn answer(world: World) -> &'static str {
 /// What a test says of the question beside the request and the models, not yet read.
 pub(super) enum Beside<'a> {
     Router,
-    Healer(healer::Beside<'a>),
-    Guard(guard::Beside<'a>),
+    Healer(Box<healer::Beside<'a>>),
+    Guard(Box<guard::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
     pub(super) fn take(test: &mut Table<'a>, world: World) -> Self {
         match world {
             World::Router => Self::Router,
-            World::Healer => Self::Healer(healer::Beside::take(test)),
-            World::Guard => Self::Guard(guard::Beside::take(test)),
+            World::Healer => Self::Healer(Box::new(healer::Beside::take(test))),
+            World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
         }
     }
 
