@@ -179,7 +179,7 @@ async fn tools_arguments_and_thoughts_are_guarded_too() {
         end(0),
         event(
             "contentBlockStart",
-            json!({"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "send"}}}),
+            &json!({"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "send"}}}),
         ),
         delta(1, &json!({"toolUse": {"input": first}})),
         delta(1, &json!({"toolUse": {"input": second}})),
