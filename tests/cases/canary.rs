@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// As the defaults, with half of the requests, less to learn, and less to chance: tests have no days, and
 /// run often.
-const CONFIG: &str = "[policies.canary]\nshare = 0.5\nalpha = 0.001\nlearned = 20\nstep = 20\nhours = 0.0\n";
+const CONFIG: &str = "[policies]\ndeadline_ms = 2000\n[policies.canary]\nshare = 0.5\nalpha = 0.001\nlearned = 20\nstep = 20\nhours = 0.0\n";
 const OTHER: &str = "anthropic.claude-sonnet-4-6";
 const CHEAP: &str = "amazon.nova-lite-v1:0";
 /// The most requests that are made until something is found out.

@@ -31,8 +31,7 @@ fn route(ctx, features, models) {
 
 /// A gateway that has served so many requests by the exploring policy, and has stopped.
 async fn served(requests: usize, headers: impl Fn(usize) -> String) -> Pair {
-    let config =
-        "[policies]\ngrants = [\"content\"]\n[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n";
+    let config = "[policies]\ndeadline_ms = 2000\ngrants = [\"content\"]\n[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n";
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("explores.rhai");
     std::fs::write(&file, EXPLORES).unwrap();
@@ -104,7 +103,8 @@ async fn what_was_never_done_is_unknown_and_what_was_explored_is_estimated() {
 /// all of them is estimated from all of them.
 #[tokio::test]
 async fn a_canary_makes_what_it_does_known() {
-    let config = "[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n";
+    let config =
+        "[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n[policies]\ndeadline_ms = 2000\n";
     let mut pair = Setup { config, ..Setup::default() }.start();
     let policy = |name: &str, order: &str| {
         let route = format!("if models.len < 2 {{ plan([0], 1) }} else {{ plan({order}, 1) }}");
