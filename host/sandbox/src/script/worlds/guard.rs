@@ -85,6 +85,13 @@ fn register_text(api: &mut Api<'_>) {
         },
     )
     .function(
+        "find_token(part: string, set: string, least: int, from: int) -> int?",
+        "Where `part` is first found, at or behind `from`, with neither letter nor digit right before it, and with \
+         at least so many characters of the set behind it. One call instead of a loop, which a text of many \
+         beginnings would make long.",
+        find_token,
+    )
+    .function(
         "run(set: string, from: int) -> int",
         "Where the characters of the set that begin at `from` end.",
         |text: &mut Text, set: &str, from: i64| -> Fallible<i64> {
@@ -112,6 +119,23 @@ fn register_text(api: &mut Api<'_>) {
                 .ok_or_else(|| format!("{start} to {end} is not from one character to a later one").into())
         },
     );
+}
+
+fn find_token(text: &mut Text, part: &str, set: &str, least: i64, from: i64) -> Fallible<Dynamic> {
+    let (from, set, least) = (text.at(from)?, Set::read(set)?, code(least)? as usize);
+    let (all, bytes) = (&text.0, text.0.as_bytes());
+    let mut rest = all.get(from..).ok_or_else(|| within(from))?;
+    while let Some(place) = rest.find(part) {
+        let at = all.len() - rest.len() + place;
+        let begins = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
+        let behind = &bytes[at + part.len()..];
+        if begins && behind.len() >= least && behind[..least].iter().all(|byte| set.has(*byte)) {
+            return Ok(option(Some(int(at))));
+        }
+        let Some(next) = all[at..].chars().next() else { break };
+        rest = &all[at + next.len_utf8()..];
+    }
+    Ok(Dynamic::UNIT)
 }
 
 fn register_verdict(api: &mut Api<'_>) {
