@@ -2,6 +2,7 @@
 //! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
 //! written in Python and in JavaScript. Of the healer there are three forms.
 
+mod guards;
 mod healers;
 
 use std::collections::{BTreeMap, HashMap};

@@ -119,28 +119,40 @@ async fn a_plugin_in_rhai_from_nothing_to_serving() {
     walk("rhai", "my-own.rhai", from, &to, "out of models").await;
 }
 
-/// A project of a healer is tested and checked as it is; where there is no template of one, that is said.
-#[test]
-fn a_healer_from_nothing() {
+/// A project of this world is tested and checked as it is; where there is no template of one, that is said.
+fn from_nothing(world: &str) {
     let folder = tempfile::tempdir().unwrap();
     for lang in ["rhai", "rust"] {
-        let new = format!("kairos plugin new my-{lang} --lang {lang} --world healer");
+        // What is compiled is kept by name, for all projects.
+        let name = format!("my-{world}-{lang}");
+        let new = format!("kairos plugin new {name} --lang {lang} --world {world}");
         assert!(done(folder.path(), folder.path(), &new).contains(": my-"), "{lang}");
-        let project = folder.path().join(format!("my-{lang}"));
+        let project = folder.path().join(&name);
         let text = done(&project, folder.path(), "kairos plugin test");
         assert!(text.contains(": 3 tests passed\n"), "{text}");
         let text = done(&project, folder.path(), "kairos plugin check");
-        assert!(text.contains(&format!("would serve as my-{lang}@")) && text.contains("healer"), "{text}");
+        assert!(text.contains(&format!("would serve as {name}@")) && text.contains(world), "{text}");
         // What its manifest says is what it is held to.
-        edit(&project.join("plugin.toml"), "world = \"healer\"", "world = \"router\"");
+        edit(&project.join("plugin.toml"), &format!("world = \"{world}\""), "world = \"router\"");
         let (code, text) = said(&project, &["plugin", "check"]);
-        assert!(code == 1 && text.contains("is a healer's") | text.contains("of the world `healer`"), "{code} {text}");
+        let told = [format!("is a {world}'s"), format!("of the world `{world}`")];
+        assert!(code == 1 && told.iter().any(|told| text.contains(told)), "{code} {text}");
     }
     for lang in ["python", "js"] {
-        let (code, text) = said(folder.path(), &["plugin", "new", "x", "--lang", lang, "--world", "healer"]);
-        let says = format!("there is no template of a healer in {lang}; there are those in rust and rhai");
+        let (code, text) = said(folder.path(), &["plugin", "new", "x", "--lang", lang, "--world", world]);
+        let says = format!("there is no template of a {world} in {lang}; there are those in rust and rhai");
         assert!(code == 2 && text.contains(&says) && !folder.path().join("x").exists(), "{code} {text}");
     }
+}
+
+#[test]
+fn a_healer_from_nothing() {
+    from_nothing("healer");
+}
+
+#[test]
+fn a_guard_from_nothing() {
+    from_nothing("guard");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ mod tests {
             ("x-1", "../x"),
             ("\"x-1\"", "1"),
             ("\"js\"", "\"rusty\""),
-            ("router", "guard"),
+            ("router", "observer"),
             ("\"log\"", "\"http\""),
             ("[\"kv\", \"log\"]", "\"kv\""),
             ("capabilities", "capability"),

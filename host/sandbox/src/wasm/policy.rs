@@ -399,7 +399,9 @@ fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<
             let unknown = notes.iter().find(|(name, _)| name != HOLD_BACK || source.world != World::Guard);
             let name = unknown.map_or(HOLD_BACK, |(name, _)| name);
             let world = source.world.name();
-            return refuse(format!("something of {name:?}, which this gateway does not know of a {world}"));
+            return refuse(format!(
+                "something of {name:?}, which this version of the gateway does not know of a {world}"
+            ));
         }
     };
     let reasons = description.reasons.into_iter().map(|(code, name)| (code, name.into())).collect();
