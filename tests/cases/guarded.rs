@@ -232,6 +232,25 @@ async fn what_is_blocked_ends_there_whole_and_streamed() {
     }
 }
 
+/// What a model has signed is not changed: the request does not go out.
+#[tokio::test(start_paused = true)]
+async fn what_is_signed_is_blocked_rather_than_changed() {
+    let thought = |text: &str| {
+        let reasoning = json!({"reasoningContent": {"reasoningText": {"text": text, "signature": "c2ln"}}});
+        json!({"messages": [
+            {"role": "user", "content": [{"text": "hi"}]},
+            {"role": "assistant", "content": [reasoning, {"text": "hello"}]},
+            {"role": "user", "content": [{"text": "on"}]}
+        ]})
+    };
+    let outcome = run_with(Operation::Converse, NOVA, thought(MAIL), Vec::new(), None, pii).await;
+    assert_eq!((outcome.status, outcome.calls.len()), (403, 0), "{}", outcome.body);
+    assert!(outcome.body.contains("let the request not pass: email"), "{}", outcome.body);
+    let answers = vec![whole(&json!([{"text": "fine"}]))];
+    let outcome = run_with(Operation::Converse, NOVA, thought("all is well"), answers, None, pii).await;
+    assert_eq!(outcome.status, 200, "{}", outcome.body);
+}
+
 /// A guard that fails lets nothing pass.
 #[tokio::test(start_paused = true)]
 async fn what_a_guard_does_not_judge_does_not_pass() {

@@ -14,7 +14,9 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::policy::{Fault, FaultKind, Guard, Identity, InspectInput, PolicyError, Replacement, Verdict};
+use crate::policy::{
+    Direction, Fault, FaultKind, Guard, Identity, InspectInput, Origin, Passage, PolicyError, Replacement, Verdict,
+};
 
 /// Bytes that a decision looks at: an address has up to 318, and one more says that it ends.
 const WINDOW: usize = 320;
@@ -138,7 +140,14 @@ impl Guard for Pii {
     fn inspect(&self, input: InspectInput<'_>) -> Result<Verdict, PolicyError> {
         let state = State::read(input.state)
             .ok_or_else(|| PolicyError::Fault(Fault::new(FaultKind::Error, "the state is not one of this guard's")))?;
-        Ok(Scan::new(input.text.as_bytes(), state).run(input.last))
+        let verdict = Scan::new(input.text.as_bytes(), state).run(input.last);
+        let Passage { direction, origin, .. } = input.passage;
+        if direction == Direction::Input && origin == Origin::Reasoning && !verdict.replacements.is_empty() {
+            // What a model has signed cannot be changed.
+            let code = verdict.findings.first().map_or(Kind::Email as u32, |(code, _)| *code);
+            return Ok(Verdict { findings: verdict.findings, ..Verdict::block(code) });
+        }
+        Ok(verdict)
     }
 }
 
