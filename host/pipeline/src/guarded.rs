@@ -15,15 +15,17 @@ use self::frames::GuardedFrames;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::guard::{Guarding, Judged, Stop};
+use crate::guard::{Guarding, Judged, Passing, Stop};
 use crate::policy::{
-    Direction, Guard, Identity, InspectInput, Passage, Policies, PolicyError, RequestInfo, Verdict, World,
+    Direction, Guard, Identity, InspectInput, MOST_SHOWN, Passage, Policies, PolicyError, RequestInfo, Verdict, World,
 };
 use crate::record::GuardedRecord;
 use crate::upstream::{Frames, UpstreamOperation, Whole};
 
-/// Bytes of text that are judged before other requests have their turn.
-const AT_ONCE: usize = 65_536;
+/// Bytes of text that are judged before other requests have their turn: about as many as one call is shown.
+const AT_ONCE: usize = 2 * MOST_SHOWN;
+/// Bytes that a text counts for beside its own: it has a call, however short it is.
+const EACH: usize = 512;
 /// Faults of a guard in one request and its answer: after that it is not asked any more, so that a guard
 /// that hangs does not hold a thread up for each of many texts.
 const MOST_FAULTS: u32 = 3;
@@ -139,20 +141,30 @@ impl Guarded {
                 continue;
             }
             let index = u32::try_from(number).unwrap_or(u32::MAX);
-            let passage = Passage { direction, origin: text.origin, index };
-            let (passing, judged) = self.guarding.whole(passage, &text.text);
-            self.add(direction, &judged, passing.stopped);
-            stopped = passing.stopped;
+            let mut open = self.guarding.open(Passage { direction, origin: text.origin, index });
+            let mut passing = String::with_capacity(text.text.len());
+            bytes += EACH;
+            for part in text.text.as_bytes().chunks(MOST_SHOWN) {
+                bytes += part.len();
+                if bytes > AT_ONCE {
+                    bytes = 0;
+                    tokio::task::yield_now().await;
+                }
+                let Passing { text, stopped } = open.push(part);
+                passing.push_str(&text);
+                if stopped.is_some() {
+                    break;
+                }
+            }
+            let (rest, judged) = open.finish();
+            passing.push_str(&rest.text);
+            stopped = rest.stopped;
+            self.add(direction, &judged, stopped);
             if stopped.is_some() && direction == Direction::Input {
                 break;
             }
-            if passing.text != *text.text {
-                changed.push((number, passing.text));
-            }
-            bytes += text.text.len();
-            if bytes >= AT_ONCE {
-                bytes = 0;
-                tokio::task::yield_now().await;
+            if passing != *text.text {
+                changed.push((number, passing));
             }
         }
         let body = if changed.is_empty() { body.clone() } else { texts.replaced(&changed) };
