@@ -37,7 +37,7 @@ fn is_card(text: &[u8], rest: &[u8]) -> bool {
     };
     let digits: Vec<u32> =
         text.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
-    ends && (FEWEST..=MOST).contains(&digits.len()) && is_issued(&digits[..4]) && luhn(&digits) % 10 == 0
+    ends && (FEWEST..=MOST).contains(&digits.len()) && is_issued(&digits[..4]) && luhn(&digits).is_multiple_of(10)
 }
 
 fn is_issued(first: &[u32]) -> bool {
