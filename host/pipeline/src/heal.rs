@@ -85,9 +85,21 @@ impl Course {
         self.shortened = None;
     }
 
-    /// What a healer is told of the attempt that failed.
-    fn facts(&self, gateway: &Gateway, decision: &Decision, sent: &Decoded, failed: &Failed) -> Option<FailureFacts> {
+    /// What a healer is told of the attempt that failed; none: no further one is possible, or could mend it.
+    fn facts(
+        &self,
+        gateway: &Gateway,
+        decision: &Decision,
+        sent: &Decoded,
+        failed: &Failed,
+        time_left: Duration,
+    ) -> Option<FailureFacts> {
         let Failed { failure, began, cost } = failed;
+        let made = u32::try_from(self.failed.len() + 1).unwrap_or(u32::MAX);
+        let attempts_left = gateway.settings.healing.attempts.saturating_sub(made);
+        if attempts_left == 0 || time_left.is_zero() {
+            return None;
+        }
         let index_of = |target: usize| {
             let index = decision.targets.iter().position(|other| *other == target);
             index.and_then(|index| u32::try_from(index).ok())
@@ -105,13 +117,12 @@ impl Course {
             text_tokens: sent.outline.estimated_tokens(),
         };
         let refreshed = self.refreshed || self.failed.iter().any(|(earlier, _)| earlier.refreshed);
-        let made = u32::try_from(self.failed.len() + 1).unwrap_or(u32::MAX);
         Some(FailureFacts {
             attempt,
             left: self.left.iter().filter_map(|&target| index_of(target)).collect(),
             max_cost: decision.max_cost,
-            attempts_left: gateway.settings.healing.attempts.saturating_sub(made),
-            time_left_ms: 0,
+            attempts_left,
+            time_left_ms: milliseconds(time_left),
             can: abilities(gateway, sent, refreshed),
         })
     }
@@ -130,11 +141,7 @@ pub(crate) async fn heal(
     let deadline = exchange.started + gateway.settings.healing.patience;
     let time_left = deadline.saturating_duration_since(Instant::now());
     let sent = course.request(request);
-    let facts = course.facts(gateway, decision, sent, &failed);
-    let Some(facts) = facts.filter(|facts| facts.attempts_left > 0 && !time_left.is_zero()) else {
-        return Err(failed.failure);
-    };
-    let facts = FailureFacts { time_left_ms: milliseconds(time_left), ..facts };
+    let Some(facts) = course.facts(gateway, decision, sent, &failed, time_left) else { return Err(failed.failure) };
     let Ok(mut offers) = offer::afresh(gateway, exchange, sent, decision.targets.clone()) else {
         return Err(failed.failure);
     };

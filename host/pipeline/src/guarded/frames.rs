@@ -83,11 +83,11 @@ impl GuardedFrames {
         let index = event["contentBlockIndex"].as_u64().unwrap_or_default();
         let delta = &mut event["delta"];
         if let Some(text) = delta["text"].as_str() {
-            return self.text(index, Origin::Assistant, text.to_owned().as_str(), frame);
+            return self.text(index, Origin::Assistant, text, frame);
         }
         let reasoning = &delta["reasoningContent"];
         if let Some(text) = reasoning["text"].as_str() {
-            return self.text(index, Origin::Reasoning, text.to_owned().as_str(), frame);
+            return self.text(index, Origin::Reasoning, text, frame);
         }
         if !reasoning.is_null() {
             // A signature, behind what it signs. What was changed goes out without it.
@@ -109,18 +109,20 @@ impl GuardedFrames {
             return Ok(());
         }
         let (judged, stop) = self.judge(&delta.to_string(), "", "");
-        event["delta"] = serde_json::from_str(&judged).map_err(|_| broken("a judged delta is no JSON"))?;
-        self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
+        if stop.is_none() {
+            event["delta"] = serde_json::from_str(&judged).map_err(|_| broken("a judged delta is no JSON"))?;
+            self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
+        }
         self.end(index, stop);
         Ok(())
     }
 
     /// More text of a block.
     fn text(&mut self, index: u64, origin: Origin, text: &str, frame: Frame) -> Result<(), Failure> {
-        let (guarding, begun) = (self.guarded.guarding.clone(), self.begun);
+        let (guarded, begun) = (Arc::clone(&self.guarded), self.begun);
         let block = self.block(index, || {
             let passage = Passage { direction: Direction::Output, origin, index: begun };
-            Block::Text { origin, open: Box::new(guarding.open(passage)) }
+            Block::Text { origin, open: Box::new(guarded.guarding.open(passage)) }
         })?;
         let Block::Text { open, origin: known } = block else {
             return Err(broken("a block is a tool's call and text"));
@@ -135,9 +137,7 @@ impl GuardedFrames {
         } else if !passing.text.is_empty() {
             self.ready.push_back(text_delta(index, origin, &passing.text));
         }
-        if let Some(stop) = passing.stopped {
-            self.end(index, Some(stop));
-        }
+        self.end(index, passing.stopped);
         Ok(())
     }
 
