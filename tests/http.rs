@@ -92,6 +92,20 @@ impl Answer {
     }
 }
 
+/// What a body of OpenAI's says, whole or streamed, and why it ended.
+pub fn told(body: &str) -> (String, String) {
+    let mut said = (String::new(), String::new());
+    let lines = body.split('\n').map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    for value in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let choice = &value["choices"][0];
+        for text in [&choice["delta"]["content"], &choice["message"]["content"]] {
+            said.0.push_str(text.as_str().unwrap_or_default());
+        }
+        said.1.push_str(choice["finish_reason"].as_str().unwrap_or_default());
+    }
+    said
+}
+
 /// A chat completion request of one user message.
 pub fn chat(model: &str, text: &str) -> Value {
     serde_json::json!({"model": model, "messages": [{"role": "user", "content": text}]})

@@ -8,6 +8,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
+use crate::http::Client;
+
 /// The binary that is tested: beside the tests.
 pub fn binary() -> PathBuf {
     let here = std::env::current_exe().unwrap();
@@ -265,6 +267,28 @@ impl Pair {
         std::fs::write(&beside, bytes).unwrap();
         std::fs::rename(&beside, self.policies.join(file)).unwrap();
     }
+}
+
+/// A command on the data folder of a pair, and so against its gateway.
+pub fn on_data(pair: &Pair, arguments: &[&str]) -> Output {
+    let data = pair.folder().join("data");
+    kairos().args(arguments).arg("--data").arg(data).current_dir(pair.folder()).output().unwrap()
+}
+
+/// Its exit code, and what it says.
+pub fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
+    ended(&on_data(pair, arguments))
+}
+
+/// The exit code of a command, and what it said.
+pub fn ended(output: &Output) -> (i32, String) {
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+    (output.status.code().unwrap(), said)
+}
+
+/// What the gateway's `/metrics` says.
+pub async fn metrics(pair: &Pair) -> String {
+    Client::default().get(&format!("{}/metrics", pair.gateway.url)).await.text()
 }
 
 /// Reads a stream to its end as text.

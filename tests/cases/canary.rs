@@ -3,10 +3,8 @@
 
 mod in_process;
 
-use std::process::Output;
-
 use kairos_tests::http::{Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::process::{Pair, Setup, on_data, said};
 use serde_json::{Value, json};
 
 /// As the defaults, with half of the requests, less to learn, and less to chance: tests have no days, and
@@ -23,19 +21,8 @@ fn named(name: &str, model: usize) -> String {
     format!("fn describe() {{ #{{ name: \"{name}\" }} }}\nfn route(ctx, features, models) {{ {plan} }}\n")
 }
 
-fn command(pair: &Pair, arguments: &[&str]) -> Output {
-    let data = pair.folder().join("data");
-    kairos().args(arguments).arg("--data").arg(data).current_dir(pair.folder()).output().unwrap()
-}
-
-fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
-    let output = command(pair, arguments);
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    (output.status.code().unwrap(), said)
-}
-
 fn json_of(pair: &Pair, arguments: &[&str]) -> Value {
-    let output = command(pair, &[arguments, &["--json"]].concat());
+    let output = on_data(pair, &[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -8,11 +8,11 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::policy::{Guard, Identity, InspectInput, PolicyError, Verdict};
 use kairos_pipeline::request::Operation;
-use kairos_tests::http::{Client, chat};
+use kairos_tests::http::{Client, chat, told};
 use kairos_tests::process::Setup;
 use serde_json::{Value, json};
 
-use super::scripted::{Answer, Outcome, run_with};
+use super::scripted::{Answer, run_with};
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
 const MAIL: &str = "jane.doe@example.com";
@@ -90,20 +90,6 @@ fn converse(text: &str) -> Value {
     json!({"messages": [{"role": "user", "content": [{"text": text}]}]})
 }
 
-/// The text of an answer of OpenAI's, whole or streamed, and why it ended.
-fn told(outcome: &Outcome) -> (String, String) {
-    let mut said = (String::new(), String::new());
-    let lines = outcome.body.split('\n').map(|line| line.strip_prefix("data: ").unwrap_or(line));
-    for value in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let choice = &value["choices"][0];
-        for text in [&choice["delta"]["content"], &choice["message"]["content"]] {
-            said.0.push_str(text.as_str().unwrap_or_default());
-        }
-        said.1.push_str(choice["finish_reason"].as_str().unwrap_or_default());
-    }
-    said
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_model_sees_personal_data_and_no_caller_does() {
     let long = "word ".repeat(200);
@@ -147,13 +133,13 @@ async fn streams_are_guarded_as_they_come() {
     let long = "Wörter 🦀 ".repeat(60);
     let says = format!("{long}{MAIL} {long}4111 1111 1111 1111 {long}");
     let answers = vec![whole(&json!([{"text": says}]))];
-    let whole = told(&run_with(Operation::ChatCompletions, NOVA, asked("hi", false), answers, None, pii).await);
+    let whole = told(&run_with(Operation::ChatCompletions, NOVA, asked("hi", false), answers, None, pii).await.body);
     assert!(whole.0.contains("[EMAIL]") && whole.0.contains("[CARD]"), "{}", whole.0);
     for step in [1, 2, 3, 7, 64, 1_000, 100_000] {
         let body = asked("hi", true);
         let outcome =
             run_with(Operation::ChatCompletions, NOVA, body, vec![streamed(&says, step.max(4))], None, pii).await;
-        assert_eq!(told(&outcome), whole, "{step}");
+        assert_eq!(told(&outcome.body), whole, "{step}");
         let native =
             run_with(Operation::ConverseStream, NOVA, converse("hi"), vec![streamed(&says, step.max(4))], None, pii)
                 .await;
@@ -211,7 +197,7 @@ async fn what_is_blocked_ends_there_whole_and_streamed() {
     let answers = || [vec![whole(&json!([{"text": says}, {"text": "nor this"}]))], vec![streamed(says, 4)]];
     for (answers, stream) in answers().into_iter().zip([false, true]) {
         let outcome = run_with(Operation::ChatCompletions, NOVA, asked("hi", stream), answers, None, stops).await;
-        assert_eq!(told(&outcome), ("This is fine. ".to_owned(), "content_filter".to_owned()), "{}", outcome.body);
+        assert_eq!(told(&outcome.body), ("This is fine. ".to_owned(), "content_filter".to_owned()), "{}", outcome.body);
         assert!(!outcome.body.contains("nor this"));
         // It is paid for all the same, and known to the picodollar.
         assert_eq!((outcome.record.status, outcome.totals.estimated, outcome.totals.open_rows), ("ok", 0, 0));
@@ -229,6 +215,25 @@ async fn what_is_blocked_ends_there_whole_and_streamed() {
         let outcome = run_with(operation, NOVA, body, Vec::new(), None, stops).await;
         assert_eq!((outcome.status, outcome.calls.len(), outcome.totals.ended_rows), (403, 0, 0), "{}", outcome.body);
         assert!(outcome.body.contains("the guard stops let the request not pass: forbidden"), "{}", outcome.body);
+    }
+}
+
+/// Arguments and citations are blocked whole, and the answer still ends as one that a guard ended.
+#[tokio::test(start_paused = true)]
+async fn what_is_judged_whole_is_blocked_whole() {
+    let start = json!({"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": "send"}}});
+    let cases = [
+        vec![event("contentBlockStart", &start), delta(0, &json!({"toolUse": {"input": "{\"to\":\"STOP it\"}"}}))],
+        vec![delta(0, &json!({"citation": {"title": "STOP it", "sourceContent": [{"text": "quoted"}]}}))],
+    ];
+    for mut events in cases {
+        events.extend([end(0), event("messageStop", &json!({"stopReason": "end_turn"}))]);
+        events.push((Duration::ZERO, "metadata", format!("{{{USAGE}}}")));
+        let answers = vec![Answer::Stream(events)];
+        let outcome = run_with(Operation::ConverseStream, NOVA, converse("hi"), answers, None, stops).await;
+        assert_eq!((outcome.record.status, outcome.totals.estimated), ("ok", 0), "{}", outcome.body);
+        assert!(outcome.body.contains("guardrail_intervened"), "{}", outcome.body);
+        assert!(!outcome.body.contains("STOP") && !outcome.body.contains("quoted"), "{}", outcome.body);
     }
 }
 
@@ -280,7 +285,7 @@ async fn what_a_guard_does_not_judge_does_not_pass() {
     assert!(outcome.body.contains("the guard did not judge: unavailable"), "{}", outcome.body);
     let answers = vec![streamed("1234fail and more", 4)];
     let outcome = run_with(Operation::ChatCompletions, NOVA, asked("hi", true), answers, None, fails).await;
-    assert_eq!(told(&outcome).1, "content_filter", "{}", outcome.body);
+    assert_eq!(told(&outcome.body).1, "content_filter", "{}", outcome.body);
     assert!(!outcome.body.contains("and more"));
 }
 

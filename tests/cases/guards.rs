@@ -4,8 +4,8 @@
 mod wrong;
 
 use kairos_tests::guest;
-use kairos_tests::http::{Answer, Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::http::{Answer, Client, chat, told};
+use kairos_tests::process::{Pair, Setup, metrics, said};
 use serde_json::{Value, json};
 
 /// A guard that calls itself so, and does this.
@@ -37,31 +37,6 @@ async fn ask(client: &Client, pair: &Pair, text: &str, stream: bool) -> (Answer,
     (answer, record)
 }
 
-/// What the model said, whole or streamed.
-fn told(answer: &Answer) -> String {
-    let text = answer.text();
-    let lines = text.split('\n').map(|line| line.strip_prefix("data: ").unwrap_or(line));
-    let values = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let said = values.map(|value| {
-        let choice = &value["choices"][0];
-        let texts = [&choice["delta"]["content"], &choice["message"]["content"]];
-        texts.map(|text| text.as_str().unwrap_or_default().to_owned()).concat()
-    });
-    said.collect()
-}
-
-async fn metrics(client: &Client, pair: &Pair) -> String {
-    client.get(&format!("{}/metrics", pair.gateway.url)).await.text()
-}
-
-/// What `kairos` says against the pair's gateway, and its exit code.
-fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
-    let data = pair.folder().join("data");
-    let output = kairos().args(arguments).arg("--data").arg(data).current_dir(pair.folder()).output().unwrap();
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    (output.status.code().unwrap(), said)
-}
-
 /// Of requests `WORD` is replaced and `STOP` blocks, of answers each `e` becomes a `3`.
 fn words() -> String {
     let inspect = r#"
@@ -91,12 +66,12 @@ async fn a_file_in_the_folder_judges_what_goes_both_ways() {
     let pair = Pair::start();
     let client = Client::default();
     let (answer, record) = ask(&client, &pair, "Say WORD", false).await;
-    assert!(answer.status == 200 && told(&answer).contains('e') && record["guarded"].is_null(), "{record}");
+    assert!(answer.status == 200 && told(&answer.text()).0.contains('e') && record["guarded"].is_null(), "{record}");
     put(&pair, "rhai", words().as_bytes());
     for stream in [false, true] {
         let (answer, record) = ask(&client, &pair, "Say WORD and WORD", stream).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let told = told(&answer);
+        let told = told(&answer.text()).0;
         assert!(told.contains('3') && !told.contains('e'), "{told}");
         let warnings = answer.header("x-kairos-warnings");
         assert!(warnings.contains("replaced in the request: 2 word"), "{warnings}");
@@ -125,7 +100,7 @@ async fn what_is_declined_is_the_native_guards() {
     put(&pair, "rhai", named("half", declines).as_bytes());
     let (answer, record) = ask(&client, &pair, "Write to jane@example.com", false).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(told(&answer), "");
+    assert_eq!(told(&answer.text()).0, "");
     let [asked, given] = [&record["guarded"][0], &record["guarded"][1]];
     assert!(asked["policy"].as_str().unwrap().starts_with("native-pii@"), "{record}");
     assert_eq!(asked["findings"], json!([["email", 1]]), "{record}");
@@ -150,7 +125,7 @@ async fn blocks_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     let (answer, record) = ask(&client, &pair, "für dich", false).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(record["guarded"][0]["policy"].as_str().unwrap().starts_with("before@"), "{record}");
-    let metrics = metrics(&client, &pair).await;
+    let metrics = metrics(&pair).await;
     for line in [
         &format!("kairos_policy_faults_total{{slot=\"guard\",kind=\"{kind}\"}} 3\n"),
         "kairos_policy_quarantined_total{slot=\"guard\"} 1\n",
@@ -230,7 +205,7 @@ async fn an_operator_may_let_pass_what_was_not_judged() {
     assert_eq!(record["guarded"][0]["unseen"], true, "{record}");
     let (_, record) = ask(&client, &pair, "this does not", false).await;
     assert!(record["guarded"][0]["unseen"].is_null(), "{record}");
-    let metrics = metrics(&client, &pair).await;
+    let metrics = metrics(&pair).await;
     assert!(metrics.contains("kairos_policy_faults_total{slot=\"guard\",kind=\"error\"} 1\n"), "{metrics}");
 }
 

@@ -4,7 +4,7 @@
 mod wrong;
 
 use kairos_tests::http::{Answer, Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::process::{Pair, Setup, metrics, said};
 use kairos_tests::{guest, policy};
 use serde_json::{Value, json};
 
@@ -37,18 +37,6 @@ async fn ask(client: &Client, pair: &Pair) -> (Answer, Value) {
     let id = answer.header("x-kairos-request-id").to_owned();
     let record = client.get(&format!("{}/v1/requests/{id}", pair.gateway.url)).await.json();
     (answer, record)
-}
-
-async fn metrics(client: &Client, pair: &Pair) -> String {
-    client.get(&format!("{}/metrics", pair.gateway.url)).await.text()
-}
-
-/// What `kairos` says against the pair's gateway, and its exit code.
-fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
-    let data = pair.folder().join("data");
-    let output = kairos().args(arguments).arg("--data").arg(data).current_dir(pair.folder()).output().unwrap();
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    (output.status.code().unwrap(), said)
 }
 
 /// A file in the folder changes what follows a throttle, and the record says who decided what.
@@ -132,7 +120,7 @@ async fn fails_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     let (answer, record) = ask(&client, &pair).await;
     assert!(record["healing"][0]["policy"].as_str().unwrap().starts_with("before@"), "{record}");
     assert!(answer.header("x-kairos-policy").starts_with("task@"));
-    let metrics = metrics(&client, &pair).await;
+    let metrics = metrics(&pair).await;
     for line in [
         &format!("kairos_policy_faults_total{{slot=\"healer\",kind=\"{kind}\"}} 3\n"),
         "kairos_policy_quarantined_total{slot=\"healer\"} 1\n",

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 
 use kairos_tests::http::{Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::process::{Pair, Setup, ended, kairos};
 use kairos_tests::{another, guest};
 use serde_json::Value;
 
@@ -24,9 +24,7 @@ fn command(pair: &Pair, arguments: &[&str]) -> Output {
 
 /// Its exit code, and what it says; digests cut to their first characters.
 fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
-    let output = command(pair, arguments);
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    (output.status.code().unwrap(), said)
+    ended(&command(pair, arguments))
 }
 
 /// What a command prints with `--json`, which is to succeed.

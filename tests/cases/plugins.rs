@@ -3,17 +3,11 @@
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::Output;
 
 use kairos_sandbox::packed;
 use kairos_tests::http::{Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::process::{Pair, Setup, ended, kairos};
 use kairos_tests::{author, guest, policy};
-
-/// Exit code and everything that was said.
-fn ended(output: &Output) -> (i32, String) {
-    (output.status.code().unwrap(), [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat())
-}
 
 /// What a line that is to succeed says. Compiled code is kept in `cache`.
 fn done(folder: &Path, cache: &Path, line: &str) -> String {

@@ -5,7 +5,7 @@ mod wrong;
 use std::path::Path;
 
 use kairos_tests::http::{Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos, run};
+use kairos_tests::process::{Pair, Setup, kairos, metrics, run};
 use kairos_tests::{guest, policy};
 
 /// Runs `kairos policy test` in a folder of these files: its exit code, and what it says.
@@ -237,10 +237,6 @@ async fn decides(pair: &Pair, policy: &str) {
     let url = format!("{}/v1/chat/completions", pair.gateway.url);
     let answer = Client::default().post(&url, &[], &chat("auto", "hello")).await;
     assert!(answer.header("x-kairos-policy").starts_with(policy), "{:?}", answer.headers);
-}
-
-async fn metrics(pair: &Pair) -> String {
-    Client::default().get(&format!("{}/metrics", pair.gateway.url)).await.text()
 }
 
 /// A policy whose tests fail does not serve, whichever of the two files changed; what serves serves on.

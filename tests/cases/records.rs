@@ -1,25 +1,10 @@
 //! What is kept on disk of requests: explained after restarts and swaps, without the words of callers,
 //! and what callers thought of the answers.
 
-use std::process::Output;
-
 use kairos_tests::http::{Answer, Client, chat};
-use kairos_tests::process::{Pair, Setup, kairos};
+use kairos_tests::process::{Pair, Setup, kairos, on_data, said};
 use kairos_tests::{count, guest};
 use serde_json::{Value, json};
-
-/// A command on the data folder of a pair.
-pub(super) fn on_data(pair: &Pair, arguments: &[&str]) -> Output {
-    let data = pair.folder().join("data");
-    kairos().args(arguments).arg("--data").arg(data).current_dir(pair.folder()).output().unwrap()
-}
-
-/// Its exit code, and what it says.
-pub(super) fn said(pair: &Pair, arguments: &[&str]) -> (i32, String) {
-    let output = on_data(pair, arguments);
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    (output.status.code().unwrap(), said)
-}
 
 /// What a command prints with `--json`, whatever its exit code.
 pub(super) fn json_of(pair: &Pair, arguments: &[&str]) -> Value {

@@ -3,9 +3,9 @@
 
 use kairos_tests::http::Client;
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Setup};
+use kairos_tests::process::{Pair, Setup, said};
 
-use super::records::{ask, json_of, said};
+use super::records::{ask, json_of};
 
 /// Sends nine of ten to the cheapest, the rest to another, by a draw of the host.
 const EXPLORES: &str = r#"fn describe() { #{ name: "explores" } }
