@@ -7,6 +7,7 @@ mod explain;
 mod gateway;
 mod ledger;
 mod models;
+mod oci;
 mod plugin;
 mod policy;
 mod replay;
