@@ -159,7 +159,7 @@ async fn the_folder_needs_signatures() {
     assert!(line.contains("for the slot `router` with no tests"), "{line}");
     let counted = metrics(&pair).await;
     for reason in ["not_signed", "bad_signature"] {
-        let line = format!("kairos_policy_refusals_total{{reason=\"{reason}\"");
+        let line = format!("kairos_policy_refusals_total{{slot=\"router\",reason=\"{reason}\"");
         assert!(counted.lines().any(|found| found.starts_with(&line) && !found.ends_with(" 0")), "{counted}");
     }
     let acts = json_of(&pair, &["audit"]);
@@ -177,7 +177,10 @@ async fn what_is_staged_needs_a_signature() {
     std::fs::write(&file, named("cheaper")).unwrap();
     let (code, text) = said(&pair, &["policy", "stage", "cheaper.rhai"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    kairos: cheaper.rhai: it has no signature, and policies.require_signature asks for one (pinned: build, release)
+      hint: kairos policy sign --key KEYFILE cheaper.rhai makes cheaper.rhai.sig, which belongs beside it
+    ");
     sign(keys.path(), "build.key", &file);
     // For another slot it is no signature.
     let (code, text) = said(&pair, &["policy", "stage", "cheaper.rhai", "--slot", "healer"]);
@@ -257,8 +260,9 @@ async fn a_restart_goes_by_the_keys_of_today() {
     change("UPDATE version SET tests = CAST('[[test]]' AS BLOB) WHERE digest = ?1");
     restart_stopped(&mut pair, &one);
     assert_eq!(serves(&pair).await, "native-task");
-    let (_, list) = said(&pair, &["policy", "list"]);
-    assert!(list.contains("release has signed the file without tests, and there are some beside it now"), "{list}");
+    let (code, text) = said(&pair, &["policy", "activate", &digests[0]]);
+    let says = "release has signed the file without tests, and there are some beside it now";
+    assert!(code == 3 && text.contains(says), "{text}");
     change(
         "UPDATE version SET tests = NULL, bytes = CAST('fn route(c, f, m) { plan([0], 1) }' AS BLOB) WHERE digest = ?1",
     );

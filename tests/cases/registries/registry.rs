@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 /// Who may ask.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Access {
+pub(super) enum Access {
     /// Everybody.
     #[default]
     Open,
@@ -31,13 +31,13 @@ pub enum Access {
 }
 
 /// The user and his password, as Docker's configuration has them.
-pub const BASIC: &str = "YWRhOnNlY3JldA==";
+pub(super) const BASIC: &str = "YWRhOnNlY3JldA==";
 /// The token.
 const TOKEN: &str = "a-token";
 
 /// What is done to answers that give content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     /// Nothing.
     #[default]
     None,
@@ -70,9 +70,9 @@ struct Kept {
 
 /// A registry, for as long as the test's runtime.
 #[derive(Clone)]
-pub struct Registry {
+pub(super) struct Registry {
     /// Host and port.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -84,7 +84,7 @@ fn whole(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, std::io::Error> {
 
 impl Registry {
     /// Starts one.
-    pub async fn start(access: Access) -> Self {
+    pub(super) async fn start(access: Access) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kept = Arc::new(Mutex::new(Kept { access, ..Kept::default() }));
@@ -109,35 +109,35 @@ impl Registry {
     }
 
     /// The address of a repository.
-    pub fn repository(&self, path: &str) -> String {
+    pub(super) fn repository(&self, path: &str) -> String {
         format!("oci://{}/{path}", self.address)
     }
 
     /// What goes wrong from now on.
-    pub fn fault(&self, fault: Fault) {
+    pub(super) fn fault(&self, fault: Fault) {
         self.kept.lock().unwrap().fault = fault;
     }
 
     /// What was asked since this was asked last.
-    pub fn asked(&self) -> Vec<(String, Option<String>)> {
+    pub(super) fn asked(&self) -> Vec<(String, Option<String>)> {
         std::mem::take(&mut self.kept.lock().unwrap().asked)
     }
 
     /// Keeps a manifest; gives its digest.
-    pub fn keep_manifest(&self, media_type: &str, text: &str) -> String {
+    pub(super) fn keep_manifest(&self, media_type: &str, text: &str) -> String {
         let (digest, body) = (digest(text.as_bytes()), Bytes::from(text.to_owned()));
         self.kept.lock().unwrap().manifests.insert(digest.clone(), (media_type.to_owned(), body));
         digest
     }
 
     /// The manifest of a digest or a tag.
-    pub fn manifest(&self, name: &str) -> String {
+    pub(super) fn manifest(&self, name: &str) -> String {
         let kept = self.kept.lock().unwrap();
         String::from_utf8(kept.manifests[name].1.to_vec()).unwrap()
     }
 
     /// Keeps the blobs of another as well.
-    pub fn with_blobs_of(&self, other: &Self) {
+    pub(super) fn with_blobs_of(&self, other: &Self) {
         let blobs = other.kept.lock().unwrap().blobs.clone();
         self.kept.lock().unwrap().blobs.extend(blobs);
     }
@@ -232,16 +232,20 @@ impl Kept {
             _ => blob.clone(),
         };
         if self.fault == Fault::BrokenOff {
-            let begun = Ok(hyper::body::Frame::data(body.slice(..5)));
-            let frames = [begun, Err(std::io::Error::other("broken off"))];
-            return Response::new(StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync());
+            let begun = futures_util::stream::iter([Ok(hyper::body::Frame::data(body.slice(..5)))]);
+            // What has come is sent while there is nothing more.
+            let end = futures_util::stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("broken off"))
+            });
+            return Response::new(StreamBody::new(futures_util::StreamExt::chain(begun, end)).boxed_unsync());
         }
         Response::new(whole(body))
     }
 }
 
 /// The digest of some bytes.
-pub fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }

@@ -68,11 +68,26 @@ fn who_vouches() {
 fn what_is_wrong_is_said() {
     let (build, _) = pair(1);
     let says = |version: &Version| trust(true).signer(version).unwrap_err().explain("x.rhai");
-    insta::assert_snapshot!(says(&version(World::Router, None, None)), @"");
-    insta::assert_snapshot!(says(&version(World::Router, None, Some("nonsense".to_owned()))), @"");
-    insta::assert_snapshot!(says(&version(World::Router, Some("[[test]]"), signed(&build, World::Router, None))), @"");
-    insta::assert_snapshot!(says(&version(World::Router, None, signed(&build, World::Healer, None))), @"");
-    insta::assert_snapshot!(says(&version(World::Router, Some("[[test]]"), signed(&build, World::Router, Some("other")))), @"");
+    insta::assert_snapshot!(says(&version(World::Router, None, None)), @r"
+    x.rhai: it has no signature, and policies.require_signature asks for one (pinned: build, release)
+      hint: kairos policy sign --key KEYFILE x.rhai makes x.rhai.sig, which belongs beside it
+    ");
+    insta::assert_snapshot!(says(&version(World::Router, None, Some("nonsense".to_owned()))), @r"
+    x.rhai.sig: this is no signature: 64 bytes in base64 are expected
+      hint: kairos policy sign --key KEYFILE x.rhai signs what is there now; or put back what was signed
+    ");
+    insta::assert_snapshot!(says(&version(World::Router, Some("[[test]]"), signed(&build, World::Router, None))), @r"
+    x.rhai.sig: build has signed the file without tests, and there are some beside it now
+      hint: kairos policy sign --key KEYFILE x.rhai signs what is there now; or put back what was signed
+    ");
+    insta::assert_snapshot!(says(&version(World::Router, None, signed(&build, World::Healer, None))), @r"
+    x.rhai.sig: build has signed the file for the slot `healer`, not `router`
+      hint: kairos policy sign --key KEYFILE x.rhai signs what is there now; or put back what was signed
+    ");
+    insta::assert_snapshot!(says(&version(World::Router, Some("[[test]]"), signed(&build, World::Router, Some("other")))), @r"
+    x.rhai.sig: no key that is trusted has signed this file, for the slot `router` with these tests (pinned: build, release)
+      hint: kairos policy sign --key KEYFILE x.rhai signs what is there now; or put back what was signed
+    ");
 }
 
 /// Each bit of a signature matters, and there is no second form of one.

@@ -25,7 +25,7 @@ const SIGNATURE_BYTES: u64 = 256;
 
 /// Some bytes in a registry.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase", expecting = "an object is expected")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 pub(super) struct Descriptor {
     media_type: String,
     digest: String,
@@ -35,7 +35,7 @@ pub(super) struct Descriptor {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", expecting = "an object is expected")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct Read {
     schema_version: u32,
     media_type: Option<String>,
@@ -208,13 +208,13 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_told() {
-        insta::assert_snapshot!(says(&json!([])), @"");
+        insta::assert_snapshot!(says(&json!([])), @"this is no manifest of OCI: invalid length 0, expected an object at line 1 column 2");
         insta::assert_snapshot!(says(&json!({"schemaVersion": 1})), @"this is no manifest of OCI (schema 1, application/vnd.oci.image.manifest.v1+json); one of type application/vnd.oci.image.manifest.v1+json is needed");
         insta::assert_snapshot!(of(&[]), @"it has no layer of type application/wasm or application/vnd.kairos.policy.rhai: it holds no policy");
         insta::assert_snapshot!(of(&[layer(COMPONENT, 5), layer(SCRIPT, 5)]), @"it has two layers that are its policy");
         insta::assert_snapshot!(of(&[layer(COMPONENT, 5), layer(TESTS, 5), layer(TESTS, 5)]), @"it has two layers that are its tests");
         insta::assert_snapshot!(of(&[layer(COMPONENT, 67_108_865)]), @"its component has 67108865 bytes, more than the 67108864 that one may have");
-        insta::assert_snapshot!(of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip", 5)]), @"");
+        insta::assert_snapshot!(of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip", 5)]), @"it has a layer of type application/vnd.oci.image.layer.v1.tar+gzip; a policy's layers are application/wasm or application/vnd.kairos.policy.rhai, application/vnd.kairos.policy.tests+toml and application/vnd.kairos.policy.signature");
         let one = layer(MANIFEST, 300);
         assert!(says(&json!({"schemaVersion": 2, "manifests": [one]})).starts_with("Elsewhere("));
         insta::assert_snapshot!(says(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [one, one]})), @"this is a list of 2 manifests; name the one that is the policy's, by its digest");
