@@ -218,13 +218,14 @@ async fn credentials_go_to_the_registry_alone() {
         // Blobs are elsewhere, as those of most registries are: there nobody is told who asks.
         let storage = Registry::start(Access::Open).await;
         storage.with_blobs_of(&registry);
+        storage.fault(Fault::Onward);
         registry.fault(Fault::BlobsAt(format!("http://{}", storage.address)));
         registry.asked();
         let (code, text) = check(folder.path(), &address).await;
         assert_eq!(code, 0, "{text}");
         assert!(registry.asked().iter().any(|(_, authorization)| authorization.as_ref() == Some(&who)));
         let asked = storage.asked();
-        assert!(asked.len() == 2 && asked.iter().all(|(_, authorization)| authorization.is_none()), "{asked:?}");
+        assert!(asked.len() == 4 && asked.iter().all(|(_, authorization)| authorization.is_none()), "{asked:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::follow::{lower_priority, on_a_thread_of_its_own};
 use crate::generation::Generation;
 use crate::host::{PolicyHost, State};
 use crate::refusal::{Reason, Refusal};
+use crate::trust;
 use crate::versions::{Act, By, Known, Version};
 
 /// The fewest characters that name a version.
@@ -261,6 +262,7 @@ impl PolicyHost {
         by: &By,
     ) -> Result<Done, ActError> {
         let version = self.loader.version(self.world(), file, bytes, tests);
+        let signature = signature.map(trust::bounded);
         let version = version.map(|version| Version { signature, ..version });
         let made = version.and_then(|version| self.make_aside(&version).map(|generation| (version, generation)));
         let _acting = self.begin();

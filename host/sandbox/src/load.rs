@@ -109,16 +109,14 @@ impl Loader {
 
     /// The name of the key that vouches for a version today, where one does. Refused where none does that has to.
     pub fn signer(&self, version: &Version) -> Result<Option<Arc<str>>, Refusal> {
-        if hex::encode(Sha256::digest(&version.bytes)) != version.digest {
-            let message = "its bytes are not those that its digest is of: what is kept of it was changed";
-            return Err(Refusal::new(Reason::Damaged, message).hint("stage the policy again"));
-        }
+        is_whole(version)?;
         self.trust.signer(version)
     }
 
     /// Makes a generation of a version that has served, to ask it again: it is neither tested nor tried out, and
     /// nobody need vouch for it any more.
     pub fn load_again(&self, version: &Version) -> Result<Generation, Refusal> {
+        is_whole(version)?;
         let (engine, identity, _) = self.compile(ending_of(&version.file)?, &self.source(version))?;
         Ok(Generation::new(engine, version.world, identity, version.file.clone().into(), 0, &self.limits))
     }
@@ -232,6 +230,15 @@ fn may_ask(grants: &Grants) -> Result<(), Refusal> {
     let Some(refused) = grants.refused() else { return Ok(()) };
     let message = format!("plugin.toml asks for `{refused}`, which is not granted");
     Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(refused)))
+}
+
+/// A version's bytes are those that its digest is of.
+fn is_whole(version: &Version) -> Result<(), Refusal> {
+    if hex::encode(Sha256::digest(&version.bytes)) == version.digest {
+        return Ok(());
+    }
+    let message = "its bytes are not those that its digest is of: what is kept of it was changed";
+    Err(Refusal::new(Reason::Damaged, message).hint("stage the policy again"))
 }
 
 /// What kind of policy a file's name says that it is: its ending.

@@ -63,6 +63,12 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Refusal> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// A signature that came otherwise than by a file, cut likewise.
+pub(crate) fn bounded(mut signature: String) -> String {
+    signature.truncate(signature.floor_char_boundary(MOST_BYTES as usize + 1));
+    signature
+}
+
 /// A public key of Ed25519.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey([u8; 32]);

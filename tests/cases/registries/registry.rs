@@ -55,6 +55,8 @@ pub(super) enum Fault {
     Redirect(String),
     /// Blobs are given by another server, at this address.
     BlobsAt(String),
+    /// Blobs are given at another path of this server.
+    Onward,
 }
 
 /// What a registry keeps.
@@ -184,7 +186,7 @@ impl Registry {
                 kept.blobs.insert(named.to_owned(), body);
                 empty(StatusCode::CREATED)
             }
-            (_, _, true) => kept.get_blob(name),
+            (_, _, true) => kept.get_blob(&path, name),
             _ => empty(StatusCode::NOT_FOUND),
         }
     }
@@ -222,12 +224,13 @@ impl Kept {
         Response::builder().header("content-type", media_type).body(whole(body)).unwrap()
     }
 
-    fn get_blob(&self, name: &str) -> Answer {
+    fn get_blob(&self, path: &str, name: &str) -> Answer {
         let Some(blob) = self.blobs.get(name) else { return empty(StatusCode::NOT_FOUND) };
         let body = match &self.fault {
             Fault::OtherBytes => other(blob),
             Fault::Short => blob.slice(..blob.len() - 1),
             Fault::Long => [&blob[..], b"x"].concat().into(),
+            Fault::Onward if !path.starts_with("/onward/") => return redirected(&format!("/onward/blobs/{name}")),
             Fault::BlobsAt(to) => return redirected(&format!("{to}/elsewhere/blobs/{name}?key=secret")),
             _ => blob.clone(),
         };

@@ -142,7 +142,7 @@ async fn push_blob(
     let body = |bytes| Some(("application/octet-stream", bytes));
     let asked = Asked { method: Method::POST, url, accept: None, body: body(Bytes::new()) };
     let answer = registry.expect(&asked, StatusCode::ACCEPTED, &what).await?;
-    let mut url = registry.location(&answer)?;
+    let mut url = registry.location(&asked.url, &answer)?;
     url.push_str(&format!("{}digest={digest}", if url.contains('?') { '&' } else { '?' }));
     let asked = Asked { method: Method::PUT, url, accept: None, body: body(Bytes::copy_from_slice(bytes)) };
     registry.expect(&asked, StatusCode::CREATED, &what).await.map(drop)

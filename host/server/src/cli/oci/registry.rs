@@ -133,16 +133,17 @@ impl Registry {
             if !answer.status().is_redirection() || asked.body.is_some() {
                 return Ok(answer);
             }
-            url = self.location(&answer)?;
+            url = self.location(&url, &answer)?;
         }
         Err(self.failed(&format!("it redirects more than {MOST_REDIRECTIONS} times")))
     }
 
-    /// Where an answer says to go.
-    pub(super) fn location(&self, answer: &Response<Incoming>) -> Result<String, Failed> {
+    /// Where the answer from an address says to go.
+    pub(super) fn location(&self, from: &str, answer: &Response<Incoming>) -> Result<String, Failed> {
         let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if location.starts_with('/') && !location.starts_with("//") {
-            return Ok(self.url(location));
+            let path = from.split_once("://").and_then(|(scheme, rest)| Some(scheme.len() + 3 + rest.find('/')?));
+            return Ok(format!("{}{location}", &from[..path.unwrap_or(from.len())]));
         }
         let is_whole = location.starts_with("https://") || location.starts_with("http://");
         let nowhere = || self.failed("it redirects to what is no address");
