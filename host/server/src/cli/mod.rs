@@ -8,6 +8,7 @@ mod gateway;
 mod key;
 mod ledger;
 mod models;
+mod oci;
 mod plugin;
 mod policy;
 mod replay;
