@@ -180,6 +180,7 @@ pub(super) fn gateway(
         upstream,
         ledger,
         catalogue: Arc::new(catalogue).into(),
+        prompts: Arc::default(),
         history: History::new(models),
         records: Records::new(10),
         recorder: None,
@@ -201,6 +202,18 @@ pub(super) async fn run_with(
     operation: Operation,
     model: &str,
     body: Value,
+    answers: Vec<Answer>,
+    plan: Option<Plan>,
+    change: impl FnOnce(&mut Gateway),
+) -> Outcome {
+    run_hinted(operation, model, (body, &[]), answers, plan, change).await
+}
+
+/// The same, with headers `x-kairos-*`.
+pub(super) async fn run_hinted(
+    operation: Operation,
+    model: &str,
+    (body, hints): (Value, &[(&str, &str)]),
     answers: Vec<Answer>,
     plan: Option<Plan>,
     change: impl FnOnce(&mut Gateway),
@@ -227,7 +240,7 @@ pub(super) async fn run_with(
         operation,
         path_model,
         presented: Presented::Nothing,
-        hints: Vec::new(),
+        hints: hints.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         passed_headers: Vec::new(),
         client_request_id: None,
         body: body.to_string().into(),

@@ -53,6 +53,7 @@ impl Exchange {
             asked_model: String::new(),
             task: None,
             complexity: None,
+            prompt: None,
             decision: None,
             attempts: Vec::new(),
             healing: Vec::new(),
@@ -93,6 +94,9 @@ impl Exchange {
             self.record.client_request_id.clone_from(&request.client_request_id);
         }
         self.record.warnings.extend(request.warnings.iter().cloned());
+        if request.prompt.is_some() {
+            self.record.prompt.clone_from(&request.prompt);
+        }
         if !request.hints.tags.is_empty() {
             self.tags = request.hints.tags.as_slice().into();
         }

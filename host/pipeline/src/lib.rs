@@ -17,6 +17,7 @@ pub mod money;
 pub mod places;
 pub mod policy;
 pub mod price;
+pub mod prompts;
 pub mod record;
 pub mod reply;
 pub mod request;
@@ -82,7 +83,7 @@ async fn answer(
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
     // 2. Decode: one form for every dialect.
-    let request = decode::decode(incoming, &exchange.catalogue)?;
+    let request = decode::decode(incoming, gateway, &exchange.catalogue)?;
     exchange.decoded(&request, &gateway.settings);
     let request = translate::translate(gateway, exchange, request)?;
     // 3. Features, and the models on offer.

@@ -33,6 +33,9 @@ pub struct Record {
     pub task: Option<&'static str>,
     /// How hard it is, as found or hinted.
     pub complexity: Option<&'static str>,
+    /// The template that it named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptRecord>,
     /// What the policy decided.
     pub decision: Option<DecisionRecord>,
     /// Every attempt.
@@ -60,6 +63,17 @@ pub struct Record {
     pub duration_ms: f64,
     /// From arrival to the first byte of the answer.
     pub first_byte_ms: Option<f64>,
+}
+
+/// A template that a request was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PromptRecord {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its file, in hexadecimal.
+    pub digest: Arc<str>,
 }
 
 /// What the policy decided.
@@ -340,6 +354,7 @@ mod tests {
             asked_model: String::new(),
             task: None,
             complexity: None,
+            prompt: None,
             decision: None,
             attempts: Vec::new(),
             healing: Vec::new(),

@@ -9,8 +9,10 @@ pub mod families;
 pub mod invoke;
 mod request;
 mod response;
+mod rewrite;
 
 pub use edit::{lower_output_limit, shorten, stopped_by_guard};
 pub use request::outline;
 pub(crate) use request::short;
 pub use response::{parse_answer, parse_event, parse_served, served};
+pub use rewrite::{Edit, Place, Rewrite, SystemEdit, TextEdit, rewrite, without_prompt_variables};

@@ -9,10 +9,12 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::HealingBounds;
 use kairos_pipeline::guard::OnFailure;
 use kairos_pipeline::healers::BackoffBounds;
+use kairos_pipeline::prompts::Bounds;
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::limits::Limits as SandboxLimits;
-use kairos_store::ledger::Bounds;
+use kairos_sandbox::prompts;
+use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Dollars, Seconds, SecretText};
@@ -33,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
     pub(crate) guard: GuardSettings,
+    pub(crate) prompts: PromptSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -235,6 +238,37 @@ impl GuardSettings {
     }
 }
 
+/// How much of templates there may be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct PromptSettings {
+    /// Templates.
+    pub(crate) templates: usize,
+    /// Versions of each.
+    pub(crate) versions: usize,
+    /// Bytes of a file.
+    pub(crate) file_bytes: u64,
+    /// Bytes of a value that a caller gives.
+    pub(crate) value_bytes: usize,
+    /// Bytes of what a template comes to.
+    pub(crate) rendered_bytes: usize,
+}
+
+impl PromptSettings {
+    pub(crate) fn limits(&self) -> prompts::Limits {
+        let Self { templates, versions, file_bytes, value_bytes, rendered_bytes } = *self;
+        prompts::Limits { templates, versions, file_bytes, bounds: Bounds { value_bytes, rendered_bytes } }
+    }
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        let prompts::Limits { templates, versions, file_bytes, bounds } = prompts::Limits::default();
+        let Bounds { value_bytes, rendered_bytes } = bounds;
+        Self { templates, versions, file_bytes, value_bytes, rendered_bytes }
+    }
+}
+
 /// Which models there are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -373,6 +407,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             healing: Healing::default(),
             guard: GuardSettings::default(),
+            prompts: PromptSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -409,7 +444,7 @@ impl Default for Limits {
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        let bounds = Bounds::default();
+        let bounds = LedgerBounds::default();
         Self { wait_seconds: Seconds::of(bounds.wait), queued_rows: bounds.queued_rows, pairs: bounds.pairs }
     }
 }

@@ -21,6 +21,7 @@ use kairos_pipeline::batch;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
+use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::Slots;
 use kairos_store::ledger::SqliteLedger;
 use kairos_store::records::RecordStore;
@@ -44,6 +45,7 @@ pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<Slots>,
+    pub(crate) prompts: Arc<Prompts>,
     pub(crate) admin: Admin,
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: records are not kept on disk.
@@ -70,6 +72,7 @@ impl App {
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
         policies: Arc<Slots>,
+        prompts: Arc<Prompts>,
         admin: Admin,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
@@ -81,6 +84,7 @@ impl App {
             gateway,
             upstream,
             policies,
+            prompts,
             admin,
             ledger,
             records,

@@ -46,6 +46,7 @@ fn record(id: RequestId, at_ms: u64) -> Record {
         asked_model: "auto".to_owned(),
         task: Some("code"),
         complexity: Some("low"),
+        prompt: None,
         decision: None,
         attempts: Vec::new(),
         status: "ok",
