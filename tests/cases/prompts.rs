@@ -319,7 +319,7 @@ fn commands_say_what_there_is_and_what_it_comes_to() {
     0
     support@1  8b6a6b11b164df6a6c08c7fb4ec1c637d2ffc9d7e69ffc7035d5d1f46b0a9dc8
     Answers questions
-      product  default "the shop"  
+      product  default "the shop"
       question  required  
 
     [system]

@@ -67,6 +67,11 @@ impl Decoded {
         self.asked_model.as_deref().unwrap_or(&settings.default_model)
     }
 
+    /// Whether it is for a model by name.
+    pub(crate) fn is_named(&self, settings: &Settings) -> bool {
+        self.model(settings) != AUTO
+    }
+
     /// Whether a model may answer that was not asked for: the caller named none, or allows others.
     /// The body of InvokeModel has the shape of one family, and goes to no other.
     pub(crate) fn takes_any_model(&self) -> bool {

@@ -56,6 +56,7 @@ impl Exchange {
             prompt: None,
             decision: None,
             attempts: Vec::new(),
+            prompted: None,
             healing: Vec::new(),
             guarded: Vec::new(),
             status: "running",

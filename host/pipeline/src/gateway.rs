@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
 use crate::policy::{Guard, Healer, Policies, Router};
+use crate::prompted::PromptingBounds;
 use crate::prompts::{self, Library};
 use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub guard_on_failure: OnFailure,
     /// How much templates may come to.
     pub prompts: prompts::Bounds,
+    /// What becomes of a request whose prompter fails, and how far one may go.
+    pub prompting: PromptingBounds,
 }
 
 impl Default for Settings {
@@ -92,6 +95,7 @@ impl Default for Settings {
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
             prompts: prompts::Bounds::default(),
+            prompting: PromptingBounds::default(),
         }
     }
 }

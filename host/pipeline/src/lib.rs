@@ -34,12 +34,14 @@ mod encode;
 mod guarded;
 mod heal;
 mod offer;
+mod prompted;
 mod settle;
 mod stream;
 mod translate;
 
 pub use encode::error as error_answer;
 pub use heal::HealingBounds;
+pub use prompted::PromptingBounds;
 
 use std::sync::Arc;
 
@@ -90,6 +92,8 @@ async fn answer(
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
     let mut decision = route::route(gateway, exchange, &request, offers)?;
+    // Prompt: a policy may change how it is put.
+    let request = prompted::prompt(gateway, exchange, request, &mut decision)?;
     // 5. Guard in: what a model may see.
     let request = match Guarded::of(gateway, &decision.info) {
         Some(guarded) => Box::pin(guarded::request(exchange, request, guarded)).await?,

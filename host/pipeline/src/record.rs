@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::Catalogue;
 use crate::money::Picodollars;
-use crate::policy::{Features, Offer, Plan, RequestInfo, Undecided};
+use crate::policy::{Features, Identity, Offer, Plan, RequestInfo, Undecided};
 use crate::request::{IdText, RequestId};
 
 /// What happened to a request.
@@ -40,6 +40,9 @@ pub struct Record {
     pub decision: Option<DecisionRecord>,
     /// Every attempt.
     pub attempts: Vec<AttemptRecord>,
+    /// What a prompter made of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompted: Option<PromptedRecord>,
     /// What followed each failure that a healer was asked about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub healing: Vec<HealingRecord>,
@@ -124,6 +127,52 @@ pub struct InsteadOf {
     pub policy: Arc<str>,
     /// Why it did not.
     pub outcome: Undecided,
+}
+
+/// What a prompter made of a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct PromptedRecord {
+    /// Who: `name@digest`.
+    pub policy: Arc<str>,
+    /// The code of the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<u32>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_name: Option<Arc<str>>,
+    /// What was changed, by its names in the contract.
+    pub changed: Vec<&'static str>,
+    /// Models that could not take the request then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Arc<str>>,
+    /// Whether the one that was drawn first is among them: what came of the request says nothing of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub first_left_out: bool,
+    /// Whether it refused the request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Why it said nothing, where that is so: the request went as it was, or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Undecided>,
+}
+
+impl PromptedRecord {
+    pub(crate) fn by(policy: &Identity) -> Self {
+        Self {
+            policy: Arc::clone(policy.label()),
+            reason: None,
+            reason_name: None,
+            changed: Vec::new(),
+            left_out: Vec::new(),
+            first_left_out: false,
+            refused: false,
+            instead: None,
+        }
+    }
+
+    pub(crate) fn says(&mut self, policy: &Identity, reason: u32) {
+        (self.reason, self.reason_name) = (Some(reason), policy.reason(reason).cloned());
+    }
 }
 
 /// What a guard said of the texts of a request, or of its answer.
@@ -357,6 +406,7 @@ mod tests {
             prompt: None,
             decision: None,
             attempts: Vec::new(),
+            prompted: None,
             healing: Vec::new(),
             guarded: Vec::new(),
             status: "ok",

@@ -237,6 +237,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
             healing: config.healing.bounds(),
             guard_on_failure: config.guard.on_failure(),
             prompts: prompts.limits().bounds,
+            prompting: config.prompter.bounds(),
         },
         clock: Arc::new(unix_ms),
     };

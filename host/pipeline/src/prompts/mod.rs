@@ -17,7 +17,7 @@ pub use self::library::{Library, NotFound, Prompt};
 pub use self::named::{Asked, Given};
 pub(crate) use self::named::{Wanted, wanted};
 pub use self::template::{
-    MOST_VARIABLES, Parameters, Rendered, Said, Source, Template, Unrendered, Variable, Wrong, part_name,
+    MOST_VARIABLES, Parameters, Rendered, Said, Source, Template, Unrendered, Variable, Wrong,
 };
 pub use self::values::kind_of;
 

@@ -118,7 +118,7 @@ pub enum Unrendered {
 }
 
 /// What a part is called.
-pub fn part_name(part: usize) -> String {
+fn part_name(part: usize) -> String {
     if part == 0 { "system".to_owned() } else { format!("messages[{}]", part - 1) }
 }
 

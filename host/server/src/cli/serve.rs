@@ -120,8 +120,11 @@ pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     if let Some(file) = &app.admin.token.file {
         tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
     }
-    let [policy, healer, guard] = World::ALL.map(|world| app.policies.of(world).status().policy);
-    tracing::info!(region, endpoint, policy = &*policy, healer = &*healer, guard = &*guard, "the gateway starts");
+    let of = |world| app.policies.of(world).status().policy;
+    let (policy, healer) = (of(World::Router), of(World::Healer));
+    let (guard, prompter) = (of(World::Guard), of(World::Prompter));
+    let (policy, healer, guard, prompter) = (&*policy, &*healer, &*guard, &*prompter);
+    tracing::info!(region, endpoint, policy, healer, guard, prompter, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");

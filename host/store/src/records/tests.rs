@@ -57,6 +57,7 @@ fn record(id: RequestId, at_ms: u64) -> Record {
         warnings: Vec::new(),
         duration_ms: 3.5,
         first_byte_ms: None,
+        prompted: None,
         healing: Vec::new(),
         guarded: Vec::new(),
     }
