@@ -12,8 +12,8 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::policy::{
-    Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Prompter, Remedy, Serving, Wait,
-    Went, World,
+    Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Prompter, Remedy,
+    Serving, Wait, Went, World,
 };
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};

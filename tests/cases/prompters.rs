@@ -104,16 +104,17 @@ fn all() -> Edits {
 async fn edits_reach_the_model_in_every_dialect() {
     let turns = json!([{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}]);
     let body = json!({"messages": [{"role": "system", "content": "Old."}, turns[0], turns[1], turns[2]], "top_p": 0.5, "max_tokens": 40});
-    insta::assert_snapshot!(sent(Operation::ChatCompletions, body, all()).await, @"");
+    insta::assert_snapshot!(sent(Operation::ChatCompletions, body, all()).await, @r#"{"messages":[{"role":"user","content":[{"text":"1 + 1"}]},{"role":"assistant","content":[{"text":"2"}]},{"role":"user","content":[{"text":"Please."},{"text":"three"}]}],"system":[{"text":"Before."},{"text":"New."},{"text":"After."}],"inferenceConfig":{"stopSequences":["END"],"temperature":0.5,"maxTokens":40}}"#);
     let text = |text: &str| json!([{"text": text}]);
     let body = json!({
         "additionalModelRequestFields": {"top_k": 5},
         "system": [{"text": "Old."}, {"cachePoint": {"type": "default"}}],
         "messages": [{"role": "user", "content": text("one")}, {"role": "assistant", "content": text("two")}, {"role": "user", "content": text("three")}],
     });
-    insta::assert_snapshot!(sent(Operation::Converse, body.clone(), all()).await, @"");
-    let context = json!({"prompt": "three", "temperature": 0.1, "context": {"system": "Old.", "messages": [turns[0], turns[1]]}});
-    insta::assert_snapshot!(sent(Operation::Generate, context, all()).await, @"");
+    insta::assert_snapshot!(sent(Operation::Converse, body.clone(), all()).await, @r#"{"inferenceConfig":{"maxTokens":50,"stopSequences":["END"],"temperature":0.5},"additionalModelRequestFields":{"top_k":5},"system":[{"text":"Before."},{"text":"New."},{"cachePoint":{"type":"default"}},{"text":"After."}],"messages":[{"role":"user","content":[{"text":"1 + 1"}]},{"role":"assistant","content":[{"text":"2"}]},{"role":"user","content":[{"text":"Please."},{"text":"three"}]}]}"#);
+    let context =
+        json!({"prompt": "three", "temperature": 0.1, "context": {"system": "Old.", "messages": [turns[0], turns[1]]}});
+    insta::assert_snapshot!(sent(Operation::Generate, context, all()).await, @r#"{"inferenceConfig":{"maxTokens":50,"temperature":0.5,"topP":0.9,"stopSequences":["END"]},"additionalModelRequestFields":{"inferenceConfig":{"topK":250}},"messages":[{"role":"user","content":[{"text":"1 + 1"}]},{"role":"assistant","content":[{"text":"2"}]},{"role":"user","content":[{"text":"Please."},{"text":"three"}]}],"system":[{"text":"Before."},{"text":"New."},{"text":"After."}]}"#);
     // Nothing is changed where nothing is said.
     assert_eq!(sent(Operation::Converse, body.clone(), Edits::new(1)).await, body.to_string());
 }
@@ -178,10 +179,12 @@ async fn models_that_no_longer_fit_are_left_out() {
     let mut tried = Vec::new();
     for max_cost in [u64::MAX, 30_000_000_000, 1_000] {
         let plan = Plan { max_cost: Some(max_cost), ..Plan::in_order([2, 0, 1], 1) };
-        let (body, answers) = (json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}), vec![answer()]);
+        let (body, answers) =
+            (json!({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5}), vec![answer()]);
         let change = |gateway: &mut Gateway| saying(gateway, Ok(grows.clone()));
         let outcome = run_hinted(Operation::ChatCompletions, "auto", (body, &[]), answers, Some(plan), change).await;
-        let left_out = outcome.record.prompted.as_ref().map(|prompted| (prompted.left_out.len(), prompted.first_left_out));
+        let left_out =
+            outcome.record.prompted.as_ref().map(|prompted| (prompted.left_out.len(), prompted.first_left_out));
         tried.push((outcome.status, outcome.calls.len(), left_out));
     }
     assert_eq!(tried[0], (200, 1, Some((0, false))));
@@ -213,8 +216,7 @@ async fn what_is_written_is_judged_as_a_users() {
         let identity = Identity::new("blocks", "0", vec![(1, "secret".into())], vec![]);
         gateway.native_guard = Some(Arc::new(BlocksUsers(identity)));
     };
-    let outcome =
-        run_hinted(Operation::Converse, NOVA, (converse("hello"), &[]), vec![answer()], None, change).await;
+    let outcome = run_hinted(Operation::Converse, NOVA, (converse("hello"), &[]), vec![answer()], None, change).await;
     assert_eq!((outcome.status, outcome.calls.len()), (403, 0), "{}", outcome.body);
 }
 
@@ -247,7 +249,8 @@ fn component(name: &str) -> Vec<u8> {
 async fn a_file_in_the_folder_changes_what_is_sent() {
     let pair = Pair::start();
     let client = Client::default();
-    let tokens = |record: &Value| record["attempts"][0]["usage"]["input"].as_u64().unwrap_or_else(|| panic!("{record}"));
+    let tokens =
+        |record: &Value| record["attempts"][0]["usage"]["input"].as_u64().unwrap_or_else(|| panic!("{record}"));
     let (_, before) = ask(&client, &pair).await;
     assert!(before["prompted"].is_null(), "{before}");
     let longer = "let e = edits(1); e.system_after(\"one two three four five six seven eight nine ten\"); e.max_output_tokens = 7; e";
@@ -256,7 +259,10 @@ async fn a_file_in_the_folder_changes_what_is_sent() {
     assert_eq!((answer.status.as_u16(), answer.header("x-kairos-warnings")), (200, ""), "{}", answer.text());
     let prompted = &record["prompted"];
     assert!(prompted["policy"].as_str().unwrap().starts_with("longer@"), "{record}");
-    assert_eq!((&prompted["reason_name"], &prompted["changed"]), (&json!("said-so"), &json!(["system-after", "max-output-tokens"])));
+    assert_eq!(
+        (&prompted["reason_name"], &prompted["changed"]),
+        (&json!("said-so"), &json!(["system-after", "max-output-tokens"]))
+    );
     assert!(tokens(&record) > tokens(&before), "{record} {before}");
     assert!(answer.json()["usage"]["completion_tokens"].as_u64().unwrap() <= 7, "{}", answer.text());
     // A component, from the plugins: there is money enough.
@@ -264,7 +270,11 @@ async fn a_file_in_the_folder_changes_what_is_sent() {
     pair.gateway.wait_for_log("file was removed");
     put(&pair, "wasm", &component("thrift-prompter"));
     let (_, record) = ask(&client, &pair).await;
-    assert_eq!((&record["prompted"]["reason_name"], &record["prompted"]["changed"]), (&json!("plenty"), &json!([])), "{record}");
+    assert_eq!(
+        (&record["prompted"]["reason_name"], &record["prompted"]["changed"]),
+        (&json!("plenty"), &json!([])),
+        "{record}"
+    );
     assert_eq!(tokens(&record), tokens(&before));
 }
 
@@ -284,7 +294,11 @@ async fn fails_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
         let (answer, record) = ask(&client, &pair).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(record["prompted"]["instead"]["fault"], kind, "{record}");
-        assert!(answer.header("x-kairos-warnings").ends_with(&format!("was sent as it was: {kind}")), "{:?}", answer.headers);
+        assert!(
+            answer.header("x-kairos-warnings").ends_with(&format!("was sent as it was: {kind}")),
+            "{:?}",
+            answer.headers
+        );
     }
     let mut log = pair.gateway.wait_for_log("quarantined");
     assert!(log.contains("\"slot\":\"prompter\""), "{log}");
@@ -377,7 +391,8 @@ fn tests_say_what_is_not_as_expected() {
     let test = |test: &str| {
         let text = format!("{head}[[test]]\nname = \"x\"\nfeatures = {{ budget_used = 1.0 }}\n{test}\n");
         std::fs::write(folder.path().join("x.test.toml"), text).unwrap();
-        let (code, said) = kairos_tests::process::ended(&author(folder.path(), "kairos policy test x.rhai").output().unwrap());
+        let (code, said) =
+            kairos_tests::process::ended(&author(folder.path(), "kairos policy test x.rhai").output().unwrap());
         format!("{code} {said}")
     };
     let draft = "draft = { messages = [{ user = \"hi\" }] }";
@@ -387,10 +402,32 @@ fn tests_say_what_is_not_as_expected() {
         format!("{}\nexpect = {{ only = true }}", draft.replace("\"hi\"", "[{ is = \"sound\" }]")),
         format!("{draft}\nexpect = {{ only = true, system_after = \"Answer.\", keep_last = 3 }}"),
         format!("{draft}\nexpect = {{ declined = true }}"),
-        format!("{draft}\nexpect = {{ only = true, system_after = \"Answer in one sentence.\", max_output_tokens = 256 }}"),
+        format!(
+            "{draft}\nexpect = {{ only = true, system_after = \"Answer in one sentence.\", max_output_tokens = 256 }}"
+        ),
     ]
     .iter()
     .map(|text| test(text))
     .collect();
-    insta::assert_snapshot!(told.join("\n"), @"");
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    1 x.test.toml:4:1: a prompter's test needs a `draft`
+
+    1 x.test.toml:7:25: there is no key "draft.messages.usr"; did you mean "user"?
+
+    1 x.test.toml:7:40: draft.messages.user.is: there is no "sound"; there are image, document, video, audio, tool-result, reasoning, cache-point, other
+
+    1 x.rhai: 1 of 1 test failed
+      x.test.toml:5  "x"
+        system_after: "Answer in one sentence.", expected "Answer."
+        keep_last: not changed, expected 3
+        max_output_tokens: 256, expected not to be changed
+        the edits: system_after = "Answer in one sentence."; max_output_tokens = 256; reason 3 "last"
+
+    1 x.rhai: 1 of 1 test failed
+      x.test.toml:5  "x"
+        the policy was expected to decline
+        the edits: system_after = "Answer in one sentence."; max_output_tokens = 256; reason 3 "last"
+
+    0 x.rhai: 1 test passed
+    "#);
 }

@@ -15,7 +15,8 @@ use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving, Went, World,
+    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving, Went,
+    World,
 };
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};

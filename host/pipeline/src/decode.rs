@@ -188,7 +188,8 @@ fn converse(incoming: Incoming, mut hints: Hints, gateway: &Gateway) -> Result<D
 fn invoke(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     let of_variables = hints.prompt_variables.as_ref().map(|given| &given.param);
     if let Some(param) = hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) {
-        let message = format!("{param} is not for InvokeModel, whose bodies have the shape of one family: use Converse");
+        let message =
+            format!("{param} is not for InvokeModel, whose bodies have the shape of one family: use Converse");
         return Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()));
     }
     let operation = incoming.operation;

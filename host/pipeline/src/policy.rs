@@ -30,8 +30,8 @@ pub use self::healing::{
     Remedy, Wait,
 };
 pub use self::prompting::{
-    Draft, DraftMessage, DraftParameters, Edit, Edits, MOST_EXAMPLES, MOST_TEXT_EDITS, Piece, Place, PromptInput, Prompter,
-    Shown, Speaker, SystemEdit, TextEdit,
+    Draft, DraftMessage, DraftParameters, Edit, Edits, MOST_EXAMPLES, MOST_TEXT_EDITS, Piece, Place, PromptInput,
+    Prompter, Shown, Speaker, SystemEdit, TextEdit,
 };
 pub use self::question::{Answer, Question, World};
 pub use self::serving::{Arm, Assigned, Canary, Serving, Shadow, Went};

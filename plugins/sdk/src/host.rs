@@ -6,8 +6,8 @@ use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
 use crate::bindings::kairos::plugin::{content, kv, log, metrics};
 use crate::{
-    Attempt, Draft, Edits, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Prompter, Remedy,
-    Router, Verdict,
+    Attempt, Draft, Edits, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Prompter,
+    Remedy, Router, Verdict,
 };
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.

@@ -44,6 +44,9 @@ pub use self::bindings::healer::exports::kairos::plugin::healing::{
     Abilities, Action, Attempt, Failure, FailureKind, Remedy, Wait,
 };
 pub use self::bindings::kairos::plugin::log::Level;
+pub use self::bindings::kairos::plugin::types::{
+    Capabilities, Complexity, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
+};
 pub use self::bindings::prompter::exports::kairos::plugin::prompting::{
     Edits, NumberChange, Place, StopChange, SystemChange, TextChange,
 };
@@ -51,9 +54,6 @@ pub use self::bindings::prompter::exports::kairos::plugin::prompting::{
 pub use self::bindings::prompter::kairos::plugin::drafts::Draft;
 pub use self::bindings::prompter::kairos::plugin::drafts::{
     Message, Parameters, Passage as Shown, Piece, Role, Template,
-};
-pub use self::bindings::kairos::plugin::types::{
-    Capabilities, Complexity, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
 };
 pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirective, Candidate, Plan};
 #[cfg(target_family = "wasm")]

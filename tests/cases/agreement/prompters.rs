@@ -37,8 +37,7 @@ fn both_forms_of_the_prompter_decide_alike() {
     let plain = question(&context().new_tree(&mut runner).unwrap().current()).features;
     let model = offer().new_tree(&mut runner).unwrap().current();
     let loader = loader();
-    let (script, component) =
-        (load(&loader, &policy("thrift.rhai")), load(&loader, &guest("thrift-prompter")));
+    let (script, component) = (load(&loader, &policy("thrift.rhai")), load(&loader, &guest("thrift-prompter")));
     let request = Arc::new(RequestInfo {
         content: Content::default(),
         tags: Vec::new(),

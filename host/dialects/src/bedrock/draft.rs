@@ -298,7 +298,10 @@ mod tests {
         assert_eq!((texts, draft.tools.as_slice()), (vec!["one", "two"], &["f".to_owned()][..]));
         let kinds: Vec<Vec<_>> =
             draft.messages.iter().map(|message| message.pieces.iter().map(Piece::name).collect()).collect();
-        assert_eq!(kinds, [vec!["text", "image", "other"], vec!["reasoning", "tool-use"], vec!["tool-result", "cache-point"]]);
+        assert_eq!(
+            kinds,
+            [vec!["text", "image", "other"], vec!["reasoning", "tool-use"], vec!["tool-result", "cache-point"]]
+        );
         assert_eq!((draft.parameters.max_output_tokens, draft.parameters.stop.len()), (Some(5), 1));
     }
 
@@ -309,14 +312,20 @@ mod tests {
         let body = json!({"messages": vec![message; 2_000]});
         let draft = draft(body.to_string().as_bytes()).unwrap();
         assert_eq!((draft.earlier, draft.messages.len()), (976, MOST_MESSAGES));
-        let shown: Vec<usize> = draft.messages.iter().map(|message| match &message.pieces[0] {
-            Piece::Text(shown) => {
-                assert_eq!(shown.bytes as usize, long.len());
-                shown.text.len()
-            }
-            other => panic!("{other:?}"),
-        }).collect();
+        let shown: Vec<usize> = draft
+            .messages
+            .iter()
+            .map(|message| match &message.pieces[0] {
+                Piece::Text(shown) => {
+                    assert_eq!(shown.bytes as usize, long.len());
+                    shown.text.len()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
         assert_eq!(shown.iter().sum::<usize>(), MOST_TEXTS);
-        assert!(shown[..1_016].iter().all(|bytes| *bytes == 0) && shown[1_016..].iter().all(|bytes| *bytes == MOST_TEXT));
+        assert!(
+            shown[..1_016].iter().all(|bytes| *bytes == 0) && shown[1_016..].iter().all(|bytes| *bytes == MOST_TEXT)
+        );
     }
 }

@@ -13,9 +13,7 @@ mod response;
 mod rewrite;
 
 pub(crate) use draft::bounded;
-pub use draft::{
-    Draft, Message as DraftMessage, Parameters as DraftParameters, Piece, Shown, Speaker, draft,
-};
+pub use draft::{Draft, Message as DraftMessage, Parameters as DraftParameters, Piece, Shown, Speaker, draft};
 pub use edit::{lower_output_limit, shorten, stopped_by_guard};
 pub use request::outline;
 pub(crate) use request::short;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-pub use kairos_dialects::bedrock::{Draft, DraftMessage, DraftParameters, Edit, Piece, Place, Shown, Speaker, SystemEdit, TextEdit};
+pub use kairos_dialects::bedrock::{
+    Draft, DraftMessage, DraftParameters, Edit, Piece, Place, Shown, Speaker, SystemEdit, TextEdit,
+};
 
 use super::{Fault, FaultKind, Features, Identity, Offer, PolicyError, RequestInfo};
 
@@ -171,7 +173,9 @@ impl Edits {
         if let Edit::Set(stop) | Edit::Default(stop) = &self.stop {
             let fits = stop.len() <= MOST_STOPS && stop.iter().all(|text| (1..=STOP_BYTES).contains(&text.len()));
             if !fits {
-                return Err(format!("stop has more than {MOST_STOPS} texts, or one that has not 1 to {STOP_BYTES} bytes"));
+                return Err(format!(
+                    "stop has more than {MOST_STOPS} texts, or one that has not 1 to {STOP_BYTES} bytes"
+                ));
             }
         }
         Ok(())
@@ -286,7 +290,10 @@ mod tests {
         for valid in [
             at(1, 1, TextEdit::Before(new())),
             at(1, 1, TextEdit::Remove),
-            Edits { texts: [text(0, 0, TextEdit::Remove), text(0, 0, TextEdit::After(new()))].concat(), ..Edits::new(1) },
+            Edits {
+                texts: [text(0, 0, TextEdit::Remove), text(0, 0, TextEdit::After(new()))].concat(),
+                ..Edits::new(1)
+            },
             Edits { temperature: Edit::Unset, keep_last: Some(9), stop: Edit::Set(vec![]), ..Edits::new(1) },
         ] {
             assert_eq!(valid.check(input, &policy), Ok(()));

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, PromptInput, Remedy,
-    RequestInfo, RouteInput, Verdict,
+    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, PromptInput,
+    Remedy, RequestInfo, RouteInput, Verdict,
 };
 
 /// A kind of judgement.

@@ -54,8 +54,12 @@ impl Library {
     }
 
     fn near(&self, name: &str) -> Vec<String> {
-        let mut scored: Vec<_> =
-            self.0.keys().map(|known| (strsim::jaro_winkler(known, name), known)).filter(|(score, _)| *score > 0.7).collect();
+        let mut scored: Vec<_> = self
+            .0
+            .keys()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(score, _)| *score > 0.7)
+            .collect();
         scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         scored.into_iter().take(MOST_NAMES).map(|(_, known)| known.clone()).collect()
     }

@@ -16,9 +16,7 @@ pub(crate) use self::expand::{Expanded, expand};
 pub use self::library::{Library, NotFound, Prompt};
 pub use self::named::{Asked, Given};
 pub(crate) use self::named::{Wanted, wanted};
-pub use self::template::{
-    MOST_VARIABLES, Parameters, Rendered, Said, Source, Template, Unrendered, Variable, Wrong,
-};
+pub use self::template::{MOST_VARIABLES, Parameters, Rendered, Said, Source, Template, Unrendered, Variable, Wrong};
 pub use self::values::kind_of;
 
 /// What callers' values and what is made of them may come to.

@@ -7,9 +7,9 @@ use minijinja::value::{Serde, Value as Shown};
 use minijinja::{Environment, Error};
 use serde_json::{Map, Value};
 
+use super::Bounds;
 use super::engine::{Bounded, Placeholder, engine, is_of_the_template};
 use super::values::{self, Unfit, kind_of};
-use super::Bounds;
 
 /// Variables that a template may have.
 pub const MOST_VARIABLES: usize = 64;

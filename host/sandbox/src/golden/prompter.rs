@@ -24,7 +24,13 @@ pub(super) fn questions() -> Vec<Golden> {
         (features.budget_remaining, features.budget_used, features.budget_level) = (Some(0), 1.0, 3);
     });
     ask("a template, and parameters", 2, 1, templated(), none);
-    ask("nothing that is text", 1, 0, Draft { messages: vec![message(Speaker::User, kinds())], ..Draft::default() }, none);
+    ask(
+        "nothing that is text",
+        1,
+        0,
+        Draft { messages: vec![message(Speaker::User, kinds())], ..Draft::default() },
+        none,
+    );
     ask("texts that are not shown whole", 1, 0, cut(), none);
     ask("no messages that are shown", 1, 0, Draft { earlier: u32::MAX, ..Draft::default() }, none);
     let most = u32::try_from(MOST_HEALER_MODELS).unwrap_or(u32::MAX);

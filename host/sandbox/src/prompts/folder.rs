@@ -18,7 +18,11 @@ pub fn read(folder: &Path, limits: &Limits) -> Found {
     for (path, name) in reading.entries(folder) {
         if !path.is_dir() {
             if path.extension().is_some_and(|ending| ending == "toml") {
-                reading.refuse(&path, None, "a template is a folder of its name, with a file for each version: NAME/1.toml");
+                reading.refuse(
+                    &path,
+                    None,
+                    "a template is a folder of its name, with a file for each version: NAME/1.toml",
+                );
             }
             continue;
         }
@@ -82,7 +86,11 @@ impl Reading<'_> {
                 continue;
             }
             let Some(version) = version_of(stem) else {
-                self.refuse(&path, None, format!("a version is a whole number from 1, as in 2.toml; or it is {DEFAULT_FILE}"));
+                self.refuse(
+                    &path,
+                    None,
+                    format!("a version is a whole number from 1, as in 2.toml; or it is {DEFAULT_FILE}"),
+                );
                 continue;
             };
             if versions.len() == self.limits.versions {
@@ -99,7 +107,11 @@ impl Reading<'_> {
         let highest = *versions.last_key_value()?.0;
         let default = match default {
             Some((version, path)) if !versions.contains_key(&version) => {
-                self.refuse(&path, None, format!("it names version {version}, and there is no {version}.toml that is right"));
+                self.refuse(
+                    &path,
+                    None,
+                    format!("it names version {version}, and there is no {version}.toml that is right"),
+                );
                 highest
             }
             Some((version, _)) => version,
@@ -144,7 +156,11 @@ impl Reading<'_> {
         match std::str::from_utf8(bytes) {
             Ok(text) => Some(text),
             Err(error) => {
-                self.refuse(path, None, format!("it is not UTF-8: the byte at offset {} starts no character", error.valid_up_to()));
+                self.refuse(
+                    path,
+                    None,
+                    format!("it is not UTF-8: the byte at offset {} starts no character", error.valid_up_to()),
+                );
                 None
             }
         }
@@ -205,7 +221,10 @@ mod tests {
         let limits = Limits { templates: 1, versions: 1, file_bytes: 15, ..Limits::default() };
         let Found { library, refused, digest } = read(folder.path(), &limits);
         assert_eq!(library.versions(), 1);
-        let told: Vec<_> = refused.iter().map(|refused| refused.to_string().replace(&folder.path().display().to_string(), "")).collect();
+        let told: Vec<_> = refused
+            .iter()
+            .map(|refused| refused.to_string().replace(&folder.path().display().to_string(), ""))
+            .collect();
         insta::assert_snapshot!(told.join("\n"));
         assert_eq!(read(folder.path(), &limits).digest, digest);
         put(folder.path(), "a/1.toml", "user = \"1\"");

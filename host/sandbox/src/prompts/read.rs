@@ -77,7 +77,9 @@ fn draft(text: &str) -> Read<Draft> {
         source.system = Some(not_empty(&system)?);
     }
     let said = match (user, messages) {
-        (Some(user), Some(_)) => return user.wrong("there are `messages`, too; put it among them, with role = \"user\""),
+        (Some(user), Some(_)) => {
+            return user.wrong("there are `messages`, too; put it among them, with role = \"user\"");
+        }
         (Some(user), None) => vec![(Role::User, user.at, not_empty(&user)?)],
         (None, Some(messages)) => self::messages(messages)?,
         (None, None) => Vec::new(),
@@ -139,7 +141,8 @@ fn variables(table: Value<'_>) -> Read<BTreeMap<String, Variable>> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
         if !begins || !name.bytes().all(fits) || name.len() > NAME_BYTES {
-            return value.wrong(format_args!("a name of 1 to {NAME_BYTES} of a-z, 0-9 and _ is needed, from a letter on"));
+            return value
+                .wrong(format_args!("a name of 1 to {NAME_BYTES} of a-z, 0-9 and _ is needed, from a letter on"));
         }
         let mut table: Table<'_> = value.table()?;
         let description = table.take("description");

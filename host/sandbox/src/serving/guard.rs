@@ -6,9 +6,7 @@
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use kairos_pipeline::policy::{
-    Guard, Identity, InspectInput, PolicyError, Question, Verdict,
-};
+use kairos_pipeline::policy::{Guard, Identity, InspectInput, PolicyError, Question, Verdict};
 
 use super::{Front, Published, without_words};
 use crate::host::PolicyHost;

@@ -100,7 +100,8 @@ impl WasmPolicy {
         super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
             .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
-        let linker = linker(engine, source.world, grants).map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
+        let linker = linker(engine, source.world, grants)
+            .map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error, source.world))?;
         let indices = Indices::find(&pre, source.world).map_err(|error| misfit(&error, source.world))?;
         let limits = engine.limits();

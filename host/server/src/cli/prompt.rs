@@ -92,11 +92,12 @@ impl PromptCommand {
 
 impl From {
     fn read(&self) -> Result<(Config, PathBuf, Found), Failed> {
-        let flags =
-            Flags { config: self.config.clone(), policies: self.policies.clone(), ..Flags::default() };
+        let flags = Flags { config: self.config.clone(), policies: self.policies.clone(), ..Flags::default() };
         let config = super::read_config(&flags)?;
         let Some(folder) = &config.policies.folder else {
-            return Err(Failed::usage("no folder of policies is set: name one with --policies, or `folder` under [policies] in kairos.toml"));
+            return Err(Failed::usage(
+                "no folder of policies is set: name one with --policies, or `folder` under [policies] in kairos.toml",
+            ));
         };
         if !folder.is_dir() {
             return Err(Failed::usage(format!("there is no folder {}", folder.display())));
@@ -111,7 +112,8 @@ impl From {
         let (config, folder, found) = self.read()?;
         let (name, version) = asked.split_once('@').map_or((asked, None), |(name, version)| (name, Some(version)));
         let version = version.map(|version| {
-            version_of(version).ok_or_else(|| Failed::usage(format!("{version:?} is no version: a whole number from 1")))
+            version_of(version)
+                .ok_or_else(|| Failed::usage(format!("{version:?} is no version: a whole number from 1")))
         });
         let missing = match found.library.find(name, version.transpose()?) {
             Ok(template) => return Ok((config, Arc::clone(template))),
@@ -214,7 +216,10 @@ impl Show {
             if let Value::Object(shown) = &mut shown {
                 shown.remove("default");
                 shown.insert("system".to_owned(), json!(source.system));
-                shown.insert("messages".to_owned(), messages().map(|(of, text)| json!({"role": role(of), "text": text})).collect());
+                shown.insert(
+                    "messages".to_owned(),
+                    messages().map(|(of, text)| json!({"role": role(of), "text": text})).collect(),
+                );
             }
             return print_json(&shown);
         }
@@ -238,7 +243,8 @@ impl Render {
         let (config, template) = self.from.find(&self.template)?;
         let values = self.variables.iter().map(|text| value(text)).collect::<Result<Map<_, _>, _>>()?;
         let rendered = template.render(&values, config.prompts.limits().bounds);
-        let Rendered { system, messages } = rendered.map_err(|why| Failed::new(not_rendered(template.source(), &why)))?;
+        let Rendered { system, messages } =
+            rendered.map_err(|why| Failed::new(not_rendered(template.source(), &why)))?;
         let text = |said: &Said| said.text.clone();
         if self.from.json {
             let said = messages.iter().map(|(of, said)| json!({"role": role(*of), "text": said.text}));

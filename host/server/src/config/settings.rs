@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
-use kairos_pipeline::{HealingBounds, PromptingBounds};
 use kairos_pipeline::guard::OnFailure;
 use kairos_pipeline::healers::BackoffBounds;
 use kairos_pipeline::prompts::Bounds;
+use kairos_pipeline::{HealingBounds, PromptingBounds};
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::limits::Limits as SandboxLimits;

@@ -177,7 +177,10 @@ fn list<T: AsRef<str>>(items: &[T]) -> String {
 }
 
 /// Blocks without those cache points that have nothing before them.
-fn without_idle_cache_points(mut blocks: Vec<Cow<'_, str>>, is_cache_point: impl Fn(&str) -> bool) -> Vec<Cow<'_, str>> {
+fn without_idle_cache_points(
+    mut blocks: Vec<Cow<'_, str>>,
+    is_cache_point: impl Fn(&str) -> bool,
+) -> Vec<Cow<'_, str>> {
     let idle = blocks.iter().take_while(|block| is_cache_point(block)).count();
     blocks.drain(..idle);
     blocks

@@ -50,7 +50,8 @@ fn messages_in_front_are_merged_with_their_neighbours() {
         let said = [(Role::User, "a"), (Role::User, "b"), (Role::Assistant, "c"), (Role::User, "d")];
         change.lead = said.map(|(role, text)| (role, text.to_owned())).to_vec();
     });
-    let front = r#"{"role":"user","content":[{"text":"a"},{"text":"b"}]},{"role":"assistant","content":[{"text":"c"}]}"#;
+    let front =
+        r#"{"role":"user","content":[{"text":"a"},{"text":"b"}]},{"role":"assistant","content":[{"text":"c"}]}"#;
     for (own, behind) in [
         (r#"{"role":"user","content":[{"text":"e"}]}"#, r#",{"role":"user","content":[{"text":"d"},{"text":"e"}]}"#),
         (
@@ -67,7 +68,8 @@ fn messages_in_front_are_merged_with_their_neighbours() {
 
 #[test]
 fn texts_are_changed_where_they_are() {
-    let body = r#"{"messages":[{"role":"user","content":[{"text":"one"},{"image":{}},{"cachePoint":{}},{"text":"two"}]}]}"#;
+    let body =
+        r#"{"messages":[{"role":"user","content":[{"text":"one"},{"image":{}},{"cachePoint":{}},{"text":"two"}]}]}"#;
     let change = with(|change| {
         change.texts = vec![
             (at(0, 0), TextEdit::Replace("1".to_owned())),

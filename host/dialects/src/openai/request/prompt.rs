@@ -55,7 +55,10 @@ mod tests {
             (r#""support""#, "prompt: invalid type: string, expected a prompt: an object with an id"),
             (r#"{"id":"support","version":2}"#, "prompt.version: invalid type: integer, expected a string"),
             (r#"{"id":"support","variable":{}}"#, "prompt.variable: no such parameter"),
-            (r#"{"id":"a","variables":{"photo":{"type":"input_image","image_url":"x"}}}"#, "prompt.variables.photo: a variable is text"),
+            (
+                r#"{"id":"a","variables":{"photo":{"type":"input_image","image_url":"x"}}}"#,
+                "prompt.variables.photo: a variable is text",
+            ),
             (r#"{"id":"a","variables":{"x":{"type":"input_text"}}}"#, "prompt.variables.x.text: text is needed"),
         ] {
             let told = told(prompt);

@@ -35,7 +35,7 @@ fn values_are_data() {
         &json!({"all": null}),
         json!({"all": [{"name": "a"}, {"name": "<b>"}]}),
     );
-    assert_eq!(listed, "- A\n- <B>\n2 [{\"name\":\"a\"},{\"name\":\"\\u003cb\\u003e\"}]");
+    assert_eq!(listed, "- A\n- <B>\n2 [{\"name\": \"a\"}, {\"name\": \"\\u003cb\\u003e\"}]");
 }
 
 #[test]
@@ -61,10 +61,7 @@ fn values_that_do_not_fit_are_refused_without_being_told() {
             json!({"q": 1, "tone": ["secret"]}),
             Unrendered::Unfit("tone".to_owned(), "is a list; text is needed, as its default is".to_owned()),
         ),
-        (
-            json!({"q": "x".repeat(65_537)}),
-            Unrendered::Unfit("q".to_owned(), "has more than 65536 bytes".to_owned()),
-        ),
+        (json!({"q": "x".repeat(65_537)}), Unrendered::Unfit("q".to_owned(), "has more than 65536 bytes".to_owned())),
         (
             json!({"q": "secret"}),
             Unrendered::Failed {
@@ -85,7 +82,10 @@ fn values_that_do_not_fit_are_refused_without_being_told() {
 fn work_is_bounded() {
     for (system, given) in [
         ("{{ q * n }}", json!({"q": "x".repeat(1_000), "n": 1_000_000_000_u64})),
-        ("{% set y = q ~ q ~ q ~ q ~ q ~ q %}{% set z = y ~ y ~ y ~ y ~ y ~ y %}{% set z = z ~ z ~ z ~ z %}{{ z[:n] }}", json!({"q": "x".repeat(60_000), "n": 1})),
+        (
+            "{% set y = q ~ q ~ q ~ q ~ q ~ q %}{% set z = y ~ y ~ y ~ y ~ y ~ y %}{% set z = z ~ z ~ z ~ z %}{{ z[:n] }}",
+            json!({"q": "x".repeat(60_000), "n": 1}),
+        ),
         ("{% for a in q %}{% for b in q %}{{ n - n }}{% endfor %}{% endfor %}", json!({"q": vec![0; 4_000], "n": 1})),
     ] {
         let failed = rendered(system, &json!({"q": null, "n": null}), given);

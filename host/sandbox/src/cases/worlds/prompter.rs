@@ -34,7 +34,8 @@ impl<'a> Beside<'a> {
 fn draft(value: Value<'_>) -> Read<Draft> {
     let mut table = value.table()?;
     let texts = |list: Value<'_>| list.list()?.map(|text| text.text().map(str::to_owned)).collect::<Read<Vec<_>>>();
-    let system = table.read("system", |value| if value.is_text() { Ok(vec![value.text()?.to_owned()]) } else { texts(value) })?;
+    let system = table
+        .read("system", |value| if value.is_text() { Ok(vec![value.text()?.to_owned()]) } else { texts(value) })?;
     let messages = table.read("messages", |list| list.list()?.map(message).collect::<Read<Vec<_>>>())?;
     let draft = Draft {
         system: system.unwrap_or_default().into_iter().map(whole).collect(),
@@ -165,11 +166,14 @@ fn written(edits: &Edits) -> Map<String, Json> {
             Edit::Default(value) | Edit::Set(value) => Some(value.clone().into()),
         }
     }
-    say("system", match &edits.system {
-        SystemEdit::Keep => None,
-        SystemEdit::Replace(text) => Some(text.as_str().into()),
-        SystemEdit::Remove => Some(false.into()),
-    });
+    say(
+        "system",
+        match &edits.system {
+            SystemEdit::Keep => None,
+            SystemEdit::Replace(text) => Some(text.as_str().into()),
+            SystemEdit::Remove => Some(false.into()),
+        },
+    );
     say("system_before", edits.system_before.clone().map(Json::from));
     say("system_after", edits.system_after.clone().map(Json::from));
     let examples: Vec<Json> = edits.examples.iter().map(|(user, assistant)| json!([user, assistant])).collect();
@@ -229,7 +233,8 @@ fn same(one: &Json, other: &Json) -> bool {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
         }
         (Json::Object(one), Json::Object(other)) => {
-            one.len() == other.len() && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
         }
         _ => one == other,
     }

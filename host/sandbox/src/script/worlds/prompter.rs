@@ -87,10 +87,14 @@ fn register_draft(api: &mut Api<'_>) {
     .property("stop: array", "Texts that end the answer.", |draft: &mut DraftView| -> Array {
         texts(draft.0.parameters.stop.iter().map(String::as_str))
     })
-    .property("template: string?", "The template that the caller named: `name@version`.", |draft: &mut DraftView| {
-        let named = draft.0.template.as_ref().map(|(name, version)| format!("{name}@{version}"));
-        named.map_or(Dynamic::UNIT, Dynamic::from)
-    });
+    .property(
+        "template: string?",
+        "The template that the caller named: `name@version`.",
+        |draft: &mut DraftView| {
+            let named = draft.0.template.as_ref().map(|(name, version)| format!("{name}@{version}"));
+            named.map_or(Dynamic::UNIT, Dynamic::from)
+        },
+    );
 }
 
 impl MessageView {
@@ -118,9 +122,13 @@ fn register_message(api: &mut Api<'_>) {
         .property("role: string", "`user`, `assistant`, or `system` within a conversation.", |m: &mut MessageView| {
             ImmutableString::from(m.message().map_or("", |message| message.role.name()))
         })
-        .property("pieces: array", "What its pieces are: `text`, `image`, `tool-use`, … as in prompter.wit.", |m: &mut MessageView| -> Array {
-            texts(m.message().into_iter().flat_map(|message| &message.pieces).map(Piece::name))
-        })
+        .property(
+            "pieces: array",
+            "What its pieces are: `text`, `image`, `tool-use`, … as in prompter.wit.",
+            |m: &mut MessageView| -> Array {
+                texts(m.message().into_iter().flat_map(|message| &message.pieces).map(Piece::name))
+            },
+        )
         .function(
             "text(piece: int) -> string?",
             "What is shown of a text; `()` of what is none.",
@@ -153,20 +161,34 @@ fn register_edits(api: &mut Api<'_>) {
         "A prompter's answer",
         "Edits `e`: of what nothing is said, that stays. They are carried out in the order of prompter.wit.",
     )
-    .function("edits(reason: int) -> edits", "`reason` is a code that `describe` names.", |reason: i64| -> Fallible<Edits> {
-        Ok(Edits::new(code(reason)?))
-    })
+    .function(
+        "edits(reason: int) -> edits",
+        "`reason` is a code that `describe` names.",
+        |reason: i64| -> Fallible<Edits> { Ok(Edits::new(code(reason)?)) },
+    )
     .of::<Edits>("Edits", "e")
-    .function("system(text: string)", "This is in the place of the system prompt's texts.", |edits: &mut Edits, text: &str| {
-        edits.system = SystemEdit::Replace(text.to_owned());
-    })
+    .function(
+        "system(text: string)",
+        "This is in the place of the system prompt's texts.",
+        |edits: &mut Edits, text: &str| {
+            edits.system = SystemEdit::Replace(text.to_owned());
+        },
+    )
     .function("remove_system()", "The system prompt's texts go.", |edits: &mut Edits| edits.system = SystemEdit::Remove)
-    .function("system_before(text: string)", "A text in front of the system prompt.", |edits: &mut Edits, text: &str| {
-        edits.system_before = Some(text.to_owned());
-    })
-    .function("system_after(text: string)", "A text behind it, cache points included.", |edits: &mut Edits, text: &str| {
-        edits.system_after = Some(text.to_owned());
-    })
+    .function(
+        "system_before(text: string)",
+        "A text in front of the system prompt.",
+        |edits: &mut Edits, text: &str| {
+            edits.system_before = Some(text.to_owned());
+        },
+    )
+    .function(
+        "system_after(text: string)",
+        "A text behind it, cache points included.",
+        |edits: &mut Edits, text: &str| {
+            edits.system_after = Some(text.to_owned());
+        },
+    )
     .function(
         "example(user: string, assistant: string)",
         "What a user says and what the assistant answers, in front of the conversation, behind the example before.",
@@ -217,28 +239,42 @@ fn register_texts(api: &mut Api<'_>) {
             change(edits, message, piece, TextEdit::After(text.to_owned()))
         },
     )
-    .function("remove(message: int, piece: int)", "A text of a message goes.", |edits: &mut Edits, message: i64, piece: i64| {
-        change(edits, message, piece, TextEdit::Remove)
-    });
+    .function(
+        "remove(message: int, piece: int)",
+        "A text of a message goes.",
+        |edits: &mut Edits, message: i64, piece: i64| change(edits, message, piece, TextEdit::Remove),
+    );
 }
 
 fn register_parameters(api: &mut Api<'_>) {
-    api.setter("max_output_tokens = int", "Lowers the output limit, never raises it.", |edits: &mut Edits, limit: i64| {
-        edits.max_output_tokens = Some(code(limit)?);
-        Ok(())
-    })
-    .setter("temperature = float?", "Sets it; `()`: the model's own default holds.", |edits: &mut Edits, value: Dynamic| {
-        edits.temperature = number(&value)?;
-        Ok(())
-    })
+    api.setter(
+        "max_output_tokens = int",
+        "Lowers the output limit, never raises it.",
+        |edits: &mut Edits, limit: i64| {
+            edits.max_output_tokens = Some(code(limit)?);
+            Ok(())
+        },
+    )
+    .setter(
+        "temperature = float?",
+        "Sets it; `()`: the model's own default holds.",
+        |edits: &mut Edits, value: Dynamic| {
+            edits.temperature = number(&value)?;
+            Ok(())
+        },
+    )
     .setter("top_p = float?", "Likewise.", |edits: &mut Edits, value: Dynamic| {
         edits.top_p = number(&value)?;
         Ok(())
     })
-    .setter("stop = array?", "Texts that end the answer, 4 at most; `()`: none of the request's.", |edits: &mut Edits, value: Dynamic| {
-        edits.stop = stop(value)?;
-        Ok(())
-    });
+    .setter(
+        "stop = array?",
+        "Texts that end the answer, 4 at most; `()`: none of the request's.",
+        |edits: &mut Edits, value: Dynamic| {
+            edits.stop = stop(value)?;
+            Ok(())
+        },
+    );
 }
 
 fn number(value: &Dynamic) -> Fallible<Edit<f64>> {
