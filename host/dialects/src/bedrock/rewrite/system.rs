@@ -34,6 +34,6 @@ pub(super) fn changed(raw: Option<&str>, change: &Rewrite) -> Result<Option<Stri
     Ok(Some(list(&without_idle_cache_points(blocks, is_cache_point))))
 }
 
-fn is_text(block: &&str) -> bool {
+fn is_text(block: &str) -> bool {
     serde_json::from_str::<Fields<'_>>(block).is_ok_and(|fields| fields.has("text"))
 }
