@@ -308,13 +308,22 @@ async fn entries_of_a_batch_share_a_template_and_differ_in_its_values() {
     assert_eq!(responses[0]["metadata"]["parameters"]["max_tokens"], 300, "{answered}");
 }
 
+/// With a prompter in place, too, which changes each of them alike.
 #[test]
 fn real_clients_name_templates_whole_and_streamed() {
     let pair = pair();
     let script = root().join("tests/clients/prompts.py");
-    let output = std::process::Command::new(python()).arg(script).arg(&pair.gateway.url).output().unwrap();
-    let (code, said) = ended(&output);
-    assert_eq!(code, 0, "{said}");
+    let changes = "fn describe() { #{ reasons: #{ \"1\": \"x\" } } } fn render(ctx, features, models, first, draft) { let e = edits(1); \
+                   e.system_after(\"Be brief.\"); e.example(\"1 + 1\", \"2\"); e.after(0, 0, \"Please.\"); e }";
+    for prompter in [None, Some(changes)] {
+        if let Some(prompter) = prompter {
+            pair.put("prompter.rhai", prompter.as_bytes());
+            pair.gateway.wait_for_log("a policy serves");
+        }
+        let output = std::process::Command::new(python()).arg(&script).arg(&pair.gateway.url).output().unwrap();
+        let (code, said) = ended(&output);
+        assert_eq!(code, 0, "{said}");
+    }
 }
 
 #[test]
