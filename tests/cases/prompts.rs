@@ -314,7 +314,8 @@ fn real_clients_name_templates_whole_and_streamed() {
     let pair = pair();
     let script = root().join("tests/clients/prompts.py");
     let changes = "fn describe() { #{ reasons: #{ \"1\": \"x\" } } } fn render(ctx, features, models, first, draft) { let e = edits(1); \
-                   e.system_after(\"Be brief.\"); e.example(\"1 + 1\", \"2\"); e.after(0, 0, \"Please.\"); e }";
+                   e.system_after(\"Be brief.\"); e.example(\"1 + 1\", \"2\"); let m = draft.message(0); \
+                   if m != () && m.role == \"user\" && m.pieces[0] == \"text\" { e.after(0, 0, \"Please.\"); } e }";
     for prompter in [None, Some(changes)] {
         if let Some(prompter) = prompter {
             pair.put("prompter.rhai", prompter.as_bytes());
