@@ -1,9 +1,11 @@
 //! The three forms of each router, and one in Python that was written from the seed and
 //! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
-//! written in Python and in JavaScript. Of the healer there are three forms.
+//! written in Python and in JavaScript. Of the healer there are three forms, of the
+//! prompter two.
 
 mod guards;
 mod healers;
+mod prompters;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;

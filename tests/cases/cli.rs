@@ -191,7 +191,7 @@ fn demo() -> (Server, Vec<String>) {
 #[test]
 fn every_line_that_the_demo_prints_works() {
     let (server, lines) = demo();
-    assert_eq!(lines.len(), 19, "{lines:#?}");
+    assert_eq!(lines.len(), 21, "{lines:#?}");
     let path = format!("{}:{}", python().parent().unwrap().display(), std::env::var("PATH").unwrap());
     let shell = |line: &str| {
         let mut command = kairos();

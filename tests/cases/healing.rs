@@ -12,8 +12,8 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::policy::{
-    Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Remedy, Serving, Wait,
-    Went, World,
+    Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Prompter, Remedy,
+    Serving, Wait, Went, World,
 };
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};
@@ -96,6 +96,10 @@ impl Policies for Healed {
 
     fn guard(&self) -> Option<Arc<dyn Guard>> {
         self.0.guard()
+    }
+
+    fn prompter(&self) -> Option<Arc<dyn Prompter>> {
+        None
     }
 
     fn failed(&self, world: World, _: &Identity, _: &Fault) {

@@ -22,6 +22,8 @@ mod limits;
 mod money;
 mod plugins;
 mod policies;
+mod prompters;
+mod prompts;
 mod records;
 mod refusals;
 mod registries;

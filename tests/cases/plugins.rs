@@ -149,6 +149,11 @@ fn a_guard_from_nothing() {
     from_nothing("guard");
 }
 
+#[test]
+fn a_prompter_from_nothing() {
+    from_nothing("prompter");
+}
+
 #[tokio::test]
 async fn a_plugin_in_python_from_nothing_to_serving() {
     let from = "    def route(self, ctx, features, models):\n";

@@ -15,7 +15,8 @@ use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, RouteInput, Router, Serving, Went, World,
+    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving, Went,
+    World,
 };
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
@@ -132,6 +133,10 @@ impl Policies for Always {
         None
     }
 
+    fn prompter(&self) -> Option<Arc<dyn Prompter>> {
+        None
+    }
+
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}
 
     fn ticket(&self) -> u64 {
@@ -180,6 +185,7 @@ pub(super) fn gateway(
         upstream,
         ledger,
         catalogue: Arc::new(catalogue).into(),
+        prompts: Arc::default(),
         history: History::new(models),
         records: Records::new(10),
         recorder: None,
@@ -201,6 +207,18 @@ pub(super) async fn run_with(
     operation: Operation,
     model: &str,
     body: Value,
+    answers: Vec<Answer>,
+    plan: Option<Plan>,
+    change: impl FnOnce(&mut Gateway),
+) -> Outcome {
+    run_hinted(operation, model, (body, &[]), answers, plan, change).await
+}
+
+/// The same, with headers `x-kairos-*`.
+pub(super) async fn run_hinted(
+    operation: Operation,
+    model: &str,
+    (body, hints): (Value, &[(&str, &str)]),
     answers: Vec<Answer>,
     plan: Option<Plan>,
     change: impl FnOnce(&mut Gateway),
@@ -227,7 +245,7 @@ pub(super) async fn run_with(
         operation,
         path_model,
         presented: Presented::Nothing,
-        hints: Vec::new(),
+        hints: hints.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         passed_headers: Vec::new(),
         client_request_id: None,
         body: body.to_string().into(),

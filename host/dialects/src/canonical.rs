@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::invalid::Invalid;
 use crate::outline::{Needs, Outline, ServiceTier};
 
 /// A Converse request.
@@ -243,6 +244,15 @@ pub struct JsonSchema<'a> {
 }
 
 impl Request<'_> {
+    /// Whether what is said begins as a conversation does: with the user.
+    pub fn begins(&self) -> Result<(), Invalid> {
+        match self.messages.first().map(|message| message.role) {
+            None => Err(Invalid::value("messages", "at least one message of the user is needed")),
+            Some(Role::Assistant) => Err(Invalid::value("messages[0].role", "a conversation starts with the user")),
+            Some(Role::User) => Ok(()),
+        }
+    }
+
     /// What the gateway needs to know of this request. `streaming` is how the answer is wanted.
     pub fn outline(&self, streaming: bool) -> Outline {
         let mut outline = Outline {

@@ -13,6 +13,7 @@ pub mod generate;
 pub mod invalid;
 pub mod openai;
 pub mod outline;
+pub mod prompt;
 pub mod texts;
 pub mod usage;
 

@@ -8,11 +8,14 @@ use kairos_dialects::bedrock::families::Shape;
 use kairos_dialects::canonical::Request;
 use kairos_dialects::generate::parameters::{Chosen, Parameters};
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
+use kairos_dialects::prompt::{self, Named};
 use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
 
 use crate::exchange::Exchange;
-use crate::gateway::Settings;
+use crate::gateway::{Gateway, Settings};
 use crate::models::{Catalogue, Model};
+use crate::prompts::{Expanded, Given, expand, wanted};
+use crate::record::PromptRecord;
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
 use crate::translate::family_named;
@@ -49,6 +52,10 @@ pub(crate) struct Decoded {
     pub(crate) client_request_id: Option<String>,
     /// What was adapted.
     pub(crate) warnings: Vec<String>,
+    /// The template that it was made with.
+    pub(crate) prompt: Option<PromptRecord>,
+    /// Texts of the body in which the caller had a part, and that stand where the gateway's own do.
+    pub(crate) of_caller: Arc<[Arc<str>]>,
 }
 
 /// The name by which a caller leaves the choice to the policy.
@@ -58,6 +65,11 @@ impl Decoded {
     /// The name of the model that the request is for: what the caller named, else the default.
     pub(crate) fn model<'a>(&'a self, settings: &'a Settings) -> &'a str {
         self.asked_model.as_deref().unwrap_or(&settings.default_model)
+    }
+
+    /// Whether it is for a model by name.
+    pub(crate) fn is_named(&self, settings: &Settings) -> bool {
+        self.model(settings) != AUTO
     }
 
     /// Whether a model may answer that was not asked for: the caller named none, or allows others.
@@ -90,8 +102,8 @@ impl Decoded {
 /// Bytes of a model's name: as many as Bedrock takes.
 const MOST_NAME_BYTES: usize = 2_048;
 
-pub(crate) fn decode(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    let decoded = by_dialect(incoming, catalogue)?;
+pub(crate) fn decode(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    let decoded = by_dialect(incoming, gateway, catalogue)?;
     if decoded.asked_model.as_ref().is_some_and(|name| name.len() > MOST_NAME_BYTES) {
         let message = format!("a model's name has at most {MOST_NAME_BYTES} bytes");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
@@ -99,93 +111,143 @@ pub(crate) fn decode(incoming: Incoming, catalogue: &Catalogue) -> Result<Decode
     Ok(decoded)
 }
 
-fn by_dialect(incoming: Incoming, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+fn by_dialect(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     let hints = Hints::parse(&incoming.hints)?;
-    let operation = incoming.operation;
-    match operation {
-        Operation::ChatCompletions => chat(&incoming.body, hints),
-        Operation::Generate => generate(&incoming.body, hints),
-        _ => native(incoming, hints, catalogue),
+    match incoming.operation {
+        Operation::ChatCompletions => chat(&incoming.body, hints, gateway),
+        Operation::Generate => generate(&incoming.body, hints, gateway),
+        Operation::Converse | Operation::ConverseStream => converse(incoming, hints, gateway),
+        Operation::Invoke | Operation::InvokeStream => invoke(incoming, hints, catalogue),
     }
 }
 
-/// Bedrock's own bodies.
-fn native(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    let operation = incoming.operation;
-    let streams = matches!(operation, Operation::ConverseStream | Operation::InvokeStream);
-    let invoked = |streaming| {
-        let family = incoming.path_model.as_deref().and_then(|name| family_named(catalogue, name));
-        bedrock::invoke::outline(&incoming.body, streaming, family)
-    };
-    let (upstream, mut outline) = match operation {
-        Operation::Converse | Operation::ChatCompletions | Operation::Generate => {
-            (UpstreamOperation::Converse, bedrock::outline(&incoming.body, false)?)
+/// The template that a request names, rendered.
+fn template(hints: &Hints, in_body: Option<Named>, gateway: &Gateway) -> Result<Option<Expanded>, Failure> {
+    let Some(wanted) = wanted(hints, in_body)? else { return Ok(None) };
+    expand(&gateway.prompts.load(), &wanted, gateway.settings.prompts).map(Some)
+}
+
+impl Decoded {
+    /// A request without anything that only some have.
+    fn plain(
+        operation: Operation,
+        upstream: UpstreamOperation,
+        body: Bytes,
+        outline: Outline,
+        hints: Hints,
+        template: Option<&Expanded>,
+    ) -> Self {
+        Self {
+            operation,
+            upstream,
+            body,
+            headers: Arc::default(),
+            asked_model: None,
+            outline,
+            hints,
+            streams: matches!(upstream, UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream),
+            include_usage: false,
+            shape: None,
+            parameters: None,
+            chosen: None,
+            client_request_id: None,
+            warnings: Vec::new(),
+            prompt: template.map(|template| template.record.clone()),
+            of_caller: template.map_or_else(Arc::default, |template| template.of_caller().into()),
         }
-        Operation::ConverseStream => (UpstreamOperation::ConverseStream, bedrock::outline(&incoming.body, true)?),
-        Operation::Invoke => (UpstreamOperation::Invoke, invoked(false)?),
-        Operation::InvokeStream => (UpstreamOperation::InvokeStream, invoked(true)?),
-    };
+    }
+}
+
+/// Bedrock's own bodies, of Converse.
+fn converse(incoming: Incoming, mut hints: Hints, gateway: &Gateway) -> Result<Decoded, Failure> {
+    let Incoming { operation, path_model, mut body, .. } = incoming;
+    let streams = operation == Operation::ConverseStream;
+    if hints.prompt.is_some() {
+        let (rest, variables) = bedrock::without_prompt_variables(&body)?;
+        if let (Some(_), Some(given)) = (&variables, &hints.prompt_variables) {
+            let message = format!("promptVariables and {} both give values; send them once", given.param);
+            return Err(Failure::new(Kind::InvalidValue, message).with_param("promptVariables"));
+        }
+        if let Some(variables) = variables {
+            let (values, param) = (prompt::of_converse(&variables)?, "promptVariables".to_owned());
+            hints.prompt_variables = Some(Given { values, param });
+        }
+        body = rest;
+    }
+    let template = template(&hints, None, gateway)?;
+    if let Some(template) = &template {
+        body = template.put_into(&body, true)?;
+    }
+    let outline = bedrock::outline(&body, streams)?;
+    let upstream = if streams { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse };
+    let plain = Decoded::plain(operation, upstream, body, outline, hints, template.as_ref());
+    Ok(Decoded { asked_model: path_model, ..plain })
+}
+
+/// Bedrock's own bodies, of InvokeModel.
+fn invoke(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    let of_variables = hints.prompt_variables.as_ref().map(|given| &given.param);
+    if let Some(param) = hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) {
+        let message =
+            format!("{param} is not for InvokeModel, whose bodies have the shape of one family: use Converse");
+        return Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()));
+    }
+    let operation = incoming.operation;
+    let upstream =
+        if operation == Operation::InvokeStream { UpstreamOperation::InvokeStream } else { UpstreamOperation::Invoke };
+    let family = incoming.path_model.as_deref().and_then(|name| family_named(catalogue, name));
+    let streams = upstream == UpstreamOperation::InvokeStream;
+    let mut outline = bedrock::invoke::outline(&incoming.body, streams, family)?;
     read_invoke_headers(&incoming.passed_headers, &mut outline)?;
-    Ok(Decoded {
-        operation,
-        upstream,
-        body: incoming.body,
-        headers: incoming.passed_headers.into(),
-        asked_model: incoming.path_model,
-        outline,
-        hints,
-        streams,
-        include_usage: false,
-        shape: None,
-        parameters: None,
-        chosen: None,
-        client_request_id: None,
-        warnings: Vec::new(),
-    })
+    let plain = Decoded::plain(operation, upstream, incoming.body, outline, hints, None);
+    Ok(Decoded { headers: incoming.passed_headers.into(), asked_model: incoming.path_model, ..plain })
 }
 
-fn chat(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
-    let request = openai::request::parse(body)?;
-    let outline = request.canonical.outline(request.stream);
-    let body = written(&request.canonical)?;
+fn chat(body: &Bytes, hints: Hints, gateway: &Gateway) -> Result<Decoded, Failure> {
+    let is_named = hints.prompt.is_some() || hints.prompt_variables.is_some();
+    let request = openai::request::parse(body, is_named)?;
+    let template = template(&hints, request.prompt, gateway)?;
+    let mut body = written(&request.canonical)?;
+    let outline = match &template {
+        None => request.canonical.outline(request.stream),
+        Some(template) => {
+            if !template.has_messages() {
+                request.canonical.begins()?;
+            }
+            body = template.put_into(&body, true)?;
+            bedrock::outline(&body, request.stream)?
+        }
+    };
+    let upstream = if request.stream { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse };
+    let plain = Decoded::plain(Operation::ChatCompletions, upstream, body, outline, hints, template.as_ref());
     Ok(Decoded {
-        operation: Operation::ChatCompletions,
-        upstream: if request.stream { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse },
-        body,
-        headers: Arc::default(),
         asked_model: request.model.map(Cow::into_owned),
-        outline,
-        hints,
-        streams: request.stream,
         include_usage: request.include_usage,
-        shape: None,
-        parameters: None,
-        chosen: None,
-        client_request_id: None,
         warnings: request.warnings,
+        ..plain
     })
 }
 
-fn generate(body: &Bytes, mut hints: Hints) -> Result<Decoded, Failure> {
-    let request = generate::request::parse(body)?;
+fn generate(body: &Bytes, mut hints: Hints, gateway: &Gateway) -> Result<Decoded, Failure> {
+    let mut request = generate::request::parse(body)?;
     hints.read_context(&request.hints)?;
+    let template = template(&hints, None, gateway)?;
+    let mut body = written(&request.canonical)?;
     let mut outline = request.canonical.outline(false);
+    if let Some(template) = &template {
+        body = template.put_into(&body, false)?;
+        outline = bedrock::outline(&body, false)?;
+        template.choose(&mut request.parameters);
+    }
     outline.max_output_tokens = Some(request.parameters.max_tokens);
+    let plain =
+        Decoded::plain(Operation::Generate, UpstreamOperation::Converse, body, outline, hints, template.as_ref());
     Ok(Decoded {
-        operation: Operation::Generate,
-        upstream: UpstreamOperation::Converse,
-        body: written(&request.canonical)?,
-        headers: Arc::default(),
         asked_model: request.model.map(Cow::into_owned),
-        outline,
-        hints,
-        streams: false,
-        include_usage: false,
-        shape: None,
         parameters: Some(Arc::new(request.parameters)),
-        chosen: None,
         client_request_id: request.client_request_id,
         warnings: request.warnings,
+        ..plain
     })
 }
 

@@ -37,6 +37,9 @@ pub(crate) fn headers(exchange: &Exchange) -> Vec<(&'static str, String)> {
     if let Some(decision) = &exchange.record.decision {
         headers.push(("x-kairos-policy", decision.policy.to_string()));
     }
+    if let Some(prompt) = &exchange.record.prompt {
+        headers.push(("x-kairos-prompt", format!("{}@{}", prompt.name, prompt.version)));
+    }
     if !exchange.record.warnings.is_empty() {
         let mut warnings = exchange.record.warnings.join("; ");
         warnings.truncate(warnings.floor_char_boundary(MOST_WARNING_BYTES));

@@ -56,8 +56,10 @@ impl Exchange {
             asked_model: String::new(),
             task: None,
             complexity: None,
+            prompt: None,
             decision: None,
             attempts: Vec::new(),
+            prompted: None,
             healing: Vec::new(),
             guarded: Vec::new(),
             status: "running",
@@ -104,6 +106,9 @@ impl Exchange {
             self.record.client_request_id.clone_from(&request.client_request_id);
         }
         self.record.warnings.extend(request.warnings.iter().cloned());
+        if request.prompt.is_some() {
+            self.record.prompt.clone_from(&request.prompt);
+        }
         if !request.hints.tags.is_empty() {
             self.tags = request.hints.tags.as_slice().into();
         }

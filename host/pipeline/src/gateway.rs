@@ -13,6 +13,8 @@ use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
 use crate::policy::{Guard, Healer, Policies, Router};
+use crate::prompted::PromptingBounds;
+use crate::prompts::{self, Library};
 use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
 use crate::upstream::Upstream;
@@ -36,6 +38,8 @@ pub struct Gateway {
     pub ledger: Arc<dyn Ledger>,
     /// The models. A request keeps the catalogue that it began with.
     pub catalogue: ArcSwap<Catalogue>,
+    /// The templates that requests may name. A request keeps the one that it was given.
+    pub prompts: Arc<ArcSwap<Library>>,
     /// How attempts went.
     pub history: History,
     /// What happened to requests.
@@ -73,6 +77,10 @@ pub struct Settings {
     pub healing: HealingBounds,
     /// What becomes of a text whose guard fails.
     pub guard_on_failure: OnFailure,
+    /// How much templates may come to.
+    pub prompts: prompts::Bounds,
+    /// What becomes of a request whose prompter fails, and how far one may go.
+    pub prompting: PromptingBounds,
 }
 
 impl Default for Settings {
@@ -86,6 +94,8 @@ impl Default for Settings {
             most_in_flight: 4_096,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
+            prompts: prompts::Bounds::default(),
+            prompting: PromptingBounds::default(),
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::guard::{Guarding, Judged, Passing, Stop};
 use crate::policy::{
-    Direction, Guard, Identity, InspectInput, MOST_SHOWN, Passage, Policies, PolicyError, RequestInfo, Verdict, World,
+    Direction, Guard, Identity, InspectInput, MOST_SHOWN, Origin, Passage, Policies, PolicyError, RequestInfo, Verdict,
+    World,
 };
 use crate::record::GuardedRecord;
 use crate::upstream::{Frames, UpstreamOperation, Whole};
@@ -133,7 +134,8 @@ impl Guarded {
     }
 
     /// Judges the texts of a body. From where nothing passes any more, of an answer, they are empty.
-    async fn check(&self, direction: Direction, texts: &Texts<'_>, body: &Bytes) -> Checked {
+    /// Those in which the caller had a part are a user's, wherever they stand.
+    async fn check(&self, direction: Direction, texts: &Texts<'_>, body: &Bytes, of_caller: &[Arc<str>]) -> Checked {
         let (mut changed, mut stopped, mut bytes) = (Vec::new(), None, 0);
         for (number, text) in texts.all().iter().enumerate() {
             if stopped.is_some() {
@@ -141,7 +143,9 @@ impl Guarded {
                 continue;
             }
             let index = u32::try_from(number).unwrap_or(u32::MAX);
-            let mut open = self.guarding.open(Passage { direction, origin: text.origin, index });
+            let is_of_caller = of_caller.iter().any(|of_caller| **of_caller == *text.text);
+            let origin = if is_of_caller { Origin::User } else { text.origin };
+            let mut open = self.guarding.open(Passage { direction, origin, index });
             let mut passing = String::with_capacity(text.text.len());
             bytes += EACH;
             for part in text.text.as_bytes().chunks(MOST_SHOWN) {
@@ -185,7 +189,7 @@ pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: 
         UpstreamOperation::Converse | UpstreamOperation::ConverseStream => Texts::of_converse(&request.body),
         UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => Texts::of_invoke(&request.body),
     }?;
-    let Checked { body, stopped } = guarded.check(Direction::Input, &texts, &request.body).await;
+    let Checked { body, stopped } = guarded.check(Direction::Input, &texts, &request.body, &request.of_caller).await;
     drop(texts);
     if stopped.is_some() {
         return Err(refused(&guarded));
@@ -234,7 +238,7 @@ pub(crate) async fn answer(exchange: &Exchange, request: &Decoded, whole: Whole)
     let Some(guarded) = exchange.guarded.clone() else { return Ok(whole) };
     let converses = matches!(request.upstream, UpstreamOperation::Converse | UpstreamOperation::ConverseStream);
     let texts = if converses { Texts::of_converse_answer(&whole.body) } else { Texts::of_invoke_answer(&whole.body) }?;
-    let Checked { mut body, stopped } = guarded.check(Direction::Output, &texts, &whole.body).await;
+    let Checked { mut body, stopped } = guarded.check(Direction::Output, &texts, &whole.body, &[]).await;
     drop(texts);
     if stopped.is_some() && converses {
         body = bedrock::stopped_by_guard(&body)?;

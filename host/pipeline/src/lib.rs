@@ -17,6 +17,7 @@ pub mod money;
 pub mod places;
 pub mod policy;
 pub mod price;
+pub mod prompts;
 pub mod record;
 pub mod reply;
 pub mod request;
@@ -34,12 +35,14 @@ mod encode;
 mod guarded;
 mod heal;
 mod offer;
+mod prompted;
 mod settle;
 mod stream;
 mod translate;
 
 pub use encode::error as error_answer;
 pub use heal::HealingBounds;
+pub use prompted::PromptingBounds;
 
 use std::sync::Arc;
 
@@ -83,7 +86,7 @@ async fn answer(
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
     // 2. Decode: one form for every dialect.
-    let mut request = decode::decode(incoming, &exchange.catalogue)?;
+    let mut request = decode::decode(incoming, gateway, &exchange.catalogue)?;
     // Admit: within what the key may do.
     let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);
@@ -93,6 +96,8 @@ async fn answer(
     let offers = offer::offer(gateway, exchange, &request)?;
     // 4. Route: the policy decides.
     let mut decision = route::route(gateway, exchange, &request, offers)?;
+    // Prompt: a policy may change how it is put.
+    let request = prompted::prompt(gateway, exchange, request, &mut decision)?;
     // 5. Guard in: what a model may see.
     let request = match Guarded::of(gateway, &decision.info) {
         Some(guarded) => Box::pin(guarded::request(exchange, request, guarded)).await?,

@@ -84,7 +84,7 @@ pub(crate) fn afresh(
         Ok(facts(gateway, catalogue, target, worst, found.task, &request.outline))
     };
     let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
-    let features = features_of(gateway, request, &found, request.model(&gateway.settings) != AUTO);
+    let features = features_of(gateway, request, &found, request.is_named(&gateway.settings));
     let info = Arc::new(info_of(gateway, catalogue, request, &targets));
     Ok(Offers { targets, facts, features, info })
 }
@@ -203,13 +203,20 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         }
         exchange.record.warnings.push(format!("{says}; {successor} answers in its place"));
     }
+    must_take(&catalogue, target, request)?;
+    Ok(target)
+}
+
+/// Refuses a request that the model it names cannot take; what only Bedrock can judge is left to it.
+pub(crate) fn must_take(catalogue: &Catalogue, target: usize, request: &Decoded) -> Result<(), Failure> {
+    let model = catalogue.model_of(target);
     let missing = Needs(request.outline.needs.missing_from(model.capabilities).0 & HARD_NEEDS.0);
     if !missing.is_empty() {
         let missing: Vec<_> = missing.names().collect();
-        return failed(Kind::Unsupported, format!("{} does not take: {}", model.id, missing.join(", ")));
+        let message = format!("{} does not take: {}", model.id, missing.join(", "));
+        return Err(Failure::new(Kind::Unsupported, message).with_param("model"));
     }
-    request.is_taken_by(model)?;
-    Ok(target)
+    Ok(request.is_taken_by(model)?)
 }
 
 fn ends(model: &Model) -> &str {

@@ -6,6 +6,7 @@ mod answer;
 pub(crate) mod exact;
 mod guarding;
 mod healing;
+mod prompting;
 mod question;
 mod serving;
 
@@ -27,6 +28,10 @@ pub use self::guarding::{
 pub use self::healing::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
     Remedy, Wait,
+};
+pub use self::prompting::{
+    Draft, DraftMessage, DraftParameters, Edit, Edits, MOST_EXAMPLES, MOST_TEXT_EDITS, Piece, Place, PromptInput,
+    Prompter, Shown, Speaker, SystemEdit, TextEdit,
 };
 pub use self::question::{Answer, Question, World};
 pub use self::serving::{Arm, Assigned, Canary, Serving, Shadow, Went};
@@ -501,6 +506,9 @@ pub trait Policies: Send + Sync {
     /// The guard that serves now; none: nothing is in its slot. A request asks once, and keeps what it got
     /// for its answer.
     fn guard(&self) -> Option<Arc<dyn Guard>>;
+
+    /// The prompter that serves now; none: nothing is in its slot.
+    fn prompter(&self) -> Option<Arc<dyn Prompter>>;
 
     /// Says that a policy of this world failed. Whoever keeps the policies decides what follows.
     fn failed(&self, world: World, policy: &Identity, fault: &Fault);

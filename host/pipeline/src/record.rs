@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::Catalogue;
 use crate::money::Picodollars;
-use crate::policy::{Features, Offer, Plan, RequestInfo, Undecided};
+use crate::policy::{Features, Identity, Offer, Plan, RequestInfo, Undecided};
 use crate::request::{IdText, RequestId};
 
 /// What happened to a request.
@@ -33,10 +33,16 @@ pub struct Record {
     pub task: Option<&'static str>,
     /// How hard it is, as found or hinted.
     pub complexity: Option<&'static str>,
+    /// The template that it named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<PromptRecord>,
     /// What the policy decided.
     pub decision: Option<DecisionRecord>,
     /// Every attempt.
     pub attempts: Vec<AttemptRecord>,
+    /// What a prompter made of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompted: Option<PromptedRecord>,
     /// What followed each failure that a healer was asked about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub healing: Vec<HealingRecord>,
@@ -60,6 +66,17 @@ pub struct Record {
     pub duration_ms: f64,
     /// From arrival to the first byte of the answer.
     pub first_byte_ms: Option<f64>,
+}
+
+/// A template that a request was made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PromptRecord {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its file, in hexadecimal.
+    pub digest: Arc<str>,
 }
 
 /// What the policy decided.
@@ -110,6 +127,52 @@ pub struct InsteadOf {
     pub policy: Arc<str>,
     /// Why it did not.
     pub outcome: Undecided,
+}
+
+/// What a prompter made of a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct PromptedRecord {
+    /// Who: `name@digest`.
+    pub policy: Arc<str>,
+    /// The code of the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<u32>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_name: Option<Arc<str>>,
+    /// What was changed, by its names in the contract.
+    pub changed: Vec<&'static str>,
+    /// Models that could not take the request then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Arc<str>>,
+    /// Whether the one that was drawn first is among them: what came of the request says nothing of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub first_left_out: bool,
+    /// Whether it refused the request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// Why it said nothing, where that is so: the request went as it was, or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Undecided>,
+}
+
+impl PromptedRecord {
+    pub(crate) fn by(policy: &Identity) -> Self {
+        Self {
+            policy: Arc::clone(policy.label()),
+            reason: None,
+            reason_name: None,
+            changed: Vec::new(),
+            left_out: Vec::new(),
+            first_left_out: false,
+            refused: false,
+            instead: None,
+        }
+    }
+
+    pub(crate) fn says(&mut self, policy: &Identity, reason: u32) {
+        (self.reason, self.reason_name) = (Some(reason), policy.reason(reason).cloned());
+    }
 }
 
 /// What a guard said of the texts of a request, or of its answer.
@@ -340,8 +403,10 @@ mod tests {
             asked_model: String::new(),
             task: None,
             complexity: None,
+            prompt: None,
             decision: None,
             attempts: Vec::new(),
+            prompted: None,
             healing: Vec::new(),
             guarded: Vec::new(),
             status: "ok",

@@ -8,6 +8,7 @@ use kairos_dialects::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Complexity, Priority, Task};
+use crate::prompts::{Asked, Given};
 use crate::scope::Scope;
 
 /// Kairos's id of a request. Minted here: a caller's own id is only echoed.
@@ -259,6 +260,10 @@ pub struct Hints {
     pub tags: Vec<(String, String)>,
     /// Whether other models may answer than the one named.
     pub any_model: bool,
+    /// A template that comes before what the caller says.
+    pub prompt: Option<Asked>,
+    /// Values of its variables.
+    pub prompt_variables: Option<Given>,
 }
 
 /// Tags that a request may have.
@@ -299,6 +304,16 @@ impl Hints {
             "accuracy" => self.accuracy = Some(fraction(place, value)?),
             "cost-sensitivity" => self.cost_sensitivity = Some(fraction(place, value)?),
             "tags" => self.tags = tags(place, value)?,
+            "prompt" => {
+                let asked = Asked::read(value, place.param());
+                let needs = "needs a template's name, of a-z, 0-9 and -, or NAME@VERSION, a whole number from 1";
+                self.prompt = Some(asked.ok_or_else(|| invalid(place, needs))?);
+            }
+            "prompt-variables" => {
+                let values = serde_json::from_str(value);
+                let values = values.map_err(|_| invalid(place, "needs a JSON object: {\"name\": value, …}"))?;
+                self.prompt_variables = Some(Given { values, param: place.param() });
+            }
             "fallback" => {
                 self.any_model = match value {
                     "any" => true,
@@ -312,7 +327,8 @@ impl Hints {
                     Kind::UnknownParameter,
                     format!(
                         "the header x-kairos-{shown} is not known; there are x-kairos-task, -complexity, -est-tokens, \
-                         -max-latency-ms, -accuracy, -cost-sensitivity, -priority, -tags and -fallback"
+                         -max-latency-ms, -accuracy, -cost-sensitivity, -priority, -tags, -fallback, -prompt \
+                         and -prompt-variables"
                     ),
                 )
                 .with_param(format!("x-kairos-{shown}")));
@@ -337,13 +353,22 @@ impl<'a> Place<'a> {
             Self::Header(name) | Self::Context(name) => name,
         }
     }
+
+    /// What it is called.
+    fn param(self) -> String {
+        match self {
+            Self::Header(name) => format!("x-kairos-{name}"),
+            Self::Context(name) => format!("context.{}", name.replace('-', "_")),
+        }
+    }
 }
 
 fn invalid(place: Place<'_>, what: &str) -> Failure {
-    let (param, shown) = match place {
-        Place::Header(name) => (format!("x-kairos-{name}"), "the header "),
-        Place::Context(name) => (format!("context.{}", name.replace('-', "_")), ""),
+    let shown = match place {
+        Place::Header(_) => "the header ",
+        Place::Context(_) => "",
     };
+    let param = place.param();
     Failure::new(Kind::InvalidValue, format!("{shown}{param} {what}")).with_param(param)
 }
 
@@ -424,8 +449,12 @@ mod tests {
             ("priority", "critical"),
             ("tags", "team=search, env=prod,beta"),
             ("fallback", "any"),
+            ("prompt", "support@2"),
+            ("prompt-variables", r#"{"question": "ü"}"#),
         ])
         .unwrap();
+        assert_eq!(hints.prompt.as_ref().map(|asked| (&*asked.name, asked.version)), Some(("support", Some(2))));
+        assert_eq!(hints.prompt_variables.as_ref().unwrap().values["question"], "ü");
         assert_eq!((hints.task, hints.task_label.as_deref()), (Some(Task::Other), Some("legal_review")));
         assert_eq!((hints.accuracy, hints.cost_sensitivity, hints.any_model), (Some(0.25), Some(1.0), true));
         assert_eq!(hints.tags.len(), 3);
@@ -461,6 +490,13 @@ mod tests {
             ("tags", "a=1,a=2"),
             ("tags", "a b=1"),
             ("fallback", "yes"),
+            ("prompt", ""),
+            ("prompt", "Support"),
+            ("prompt", "support@0"),
+            ("prompt", "support@1.5"),
+            ("prompt", "support@"),
+            ("prompt-variables", "question=x"),
+            ("prompt-variables", "[]"),
             ("tsak", "code"),
         ] {
             let message = parse(&[(name, value)]).unwrap_err();

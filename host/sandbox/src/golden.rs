@@ -2,6 +2,7 @@
 
 mod guard;
 mod healer;
+mod prompter;
 mod router;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub fn questions(world: World) -> Vec<Golden> {
         World::Router => router::questions(),
         World::Healer => healer::questions(),
         World::Guard => guard::questions(),
+        World::Prompter => prompter::questions(),
     }
 }
 

@@ -10,6 +10,8 @@
 //! What is of one world is one file a place, beside those of the others: `wasm/worlds`, `script/worlds`,
 //! `serving`, `golden`, `cases/worlds`.
 //!
+//! Templates that requests name come from the same folder ([`prompts`]).
+//!
 //! Nothing here knows of HTTP, Bedrock, ledgers or dialects.
 
 pub mod acts;
@@ -29,6 +31,7 @@ mod lineup;
 pub mod load;
 pub mod manifest;
 pub mod packed;
+pub mod prompts;
 mod purity;
 mod question;
 pub mod refusal;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{
-    FailedAttempt, FailureFacts, Features, HealInput, InspectInput, Offer, Passage, Question, RequestInfo, RouteInput,
+    Draft, FailedAttempt, FailureFacts, Features, HealInput, InspectInput, Offer, Passage, PromptInput, Question,
+    RequestInfo, RouteInput,
 };
 
 use crate::golden;
@@ -30,6 +31,8 @@ pub(crate) enum What {
     Heal(Box<FailureFacts>, Vec<FailedAttempt>),
     /// What of this text may pass?
     Inspect(Inspected),
+    /// How is this request put to a model, of which this one is tried first?
+    Render { first: u32, draft: Arc<Draft> },
 }
 
 /// A text, or a part of it.
@@ -55,6 +58,7 @@ impl OwnedQuestion {
             Question::Inspect(InspectInput { passage, state, text, last, .. }) => {
                 What::Inspect(Inspected { passage, state: state.to_vec(), text: text.to_owned(), last })
             }
+            Question::Render(PromptInput { first, draft, .. }) => What::Render { first, draft: Arc::clone(draft) },
         };
         Self { request: Arc::clone(question.request()), features, models: models.to_vec(), what }
     }
@@ -67,6 +71,9 @@ impl OwnedQuestion {
             What::Heal(failure, history) => Question::Heal(HealInput { request, features, failure, history, models }),
             What::Inspect(Inspected { passage, state, text, last }) => {
                 Question::Inspect(InspectInput { request, passage: *passage, state, text, last: *last })
+            }
+            What::Render { first, draft } => {
+                Question::Render(PromptInput { request, features, models, first: *first, draft })
             }
         }
     }

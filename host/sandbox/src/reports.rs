@@ -90,10 +90,10 @@ impl Reports {
         }
     }
 
-    /// The same of a policy of a world. A guard sees what callers and models write: what it says in words
-    /// is dropped, unless it may read content anyway.
+    /// The same of a policy of a world. A guard sees what callers and models write, and a prompter what
+    /// callers do: what they say in words is dropped, unless they may read content anyway.
     pub(crate) fn of(self, world: World, grants: &Grants) -> Self {
-        Self { is_mute: world == World::Guard && !grants.has(Capability::Content), ..self }
+        Self { is_mute: matches!(world, World::Guard | World::Prompter) && !grants.has(Capability::Content), ..self }
     }
 
     /// Whether what the policy says in words is dropped.

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Assigned, Fault, Guard, Healer, Identity, Policies, Router, Serving, Went, World};
+use kairos_pipeline::policy::{
+    Assigned, Fault, Guard, Healer, Identity, Policies, Prompter, Router, Serving, Went, World,
+};
 
 use crate::canary::Told;
 use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
-use crate::serving::{Front, Guards, Healers, Routers};
+use crate::serving::{Front, Guards, Healers, Prompters, Routers};
 use crate::versions::Versions;
 
 /// What serves where no policy does, by world.
@@ -28,6 +30,7 @@ pub struct Slots {
     routers: Arc<Routers>,
     healers: Arc<Healers>,
     guards: Arc<Guards>,
+    prompters: Arc<Prompters>,
     loader: Loader,
 }
 
@@ -42,18 +45,20 @@ impl Slots {
         let routers = Arc::new(Routers::new(natives.router));
         let healers = Arc::new(Healers::new(natives.healer));
         let guards = Arc::new(Guards::new(natives.guard.as_deref()));
+        let prompters = Arc::new(Prompters::new());
         let helpers = Helpers::start()?;
         let host = |world: World| {
             let front: Arc<dyn Front> = match world {
                 World::Router => Arc::clone(&routers) as _,
                 World::Healer => Arc::clone(&healers) as _,
                 World::Guard => Arc::clone(&guards) as _,
+                World::Prompter => Arc::clone(&prompters) as _,
             };
             let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
             PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())
         };
         let hosts = World::ALL.into_iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { hosts, routers, healers, guards, loader }))
+        Ok(Arc::new(Self { hosts, routers, healers, guards, prompters, loader }))
     }
 
     /// The host of a slot.
@@ -105,6 +110,10 @@ impl Policies for Slots {
 
     fn guard(&self) -> Option<Arc<dyn Guard>> {
         self.guards.guard()
+    }
+
+    fn prompter(&self) -> Option<Arc<dyn Prompter>> {
+        self.prompters.prompter()
     }
 
     fn failed(&self, world: World, policy: &Identity, fault: &Fault) {

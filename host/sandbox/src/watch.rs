@@ -40,7 +40,8 @@ fn is_linked(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_symlink() || (found.is_file() && found.nlink() > 1))
 }
 
-fn change(event: Event) -> Option<Change> {
+/// What an event comes to; none: a file is read, or still written.
+pub(crate) fn change(event: Event) -> Option<Change> {
     if event.need_rescan() {
         return Some(Change::Unknown);
     }

@@ -24,6 +24,7 @@ use kairos_pipeline::routers;
 use kairos_sandbox::cases::{self, Catalogues};
 use kairos_sandbox::host::Clock;
 use kairos_sandbox::load::Loader;
+use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
@@ -224,6 +225,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
+    let prompts = Prompts::new(config.prompts.limits());
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
     let gateway = Gateway {
@@ -235,6 +237,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
         catalogue: ArcSwap::from_pointee(catalogue),
+        prompts: prompts.library(),
         history: History::new(models),
         records: Records::new(config.limits.records),
         recorder: recorder.clone().map(|recorder| recorder as _),
@@ -250,8 +253,11 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
             most_in_flight: config.limits.in_flight,
             healing: config.healing.bounds(),
             guard_on_failure: config.guard.on_failure(),
+            prompts: prompts.limits().bounds,
+            prompting: config.prompter.bounds(),
         },
         clock: Arc::new(unix_ms),
     };
-    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, keys, ledger, recorder, metrics, config)))
+    let app = App::new(Arc::new(gateway), client, policies, prompts, admin, keys, ledger, recorder, metrics, config);
+    Ok(Arc::new(app))
 }

@@ -38,6 +38,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
     records(app, &mut text);
+    prompts(app, &mut text);
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());
@@ -75,6 +76,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        bound("prompts.templates", config.prompts.templates, Some(gateway.prompts.load().all().count()), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
     ];
@@ -117,6 +119,19 @@ fn records(app: &App, text: &mut String) {
         ("kairos_records_failed_total", "Records that could not be written, and are lost.", counts.failed),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
+    }
+}
+
+/// Templates that serve, and what became of their files.
+fn prompts(app: &App, text: &mut String) {
+    let status = app.prompts.status();
+    for (name, kind, what, count) in [
+        ("kairos_prompts", "gauge", "Versions of templates that serve.", status.versions as u64),
+        ("kairos_prompt_loads_total", "counter", "Times that templates were loaded.", status.loaded),
+        ("kairos_prompt_refusals_total", "counter", "Times that a file of templates was refused.", status.refused),
+        ("kairos_prompts_wrong", "gauge", "Files of templates that are wrong now.", status.wrong.len() as u64),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
     }
 }
 

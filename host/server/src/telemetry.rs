@@ -9,7 +9,7 @@ use kairos_dialects::Usage;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::FaultKind;
-use kairos_pipeline::record::{Observer, Record};
+use kairos_pipeline::record::{Observer, PromptRecord, Record};
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::host::PolicyHost;
 use kairos_sandbox::refusal::Reason;
@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     attempts: Handles<(Arc<str>, &'static str), Counter>,
     response_times: Handles<Arc<str>, Histogram>,
     tokens: Handles<Arc<str>, [Counter; 4]>,
+    prompts: Handles<(Arc<str>, u32), Counter>,
     no_model: Arc<str>,
 }
 
@@ -47,6 +48,14 @@ impl<K: Eq + Hash, H: Clone> Handles<K, H> {
     }
 }
 
+impl<K: Eq + Hash, H> Handles<K, H> {
+    /// Whether what has this key is there, or fewer than so many others.
+    fn has_room(&self, key: &K, most: usize) -> bool {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.len() < most || known.contains_key(key)
+    }
+}
+
 impl<K, H> Default for Handles<K, H> {
     fn default() -> Self {
         Self(RwLock::default())
@@ -58,6 +67,9 @@ const RESPONSE_BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 const METADATA: Metadata<'static> = Metadata::new("kairos", Level::INFO, None);
+
+/// Versions of templates that are counted apart, since the start.
+const MOST_PROMPTS: usize = 1_024;
 
 /// The label of requests that no model answered.
 const NO_MODEL: &str = "none";
@@ -80,6 +92,7 @@ impl Metrics {
             ("bedrock_response_time_seconds", 2, "Time from a request's arrival to the end of its answer."),
             ("kairos_attempts_total", 0, "Calls of models, by how they ended."),
             ("kairos_tokens_total", 0, "Tokens consumed, by kind."),
+            ("kairos_prompt_requests_total", 0, "Requests that named a template."),
             ("kairos_policy_faults_total", 0, "Calls of policies that failed, by kind."),
             ("kairos_policy_loads_total", 0, "Policy files that were read, by result."),
             ("kairos_policy_refusals_total", 0, "Policy files that were refused, by reason."),
@@ -114,6 +127,7 @@ impl Metrics {
             attempts: Handles::default(),
             response_times: Handles::default(),
             tokens: Handles::default(),
+            prompts: Handles::default(),
             no_model: NO_MODEL.into(),
         }
     }
@@ -335,6 +349,9 @@ impl Metrics {
             metrics.recorder.register_histogram(&key, &METADATA)
         });
         times.record(record.duration_ms / 1e3);
+        if let Some(prompt) = &record.prompt {
+            metrics.named(prompt);
+        }
         for attempt in &record.attempts {
             metrics.ended(&metrics.attempts, "kairos_attempts_total", &attempt.model, attempt.status);
             let Some(usage) = &attempt.usage else { continue };
@@ -348,6 +365,17 @@ impl Metrics {
                 counter.increment(tokens);
             }
         }
+    }
+
+    /// Counts a request that named a template. What was loaded after very many others counts with such.
+    fn named(&self, prompt: &PromptRecord) {
+        let key = (Arc::clone(&prompt.name), prompt.version);
+        let (name, version) = if self.prompts.has_room(&key, MOST_PROMPTS) { key } else { ("other".into(), 0) };
+        let counter = self.prompts.get((name, version), |(name, version)| {
+            let labels = vec![Label::new("prompt", name.to_string()), Label::new("version", version.to_string())];
+            self.counter("kairos_prompt_requests_total", labels)
+        });
+        counter.increment(1);
     }
 
     /// Counts something that ended in some way, for a model.

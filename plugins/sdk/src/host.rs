@@ -6,7 +6,8 @@ use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
 use crate::bindings::kairos::plugin::{content, kv, log, metrics};
 use crate::{
-    Attempt, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Remedy, Router, Verdict,
+    Attempt, Draft, Edits, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Prompter,
+    Remedy, Router, Verdict,
 };
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.
@@ -152,4 +153,16 @@ pub fn inspect<G: Guard>(
     last: bool,
 ) -> Result<Verdict, PluginError> {
     made(policy)?.inspect(&Context { request }, passage, state, text, last)
+}
+
+/// Asks a prompter.
+pub fn render<P: Prompter>(
+    policy: &OnceLock<P>,
+    request: &Request,
+    features: &Features,
+    models: &[Model],
+    first: u32,
+    draft: &Draft,
+) -> Result<Edits, PluginError> {
+    made(policy)?.render(&Context { request }, features, models, first, draft)
 }

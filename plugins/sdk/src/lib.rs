@@ -22,7 +22,8 @@
 //! }
 //! ```
 //!
-//! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`.
+//! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`; a prompter
+//! [`Prompter`], `as prompter`.
 //!
 //! What a policy asks of the host it asks of its [`Context`]. Each capability is imported only where a
 //! policy uses it: whoever never calls [`Context::prompt`] needs no `content`. `log` is always imported,
@@ -46,12 +47,20 @@ pub use self::bindings::kairos::plugin::log::Level;
 pub use self::bindings::kairos::plugin::types::{
     Capabilities, Complexity, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
 };
+pub use self::bindings::prompter::exports::kairos::plugin::prompting::{
+    Edits, NumberChange, Place, StopChange, SystemChange, TextChange,
+};
+#[cfg(target_family = "wasm")]
+pub use self::bindings::prompter::kairos::plugin::drafts::Draft;
+pub use self::bindings::prompter::kairos::plugin::drafts::{
+    Message, Parameters, Passage as Shown, Piece, Role, Template,
+};
 pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirective, Candidate, Plan};
 #[cfg(target_family = "wasm")]
 pub use self::host::Context;
 #[cfg(not(target_family = "wasm"))]
-pub use self::testing::Context;
-pub use self::world::{Guard, Healer, Router};
+pub use self::testing::{Context, Draft};
+pub use self::world::{Guard, Healer, Prompter, Router};
 
 impl Plan {
     /// Tries these models (indices of those on offer) in this order, for this reason: a code, the n-th
@@ -133,6 +142,31 @@ impl Verdict {
     }
 }
 
+impl Edits {
+    /// Nothing is changed, for this reason: a code, the n-th of [`Prompter::REASONS`] from 1.
+    pub fn new(reason: u32) -> Self {
+        Self {
+            system: SystemChange::Keep,
+            system_before: None,
+            system_after: None,
+            examples: Vec::new(),
+            keep_last: None,
+            texts: Vec::new(),
+            max_output_tokens: None,
+            temperature: NumberChange::Keep,
+            top_p: NumberChange::Keep,
+            stop: StopChange::Keep,
+            reason,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Changes a text: a piece of a message, by their indices.
+    pub fn change(&mut self, message: u32, piece: u32, change: TextChange) {
+        self.texts.push((Place { message, piece }, change));
+    }
+}
+
 /// What `export!` makes use of; no policy needs it.
 #[doc(hidden)]
 #[cfg(target_family = "wasm")]
@@ -141,7 +175,8 @@ pub mod exported {
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
     pub use crate::bindings::kairos::plugin::types;
+    pub use crate::bindings::prompter::export_prompter;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
-    pub use crate::host::{Facts, describe, heal, init, inspect, route};
+    pub use crate::host::{Facts, describe, heal, init, inspect, render, route};
 }

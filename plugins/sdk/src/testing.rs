@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 use crate::{
     Abilities, Attempt, Capabilities, Complexity, Direction, Failure, FailureKind, Family, Features, Guard, Level,
-    Model, Origin, Passage, Priority, Route, Strengths, Task,
+    Message, Model, Origin, Parameters, Passage, Piece, Priority, Role, Route, Shown, Strengths, Task, Template,
 };
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.
@@ -255,6 +255,89 @@ pub fn failure(attempt: Attempt, left: &[u32]) -> Failure {
         attempts_left: 5,
         time_left_ms: 30_000,
         can: Abilities::empty(),
+    }
+}
+
+/// A request, as it would go to a model; here it is what a test says.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    system: Vec<String>,
+    messages: Vec<(bool, Vec<String>)>,
+    tools: Vec<String>,
+    limit: Option<u32>,
+    template: Option<(String, String)>,
+}
+
+/// What a test says.
+impl Draft {
+    /// With a text of the system prompt.
+    pub fn instructed(mut self, text: &str) -> Self {
+        self.system.push(text.to_owned());
+        self
+    }
+
+    /// With a message of one text, of the user's or of the assistant's.
+    pub fn said(mut self, by_user: bool, text: &str) -> Self {
+        self.messages.push((by_user, vec![text.to_owned()]));
+        self
+    }
+
+    /// With a tool that the model may call.
+    pub fn tool(mut self, name: &str) -> Self {
+        self.tools.push(name.to_owned());
+        self
+    }
+
+    /// With an output limit.
+    pub fn limited(mut self, max_output_tokens: u32) -> Self {
+        self.limit = Some(max_output_tokens);
+        self
+    }
+
+    /// Of a template.
+    pub fn templated(mut self, name: &str, version: &str) -> Self {
+        self.template = Some((name.to_owned(), version.to_owned()));
+        self
+    }
+}
+
+fn whole(text: &str) -> Shown {
+    Shown { text: text.to_owned(), bytes: text.len() as u32 }
+}
+
+/// What a policy reads, as in a component.
+impl Draft {
+    /// The texts of the system prompt.
+    pub fn system(&self) -> Vec<Shown> {
+        self.system.iter().map(|text| whole(text)).collect()
+    }
+
+    /// Messages of the conversation.
+    pub fn messages(&self) -> u32 {
+        self.messages.len() as u32
+    }
+
+    /// The message with this index.
+    pub fn message(&self, index: u32) -> Option<Message> {
+        let (by_user, texts) = self.messages.get(index as usize)?;
+        let role = if *by_user { Role::User } else { Role::Assistant };
+        Some(Message { role, pieces: texts.iter().map(|text| Piece::Text(whole(text))).collect() })
+    }
+
+    /// Names of the tools that the model may call.
+    pub fn tools(&self) -> Vec<String> {
+        self.tools.clone()
+    }
+
+    /// How the answer is drawn.
+    pub fn parameters(&self) -> Parameters {
+        Parameters { max_output_tokens: self.limit, temperature: None, top_p: None, stop: Vec::new() }
+    }
+
+    /// The template that the caller named.
+    pub fn template(&self) -> Option<Template> {
+        let (name, version) = self.template.clone()?;
+        Some(Template { name, version })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
-use crate::{Attempt, Context, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
+use crate::{Attempt, Context, Draft, Edits, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
 
 /// Which models answer a request.
 ///
@@ -92,6 +92,37 @@ pub trait Guard: Sized + Send + Sync + 'static {
     ) -> Result<Verdict, PluginError>;
 }
 
+/// How a request is put to a model.
+///
+/// Pure, as a [`Router`] is.
+pub trait Prompter: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Names of the codes that edits and refusals carry: the n-th, from 1, is that of code n. At most 64, of
+    /// 64 bytes each. Edits for a reason that is not among them are a fault.
+    const REASONS: &'static [&'static str] = &[];
+    /// Model names (ids or aliases) that `model.names` speaks of: bit i is that of the i-th, from 0.
+    /// At most 64.
+    const MODEL_NAMES: &'static [&'static str] = &[];
+    /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
+    const KV_SCHEMA: u32 = 0;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.prompter]` as JSON,
+    /// `{}` where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Decides. `first` is the model that is tried first, an index in `models`, which are up to 32; `draft`
+    /// is the request as it would go to it. [`PluginError::Declined`] leaves it as it is.
+    fn render(
+        &self,
+        ctx: &Context,
+        features: &Features,
+        models: &[Model],
+        first: u32,
+        draft: &Draft,
+    ) -> Result<Edits, PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
@@ -154,11 +185,31 @@ macro_rules! export {
             }
         }
     };
+    ($policy:ty as prompter) => {
+        $crate::export! {
+            @ $policy, Prompter, [model_names: <$policy as $crate::Prompter>::MODEL_NAMES],
+            use exported::bindings::prompter::exports::kairos::plugin::prompting;
+
+            exported::export_prompter!(Exported with_types_in exported::bindings::prompter);
+
+            impl prompting::Guest for Exported {
+                fn render(
+                    request: &types::Request,
+                    features: types::Features,
+                    models: Vec<types::Model>,
+                    first: u32,
+                    draft: &$crate::Draft,
+                ) -> Result<prompting::Edits, types::PluginError> {
+                    exported::render(&POLICY, request, &features, &models, first, draft)
+                }
+            }
+        }
+    };
     ($policy:ty as $world:ident) => {
         compile_error!(concat!(
             "there is no world `",
             stringify!($world),
-            "`; there are `router`, `healer` and `guard`"
+            "`; there are `router`, `healer`, `guard` and `prompter`"
         ));
     };
     // What every world exports, and the judgement of this one.

@@ -86,13 +86,9 @@ const BYTES_PER_TOKEN: usize = 4;
 pub fn shorten(body: &Bytes, tokens: u32) -> Result<Option<Bytes>, Invalid> {
     let Conversation { messages } = Invalid::parse(body)?;
     let most = (tokens as usize).saturating_mul(BYTES_PER_TOKEN);
-    let starts = messages.iter().map(|message| span(body, message).0);
     let mut cut = None;
-    for (start, message) in starts.zip(&messages).skip(1) {
-        let message: Message<'_> = Invalid::parse(message.get().as_bytes())?;
-        if message.role != "user" || message.content.iter().any(|block| block.tool_result.is_some()) {
-            continue;
-        }
+    for begins in beginnings(&messages) {
+        let start = span(body, messages[begins?]).0;
         let first = messages.first().map_or(start, |first| span(body, first).0);
         cut = Some((first, start));
         if body.len() - (start - first) <= most {
@@ -100,6 +96,20 @@ pub fn shorten(body: &Bytes, tokens: u32) -> Result<Option<Bytes>, Invalid> {
         }
     }
     Ok(cut.map(|cut| splice(body, cut, "")))
+}
+
+/// Messages, but for the first, that a conversation can begin with: of the user, and no tool's result, so
+/// that no result is without its call.
+pub(super) fn beginnings(messages: &[&RawValue]) -> impl Iterator<Item = Result<usize, Invalid>> {
+    messages.iter().enumerate().skip(1).filter_map(|(index, message)| {
+        match Invalid::parse::<Message<'_>>(message.get().as_bytes()) {
+            Err(invalid) => Some(Err(invalid)),
+            Ok(message) => {
+                let begins = message.role == "user" && message.content.iter().all(|block| block.tool_result.is_none());
+                begins.then_some(Ok(index))
+            }
+        }
+    })
 }
 
 /// Where a raw value that borrows from `body` lies in it.

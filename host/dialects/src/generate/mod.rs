@@ -31,9 +31,11 @@
 //!
 //! **Context** ([`request`]). `system` is a system prompt, `messages` are earlier turns
 //! (`[{"role": "user" | "assistant", "content": "…"}]`) before the prompt. `task`, `complexity`,
-//! `est_tokens`, `max_latency_ms`, `accuracy`, `cost_sensitivity`, `priority`, `fallback` and `tags`
-//! (an object of texts) are the hints that other dialects take in the headers `x-kairos-*`, with
-//! the same values; a hint in the context wins over one in a header, which in a batch is everybody's.
+//! `est_tokens`, `max_latency_ms`, `accuracy`, `cost_sensitivity`, `priority`, `fallback`, `tags`
+//! (an object of texts), `prompt` (a template: `"name"` or `"name@2"`) and `prompt_variables` (an object)
+//! are the hints that other dialects take in the headers `x-kairos-*`, with the same values; a hint in
+//! the context wins over one in a header, which in a batch is everybody's. A template comes before the
+//! system prompt and the messages; of its parameters those hold that the request leaves at their default.
 //! Any other key is the application's own: it is neither read, nor sent, nor kept, and a warning
 //! says so.
 //!

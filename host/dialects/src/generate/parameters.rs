@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::bedrock::{DraftParameters, bounded};
 use crate::canonical::Inference;
 use crate::invalid::Invalid;
 
@@ -113,6 +114,16 @@ pub struct Chosen {
 }
 
 impl Parameters {
+    /// Those that the request asks for, as a policy reads them.
+    pub fn drafted(&self) -> DraftParameters {
+        DraftParameters {
+            max_output_tokens: Some(self.max_tokens).filter(|_| !self.default_output()),
+            temperature: Some(self.temperature).filter(|value| *value != TEMPERATURE),
+            top_p: Some(self.top_p).filter(|value| *value != TOP_P),
+            stop: bounded(&self.stop_sequences),
+        }
+    }
+
     /// Whether the output limit is the default, which models that give less just keep to.
     pub fn default_output(&self) -> bool {
         self.max_tokens == MAX_TOKENS

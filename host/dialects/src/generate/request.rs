@@ -83,6 +83,9 @@ struct Context<'a> {
     #[serde(borrow)]
     fallback: Option<Cow<'a, str>>,
     tags: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    prompt: Option<Cow<'a, str>>,
+    prompt_variables: Option<Map<String, Value>>,
     /// Names only: what an application keeps here is none of ours.
     #[serde(flatten)]
     rest: BTreeMap<String, IgnoredAny>,
@@ -231,6 +234,8 @@ fn hints(context: &Context<'_>, warnings: &mut Vec<String>) -> Result<Vec<(&'sta
         ("priority", context.priority.as_ref().map(text)),
         ("fallback", context.fallback.as_ref().map(text)),
         ("tags", context.tags.as_ref().map(tags).transpose()?),
+        ("prompt", context.prompt.as_ref().map(text)),
+        ("prompt-variables", context.prompt_variables.clone().map(|values| Value::from(values).to_string())),
     ] {
         hints.extend(value.map(|value| (name, value)));
     }

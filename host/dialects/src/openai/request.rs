@@ -1,6 +1,7 @@
 //! Reads a chat completion request into the canonical form.
 
 mod messages;
+mod prompt;
 mod shape;
 mod tools;
 
@@ -15,6 +16,7 @@ use crate::bedrock::short;
 use crate::canonical::{Inference, JsonSchema, OutputConfig, Request, Structure, TextFormat};
 use crate::invalid::{Invalid, InvalidKind};
 use crate::outline::ServiceTier;
+use crate::prompt::Named;
 
 /// A chat completion request, understood.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct ChatRequest<'a> {
     pub model: Option<Cow<'a, str>>,
     /// What to ask.
     pub canonical: Request<'a>,
+    /// A template that comes before it.
+    pub prompt: Option<Named>,
     /// Whether the answer is streamed.
     pub stream: bool,
     /// Whether the stream ends with a chunk of usage.
@@ -55,10 +59,12 @@ const UNSUPPORTED: [&str; 20] = [
     "presence_penalty",
 ];
 
-/// Reads a chat completion request. `body` is the HTTP body.
-pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
+/// Reads a chat completion request. `body` is the HTTP body. Where it, or the caller elsewhere, names a
+/// template, what is said need not begin as a conversation does: see [`Request::begins`].
+pub fn parse(body: &[u8], is_named_elsewhere: bool) -> Result<ChatRequest<'_>, Invalid> {
     let body: Body<'_> = Invalid::parse(body)?;
     refuse_rest("", &body.rest)?;
+    let prompt = body.prompt.map(prompt::named).transpose()?;
     if body.model.as_ref().is_some_and(|model| model.is_empty()) {
         return Err(Invalid::value(
             "model",
@@ -75,10 +81,10 @@ pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
         ));
     }
     let mut reader = Reader::default();
-    for (index, message) in body.messages.into_iter().enumerate() {
+    for (index, message) in body.messages.into_iter().flatten().enumerate() {
         reader.message(index, message)?;
     }
-    reader.finish()?;
+    reader.finish();
     let mut canonical = Request {
         inference_config: inference(
             body.temperature,
@@ -95,6 +101,9 @@ pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
     };
     canonical.messages = reader.messages;
     canonical.system = reader.system;
+    if prompt.is_none() && !is_named_elsewhere {
+        canonical.begins()?;
+    }
     let options = body.stream_options;
     if let Some(options) = &options {
         refuse_rest("stream_options.", &options.rest)?;
@@ -108,6 +117,7 @@ pub fn parse(body: &[u8]) -> Result<ChatRequest<'_>, Invalid> {
     Ok(ChatRequest {
         model: body.model,
         canonical,
+        prompt,
         stream: body.stream.unwrap_or(false),
         include_usage: options.and_then(|options| options.include_usage).unwrap_or(false),
         warnings: reader.warnings,
@@ -253,11 +263,11 @@ mod tests {
     use super::*;
 
     fn converse(body: &str) -> String {
-        serde_json::to_string(&parse(body.as_bytes()).unwrap().canonical).unwrap()
+        serde_json::to_string(&parse(body.as_bytes(), false).unwrap().canonical).unwrap()
     }
 
     fn refusal(body: &str) -> (InvalidKind, String) {
-        match parse(body.as_bytes()) {
+        match parse(body.as_bytes(), false) {
             Ok(request) => panic!("accepted as {request:?}"),
             Err(invalid) => (invalid.kind, invalid.text()),
         }
@@ -296,7 +306,7 @@ mod tests {
     #[test]
     fn a_history_of_tools_brings_its_tools_along() {
         let body = r#"{"model":"m","messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"y"}]}"#;
-        let request = parse(body.as_bytes()).unwrap();
+        let request = parse(body.as_bytes(), false).unwrap();
         assert_eq!(request.warnings, ["tools: the tools that the conversation called were added, as Bedrock requires"]);
         assert!(converse(body).contains(r#""toolConfig":{"tools":[{"toolSpec":{"name":"f","inputSchema""#));
     }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{
-    Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, Remedy, RequestInfo,
-    RouteInput, Verdict,
+    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, PromptInput,
+    Remedy, RequestInfo, RouteInput, Verdict,
 };
 
 /// A kind of judgement.
@@ -18,15 +18,17 @@ pub enum World {
     Healer,
     /// What of a text may pass.
     Guard,
+    /// How a request is put to a model.
+    Prompter,
 }
 
 impl World {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Router, Self::Healer, Self::Guard];
+    pub const ALL: [Self; 4] = [Self::Router, Self::Healer, Self::Guard, Self::Prompter];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {
-        ["router", "healer", "guard"][self as usize]
+        ["router", "healer", "guard", "prompter"][self as usize]
     }
 
     /// The world of a slot.
@@ -44,6 +46,8 @@ pub enum Question<'a> {
     Heal(HealInput<'a>),
     /// What of this text may pass?
     Inspect(InspectInput<'a>),
+    /// How is this request put to a model?
+    Render(PromptInput<'a>),
 }
 
 /// What a policy answers.
@@ -55,6 +59,8 @@ pub enum Answer {
     Remedy(Remedy),
     /// To [`Question::Inspect`].
     Verdict(Verdict),
+    /// To [`Question::Render`].
+    Edits(Box<Edits>),
 }
 
 impl<'a> Question<'a> {
@@ -64,6 +70,7 @@ impl<'a> Question<'a> {
             Self::Route(_) => World::Router,
             Self::Heal(_) => World::Healer,
             Self::Inspect(_) => World::Guard,
+            Self::Render(_) => World::Prompter,
         }
     }
 
@@ -72,16 +79,17 @@ impl<'a> Question<'a> {
         match *self {
             Self::Route(RouteInput { request, .. })
             | Self::Heal(HealInput { request, .. })
-            | Self::Inspect(InspectInput { request, .. }) => request,
+            | Self::Inspect(InspectInput { request, .. })
+            | Self::Render(PromptInput { request, .. }) => request,
         }
     }
 
     /// What the host knows of the request, and the models; none: it is about a text.
     pub fn about(&self) -> Option<(&'a Features, &'a [Offer])> {
         match *self {
-            Self::Route(RouteInput { features, models, .. }) | Self::Heal(HealInput { features, models, .. }) => {
-                Some((features, models))
-            }
+            Self::Route(RouteInput { features, models, .. })
+            | Self::Heal(HealInput { features, models, .. })
+            | Self::Render(PromptInput { features, models, .. }) => Some((features, models)),
             Self::Inspect(_) => None,
         }
     }
@@ -92,6 +100,7 @@ impl<'a> Question<'a> {
             (Self::Route(input), Answer::Plan(plan)) => plan.check(input.models.len()),
             (Self::Heal(input), Answer::Remedy(remedy)) => remedy.check(*input),
             (Self::Inspect(input), Answer::Verdict(verdict)) => verdict.check(input, policy.hold_back(), policy),
+            (Self::Render(input), Answer::Edits(edits)) => edits.check(*input, policy),
             _ => Err("the answer is to another kind of question".to_owned()),
         }
     }
@@ -107,7 +116,7 @@ impl Answer {
     pub fn plan(self) -> Result<Plan, PolicyError> {
         match self {
             Self::Plan(plan) => Ok(plan),
-            Self::Remedy(_) | Self::Verdict(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -115,7 +124,7 @@ impl Answer {
     pub fn remedy(self) -> Result<Remedy, PolicyError> {
         match self {
             Self::Remedy(remedy) => Ok(remedy),
-            Self::Plan(_) | Self::Verdict(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -123,7 +132,15 @@ impl Answer {
     pub fn verdict(self) -> Result<Verdict, PolicyError> {
         match self {
             Self::Verdict(verdict) => Ok(verdict),
-            Self::Plan(_) | Self::Remedy(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The edits that it is.
+    pub fn edits(self) -> Result<Edits, PolicyError> {
+        match self {
+            Self::Edits(edits) => Ok(*edits),
+            _ => Err(mixed_up()),
         }
     }
 }

@@ -195,7 +195,8 @@ impl<'a> Value<'a> {
         self.table().map(|table| Table { name: String::new(), ..table })
     }
 
-    fn json(self) -> Read<serde_json::Value> {
+    /// It as JSON.
+    pub(crate) fn json(self) -> Read<serde_json::Value> {
         match &self.value {
             DeValue::String(text) => Ok(text.to_string().into()),
             DeValue::Boolean(flag) => Ok((*flag).into()),

@@ -216,7 +216,8 @@ Types: `int` has 64 bits, `float` is double precision, a `column` holds one numb
 `?` after a type: or `()`, where it is not known. A policy is one file. A router has \
 `fn route(ctx, features, models)`, which gives a `plan`; a healer has \
 `fn heal(ctx, features, failure, history, models)`, which gives a `remedy`; a guard has \
-`fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`. Each may have `fn describe()`, \
+`fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`; a prompter has \
+`fn render(ctx, features, models, first, draft)`, which gives `edits`. Each may have `fn describe()`, \
 which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`, and of a guard `hold_back: 64`: the most bytes \
 of a text that it leaves undecided.
 ";
@@ -245,6 +246,7 @@ mod tests {
             ("worlds/router.rs", include_str!("worlds/router.rs")),
             ("worlds/healer.rs", include_str!("worlds/healer.rs")),
             ("worlds/guard.rs", include_str!("worlds/guard.rs")),
+            ("worlds/prompter.rs", include_str!("worlds/prompter.rs")),
         ] {
             assert!(!text.contains(".register_"), "{file} registers something that the reference does not know");
         }

@@ -6,11 +6,9 @@
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use kairos_pipeline::policy::{
-    Fault, FaultKind, Guard, Identity, InspectInput, PolicyError, Question, Verdict, bounded,
-};
+use kairos_pipeline::policy::{Guard, Identity, InspectInput, PolicyError, Question, Verdict};
 
-use super::{Front, Published};
+use super::{Front, Published, without_words};
 use crate::host::PolicyHost;
 use crate::lineup::Lineup;
 
@@ -47,18 +45,6 @@ impl Guard for Published {
         let given = self.ask(Question::Inspect(input));
         let given = if self.generation.reports().is_mute() { given.map_err(without_words) } else { given };
         given?.verdict()
-    }
-}
-
-/// An error without what the guard says in words: they may be those of a caller, or of a model.
-fn without_words(error: PolicyError) -> PolicyError {
-    const DROPPED: &str = "what it says of it is dropped, as it is not granted `content`";
-    match error {
-        PolicyError::Unavailable(_) => PolicyError::Unavailable(bounded(DROPPED.to_owned())),
-        PolicyError::Fault(fault) if matches!(fault.kind, FaultKind::Error | FaultKind::Panic) => {
-            PolicyError::Fault(Fault { message: DROPPED.to_owned(), ..fault })
-        }
-        other => other,
     }
 }
 

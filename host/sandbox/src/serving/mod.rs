@@ -3,14 +3,16 @@
 
 mod guard;
 mod healer;
+mod prompter;
 mod router;
 
 use std::sync::{Arc, Weak};
 
-use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question};
+use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, bounded};
 
 pub(crate) use self::guard::Guards;
 pub(crate) use self::healer::Healers;
+pub(crate) use self::prompter::Prompters;
 pub(crate) use self::router::Routers;
 use crate::answered::Answered;
 use crate::generation::Generation;
@@ -46,5 +48,17 @@ impl Published {
             host.repeat(&self.generation, Answered::new(question, decided.clone()));
         }
         decided
+    }
+}
+
+/// An error without what a policy says in words that sees what is written: they may be a caller's, or a model's.
+fn without_words(error: PolicyError) -> PolicyError {
+    const DROPPED: &str = "what it says of it is dropped, as it is not granted `content`";
+    match error {
+        PolicyError::Unavailable(_) => PolicyError::Unavailable(bounded(DROPPED.to_owned())),
+        PolicyError::Fault(fault) if matches!(fault.kind, FaultKind::Error | FaultKind::Panic) => {
+            PolicyError::Fault(Fault { message: DROPPED.to_owned(), ..fault })
+        }
+        other => other,
     }
 }

@@ -17,6 +17,7 @@ wasmtime::component::bindgen!({
             include kairos:plugin/router@0.1.0;
             include kairos:plugin/healer@0.1.0;
             include kairos:plugin/guard@0.1.0;
+            include kairos:plugin/prompter@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
@@ -24,11 +25,14 @@ wasmtime::component::bindgen!({
         }
     ",
     world: "kairos:host/every-host",
-    with: { "kairos:plugin/types.request": super::host::RequestHandle },
+    with: {
+        "kairos:plugin/types.request": super::host::RequestHandle,
+        "kairos:plugin/drafts.draft": super::host::DraftHandle,
+    },
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, routing};
+pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, prompting, routing};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.

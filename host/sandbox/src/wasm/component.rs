@@ -13,6 +13,8 @@ use crate::refusal::{Reason, Refusal};
 const LIFECYCLE: &str = "lifecycle";
 /// What every plugin may import.
 const TYPES: &str = "types";
+/// What a prompter may.
+const DRAFTS: &str = "drafts";
 
 /// Magic number and version.
 const HEADER_BYTES: usize = 8;
@@ -37,7 +39,7 @@ pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<(), R
             return Err(Refusal::new(Reason::WrongWorld, message).hint(fits(world, &exports)));
         }
     }
-    imports.iter().try_for_each(|import| check_import(import, grants))
+    imports.iter().try_for_each(|import| check_import(import, world, grants))
 }
 
 fn exports_interface(exports: &[String], name: &str) -> bool {
@@ -130,9 +132,10 @@ fn check_version(name: &str) -> Result<(), Refusal> {
     )))
 }
 
-fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
+fn check_import(import: &str, world: World, grants: &Grants) -> Result<(), Refusal> {
     match interface(import) {
         Some(TYPES) => Ok(()),
+        Some(DRAFTS) if world == World::Prompter => Ok(()),
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {

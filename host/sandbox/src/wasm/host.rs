@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{RequestInfo, bounded};
+use kairos_pipeline::policy::{Draft, RequestInfo, bounded};
 use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Result};
 
@@ -20,12 +20,19 @@ const FIND_NAMES: usize = 64;
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct RequestHandle;
 
+/// Likewise, of the request that a prompter reads.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct DraftHandle;
+
 /// What belongs to one instance.
 pub(super) struct HostState {
     /// The plugin's name, for its log lines.
     pub(super) plugin: Arc<str>,
     /// The request at hand.
     pub(super) request: Option<Arc<RequestInfo>>,
+    /// The same, as a prompter reads it.
+    pub(super) draft: Option<Arc<Draft>>,
     /// What was learned, as this call sees it.
     pub(super) kv: KvSnapshot,
     pub(super) reports: Arc<Reports>,

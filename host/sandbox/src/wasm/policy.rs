@@ -7,7 +7,7 @@ use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, Pol
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::bindings::kairos::plugin::{content, kv, log, metrics, types as wit_types};
+use super::bindings::kairos::plugin::{content, drafts, kv, log, metrics, types as wit_types};
 use super::bindings::{self, lifecycle};
 use super::engine::{TICK, WasmEngine};
 use super::host::HostState;
@@ -100,7 +100,8 @@ impl WasmPolicy {
         super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
             .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
-        let linker = linker(engine, grants).map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
+        let linker = linker(engine, source.world, grants)
+            .map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error, source.world))?;
         let indices = Indices::find(&pre, source.world).map_err(|error| misfit(&error, source.world))?;
         let limits = engine.limits();
@@ -203,6 +204,7 @@ impl WasmPolicy {
         let state = HostState {
             plugin: Arc::clone(&self.plugin),
             request: None,
+            draft: None,
             kv: Arc::clone(&self.kv),
             reports: Arc::clone(&self.reports),
             used: Used::default(),
@@ -265,10 +267,13 @@ impl Instance {
     }
 }
 
-fn linker(engine: &WasmEngine, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
+fn linker(engine: &WasmEngine, world: World, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine.engine());
     type Own = HasSelf<HostState>;
     wit_types::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    if world == World::Prompter {
+        drafts::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    }
     for capability in Capability::ALL.into_iter().filter(|capability| grants.has(*capability)) {
         match capability {
             Capability::Log => log::add_to_linker::<_, Own>(&mut linker, |state| state)?,

@@ -6,6 +6,7 @@ use jiff::civil::{Date, date};
 use kairos_bedrock::credentials::{Authority, CredentialSource};
 use kairos_bedrock::endpoint::Endpoint;
 use kairos_bedrock::sigv4::SigningCredentials;
+use kairos_sandbox::prompts::FOLDER;
 use kairos_simulator::AccessKey;
 
 use super::serve::Stopped;
@@ -45,6 +46,9 @@ const EXAMPLES: [(&str, &str); 6] = [
     ("backoff.test.toml", include_str!("../../../../policies/backoff.test.toml")),
 ];
 
+/// A template that it serves.
+const TEMPLATE: (&str, &str) = ("1.toml", include_str!("../../../../policies/prompts/explain/1.toml"));
+
 impl Demo {
     pub(super) async fn run(self) -> Result<Stopped, Failed> {
         let mut config = super::read_config(&self.flags)?;
@@ -58,6 +62,7 @@ impl Demo {
         if config.policies.folder.is_none() {
             let folder = fresh.path().join("policies");
             lay_out(&folder, &[("router.rhai", EXAMPLES[0].1)])?;
+            lay_out(&folder.join(FOLDER).join("explain"), &[TEMPLATE])?;
             config.policies.folder = Some(folder);
         }
         let policies = config.policies.folder.clone().unwrap_or_default();

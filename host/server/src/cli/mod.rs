@@ -11,6 +11,7 @@ mod models;
 mod oci;
 mod plugin;
 mod policy;
+mod prompt;
 mod replay;
 mod serve;
 mod simulate;
@@ -42,6 +43,7 @@ Examples:
   kairos policy check ./policies/router.rhai
   kairos policy test ./policies/router.rhai
   kairos policy stage ./cheaper.rhai       ready to serve; `kairos policy rollback` takes a step back
+  kairos prompt render support --var question=Where?
   kairos key create search --models nova-lite --expires 90d
   kairos models --check-access             which models there are, and which you may call
   kairos doctor                            where each setting came from, what is wrong, what to do
@@ -72,6 +74,9 @@ enum Command {
     /// Write a plugin: begin, build, test, check, measure and pack it
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Look at templates: what there is, what each says, what it comes to
+    #[command(subcommand)]
+    Prompt(prompt::PromptCommand),
     /// Say who did what with policies, when and why
     Audit(audit::Audit),
     /// Say why a request went where it went, and whether its policy would decide the same again
@@ -131,6 +136,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Doctor(doctor) => on_runtime(doctor.run()),
         Command::Policy(policy) => policy.run(),
         Command::Plugin(plugin) => plugin.run(),
+        Command::Prompt(prompt) => prompt.run(),
         Command::Audit(audit) => audit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),

@@ -8,6 +8,7 @@ use kairos_pipeline::ledger::Ledger as _;
 use kairos_pipeline::money::dollars;
 use kairos_pipeline::policy::World;
 use kairos_sandbox::host::Watching;
+use kairos_sandbox::prompts::Following;
 use kairos_store::ledger::{Ended, SqliteLedger};
 use kairos_store::records::RecordStore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -104,21 +105,26 @@ impl Stopped {
     }
 }
 
-/// Takes up the policies of the last run, then loads the folder of policies and watches it, where there
-/// is one.
-pub(super) fn watch(app: &Arc<App>) -> Result<Option<Watching>, Failed> {
+/// Takes up the policies of the last run, then loads the folder of policies and templates and watches it,
+/// where there is one.
+pub(super) fn watch(app: &Arc<App>) -> Result<Option<(Watching, Following)>, Failed> {
     app.policies.restore().map_err(|error| Failed::new(format!("what is kept of policies cannot be read: {error}")))?;
     let Some(folder) = &app.config.policies.folder else { return Ok(None) };
     let watching = app.policies.watch(folder).map_err(|error| Failed::usage(error.to_string()))?;
-    Ok(Some(watching))
+    let cannot = |error| Failed::usage(format!("the folder {} cannot be watched: {error}", folder.display()));
+    let following = app.prompts.watch(folder).map_err(cannot)?;
+    Ok(Some((watching, following)))
 }
 
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     if let Some(file) = &app.admin.token.file {
         tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
     }
-    let [policy, healer, guard] = World::ALL.map(|world| app.policies.of(world).status().policy);
-    tracing::info!(region, endpoint, policy = &*policy, healer = &*healer, guard = &*guard, "the gateway starts");
+    let of = |world| app.policies.of(world).status().policy;
+    let (policy, healer) = (of(World::Router), of(World::Healer));
+    let (guard, prompter) = (of(World::Guard), of(World::Prompter));
+    let (policy, healer, guard, prompter) = (&*policy, &*healer, &*guard, &*prompter);
+    tracing::info!(region, endpoint, policy, healer, guard, prompter, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");

@@ -26,6 +26,10 @@ Try, in another terminal:
   boto3 (pip install boto3): Bedrock's own API
     python3 -c 'import boto3; client = boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url="http://{gateway}", aws_access_key_id="any", aws_secret_access_key="any"); print(client.converse(modelId="auto", messages=[{{"role": "user", "content": [{{"text": "Hello"}}]}}])["output"]["message"]["content"][0]["text"])'
 
+  A template, by its name: what it says is in {policies}/prompts/explain/1.toml, and may be edited while it serves
+    curl -si http://{gateway}/v1/chat/completions -H 'content-type: application/json' -d '{{"model":"auto","prompt":{{"id":"explain","variables":{{"question":"What is a mutex?","audience":"a child"}}}}}}'
+    {kairos} prompt render explain --policies {policies} --var 'question=What is a mutex?'
+
   Route code to another model: edit the policy while it serves, and send the first request again
     sed -i 's/first = claude;/first = titan;/' {policies}/router.rhai
 

@@ -47,7 +47,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, records, upstream, healing, policies, .. } = config;
+    let Config { limits, ledger, records, upstream, healing, prompts, prompter, policies, .. } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.
@@ -70,6 +70,12 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
         ("healing.attempts", healing.attempts.into(), 1..=100),
         ("healing.retries", healing.retries.into(), 0..=100),
+        ("prompts.templates", prompts.templates as u64, 0..=10_000),
+        ("prompts.versions", prompts.versions as u64, 1..=1_000),
+        ("prompts.file_bytes", prompts.file_bytes, 1..=16 * MIB),
+        ("prompts.value_bytes", prompts.value_bytes as u64, 1..=16 * MIB),
+        ("prompts.rendered_bytes", prompts.rendered_bytes as u64, 1..=16 * MIB),
+        ("prompter.added_bytes", prompter.added_bytes as u64, 0..=GIB),
         ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),
         ("policies.init_deadline_ms", policies.init_deadline_ms, 1..=60_000),
         ("policies.memory_bytes", policies.memory_bytes as u64, MIB..=4 * GIB),

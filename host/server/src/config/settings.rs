@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
-use kairos_pipeline::HealingBounds;
 use kairos_pipeline::guard::OnFailure;
 use kairos_pipeline::healers::BackoffBounds;
+use kairos_pipeline::prompts::Bounds;
+use kairos_pipeline::{HealingBounds, PromptingBounds};
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::limits::Limits as SandboxLimits;
-use kairos_store::ledger::Bounds;
+use kairos_sandbox::prompts;
+use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
 use super::values::{Dollars, Seconds, SecretText};
@@ -33,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
     pub(crate) guard: GuardSettings,
+    pub(crate) prompts: PromptSettings,
+    pub(crate) prompter: PrompterSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -214,26 +218,79 @@ pub(crate) struct GuardSettings {
     /// Whether personal data and secrets are replaced.
     pub(crate) personal_data: bool,
     /// What becomes of a text whose guard fails.
-    pub(crate) on_failure: GuardFailure,
+    pub(crate) on_failure: OnFailed,
 }
 
-/// What becomes of a text whose guard fails.
+/// What becomes of a text whose guard fails, and of a request whose prompter does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum GuardFailure {
+pub(crate) enum OnFailed {
     /// It does not pass.
     #[default]
     Block,
-    /// It passes unseen.
+    /// It passes as it is.
     Pass,
 }
 
 impl GuardSettings {
     pub(crate) fn on_failure(&self) -> OnFailure {
         match self.on_failure {
-            GuardFailure::Block => OnFailure::Block,
-            GuardFailure::Pass => OnFailure::Pass,
+            OnFailed::Block => OnFailure::Block,
+            OnFailed::Pass => OnFailure::Pass,
         }
+    }
+}
+
+/// How much of templates there may be.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct PromptSettings {
+    /// Templates.
+    pub(crate) templates: usize,
+    /// Versions of each.
+    pub(crate) versions: usize,
+    /// Bytes of a file.
+    pub(crate) file_bytes: u64,
+    /// Bytes of a value that a caller gives.
+    pub(crate) value_bytes: usize,
+    /// Bytes of what a template comes to.
+    pub(crate) rendered_bytes: usize,
+}
+
+impl PromptSettings {
+    pub(crate) fn limits(&self) -> prompts::Limits {
+        let Self { templates, versions, file_bytes, value_bytes, rendered_bytes } = *self;
+        prompts::Limits { templates, versions, file_bytes, bounds: Bounds { value_bytes, rendered_bytes } }
+    }
+}
+
+impl Default for PromptSettings {
+    fn default() -> Self {
+        let prompts::Limits { templates, versions, file_bytes, bounds } = prompts::Limits::default();
+        let Bounds { value_bytes, rendered_bytes } = bounds;
+        Self { templates, versions, file_bytes, value_bytes, rendered_bytes }
+    }
+}
+
+/// How far a prompter may go.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct PrompterSettings {
+    /// What becomes of a request whose prompter fails, or cannot change it.
+    pub(crate) on_failure: OnFailed,
+    /// Bytes that a request may grow by.
+    pub(crate) added_bytes: usize,
+}
+
+impl PrompterSettings {
+    pub(crate) fn bounds(&self) -> PromptingBounds {
+        PromptingBounds { blocks: self.on_failure == OnFailed::Block, added_bytes: self.added_bytes }
+    }
+}
+
+impl Default for PrompterSettings {
+    fn default() -> Self {
+        Self { on_failure: OnFailed::Pass, added_bytes: PromptingBounds::default().added_bytes }
     }
 }
 
@@ -379,6 +436,8 @@ impl Default for Config {
             upstream: Upstream::default(),
             healing: Healing::default(),
             guard: GuardSettings::default(),
+            prompts: PromptSettings::default(),
+            prompter: PrompterSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -415,7 +474,7 @@ impl Default for Limits {
 
 impl Default for LedgerSettings {
     fn default() -> Self {
-        let bounds = Bounds::default();
+        let bounds = LedgerBounds::default();
         Self { wait_seconds: Seconds::of(bounds.wait), queued_rows: bounds.queued_rows, pairs: bounds.pairs }
     }
 }

@@ -67,7 +67,7 @@ fn what_is_wrong_is_said_with_what_was_meant() {
     insta::assert_snapshot!(refusal("[limits]\nbdy_bytes = 1"), @"kairos.toml:2: there is no setting `limits.bdy_bytes`; did you mean `limits.body_bytes`?");
     insta::assert_snapshot!(refusal("lisen = 1"), @"kairos.toml:1: there is no setting `lisen`; did you mean `listen`?");
     insta::assert_snapshot!(refusal("[upstream]\nrequest_seconds = 0"), @"kairos.toml:2:19: a time in seconds, above 0 and at most 86400, is expected");
-    insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @r#"policies.config: there is no slot "ruoter"; there are router, healer, guard"#);
+    insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @r#"policies.config: there is no slot "ruoter"; there are router, healer, guard, prompter"#);
     insta::assert_snapshot!(refusal("[limits]\nconnections = 4611686018427387904"), @"kairos.toml:2: limits.connections: 4611686018427387904 is out of range: it may be from 1 to 1000000");
     insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = 10"), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
     insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"1e3\""), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);

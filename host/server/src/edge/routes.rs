@@ -21,6 +21,7 @@ use kairos_pipeline::batch;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
+use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::Slots;
 use kairos_store::ledger::SqliteLedger;
 use kairos_store::records::RecordStore;
@@ -45,6 +46,7 @@ pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<Slots>,
+    pub(crate) prompts: Arc<Prompts>,
     pub(crate) admin: Admin,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -72,6 +74,7 @@ impl App {
         gateway: Arc<Gateway>,
         upstream: Arc<Client>,
         policies: Arc<Slots>,
+        prompts: Arc<Prompts>,
         admin: Admin,
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
@@ -84,6 +87,7 @@ impl App {
             gateway,
             upstream,
             policies,
+            prompts,
             admin,
             keys,
             ledger,

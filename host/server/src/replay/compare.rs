@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     pub(super) latency: f64,
     /// Whether the first attempt answered.
     pub(super) at_once: bool,
+    /// Whether the model that was drawn first was tried first.
+    pub(super) as_drawn: bool,
     /// The caller left before the end: it took no longer, and did not fail.
     pub(super) left: bool,
 }
@@ -61,6 +63,7 @@ impl Outcome {
             error: f64::from(u8::from(!matches!(status, "ok" | "client_left"))),
             latency: number(&body["duration_ms"]),
             at_once: status == "ok" && attempts == 1,
+            as_drawn: body["prompted"]["first_left_out"] != true,
             left: status == "client_left",
         }
     }
@@ -131,6 +134,10 @@ pub(super) fn compare(now: &Actions, then: &Then<'_>, question: &Question, outco
     }
     if matches!(now[..], [(None, _)]) {
         return Known::Refused;
+    }
+    // What came of it is another model's than the one that was decided for.
+    if !outcome.as_drawn {
+        return Known::Unknown;
     }
     // What did not decide for another reason than what it was asked may have decided otherwise.
     if question.before.as_ref().is_some_and(|(before, _)| !before.outcome.is_of_the_question()) {

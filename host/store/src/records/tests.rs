@@ -46,6 +46,7 @@ fn record(id: RequestId, at_ms: u64) -> Record {
         asked_model: "auto".to_owned(),
         task: Some("code"),
         complexity: Some("low"),
+        prompt: None,
         decision: None,
         attempts: Vec::new(),
         status: "ok",
@@ -56,6 +57,7 @@ fn record(id: RequestId, at_ms: u64) -> Record {
         warnings: Vec::new(),
         duration_ms: 3.5,
         first_byte_ms: None,
+        prompted: None,
         healing: Vec::new(),
         guarded: Vec::new(),
     }

@@ -3,6 +3,7 @@
 
 pub mod guard;
 pub mod healer;
+pub mod prompter;
 pub mod router;
 
 wit_bindgen::generate!({

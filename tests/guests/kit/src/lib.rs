@@ -1,8 +1,8 @@
-//! What the tests' guests share: a router, a healer or a guard from a function.
+//! What the tests' guests share: a router, a healer, a guard or a prompter from a function.
 
 pub use kairos_plugin::{
-    Action, Attempt, Context, Failure, Features, Guard, Healer, Model, Passage, Plan, PluginError, Remedy, Router,
-    Verdict, Wait, export,
+    Action, Attempt, Context, Draft, Edits, Failure, Features, Guard, Healer, Model, Passage, Plan, PluginError,
+    Prompter, Remedy, Router, TextChange, Verdict, Wait, export,
 };
 
 /// What a guest's `route` is.
@@ -104,6 +104,39 @@ macro_rules! guard {
             ) -> Result<$crate::Verdict, $crate::PluginError> {
                 let inspect: $crate::Inspect = $inspect;
                 Ok(inspect(ctx, text))
+            }
+        }
+    };
+}
+
+/// What a guest's `render` is.
+pub type Render = fn(&Context, &Draft) -> Edits;
+
+/// A prompter with this name and this `render`.
+#[macro_export]
+macro_rules! prompter {
+    ($name:literal, $render:expr) => {
+        struct Guest;
+        $crate::export!(Guest as prompter);
+
+        impl $crate::Prompter for Guest {
+            const NAME: &'static str = $name;
+            const REASONS: &'static [&'static str] = &["said-so"];
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn render(
+                &self,
+                ctx: &$crate::Context,
+                _: &$crate::Features,
+                _: &[$crate::Model],
+                _: u32,
+                draft: &$crate::Draft,
+            ) -> Result<$crate::Edits, $crate::PluginError> {
+                let render: $crate::Render = $render;
+                Ok(render(ctx, draft))
             }
         }
     };

@@ -65,7 +65,10 @@ fn read(mut body: Fields, style: Style) -> Result<Asked, Invalid> {
     // The reader wants a model; which one is not the body's to say.
     body.set("model", json!("ended"));
     let bytes = body.into_bytes();
-    let request = openai::request::parse(&bytes)?;
+    let request = openai::request::parse(&bytes, false)?;
+    if request.prompt.is_some() {
+        return Err(Invalid::unsupported("prompt", "templates are not for InvokeModel; use Converse"));
+    }
     Ok(Asked { warnings: request.warnings, ..Asked::new(&request.canonical, Codec::Chat(style)) })
 }
 

@@ -134,16 +134,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn finish(&mut self) -> Result<(), Invalid> {
+    pub(super) fn finish(&mut self) {
         if self.moved > 0 {
             let moved = self.moved;
             self.warnings
                 .push(format!("messages: system messages within the conversation were moved to its start: {moved}"));
-        }
-        match self.messages.first().map(|message| message.role) {
-            None => Err(Invalid::value("messages", "at least one message of the user is needed")),
-            Some(Role::Assistant) => Err(Invalid::value("messages[0].role", "a conversation starts with the user")),
-            Some(Role::User) => Ok(()),
         }
     }
 }

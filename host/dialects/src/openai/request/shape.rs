@@ -15,7 +15,8 @@ pub(super) struct Body<'a> {
     #[serde(borrow)]
     pub(super) model: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    pub(super) messages: Vec<MessageIn<'a>>,
+    pub(super) messages: Option<Vec<MessageIn<'a>>>,
+    pub(super) prompt: Option<PromptIn>,
     pub(super) temperature: Option<Number>,
     pub(super) top_p: Option<Number>,
     pub(super) max_tokens: Option<u32>,
@@ -38,6 +39,16 @@ pub(super) struct Body<'a> {
     pub(super) service_tier: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) response_format: Option<ResponseFormat<'a>>,
+    #[serde(flatten)]
+    pub(super) rest: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a prompt: an object with an id")]
+pub(super) struct PromptIn {
+    pub(super) id: String,
+    pub(super) version: Option<String>,
+    pub(super) variables: Option<Map<String, Value>>,
     #[serde(flatten)]
     pub(super) rest: Map<String, Value>,
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod guard;
 mod healer;
+mod prompter;
 mod router;
 
 use kairos_pipeline::models::Catalogue;
@@ -17,7 +18,7 @@ use crate::question::What;
 pub(super) fn most_models(world: World) -> usize {
     match world {
         World::Router | World::Guard => MAX_OFFERS,
-        World::Healer => MOST_HEALER_MODELS,
+        World::Healer | World::Prompter => MOST_HEALER_MODELS,
     }
 }
 
@@ -32,6 +33,7 @@ pub(crate) fn answer(world: World) -> &'static str {
         World::Router => "plan",
         World::Healer => "remedy",
         World::Guard => "verdict",
+        World::Prompter => "list of edits",
     }
 }
 
@@ -40,6 +42,7 @@ pub(super) enum Beside<'a> {
     Router,
     Healer(Box<healer::Beside<'a>>),
     Guard(Box<guard::Beside<'a>>),
+    Prompter(Box<prompter::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
@@ -48,6 +51,7 @@ impl<'a> Beside<'a> {
             World::Router => Self::Router,
             World::Healer => Self::Healer(Box::new(healer::Beside::take(test))),
             World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
+            World::Prompter => Self::Prompter(Box::new(prompter::Beside::take(test))),
         }
     }
 
@@ -57,6 +61,7 @@ impl<'a> Beside<'a> {
             Self::Router => Ok(What::Route),
             Self::Healer(beside) => beside.read(at, features, chosen, catalogue),
             Self::Guard(beside) => beside.read(at),
+            Self::Prompter(beside) => beside.read(at, chosen, catalogue),
         }
     }
 }
@@ -66,6 +71,7 @@ pub(super) enum Like {
     Plan(Box<router::PlanLike>),
     Remedy(healer::RemedyLike),
     Released(guard::ReleasedLike),
+    Edits(prompter::EditsLike),
 }
 
 /// Reads what `expect` says of an answer; nothing: it says nothing of one.
@@ -79,6 +85,7 @@ pub(super) fn expected(
         World::Router => router::expected(table, chosen, catalogue)?.map(|like| Like::Plan(Box::new(like))),
         World::Healer => healer::expected(table, chosen, catalogue)?.map(Like::Remedy),
         World::Guard => guard::expected(table)?.map(Like::Released),
+        World::Prompter => prompter::expected(table)?.map(Like::Edits),
     })
 }
 
@@ -88,6 +95,7 @@ impl Like {
         match (self, answer) {
             (Self::Plan(expected), Answer::Plan(plan)) => expected.wrong_with(plan, names),
             (Self::Remedy(expected), Answer::Remedy(remedy)) => expected.wrong_with(remedy, names),
+            (Self::Edits(expected), Answer::Edits(edits)) => expected.wrong_with(edits, names),
             _ => vec!["the answer is to another kind of question".to_owned()],
         }
     }
@@ -99,5 +107,6 @@ pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
         Answer::Plan(plan) => router::in_words(plan, names),
         Answer::Remedy(remedy) => healer::in_words(remedy, names),
         Answer::Verdict(verdict) => guard::in_words(verdict, names),
+        Answer::Edits(edits) => prompter::in_words(edits, names),
     }
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod healer;
+mod prompter;
 mod router;
 
 use kairos_pipeline::policy::{Answer, Features, Offer, Question, World};
@@ -9,7 +10,7 @@ use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
 use super::bindings::types::{self, PluginError};
-use super::bindings::{self, guarding, healing, routing};
+use super::bindings::{self, guarding, healing, prompting, routing};
 use super::host::{HostState, RequestHandle};
 
 /// What every judgement is asked with: the request at hand.
@@ -26,6 +27,7 @@ pub(super) fn judgement(world: World) -> &'static str {
         World::Router => "routing",
         World::Healer => "healing",
         World::Guard => "guarding",
+        World::Prompter => "prompting",
     }
 }
 
@@ -35,6 +37,7 @@ pub(super) enum JudgeIndices {
     Router(routing::GuestIndices),
     Healer(healing::GuestIndices),
     Guard(guarding::GuestIndices),
+    Prompter(prompting::GuestIndices),
 }
 
 /// The judgement of an instance.
@@ -42,6 +45,7 @@ pub(super) enum Judge {
     Router(routing::Guest),
     Healer(healing::Guest),
     Guard(guarding::Guest),
+    Prompter(prompting::Guest),
 }
 
 impl JudgeIndices {
@@ -50,6 +54,7 @@ impl JudgeIndices {
             World::Router => Self::Router(routing::GuestIndices::new(pre)?),
             World::Healer => Self::Healer(healing::GuestIndices::new(pre)?),
             World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
+            World::Prompter => Self::Prompter(prompting::GuestIndices::new(pre)?),
         })
     }
 
@@ -58,6 +63,7 @@ impl JudgeIndices {
             Self::Router(indices) => Judge::Router(indices.load(store, instance)?),
             Self::Healer(indices) => Judge::Healer(indices.load(store, instance)?),
             Self::Guard(indices) => Judge::Guard(indices.load(store, instance)?),
+            Self::Prompter(indices) => Judge::Prompter(indices.load(store, instance)?),
         })
     }
 }
@@ -74,6 +80,7 @@ impl Judge {
             (Self::Router(guest), Question::Route(input)) => router::ask(guest, store, input, request),
             (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, request),
             (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
+            (Self::Prompter(guest), Question::Render(input)) => prompter::ask(guest, store, input, request),
             _ => wasmtime::bail!("the component is of another world than the question"),
         }
     }

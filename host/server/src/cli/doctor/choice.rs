@@ -8,7 +8,7 @@ use kairos_pipeline::price::{Limits, worst_case};
 use kairos_sandbox::host::{newest, strangers};
 use kairos_sandbox::load::SLOTS;
 
-use super::super::{models, policy};
+use super::super::{models, policy, prompt};
 use super::report::Check;
 use crate::assemble;
 use crate::config::{Config, EndedModels};
@@ -60,6 +60,21 @@ fn of_folder(config: &Config) -> Check {
         return Check::ok(CHECK, format!("{shown} holds no policy: the native default decides"));
     }
     Check::ok(CHECK, format!("{} would serve", serving.join(", ")))
+}
+
+/// The templates of the folder, by the reader that `serve` uses; nothing where there are none.
+pub(super) fn prompts(config: &Config) -> Vec<Check> {
+    const CHECK: &str = "templates";
+    let Some(folder) = config.policies.folder.as_ref().filter(|folder| folder.is_dir()) else { return Vec::new() };
+    let found = prompt::read(config, folder);
+    let todo = "correct it: a gateway that runs serves what it served before, one that starts serves the others";
+    let mut checks: Vec<Check> =
+        found.refused.iter().map(|refused| Check::problem(CHECK, refused.to_string(), todo)).collect();
+    if checks.is_empty() && found.library.versions() > 0 {
+        let names: Vec<_> = found.library.all().map(|(name, _)| name).collect();
+        checks.push(Check::ok(CHECK, format!("{} would serve: {}", names.len(), names.join(", "))));
+    }
+    checks
 }
 
 /// The models that the configuration names, and what one request of the default can cost.

@@ -85,6 +85,7 @@ impl Doctor {
         let config = &loaded.config;
         report.checks.extend(place::checks(config));
         report.checks.extend(choice::policies(config));
+        report.checks.extend(choice::prompts(config));
         let (side, found) = bedrock::find(&loaded, &mut report.bedrock).await;
         report.checks.extend(found);
         report.checks.extend(choice::models(config, side.as_ref().map(|side| side.region.as_str())));

@@ -39,6 +39,7 @@ const RUST: &[File] = &[
     file!("vendor/kairos-plugin/src/bindings/guard.rs", "plugins/sdk/src/bindings/guard.rs"),
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
     file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
+    file!("vendor/kairos-plugin/src/bindings/prompter.rs", "plugins/sdk/src/bindings/prompter.rs"),
     file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
     file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
     file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
@@ -79,6 +80,13 @@ const GUARD: &[File] = &[
     file!("src/lib.rs", "plugins/template/guard/lib.rs"),
 ];
 
+/// The same of a prompter.
+const PROMPTER: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/prompter/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/prompter/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/prompter/lib.rs"),
+];
+
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
@@ -88,6 +96,7 @@ const WIT: &[File] = &[
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
     file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
     file!("wit/v0.1/metrics.wit", "wit/v0.1/metrics.wit"),
+    file!("wit/v0.1/prompter.wit", "wit/v0.1/prompter.wit"),
     file!("wit/v0.1/router.wit", "wit/v0.1/router.wit"),
     file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
 ];
@@ -111,6 +120,7 @@ pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String
         World::Router => &[][..],
         World::Healer => HEALER,
         World::Guard => GUARD,
+        World::Prompter => PROMPTER,
     };
     let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
         let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
@@ -155,7 +165,7 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
-        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard")] {
+        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard"), (PROMPTER, "prompter")] {
             let own: BTreeSet<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
             assert_eq!(own, below(&format!("plugins/template/{folder}")));
         }

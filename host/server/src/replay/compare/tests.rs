@@ -38,7 +38,7 @@ fn plan(candidates: &[(u32, f64)]) -> Given {
     Given::Plan(Plan { candidates: candidates.iter().map(candidate).collect(), ..Plan::default() })
 }
 
-const ANSWERED: Outcome = Outcome { cost: 1.0, error: 0.0, latency: 10.0, at_once: true, left: false };
+const ANSWERED: Outcome = Outcome { cost: 1.0, error: 0.0, latency: 10.0, at_once: true, as_drawn: true, left: false };
 
 /// What is known where one plan was followed with this outcome, and another would have been now.
 fn known(then: &Given, order: &[u32], outcome: &Outcome, now: &Given) -> Known {
