@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use kairos_pipeline::learned::Reads;
 use kairos_pipeline::policy::{
-    FailedAttempt, FailureFacts, Features, HealInput, InspectInput, Offer, Passage, Question, RequestInfo, RouteInput,
+    Event, FailedAttempt, FailureFacts, Features, HealInput, InspectInput, ObserveInput, Offer, Passage, Question,
+    RequestInfo, RouteInput,
 };
 
 use crate::golden;
@@ -30,6 +32,18 @@ pub(crate) enum What {
     Heal(Box<FailureFacts>, Vec<FailedAttempt>),
     /// What of this text may pass?
     Inspect(Inspected),
+    /// What is learned of this event?
+    Observe(Observed),
+}
+
+/// An event.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    pub(crate) event: Arc<Event>,
+    pub(crate) at_ms: u64,
+    pub(crate) missed: u32,
+    /// What was learned before: a call that is repeated begins with the same.
+    pub(crate) learned: Arc<Reads>,
 }
 
 /// A text, or a part of it.
@@ -55,6 +69,10 @@ impl OwnedQuestion {
             Question::Inspect(InspectInput { passage, state, text, last, .. }) => {
                 What::Inspect(Inspected { passage, state: state.to_vec(), text: text.to_owned(), last })
             }
+            Question::Observe(ObserveInput { event, at_ms, missed, learned, .. }) => {
+                let (event, learned) = (Arc::clone(event), Arc::clone(learned));
+                What::Observe(Observed { event, at_ms, missed, learned })
+            }
         };
         Self { request: Arc::clone(question.request()), features, models: models.to_vec(), what }
     }
@@ -67,6 +85,9 @@ impl OwnedQuestion {
             What::Heal(failure, history) => Question::Heal(HealInput { request, features, failure, history, models }),
             What::Inspect(Inspected { passage, state, text, last }) => {
                 Question::Inspect(InspectInput { request, passage: *passage, state, text, last: *last })
+            }
+            What::Observe(Observed { event, at_ms, missed, learned }) => {
+                Question::Observe(ObserveInput { event, models, at_ms: *at_ms, missed: *missed, learned })
             }
         }
     }

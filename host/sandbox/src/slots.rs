@@ -1,14 +1,20 @@
 //! All slots: a host for each world, over one loader and one record of what was so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use kairos_pipeline::policy::{Assigned, Fault, Guard, Healer, Identity, Policies, Router, Serving, Went, World};
+use kairos_pipeline::learned::{Learned, Snapshot};
+use kairos_pipeline::policy::{
+    Assigned, Fault, Guard, Healer, Identity, Policies, Router, Serving, Watcher, Went, World,
+};
+use kairos_pipeline::request::RequestId;
 
 use crate::canary::Told;
 use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
-use crate::serving::{Front, Guards, Healers, Routers};
+pub use crate::serving::EventCounts;
+use crate::serving::{Front, Guards, Healers, Observers, Routers};
 use crate::versions::Versions;
 
 /// What serves where no policy does, by world.
@@ -28,6 +34,8 @@ pub struct Slots {
     routers: Arc<Routers>,
     healers: Arc<Healers>,
     guards: Arc<Guards>,
+    observers: Arc<Observers>,
+    learned: Arc<Learned>,
     loader: Loader,
 }
 
@@ -38,22 +46,26 @@ impl Slots {
         natives: Natives,
         clock: &Clock,
         versions: &Arc<dyn Versions>,
+        (learned, unix_ms): (&Arc<Learned>, &Clock),
     ) -> std::io::Result<Arc<Self>> {
         let routers = Arc::new(Routers::new(natives.router));
         let healers = Arc::new(Healers::new(natives.healer));
         let guards = Arc::new(Guards::new(natives.guard.as_deref()));
+        let (waiting, remembered) = (loader.limits.events, loader.limits.remembered);
+        let observers = Observers::start(learned, unix_ms, waiting, remembered)?;
         let helpers = Helpers::start()?;
         let host = |world: World| {
             let front: Arc<dyn Front> = match world {
                 World::Router => Arc::clone(&routers) as _,
                 World::Healer => Arc::clone(&healers) as _,
                 World::Guard => Arc::clone(&guards) as _,
+                World::Observer => Arc::clone(&observers) as _,
             };
             let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
             PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())
         };
         let hosts = World::ALL.into_iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { hosts, routers, healers, guards, loader }))
+        Ok(Arc::new(Self { hosts, routers, healers, guards, observers, learned: Arc::clone(learned), loader }))
     }
 
     /// The host of a slot.
@@ -88,9 +100,28 @@ impl Slots {
         self.of(World::Router).rated(assigned, metric, value);
     }
 
-    /// Waits until all that requests have told of experiments so far is counted and written down.
-    pub fn settle(&self) {
+    /// The same, of any request: for the observer, where one serves.
+    pub fn rated_request(&self, id: RequestId, metric: &str, value: f64) {
+        self.observers.rated(id, metric, value);
+    }
+
+    /// What was learned.
+    pub fn learned(&self) -> &Arc<Learned> {
+        &self.learned
+    }
+
+    /// What there is of events for the observer.
+    pub fn events(&self) -> EventCounts {
+        self.observers.counts()
+    }
+
+    /// Waits until all that requests have told of experiments so far is counted and written down, and until
+    /// the observer was told of all that waits, for so long at most.
+    pub fn settle(&self, patience: Duration) {
         self.of(World::Router).settle();
+        if !self.observers.settle(patience) {
+            tracing::warn!(waiting = self.events().waiting, "the observer was not told of the last events");
+        }
     }
 }
 
@@ -105,6 +136,14 @@ impl Policies for Slots {
 
     fn guard(&self) -> Option<Arc<dyn Guard>> {
         self.guards.guard()
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Watcher>> {
+        self.observers.watcher()
+    }
+
+    fn learned(&self) -> Arc<Snapshot> {
+        self.learned.snapshot()
     }
 
     fn failed(&self, world: World, policy: &Identity, fault: &Fault) {

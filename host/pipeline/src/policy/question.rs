@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::{
-    Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, Remedy, RequestInfo,
-    RouteInput, Verdict,
+    Fault, FaultKind, Features, HealInput, Identity, InspectInput, ObserveInput, Offer, Plan, PolicyError, Remedy,
+    RequestInfo, RouteInput, Verdict, Written,
 };
+use crate::learned::Reads;
 
 /// A kind of judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,15 +19,17 @@ pub enum World {
     Healer,
     /// What of a text may pass.
     Guard,
+    /// What is learned of what happened.
+    Observer,
 }
 
 impl World {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Router, Self::Healer, Self::Guard];
+    pub const ALL: [Self; 4] = [Self::Router, Self::Healer, Self::Guard, Self::Observer];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {
-        ["router", "healer", "guard"][self as usize]
+        ["router", "healer", "guard", "observer"][self as usize]
     }
 
     /// The world of a slot.
@@ -44,6 +47,8 @@ pub enum Question<'a> {
     Heal(HealInput<'a>),
     /// What of this text may pass?
     Inspect(InspectInput<'a>),
+    /// What is learned of this event?
+    Observe(ObserveInput<'a>),
 }
 
 /// What a policy answers.
@@ -55,6 +60,8 @@ pub enum Answer {
     Remedy(Remedy),
     /// To [`Question::Inspect`].
     Verdict(Verdict),
+    /// To [`Question::Observe`].
+    Written(Written),
 }
 
 impl<'a> Question<'a> {
@@ -64,6 +71,7 @@ impl<'a> Question<'a> {
             Self::Route(_) => World::Router,
             Self::Heal(_) => World::Healer,
             Self::Inspect(_) => World::Guard,
+            Self::Observe(_) => World::Observer,
         }
     }
 
@@ -73,6 +81,16 @@ impl<'a> Question<'a> {
             Self::Route(RouteInput { request, .. })
             | Self::Heal(HealInput { request, .. })
             | Self::Inspect(InspectInput { request, .. }) => request,
+            Self::Observe(ObserveInput { event, .. }) => &event.request,
+        }
+    }
+
+    /// What was learned, as who is asked sees it: a request's is the same from its beginning to its end, an
+    /// observer's is what was so before the call.
+    pub fn learned(&self) -> &'a Arc<Reads> {
+        match *self {
+            Self::Observe(ObserveInput { learned, .. }) => learned,
+            Self::Route(_) | Self::Heal(_) | Self::Inspect(_) => &self.request().learned,
         }
     }
 
@@ -83,6 +101,7 @@ impl<'a> Question<'a> {
                 Some((features, models))
             }
             Self::Inspect(_) => None,
+            Self::Observe(ObserveInput { event, models, .. }) => Some((&event.features, models)),
         }
     }
 
@@ -92,6 +111,7 @@ impl<'a> Question<'a> {
             (Self::Route(input), Answer::Plan(plan)) => plan.check(input.models.len()),
             (Self::Heal(input), Answer::Remedy(remedy)) => remedy.check(*input),
             (Self::Inspect(input), Answer::Verdict(verdict)) => verdict.check(input, policy.hold_back(), policy),
+            (Self::Observe(_), Answer::Written(written)) => written.check(),
             _ => Err("the answer is to another kind of question".to_owned()),
         }
     }
@@ -107,7 +127,7 @@ impl Answer {
     pub fn plan(self) -> Result<Plan, PolicyError> {
         match self {
             Self::Plan(plan) => Ok(plan),
-            Self::Remedy(_) | Self::Verdict(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -115,7 +135,7 @@ impl Answer {
     pub fn remedy(self) -> Result<Remedy, PolicyError> {
         match self {
             Self::Remedy(remedy) => Ok(remedy),
-            Self::Plan(_) | Self::Verdict(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
         }
     }
 
@@ -123,7 +143,15 @@ impl Answer {
     pub fn verdict(self) -> Result<Verdict, PolicyError> {
         match self {
             Self::Verdict(verdict) => Ok(verdict),
-            Self::Plan(_) | Self::Remedy(_) => Err(mixed_up()),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The changes that it is.
+    pub fn written(self) -> Result<Written, PolicyError> {
+        match self {
+            Self::Written(written) => Ok(written),
+            _ => Err(mixed_up()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod router;
 
 use std::sync::{Arc, Weak};
@@ -11,6 +12,8 @@ use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question};
 
 pub(crate) use self::guard::Guards;
 pub(crate) use self::healer::Healers;
+pub use self::observer::EventCounts;
+pub(crate) use self::observer::Observers;
 pub(crate) use self::router::Routers;
 use crate::answered::Answered;
 use crate::generation::Generation;

@@ -17,18 +17,23 @@ wasmtime::component::bindgen!({
             include kairos:plugin/router@0.1.0;
             include kairos:plugin/healer@0.1.0;
             include kairos:plugin/guard@0.1.0;
+            include kairos:plugin/observer@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
+            import kairos:plugin/kv-write@0.1.0;
             import kairos:plugin/content@0.1.0;
         }
     ",
     world: "kairos:host/every-host",
-    with: { "kairos:plugin/types.request": super::host::RequestHandle },
+    with: {
+        "kairos:plugin/types.request": super::host::RequestHandle,
+        "kairos:plugin/events.event": super::host::EventHandle,
+    },
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, routing};
+pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, observing, routing};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.

@@ -13,6 +13,8 @@ use crate::refusal::{Reason, Refusal};
 const LIFECYCLE: &str = "lifecycle";
 /// What every plugin may import.
 const TYPES: &str = "types";
+/// What an observer is told of.
+const EVENTS: &str = "events";
 
 /// Magic number and version.
 const HEADER_BYTES: usize = 8;
@@ -37,7 +39,7 @@ pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<(), R
             return Err(Refusal::new(Reason::WrongWorld, message).hint(fits(world, &exports)));
         }
     }
-    imports.iter().try_for_each(|import| check_import(import, grants))
+    imports.iter().try_for_each(|import| check_import(import, world, grants))
 }
 
 fn exports_interface(exports: &[String], name: &str) -> bool {
@@ -130,9 +132,12 @@ fn check_version(name: &str) -> Result<(), Refusal> {
     )))
 }
 
-fn check_import(import: &str, grants: &Grants) -> Result<(), Refusal> {
+fn check_import(import: &str, world: World, grants: &Grants) -> Result<(), Refusal> {
     match interface(import) {
         Some(TYPES) => Ok(()),
+        Some(EVENTS) if world == World::Observer => Ok(()),
+        Some(EVENTS) => Err(unknown(format!("the component imports {import}, which is for observers only"))
+            .hint(format!("a {} is told of no events", world.name()))),
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {

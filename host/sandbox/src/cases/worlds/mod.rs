@@ -3,10 +3,13 @@
 
 pub(crate) mod guard;
 mod healer;
+mod observer;
 mod router;
 
+use std::sync::Arc;
+
 use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::{Answer, Features, MAX_OFFERS, MOST_HEALER_MODELS, World};
+use kairos_pipeline::policy::{Answer, Features, MAX_OFFERS, MOST_HEALER_MODELS, Offer, RequestInfo, World};
 
 use super::expect::Names;
 use super::offers::Chosen;
@@ -17,7 +20,7 @@ use crate::question::What;
 pub(super) fn most_models(world: World) -> usize {
     match world {
         World::Router | World::Guard => MAX_OFFERS,
-        World::Healer => MOST_HEALER_MODELS,
+        World::Healer | World::Observer => MOST_HEALER_MODELS,
     }
 }
 
@@ -32,6 +35,7 @@ pub(crate) fn answer(world: World) -> &'static str {
         World::Router => "plan",
         World::Healer => "remedy",
         World::Guard => "verdict",
+        World::Observer => "call that writes",
     }
 }
 
@@ -40,6 +44,7 @@ pub(super) enum Beside<'a> {
     Router,
     Healer(Box<healer::Beside<'a>>),
     Guard(Box<guard::Beside<'a>>),
+    Observer(Box<observer::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
@@ -48,15 +53,23 @@ impl<'a> Beside<'a> {
             World::Router => Self::Router,
             World::Healer => Self::Healer(Box::new(healer::Beside::take(test))),
             World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
+            World::Observer => Self::Observer(Box::new(observer::Beside::take(test))),
         }
     }
 
     /// Reads it. `at` is where the test begins.
-    pub(super) fn read(self, at: usize, features: &Features, chosen: &[Chosen], catalogue: &Catalogue) -> Read<What> {
+    pub(super) fn read(
+        self,
+        at: usize,
+        features: &Features,
+        (chosen, catalogue): (&[Chosen], &Catalogue),
+        of: (&Arc<RequestInfo>, &[Offer]),
+    ) -> Read<What> {
         match self {
             Self::Router => Ok(What::Route),
             Self::Healer(beside) => beside.read(at, features, chosen, catalogue),
             Self::Guard(beside) => beside.read(at),
+            Self::Observer(beside) => beside.read(at, features, (chosen, catalogue), of),
         }
     }
 }
@@ -66,6 +79,7 @@ pub(super) enum Like {
     Plan(Box<router::PlanLike>),
     Remedy(healer::RemedyLike),
     Released(guard::ReleasedLike),
+    Written(observer::WrittenLike),
 }
 
 /// Reads what `expect` says of an answer; nothing: it says nothing of one.
@@ -79,6 +93,7 @@ pub(super) fn expected(
         World::Router => router::expected(table, chosen, catalogue)?.map(|like| Like::Plan(Box::new(like))),
         World::Healer => healer::expected(table, chosen, catalogue)?.map(Like::Remedy),
         World::Guard => guard::expected(table)?.map(Like::Released),
+        World::Observer => observer::expected(table)?.map(Like::Written),
     })
 }
 
@@ -88,6 +103,7 @@ impl Like {
         match (self, answer) {
             (Self::Plan(expected), Answer::Plan(plan)) => expected.wrong_with(plan, names),
             (Self::Remedy(expected), Answer::Remedy(remedy)) => expected.wrong_with(remedy, names),
+            (Self::Written(expected), Answer::Written(written)) => expected.wrong_with(written),
             _ => vec!["the answer is to another kind of question".to_owned()],
         }
     }
@@ -99,5 +115,6 @@ pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
         Answer::Plan(plan) => router::in_words(plan, names),
         Answer::Remedy(remedy) => healer::in_words(remedy, names),
         Answer::Verdict(verdict) => guard::in_words(verdict, names),
+        Answer::Written(written) => observer::in_words(written),
     }
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod router;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(super) fn judgement(world: World) -> &'static Judgement {
         World::Router => &router::JUDGEMENT,
         World::Healer => &healer::JUDGEMENT,
         World::Guard => &guard::JUDGEMENT,
+        World::Observer => &observer::JUDGEMENT,
     }
 }
 
@@ -41,6 +43,7 @@ pub(super) fn register(api: &mut Api<'_>, world: World) {
         World::Router => router::register(api),
         World::Healer => healer::register(api),
         World::Guard => guard::register(api),
+        World::Observer => observer::register(api),
     }
 }
 
@@ -50,5 +53,6 @@ pub(super) fn call(script: &Script, question: Question<'_>, ctx: Ctx) -> Fallibl
         Question::Route(input) => router::call(script, input, ctx).map(Answer::Plan),
         Question::Heal(input) => healer::call(script, input, ctx).map(Answer::Remedy),
         Question::Inspect(input) => guard::call(script, input, ctx).map(Answer::Verdict),
+        Question::Observe(input) => observer::call(script, input, ctx).map(Answer::Written),
     }
 }

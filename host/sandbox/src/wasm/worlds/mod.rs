@@ -2,15 +2,17 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod router;
 
-use kairos_pipeline::policy::{Answer, Features, Offer, Question, World};
+use kairos_pipeline::policy::{Answer, FailureKind, Features, Offer, Question, World};
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
 use super::bindings::types::{self, PluginError};
-use super::bindings::{self, guarding, healing, routing};
+use super::bindings::{self, guarding, healing, observing, routing, same_order};
 use super::host::{HostState, RequestHandle};
+pub(super) use self::observer::AtHand;
 
 /// What every judgement is asked with: the request at hand.
 type Request = Resource<RequestHandle>;
@@ -20,12 +22,44 @@ fn shown(features: &Features, models: &[Offer]) -> (types::Features, Vec<types::
     (bindings::features(features), models.iter().map(bindings::model).collect())
 }
 
+/// What went wrong, as components see it.
+fn failure_kind(kind: FailureKind) -> types::FailureKind {
+    same_order!(
+        kind,
+        types::FailureKind,
+        [
+            Throttled,
+            Quota,
+            Credentials,
+            AccessDenied,
+            ModelNotFound,
+            ModelNotReady,
+            Rejected,
+            TooLong,
+            Filtered,
+            Conflict,
+            ModelError,
+            ModelTimeout,
+            Server,
+            Unavailable,
+            Timeout,
+            Network,
+            BrokenAnswer,
+            Overloaded,
+            Resting,
+            Budget,
+            Other,
+        ]
+    )
+}
+
 /// The interface that a world judges by.
 pub(super) fn judgement(world: World) -> &'static str {
     match world {
         World::Router => "routing",
         World::Healer => "healing",
         World::Guard => "guarding",
+        World::Observer => "observing",
     }
 }
 
@@ -35,6 +69,7 @@ pub(super) enum JudgeIndices {
     Router(routing::GuestIndices),
     Healer(healing::GuestIndices),
     Guard(guarding::GuestIndices),
+    Observer(observing::GuestIndices),
 }
 
 /// The judgement of an instance.
@@ -42,6 +77,7 @@ pub(super) enum Judge {
     Router(routing::Guest),
     Healer(healing::Guest),
     Guard(guarding::Guest),
+    Observer(observing::Guest),
 }
 
 impl JudgeIndices {
@@ -50,6 +86,7 @@ impl JudgeIndices {
             World::Router => Self::Router(routing::GuestIndices::new(pre)?),
             World::Healer => Self::Healer(healing::GuestIndices::new(pre)?),
             World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
+            World::Observer => Self::Observer(observing::GuestIndices::new(pre)?),
         })
     }
 
@@ -58,6 +95,7 @@ impl JudgeIndices {
             Self::Router(indices) => Judge::Router(indices.load(store, instance)?),
             Self::Healer(indices) => Judge::Healer(indices.load(store, instance)?),
             Self::Guard(indices) => Judge::Guard(indices.load(store, instance)?),
+            Self::Observer(indices) => Judge::Observer(indices.load(store, instance)?),
         })
     }
 }
@@ -74,7 +112,20 @@ impl Judge {
             (Self::Router(guest), Question::Route(input)) => router::ask(guest, store, input, request),
             (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, request),
             (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
+            (Self::Observer(guest), Question::Observe(input)) => observer::ask(guest, store, input, request),
             _ => wasmtime::bail!("the component is of another world than the question"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_in_the_contracts_order() {
+        for each in FailureKind::ALL {
+            assert_eq!(format!("{:?}", failure_kind(each)), format!("FailureKind::{each:?}"));
         }
     }
 }
