@@ -26,6 +26,8 @@ pub struct Dropped {
     pub log: AtomicU64,
     /// Reports of metrics.
     pub metrics: AtomicU64,
+    /// Values that a space of what was learned had no room for.
+    pub kv: AtomicU64,
 }
 
 /// What one call has used of its share.
@@ -96,6 +98,13 @@ impl Reports {
     fn report(&self, used: &Used, name: &str, value: MetricValue) {
         if !used.silent && !self.metrics.take(name, value) {
             self.dropped.metrics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a value that there was no room for.
+    pub(crate) fn no_room(&self, used: &Used) {
+        if !used.silent {
+            self.dropped.kv.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_pipeline::learned::{Learned, Snapshot};
+use kairos_pipeline::learned::{Learned, Snapshot, SpaceId};
 use kairos_pipeline::policy::{
     Assigned, Fault, Guard, Healer, Identity, Policies, Router, Serving, Watcher, Went, World,
 };
 use kairos_pipeline::request::RequestId;
 
+use crate::acts::ActError;
 use crate::canary::Told;
 use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
 pub use crate::serving::EventCounts;
 use crate::serving::{Front, Guards, Healers, Observers, Routers};
-use crate::versions::Versions;
+use crate::versions::{Act, By, Versions};
 
 /// What serves where no policy does, by world.
 pub struct Natives {
@@ -108,6 +109,18 @@ impl Slots {
     /// What was learned.
     pub fn learned(&self) -> &Arc<Learned> {
         &self.learned
+    }
+
+    /// Empties a space of what was learned; whether it was there. Written down first.
+    pub fn clear_learned(&self, space: &SpaceId, by: &By) -> Result<bool, ActError> {
+        let host = self.of(World::Observer);
+        let _acting = host.begin();
+        let latest = self.learned.latest();
+        let Some(held) = latest.space(space) else { return Ok(false) };
+        let detail = format!("{space}: {} keys, {} bytes", held.keys(), held.bytes());
+        let act = Act { by, what: "clear", slot: host.slot(), digest: None, detail: Some(&detail) };
+        host.act(&act, None, |_| {}).map_err(ActError::Store)?;
+        Ok(self.learned.clear(space))
     }
 
     /// What there is of events for the observer.

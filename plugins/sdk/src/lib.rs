@@ -22,7 +22,8 @@
 //! }
 //! ```
 //!
-//! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`.
+//! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`; an
+//! observer [`Observer`], `as observer`.
 //!
 //! What a policy asks of the host it asks of its [`Context`]. Each capability is imported only where a
 //! policy uses it: whoever never calls [`Context::prompt`] needs no `content`. `log` is always imported,
@@ -40,18 +41,46 @@ mod world;
 
 pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
 pub use self::bindings::healer::exports::kairos::plugin::healing::{
-    Abilities, Action, Attempt, Failure, FailureKind, Remedy, Wait,
+    Abilities, Action, Attempt, Failure, Remedy, Wait,
 };
+pub use self::bindings::kairos::plugin::kv_write::Refusal;
 pub use self::bindings::kairos::plugin::log::Level;
 pub use self::bindings::kairos::plugin::types::{
-    Capabilities, Complexity, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
+    Capabilities, Complexity, FailureKind, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
+};
+#[cfg(target_family = "wasm")]
+pub use self::bindings::observer::kairos::plugin::events::Event;
+pub use self::bindings::observer::kairos::plugin::events::{
+    Attempt as SeenAttempt, Ending, EventKind, Outcome, Rating, Stop,
 };
 pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirective, Candidate, Plan};
 #[cfg(target_family = "wasm")]
 pub use self::host::Context;
 #[cfg(not(target_family = "wasm"))]
-pub use self::testing::Context;
-pub use self::world::{Guard, Healer, Router};
+pub use self::testing::{Context, Event};
+pub use self::world::{Guard, Healer, Observer, Router};
+
+impl Task {
+    /// Its name, as in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Code => "code",
+            Self::Reasoning => "reasoning",
+            Self::Analysis => "analysis",
+            Self::Decision => "decision",
+            Self::Strategy => "strategy",
+            Self::Resolution => "resolution",
+            Self::Classification => "classification",
+            Self::Extraction => "extraction",
+            Self::Summarization => "summarization",
+            Self::Translation => "translation",
+            Self::Generation => "generation",
+            Self::Conversation => "conversation",
+            Self::Other => "other",
+        }
+    }
+}
 
 impl Plan {
     /// Tries these models (indices of those on offer) in this order, for this reason: a code, the n-th
@@ -140,8 +169,9 @@ pub mod exported {
     pub use crate::bindings::exports::kairos::plugin::lifecycle;
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
+    pub use crate::bindings::observer::export_observer;
     pub use crate::bindings::kairos::plugin::types;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
-    pub use crate::host::{Facts, describe, heal, init, inspect, route};
+    pub use crate::host::{Facts, describe, heal, init, inspect, observe, route};
 }

@@ -1,6 +1,6 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
-use crate::{Attempt, Context, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
+use crate::{Attempt, Context, Event, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
 
 /// Which models answer a request.
 ///
@@ -19,6 +19,8 @@ pub trait Router: Sized + Send + Sync + 'static {
     const MODEL_NAMES: &'static [&'static str] = &[];
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.router]` as JSON,
     /// `{}` where there is none. An error refuses the policy.
@@ -42,6 +44,8 @@ pub trait Healer: Sized + Send + Sync + 'static {
     const MODEL_NAMES: &'static [&'static str] = &[];
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.healer]` as JSON,
     /// `{}` where there is none. An error refuses the policy.
@@ -73,6 +77,8 @@ pub trait Guard: Sized + Send + Sync + 'static {
     const HOLD_BACK: u32 = 0;
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.guard]` as JSON, `{}`
     /// where there is none. An error refuses the policy.
@@ -92,13 +98,38 @@ pub trait Guard: Sized + Send + Sync + 'static {
     ) -> Result<Verdict, PluginError>;
 }
 
+/// What is learned of what happened. Others read it by [`Context::learned`].
+///
+/// Told one event after another, off the requests' way. It has no memory but what it writes by
+/// [`Context::learn`]: the same state and the same event give the same writes.
+pub trait Observer: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Model names (ids or aliases) that `model.names` speaks of: bit i is that of the i-th, from 0.
+    /// At most 64.
+    const MODEL_NAMES: &'static [&'static str] = &[];
+    /// Version of the layout of what it writes, at least 1; 0: it writes nothing.
+    const KV_SCHEMA: u32 = 0;
+    /// The space that it writes, where that is not of its own name. Who reads it names the same.
+    const KV: Option<&'static str> = None;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.observer]` as JSON, `{}`
+    /// where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Learns of an event. `at` is when it came to the gateway's notice, in milliseconds since 1970, never less
+    /// than in an earlier call; `missed` how many events were left out since the last one. An error writes
+    /// nothing.
+    fn observe(&self, ctx: &Context, at: u64, missed: u32, event: &Event) -> Result<(), PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
 macro_rules! export {
     ($policy:ty as router) => {
         $crate::export! {
-            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES],
+            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES, reasons: <$policy as $crate::Router>::REASONS],
             use exported::bindings::router::exports::kairos::plugin::routing;
 
             exported::export_router!(Exported with_types_in exported::bindings::router);
@@ -116,7 +147,7 @@ macro_rules! export {
     };
     ($policy:ty as healer) => {
         $crate::export! {
-            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES],
+            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES, reasons: <$policy as $crate::Healer>::REASONS],
             use exported::bindings::healer::exports::kairos::plugin::healing;
 
             exported::export_healer!(Exported with_types_in exported::bindings::healer);
@@ -136,7 +167,7 @@ macro_rules! export {
     };
     ($policy:ty as guard) => {
         $crate::export! {
-            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK)],
+            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK), reasons: <$policy as $crate::Guard>::REASONS],
             use exported::bindings::guard::exports::kairos::plugin::guarding;
 
             exported::export_guard!(Exported with_types_in exported::bindings::guard);
@@ -154,15 +185,34 @@ macro_rules! export {
             }
         }
     };
+    ($policy:ty as observer) => {
+        $crate::export! {
+            @ $policy, Observer, [model_names: <$policy as $crate::Observer>::MODEL_NAMES, reasons: &[]],
+            use exported::bindings::observer::exports::kairos::plugin::observing;
+
+            exported::export_observer!(Exported with_types_in exported::bindings::observer);
+
+            impl observing::Guest for Exported {
+                fn observe(
+                    request: &types::Request,
+                    at: u64,
+                    missed: u32,
+                    event: &observing::Event,
+                ) -> Result<(), types::PluginError> {
+                    exported::observe(&POLICY, request, at, missed, event)
+                }
+            }
+        }
+    };
     ($policy:ty as $world:ident) => {
         compile_error!(concat!(
             "there is no world `",
             stringify!($world),
-            "`; there are `router`, `healer` and `guard`"
+            "`; there are `router`, `healer`, `guard` and `observer`"
         ));
     };
     // What every world exports, and the judgement of this one.
-    (@ $policy:ty, $world:ident, [$fact:ident: $value:expr], $($judgement:tt)*) => {
+    (@ $policy:ty, $world:ident, [$($fact:ident: $value:expr),*], $($judgement:tt)*) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::exported::{self, lifecycle, types};
@@ -176,9 +226,9 @@ macro_rules! export {
                 fn describe() -> lifecycle::Description {
                     let facts = exported::Facts {
                         name: <$policy as $crate::$world>::NAME,
-                        reasons: <$policy as $crate::$world>::REASONS,
                         kv_schema: <$policy as $crate::$world>::KV_SCHEMA,
-                        $fact: $value,
+                        kv: <$policy as $crate::$world>::KV,
+                        $($fact: $value,)*
                         ..exported::Facts::NONE
                     };
                     exported::describe(&facts, env!("CARGO_PKG_VERSION"))

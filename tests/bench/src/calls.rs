@@ -115,7 +115,6 @@ fn loader(cache: Option<&Path>) -> Loader {
         limits,
         wasm,
         grants: Grants::default(),
-        kv: Arc::default(),
         catalogues: Arc::new(|asked| {
             let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
             let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
@@ -227,6 +226,7 @@ impl Question {
             model_ids: (0..models.len()).map(|model| format!("model-{model}").into()).collect(),
             regions: vec!["us-east-1".into()],
             names: Arc::new(NoNames),
+            learned: Arc::default(),
         };
         Self { request: Arc::new(request), features: features(), models }
     }

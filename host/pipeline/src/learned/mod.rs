@@ -71,13 +71,15 @@ impl Snapshot {
 
     /// Changes a space, which is made where there is none. Where there are too many then, the one that was
     /// written least recently goes.
-    fn write(&mut self, id: &SpaceId, changes: &[Change], at_ms: u64) {
+    fn write(&mut self, id: &SpaceId, changes: &[Change], at_ms: u64) -> Option<SpaceId> {
         Arc::make_mut(self.spaces.entry(id.clone()).or_default()).apply(changes, at_ms);
-        while self.spaces.len() > MOST_SPACES {
-            let others = self.spaces.iter().filter(|(other, _)| *other != id);
-            let oldest = others.min_by_key(|(_, space)| space.written_ms()).map(|(oldest, _)| oldest.clone());
-            oldest.and_then(|oldest| self.spaces.remove(&oldest));
+        if self.spaces.len() <= MOST_SPACES {
+            return None;
         }
+        let others = self.spaces.iter().filter(|(other, _)| *other != id);
+        let oldest = others.min_by_key(|(_, space)| space.written_ms()).map(|(oldest, _)| oldest.clone())?;
+        self.spaces.remove(&oldest);
+        Some(oldest)
     }
 }
 
@@ -125,13 +127,11 @@ impl Learned {
     }
 
     /// Takes down what a call of an observer wrote, all of it at once, and that it was told this time. It is
-    /// published by [`Learned::publish`].
-    pub fn write(&self, space: Option<&SpaceId>, changes: &[Change], at_ms: u64) {
+    /// published by [`Learned::publish`]. Gives the space that gave way, where one did.
+    pub fn write(&self, space: Option<&SpaceId>, changes: &[Change], at_ms: u64) -> Option<SpaceId> {
         let mut next = self.next();
         next.told_ms = next.told_ms.max(at_ms);
-        if let Some(space) = space.filter(|_| !changes.is_empty()) {
-            next.write(space, changes, at_ms);
-        }
+        next.write(space.filter(|_| !changes.is_empty())?, changes, at_ms)
     }
 
     /// Empties a space; whether it was there. At once so for who reads.

@@ -64,7 +64,7 @@ fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>) {
     of.iter().for_each(|world| worlds::register(api, *world));
     let name = of.first().map_or("", |world| world.name()).into();
     register_reports(api, reports, &name);
-    register_learned(api);
+    register_learned(api, reports);
 }
 
 fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, name: &Arc<str>) {
@@ -99,7 +99,8 @@ fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, name: &Arc<str>) 
     );
 }
 
-fn register_learned(api: &mut Api<'_>) {
+fn register_learned(api: &mut Api<'_>, reports: &Arc<Reports>) {
+    let reports = Arc::clone(reports);
     api.section(
         "What was learned",
         "In the space that `describe` names: `#{ kv: \"a-name\", kv_schema: 1 }`; without a `kv_schema` there is none. \
@@ -118,8 +119,13 @@ fn register_learned(api: &mut Api<'_>) {
         Capability::KvWrite,
         "kv_set(key: string, value: string) -> bool",
         "Writes a key. `false`: there is no room, and nothing is written. 64 changes a call.",
-        |key: &str, value: &str| -> Fallible<bool> {
-            Ok(learned(|kv| kv.set(key, value.as_bytes().to_vec())).map_err(|error| error.to_string())?)
+        move |key: &str, value: &str| -> Fallible<bool> {
+            let is_written =
+                learned(|kv| kv.set(key, value.as_bytes().to_vec())).map_err(|error| error.to_string())?;
+            if !is_written {
+                using(|used| reports.no_room(used));
+            }
+            Ok(is_written)
         },
     )
     .granted(Capability::KvWrite, "kv_delete(key: string)", "Deletes a key.", |key: &str| -> Fallible<()> {

@@ -277,7 +277,9 @@ fn tell(published: &Published, desk: &Desk, waiting: &Waiting, missed: u32) {
         }
         Err(PolicyError::Declined | PolicyError::Refused(_) | PolicyError::Unavailable(_)) => Written::default(),
     };
-    desk.learned.write(identity.space(), &written.0, *at_ms);
+    if let Some(gone) = desk.learned.write(identity.space(), &written.0, *at_ms) {
+        tracing::warn!(space = %gone, "a space of what was learned gave way: it was written least recently of as many as there can be");
+    }
 }
 
 /// The models of an event, with the names marked that an observer asks about.

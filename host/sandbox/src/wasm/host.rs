@@ -170,7 +170,11 @@ impl kv::Host for HostState {
 
 impl kv_write::Host for HostState {
     fn set(&mut self, key: String, value: Vec<u8>) -> Result<std::result::Result<(), kv_write::Refusal>> {
-        Ok(if self.kv.set(&key, value)? { Ok(()) } else { Err(kv_write::Refusal::Full) })
+        if self.kv.set(&key, value)? {
+            return Ok(Ok(()));
+        }
+        self.reports.no_room(&self.used);
+        Ok(Err(kv_write::Refusal::Full))
     }
 
     fn delete(&mut self, key: String) -> Result<()> {

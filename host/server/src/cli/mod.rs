@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod gateway;
+mod kv;
 mod ledger;
 mod models;
 mod plugin;
@@ -77,6 +78,9 @@ enum Command {
     Replay(replay::ReplayCommand),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
+    /// Look into what observers have learned, or empty it
+    #[command(subcommand)]
+    Kv(kv::Kv),
     /// Look into the ledger: what was spent, and whether its rows are whole
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -128,6 +132,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Audit(audit) => audit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Kv(kv) => kv.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.

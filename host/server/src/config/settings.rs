@@ -11,6 +11,7 @@ use kairos_pipeline::guard::OnFailure;
 use kairos_pipeline::healers::BackoffBounds;
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
+use kairos_sandbox::kv::SpaceBounds;
 use kairos_sandbox::limits::Limits as SandboxLimits;
 use kairos_store::ledger::Bounds;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
     pub(crate) guard: GuardSettings,
+    pub(crate) observer: ObserverSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -235,6 +237,18 @@ impl GuardSettings {
     }
 }
 
+/// What an observer is told of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ObserverSettings {
+    /// Events that may wait for it.
+    pub(crate) queue: usize,
+    /// Requests that have ended and whose ratings it is told of.
+    pub(crate) remembered: usize,
+    /// CPU time of one call.
+    pub(crate) deadline_ms: u64,
+}
+
 /// Which models there are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -311,7 +325,25 @@ pub(crate) struct PolicySettings {
     pub(crate) purity_sample: u64,
     /// Generations that stay resident behind the one that serves.
     pub(crate) previous_generations: usize,
+    pub(crate) kv: KvSettings,
     pub(crate) canary: CanarySettings,
+}
+
+/// What a space of what was learned may hold.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct KvSettings {
+    /// Keys.
+    pub(crate) keys: usize,
+    /// Bytes of all keys and values.
+    pub(crate) bytes: usize,
+}
+
+impl Default for KvSettings {
+    fn default() -> Self {
+        let SpaceBounds { keys, bytes } = SpaceBounds::default();
+        Self { keys, bytes }
+    }
 }
 
 /// What canaries are decided by. One under way keeps what it began with.
@@ -373,6 +405,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             healing: Healing::default(),
             guard: GuardSettings::default(),
+            observer: ObserverSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -462,6 +495,14 @@ impl Default for Healing {
     }
 }
 
+impl Default for ObserverSettings {
+    fn default() -> Self {
+        let limits = SandboxLimits::default();
+        let deadline_ms = u64::try_from(limits.observer_deadline.as_millis()).unwrap_or(u64::MAX);
+        Self { queue: limits.events, remembered: limits.remembered, deadline_ms }
+    }
+}
+
 impl Default for Models {
     fn default() -> Self {
         Self {
@@ -504,6 +545,7 @@ impl Default for PolicySettings {
             fault_window_seconds: Seconds::of(limits.fault_window),
             purity_sample: limits.purity_sample,
             previous_generations: limits.previous_generations,
+            kv: KvSettings::default(),
             canary: CanarySettings::default(),
         }
     }

@@ -22,6 +22,7 @@ use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::slots::Slots;
+use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::SqliteLedger;
 use kairos_store::records::RecordStore;
 use percent_encoding::percent_decode_str;
@@ -48,6 +49,8 @@ pub(crate) struct App {
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: records are not kept on disk.
     pub(crate) records: Option<Arc<RecordStore>>,
+    /// What observers learn, on disk.
+    pub(crate) learned: Arc<LearnedStore>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
@@ -73,6 +76,7 @@ impl App {
         admin: Admin,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
+        learned: Arc<LearnedStore>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
@@ -84,6 +88,7 @@ impl App {
             admin,
             ledger,
             records,
+            learned,
             metrics,
             config,
             tasks: TaskTracker::new(),

@@ -1,8 +1,8 @@
-//! What the tests' guests share: a router, a healer or a guard from a function.
+//! What the tests' guests share: a router, a healer, a guard or an observer from a function.
 
 pub use kairos_plugin::{
-    Action, Attempt, Context, Failure, Features, Guard, Healer, Model, Passage, Plan, PluginError, Remedy, Router,
-    Verdict, Wait, export,
+    Action, Attempt, Context, Event, Failure, Features, Guard, Healer, Model, Observer, Passage, Plan, PluginError,
+    Remedy, Router, Verdict, Wait, export,
 };
 
 /// What a guest's `route` is.
@@ -104,6 +104,39 @@ macro_rules! guard {
             ) -> Result<$crate::Verdict, $crate::PluginError> {
                 let inspect: $crate::Inspect = $inspect;
                 Ok(inspect(ctx, text))
+            }
+        }
+    };
+}
+
+/// What a guest's `observe` is.
+pub type Observe = fn(&Context, &Event);
+
+/// An observer with this name and this `observe`.
+#[macro_export]
+macro_rules! observer {
+    ($name:literal, $observe:expr) => {
+        struct Guest;
+        $crate::export!(Guest as observer);
+
+        impl $crate::Observer for Guest {
+            const NAME: &'static str = $name;
+            const KV_SCHEMA: u32 = 1;
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn observe(
+                &self,
+                ctx: &$crate::Context,
+                _: u64,
+                _: u32,
+                event: &$crate::Event,
+            ) -> Result<(), $crate::PluginError> {
+                let observe: $crate::Observe = $observe;
+                observe(ctx, event);
+                Ok(())
             }
         }
     };

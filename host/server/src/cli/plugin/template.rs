@@ -39,6 +39,7 @@ const RUST: &[File] = &[
     file!("vendor/kairos-plugin/src/bindings/guard.rs", "plugins/sdk/src/bindings/guard.rs"),
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
     file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
+    file!("vendor/kairos-plugin/src/bindings/observer.rs", "plugins/sdk/src/bindings/observer.rs"),
     file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
     file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
     file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
@@ -79,15 +80,24 @@ const GUARD: &[File] = &[
     file!("src/lib.rs", "plugins/template/guard/lib.rs"),
 ];
 
+/// The same of an observer.
+const OBSERVER: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/observer/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/observer/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/observer/lib.rs"),
+];
+
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
     file!("wit/v0.1/guard.wit", "wit/v0.1/guard.wit"),
     file!("wit/v0.1/healer.wit", "wit/v0.1/healer.wit"),
+    file!("wit/v0.1/kv-write.wit", "wit/v0.1/kv-write.wit"),
     file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
     file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
     file!("wit/v0.1/metrics.wit", "wit/v0.1/metrics.wit"),
+    file!("wit/v0.1/observer.wit", "wit/v0.1/observer.wit"),
     file!("wit/v0.1/router.wit", "wit/v0.1/router.wit"),
     file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
 ];
@@ -111,13 +121,23 @@ pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String
         World::Router => &[][..],
         World::Healer => HEALER,
         World::Guard => GUARD,
+        World::Observer => OBSERVER,
     };
     let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
         let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
-        let of_world = if *file == FILE { own.replace(MANIFEST_WORLD, world.name()) } else { own.to_owned() };
+        let of_world = if *file == FILE { manifest(own, world) } else { own.to_owned() };
         (file.replace(PLACE, name), of_world.replace(PLACE, name))
     });
     all.collect()
+}
+
+/// The manifest of a project of a world: what an observer learns it may read and write.
+fn manifest(text: &str, world: World) -> String {
+    let text = text.replace(MANIFEST_WORLD, world.name());
+    if world != World::Observer {
+        return text;
+    }
+    text.replace("capabilities = [", "capabilities = [\"kv\", \"kv-write\", ").replace(", ]", "]")
 }
 
 #[cfg(test)]
@@ -155,7 +175,7 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
-        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard")] {
+        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard"), (OBSERVER, "observer")] {
             let own: BTreeSet<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
             assert_eq!(own, below(&format!("plugins/template/{folder}")));
         }

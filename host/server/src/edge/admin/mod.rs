@@ -4,6 +4,7 @@
 //! this machine. What takes time is done off the threads that serve requests.
 
 mod beside;
+mod learned;
 mod show;
 
 use std::net::SocketAddr;
@@ -51,6 +52,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/policies/{slot}/retire", post(retire))
         .route("/admin/v1/policies/{slot}/shadow", post(beside::shadow))
         .route("/admin/v1/policies/{slot}/canary", post(beside::canary))
+        .route("/admin/v1/kv", get(learned::spaces))
+        .route("/admin/v1/kv/{space}", get(learned::space))
+        .route("/admin/v1/kv/{space}/clear", post(learned::clear))
         .route("/admin/v1/audit", get(show::audit))
 }
 

@@ -21,7 +21,7 @@ use crate::admin::{act_json, moment};
 const LISTED: usize = 100;
 
 /// Shows something to whoever may see it. It is read where no request waits: the database may be busy.
-async fn shown(
+pub(super) async fn shown(
     app: Arc<App>,
     peer: SocketAddr,
     request: Request<Body>,
