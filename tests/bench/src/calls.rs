@@ -142,7 +142,7 @@ fn swaps(guests: &Path) {
     let native: Arc<dyn Router> = Arc::new(routers::Score::default());
     let natives = Natives { router: native, healer: Arc::new(Backoff::new(BackoffBounds::default())), guard: None };
     let (clock, kept): (Clock, Arc<dyn Versions>) = (Arc::new(|| 0), Arc::new(()));
-    let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept).unwrap();
+    let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept, (&Arc::default(), &clock)).unwrap();
     let _watching = host.watch(&policies).unwrap();
     let component = std::fs::read(guests.join("score-router.wasm")).unwrap();
     let (sender, decided) = channel();

@@ -32,7 +32,7 @@ pub(super) fn call(script: &Script, input: ObserveInput<'_>, ctx: Ctx) -> Fallib
     let seen = Seen { event: Arc::clone(input.event), models: input.models.into() };
     let (at, missed) = (amount(input.at_ms), i64::from(input.missed));
     // What it gives does not matter: it may end with any call.
-    script.call::<Dynamic>(JUDGEMENT.function, (ctx, at, missed, seen))?;
+    let _: Dynamic = script.call(JUDGEMENT.function, (ctx, at, missed, seen))?;
     Ok(learned(std::mem::take).written())
 }
 
