@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::records::json_of;
 
-const NOVA: &str = "amazon.nova-lite-v1:0";
+/// The model that is the fastest by the catalogue.
+const FAST: &str = "amazon.nova-micro-v1:0";
 
 /// Requests after which a test gives up waiting.
 const MANY: usize = 500;
@@ -60,20 +61,20 @@ fn learned(pair: &Pair, space: &str, key: &str) -> Option<String> {
     Some(found["value"].as_str().unwrap().to_owned())
 }
 
-/// Has all calls of Nova Lite, which the catalogue calls fast, fail.
+/// Has all calls of the model fail that the catalogue calls the fastest.
 async fn fail(client: &Client, pair: &Pair) {
-    let faults = json!([{"model": NOVA, "fault": "InternalServerException", "times": 1_000}]);
+    let faults = json!([{"model": FAST, "fault": "InternalServerException", "times": 1_000}]);
     let answer = client.send("PUT", &format!("{}/sim/v1/faults", pair.simulator.url), &[], faults.to_string()).await;
     assert!(answer.status.is_success(), "{}", answer.text());
 }
 
-/// Asks until another model than Nova Lite is tried first; gives the request's id.
+/// Asks until another model is tried first; gives the request's id.
 async fn asks_until_it_moves_away(client: &Client, pair: &Pair) -> String {
     for _ in 0..MANY {
         let answer = ask(client, pair).await;
         let id = answer.header("x-kairos-request-id").to_owned();
         let record = client.get(&format!("{}/v1/requests/{id}", pair.gateway.url)).await.json();
-        if record["decision"]["order"][0] != NOVA {
+        if record["decision"]["order"][0] != FAST {
             return id;
         }
     }
@@ -90,7 +91,7 @@ async fn learns(observer: (&str, Vec<u8>), router: (&str, Vec<u8>)) {
     pair.gateway.wait_for_log("a policy serves");
     let answer = ask(&client, &pair).await;
     let by_catalogue = answer.header("x-kairos-request-id").to_owned();
-    assert_eq!(answer.header("x-kairos-model"), NOVA);
+    assert_eq!(answer.header("x-kairos-model"), FAST);
     assert!(answer.header("x-kairos-policy").starts_with("latency-router@"), "{:?}", answer.headers);
     fail(&client, &pair).await;
     let moved = asks_until_it_moves_away(&client, &pair).await;
@@ -101,7 +102,7 @@ async fn learns(observer: (&str, Vec<u8>), router: (&str, Vec<u8>)) {
     let folder = pair.folder().to_owned();
     pair.gateway = Setup::default().gateway(&pair.simulator.url, &folder);
     let answer = ask(&client, &pair).await;
-    assert_ne!(answer.header("x-kairos-model"), NOVA);
+    assert_ne!(answer.header("x-kairos-model"), FAST);
     assert_eq!(answer.header("x-kairos-attempts"), "1");
     // Both are explained with what was read then, though another state is learned since.
     for id in [&by_catalogue, &moved] {
@@ -111,7 +112,7 @@ async fn learns(observer: (&str, Vec<u8>), router: (&str, Vec<u8>)) {
         assert_eq!(read[0]["space"], "latency@1", "{explained}");
     }
     let (code, text) = said(&pair, &["explain", &moved]);
-    assert!(code == 0 && text.contains(&format!("read         general/{NOVA} of latency@1: ")), "{text}");
+    assert!(code == 0 && text.contains(&format!("read         general/{FAST} of latency@1: ")), "{text}");
     looked_at_and_emptied(&client, &pair).await;
 }
 
@@ -120,7 +121,7 @@ async fn looked_at_and_emptied(client: &Client, pair: &Pair) {
     let spaces = listed["spaces"].as_array().unwrap();
     assert!(spaces.len() == 1 && spaces[0]["space"] == "latency@1", "{listed}");
     let (code, text) = said(pair, &["kv", "show", "latency"]);
-    assert!(code == 0 && text.contains(&format!("  general/{NOVA}  ")), "{text}");
+    assert!(code == 0 && text.contains(&format!("  general/{FAST}  ")), "{text}");
     let (code, text) = said(pair, &["kv", "show", "latencies"]);
     assert!(code == 2 && text.contains("nothing was learned under \"latencies\"; `kairos kv list`"), "{code} {text}");
     let (code, text) = said(pair, &["kv", "clear", "latency@1", "--why", "a test wants it so"]);
@@ -168,7 +169,7 @@ async fn what_was_not_read_then_is_unknown_to_another_policy() {
         let file = pair.folder().join(format!("{name}.rhai"));
         std::fs::write(&file, reads(key)).unwrap();
         let report = json_of(&pair, &["replay", "--policy", file.to_str().unwrap(), "--since", "1h"]);
-        assert_eq!(report["replayed"], replayed, "{report}");
+        assert_eq!(report["decisions"], replayed, "{report}");
         let why = "the policy reads what was learned, and not all of it is kept: it was not read when the request was decided";
         assert_eq!(report.to_string().contains(why), replayed == 0, "{report}");
     }

@@ -32,6 +32,11 @@ impl World {
         ["router", "healer", "guard", "observer"][self as usize]
     }
 
+    /// What a policy of it is called.
+    pub fn policy(self) -> &'static str {
+        ["a router", "a healer", "a guard", "an observer"][self as usize]
+    }
+
     /// The world of a slot.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|world| world.name() == name)

@@ -239,8 +239,8 @@ impl ScriptPolicy {
                     }
                 }
                 other => {
-                    let world = source.world.name();
-                    return Err(wrong(&format!("{other:?}, which is not known of a {world}")));
+                    let policy = source.world.policy();
+                    return Err(wrong(&format!("{other:?}, which is not known of {policy}")));
                 }
             }
         }
@@ -274,9 +274,9 @@ fn check_functions(ast: &AST, world: World) -> Result<(), Refusal> {
         return Err(wrong(format!("`{name}` takes {given} parameters, not {parameters}")).hint(hint));
     }
     if let Some(other) = World::ALL.into_iter().find(|other| has(ast, *other)) {
-        let (function, slot) = (worlds::judgement(other).function, other.name());
+        let (function, slot, policy) = (worlds::judgement(other).function, other.name(), other.policy());
         return Err(wrong(format!("there is no function `{name}`; there is `{function}`"))
-            .hint(format!("`{function}` is a {slot}'s: name the file {slot}.rhai, or stage it for the slot {slot}")));
+            .hint(format!("`{function}` is {policy}'s: name the file {slot}.rhai, or stage it for the slot {slot}")));
     }
     let near = ast.iter_functions().map(|function| function.name.to_owned());
     let near = near.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));

@@ -417,8 +417,8 @@ fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<
                 hold_back.replace(most).is_some()
             }
             _ => {
-                let (world, name) = (source.world.name(), &name[..name.floor_char_boundary(NAME_BYTES)]);
-                let what = format!("something of {name:?}, which this version of the gateway does not know of a {world}");
+                let (policy, name) = (source.world.policy(), &name[..name.floor_char_boundary(NAME_BYTES)]);
+                let what = format!("something of {name:?}, which this version of the gateway does not know of {policy}");
                 return refuse(what);
             }
         };

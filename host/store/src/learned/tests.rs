@@ -89,9 +89,8 @@ fn what_cannot_be_used_is_moved_aside() {
     begins_anew("another version's");
     foreign("INSERT INTO learned VALUES ('a', 1, '', x'00')");
     begins_anew("a key that cannot be");
-    for place in 0..10 {
-        foreign(&format!("INSERT OR REPLACE INTO space VALUES ('s{place}', 1, 0)"));
-    }
+    let space = |place| format!("INSERT INTO space VALUES ('s{place}', 1, 0);");
+    foreign(&(0..MOST_SPACES).map(space).collect::<String>());
     begins_anew("more spaces than there can be");
     std::fs::write(&path, "no database at all, and longer than the header of one would be").unwrap();
     begins_anew("no database");

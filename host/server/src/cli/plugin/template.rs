@@ -105,8 +105,8 @@ const WIT: &[File] = &[
 /// What is wrong with a project of a world in a language: there is no template of it.
 pub(super) fn is_missing(lang: Lang, world: World) -> Option<String> {
     let is_there = world == World::Router || matches!(lang, Lang::Rust | Lang::Rhai);
-    let (name, world) = (lang.name(), world.name());
-    (!is_there).then(|| format!("there is no template of a {world} in {name}; there are those in rust and rhai"))
+    let (name, policy) = (lang.name(), world.policy());
+    (!is_there).then(|| format!("there is no template of {policy} in {name}; there are those in rust and rhai"))
 }
 
 /// The files of a new project of this name: their names and texts.
