@@ -165,14 +165,47 @@ async fn what_was_not_read_then_is_unknown_to_another_policy() {
             "fn describe() {{ #{{ kv: \"latency\", kv_schema: 1 }} }}\nfn route(ctx, features, models) {{ kv_get({key}); plan([0], 1) }}"
         )
     };
-    for (name, key, replayed) in [("same", "\"general/\" + ctx.model_ids[0]", 1), ("other", "\"another\"", 0)] {
-        let file = pair.folder().join(format!("{name}.rhai"));
+    let replay = |key: &str| {
+        let file = pair.folder().join("next.rhai");
         std::fs::write(&file, reads(key)).unwrap();
-        let report = json_of(&pair, &["replay", "--policy", file.to_str().unwrap(), "--since", "1h"]);
-        assert_eq!(report["decisions"], replayed, "{report}");
-        let why = "the policy reads what was learned, and not all of it is kept: it was not read when the request was decided";
-        assert_eq!(report.to_string().contains(why), replayed == 0, "{report}");
+        said(&pair, &["replay", "--policy", file.to_str().unwrap(), "--since", "1h"])
+    };
+    let (code, text) = replay("\"general/\" + ctx.model_ids[0]");
+    assert!(code == 0 && !text.contains("not replayed"), "{text}");
+    let (code, text) = replay("\"another\"");
+    let why = "1 request not replayed: the policy reads what was learned, and not all of it is kept: it was not read when the request was decided";
+    assert!(code == 1 && text.contains(why), "{text}");
+}
+
+/// What is long is kept once, however many requests read it; of what is more than is kept, explain says so.
+#[tokio::test]
+async fn what_is_long_is_kept_once_and_what_is_too_much_is_told() {
+    let writes = named("writes", "let v = \"\"; v.pad(1000, 'v'); for n in 0..20 { kv_set(`k${n}`, v + n); }");
+    let reads = r#"fn describe() { #{ kv: "tested", kv_schema: 1 } }
+        fn route(ctx, features, models) { for n in 0..parse_int(ctx.tags.keys) { kv_get("k" + n); } plan([0], 1) }"#;
+    let mut pair = Setup::default().start();
+    pair.put_policy("rhai", reads.replace("ctx.tags.keys", "ctx.tags.get(\"keys\") ?? \"0\"").as_bytes());
+    pair.gateway.wait_for_log("a policy serves");
+    let client = Client::default();
+    put(&pair, "rhai", &writes);
+    let url = format!("{}/v1/chat/completions", pair.gateway.url);
+    let mut ids = Vec::new();
+    for keys in ["0", "10", "10", "20"] {
+        let answer = client.post(&url, &[("x-kairos-tags", &format!("keys={keys}"))], &chat("auto", "hello")).await;
+        ids.push(answer.header("x-kairos-request-id").to_owned());
+        told(&pair, ids.len() as u64).await;
     }
+    pair.gateway.stop();
+    for id in &ids[..3] {
+        assert_eq!(json_of(&pair, &["explain", id])["again"]["verdict"], "identical");
+    }
+    let explained = json_of(&pair, &["explain", &ids[3]]);
+    let why =
+        "the policy reads what was learned, and not all of it is kept: more was read than is kept of a request, 16 KiB";
+    assert_eq!(explained["again"]["why"], why, "{explained}");
+    let connection = Connection::open(pair.folder().join("data/records.sqlite")).unwrap();
+    let long = "SELECT count(*) FROM snapshot WHERE length(body) BETWEEN 2000 AND 2100";
+    assert_eq!(connection.query_row(long, [], |row| row.get::<_, u64>(0)).unwrap(), 16, "of 20, that fit one record");
 }
 
 /// What is on disk before a kill is there after it, and the gateway serves on.
@@ -187,7 +220,8 @@ async fn a_kill_loses_no_more_than_the_last_moment() {
     let file = pair.folder().join("data/learned.sqlite");
     let written = || -> Option<u64> {
         let connection = Connection::open(&file).unwrap();
-        let found = connection.query_row("SELECT value FROM learned WHERE key = 'n'", [], |row| row.get::<_, Vec<u8>>(0));
+        let found =
+            connection.query_row("SELECT value FROM learned WHERE key = 'n'", [], |row| row.get::<_, Vec<u8>>(0));
         found.optional().unwrap().map(|value| String::from_utf8(value).unwrap().parse().unwrap())
     };
     // It comes to the disk by itself.
@@ -203,7 +237,11 @@ async fn a_kill_loses_no_more_than_the_last_moment() {
     assert_eq!(learned(&pair, "tested", "n"), Some((found + 1).to_string()));
     // A file that is no database begins anew, and stops nobody.
     pair.gateway.stop();
-    std::fs::write(&file, "not what SQLite writes, and longer than its header of a hundred bytes is; so it is not taken for an empty one").unwrap();
+    std::fs::write(
+        &file,
+        "not what SQLite writes, and longer than its header of a hundred bytes is; so it is not taken for an empty one",
+    )
+    .unwrap();
     pair.gateway = Setup::default().gateway(&pair.simulator.url, &folder);
     ask(&client, &pair).await;
     told(&pair, 1).await;

@@ -30,9 +30,8 @@ impl Default for SpaceBounds {
 /// What one call sees and changes.
 #[derive(Debug, Default)]
 pub(crate) struct Kv {
-    learned: Arc<Reads>,
-    /// None: every key is absent.
-    space: Option<SpaceId>,
+    /// The space that is read, in what was learned; none: every key is absent.
+    space: Option<(SpaceId, Arc<Reads>)>,
     /// Whether what is read goes into the record.
     recorded: bool,
     reads: usize,
@@ -71,13 +70,13 @@ impl Kv {
     /// What a policy is asked sees this space, as it was learned by then. What it reads is recorded where it
     /// decides a request.
     pub(crate) fn new(question: &Question<'_>, space: Option<&SpaceId>, manner: Manner) -> Self {
-        let learned = Arc::clone(question.learned());
-        Self { learned, space: space.cloned(), recorded: manner == Manner::Served, reads: 0, writes: None }
+        let space = space.map(|space| (space.clone(), Arc::clone(question.learned())));
+        Self { space, recorded: manner == Manner::Served, reads: 0, writes: None }
     }
 
     /// The same of an observer, which may write as much as there is room for.
     pub(crate) fn writing(self, bounds: SpaceBounds) -> Self {
-        let held = self.space.as_ref().map_or((0, 0), |space| self.learned.held(space));
+        let held = self.space.as_ref().map_or((0, 0), |(space, learned)| learned.held(space));
         let writes = Some(Writes { held, bounds, ..Writes::default() });
         Self { recorded: false, writes, ..self }
     }
@@ -101,11 +100,11 @@ impl Kv {
 
     /// A key that is too long has nothing.
     fn value(&self, key: &str) -> Option<Arc<[u8]>> {
-        let space = self.space.as_ref().filter(|_| key.len() <= MOST_KEY_BYTES)?;
+        let (space, learned) = self.space.as_ref().filter(|_| key.len() <= MOST_KEY_BYTES)?;
         if let Some(own) = self.writes.as_ref().and_then(|writes| writes.written.get(key)) {
             return own.clone();
         }
-        if self.recorded { self.learned.get(space, key) } else { self.learned.glance(space, key) }
+        if self.recorded { learned.get(space, key) } else { learned.glance(space, key) }
     }
 
     /// Writes a key; whether there was room.
@@ -138,8 +137,8 @@ impl Kv {
         }
         let after = bytes(&value);
         let (keys, all) = writes.held;
-        let keys = keys - usize::from(before.is_some()) + usize::from(after.is_some());
-        let all = all - before.unwrap_or(0) + after.unwrap_or(0);
+        let keys = keys.saturating_sub(usize::from(before.is_some())) + usize::from(after.is_some());
+        let all = all.saturating_sub(before.unwrap_or(0)) + after.unwrap_or(0);
         // Who holds too much may still let go, or put less in the place of more.
         let grows = after.is_some() && (before.is_none() || after > before);
         if grows && (keys > writes.bounds.keys || all > writes.bounds.bytes) {
@@ -153,5 +152,74 @@ impl Kv {
     /// What the call wrote; nothing, where it may not write.
     pub(crate) fn written(self) -> Written {
         Written(self.writes.map(|writes| writes.written.into_iter().collect()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kairos_pipeline::policy::World;
+
+    use super::*;
+    use crate::golden;
+
+    fn space() -> SpaceId {
+        SpaceId { name: "tested".into(), schema: 1 }
+    }
+
+    /// A call of an observer, in an empty space.
+    fn writer(bounds: SpaceBounds) -> Kv {
+        let questions = golden::questions(World::Observer);
+        Kv::new(&questions[0].asked(), Some(&space()), Manner::Served).writing(bounds)
+    }
+
+    fn text(value: Option<Arc<[u8]>>) -> Option<String> {
+        value.map(|value| String::from_utf8(value.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_call_sees_what_it_writes() {
+        let mut kv = writer(SpaceBounds::default());
+        assert_eq!(kv.get("a").unwrap(), None);
+        assert!(kv.set("b", b"1".to_vec()).unwrap() && kv.set("a", b"2".to_vec()).unwrap());
+        kv.delete("b").unwrap();
+        let read = kv.get_many(&["a".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(read.into_iter().map(text).collect::<Vec<_>>(), [Some("2".to_owned()), None]);
+        let written = kv.written();
+        assert_eq!(written.check(), Ok(()));
+        let keys: Vec<_> = written.0.iter().map(|(key, value)| (&**key, value.is_some())).collect();
+        assert_eq!(keys, [("a", true), ("b", false)]);
+    }
+
+    #[test]
+    fn a_full_space_takes_less_but_no_more() {
+        let mut kv = writer(SpaceBounds { keys: 2, bytes: 10 });
+        assert!(kv.set("a", b"1234".to_vec()).unwrap() && kv.set("b", b"1234".to_vec()).unwrap());
+        assert!(!kv.set("c", Vec::new()).unwrap(), "a third key");
+        assert!(!kv.set("a", b"12345".to_vec()).unwrap(), "eleven bytes");
+        assert_eq!(text(kv.get("a").unwrap()), Some("1234".to_owned()), "what was refused is as it was");
+        assert!(kv.set("a", b"1".to_vec()).unwrap());
+        kv.delete("b").unwrap();
+        assert!(kv.set("c", b"123456".to_vec()).unwrap());
+    }
+
+    #[test]
+    fn what_a_call_may_not_is_its_fault() {
+        let mut kv = writer(SpaceBounds::default());
+        assert_eq!(kv.set("", Vec::new()), Err(Misuse::Key(0)));
+        assert_eq!(kv.set(&"k".repeat(257), Vec::new()), Err(Misuse::Key(257)));
+        assert_eq!(kv.set("k", vec![0; 65_537]), Err(Misuse::Value(65_537)));
+        for _ in 0..MOST_CHANGES {
+            kv.delete("k").unwrap();
+        }
+        assert_eq!(kv.delete("k"), Err(Misuse::TooManyChanges));
+        for _ in 0..KEYS {
+            kv.get("k").unwrap();
+        }
+        assert_eq!(kv.get("k"), Err(Misuse::TooManyReads));
+        assert_eq!(Kv::default().set("k", Vec::new()), Err(Misuse::NoWriter));
+        let questions = golden::questions(World::Observer);
+        let mut spaceless = Kv::new(&questions[0].asked(), None, Manner::Served).writing(SpaceBounds::default());
+        assert_eq!(spaceless.set("k", Vec::new()), Err(Misuse::NoSpace));
+        assert_eq!(spaceless.get("k"), Ok(None));
     }
 }

@@ -131,7 +131,11 @@ fn learned(app: &App, text: &mut String) {
     family("kairos_kv_bytes", "Bytes of keys and values that were learned.", &Space::bytes);
     for (name, what, count) in [
         ("kairos_observer_events_total", "Events that an observer was told of.", app.policies.events().told),
-        ("kairos_kv_write_failures_total", "Writes of what was learned that failed, and were tried again.", app.learned.failed()),
+        (
+            "kairos_kv_write_failures_total",
+            "Writes of what was learned that failed, and were tried again.",
+            app.learned.failed(),
+        ),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
     }

@@ -40,9 +40,7 @@ pub mod testing;
 mod world;
 
 pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
-pub use self::bindings::healer::exports::kairos::plugin::healing::{
-    Abilities, Action, Attempt, Failure, Remedy, Wait,
-};
+pub use self::bindings::healer::exports::kairos::plugin::healing::{Abilities, Action, Attempt, Failure, Remedy, Wait};
 pub use self::bindings::kairos::plugin::kv_write::Refusal;
 pub use self::bindings::kairos::plugin::log::Level;
 pub use self::bindings::kairos::plugin::types::{
@@ -169,8 +167,8 @@ pub mod exported {
     pub use crate::bindings::exports::kairos::plugin::lifecycle;
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
-    pub use crate::bindings::observer::export_observer;
     pub use crate::bindings::kairos::plugin::types;
+    pub use crate::bindings::observer::export_observer;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
     pub use crate::host::{Facts, describe, heal, init, inspect, observe, route};

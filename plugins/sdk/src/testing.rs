@@ -14,7 +14,8 @@ use std::marker::PhantomData;
 
 use crate::{
     Abilities, Attempt, Capabilities, Complexity, Direction, Ending, EventKind, Failure, FailureKind, Family, Features,
-    Guard, Level, Model, Origin, Outcome, Passage, Priority, Rating, Refusal, Route, SeenAttempt, Stop, Strengths, Task,
+    Guard, Level, Model, Origin, Outcome, Passage, Priority, Rating, Refusal, Route, SeenAttempt, Stop, Strengths,
+    Task,
 };
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.

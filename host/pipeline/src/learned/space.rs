@@ -130,7 +130,8 @@ mod tests {
                 Some(value) => model.insert(key.to_string(), value.to_string()),
                 None => model.remove(&key.to_string()),
             };
-            let shown: Vec<_> = space.entries().into_iter().map(|(key, value)| (key.to_string(), value.to_vec())).collect();
+            let shown: Vec<_> =
+                space.entries().into_iter().map(|(key, value)| (key.to_string(), value.to_vec())).collect();
             let expected: Vec<_> = model.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes())).collect();
             assert_eq!(shown, expected);
             assert_eq!(space.keys(), model.len());

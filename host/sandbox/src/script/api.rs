@@ -120,8 +120,7 @@ fn register_learned(api: &mut Api<'_>, reports: &Arc<Reports>) {
         "kv_set(key: string, value: string) -> bool",
         "Writes a key. `false`: there is no room, and nothing is written. 64 changes a call.",
         move |key: &str, value: &str| -> Fallible<bool> {
-            let is_written =
-                learned(|kv| kv.set(key, value.as_bytes().to_vec())).map_err(|error| error.to_string())?;
+            let is_written = learned(|kv| kv.set(key, value.as_bytes().to_vec())).map_err(|error| error.to_string())?;
             if !is_written {
                 using(|used| reports.no_room(used));
             }

@@ -370,7 +370,12 @@ mod tests {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         let reports = Arc::new(Reports::new(&Arc::default()));
         api::register(&mut engine, World::Router, &Grants::of([]), &reports);
-        let calls = [("log", "log(\"x\")"), ("metrics", "metric_add(\"x\", 1)"), ("kv", "kv_get(\"x\")"), ("kv-write", "kv_delete(\"x\")")];
+        let calls = [
+            ("log", "log(\"x\")"),
+            ("metrics", "metric_add(\"x\", 1)"),
+            ("kv", "kv_get(\"x\")"),
+            ("kv-write", "kv_delete(\"x\")"),
+        ];
         for (capability, script) in calls {
             let error = engine.eval::<Dynamic>(script).unwrap_err().to_string();
             assert!(error.contains(&format!("set `grants = [\"{capability}\"]`")), "{error}");

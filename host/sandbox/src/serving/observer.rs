@@ -203,7 +203,8 @@ impl Front for Observers {
 
     fn publish(&self, lineup: &Lineup, host: &Weak<PolicyHost>) -> bool {
         let next = lineup.current.as_ref().map(|generation| Arc::new(Published::new(generation, host)));
-        let label = |one: &Option<Arc<Published>>| one.as_ref().map(|one| Arc::clone(one.generation.identity().label()));
+        let label =
+            |one: &Option<Arc<Published>>| one.as_ref().map(|one| Arc::clone(one.generation.identity().label()));
         if label(&self.serving.load()) == label(&next) {
             return false;
         }

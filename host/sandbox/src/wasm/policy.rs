@@ -103,7 +103,8 @@ impl WasmPolicy {
         super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
             .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
-        let linker = linker(engine, source.world, grants).map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
+        let linker = linker(engine, source.world, grants)
+            .map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
         let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error, source.world))?;
         let indices = Indices::find(&pre, source.world).map_err(|error| misfit(&error, source.world))?;
         let limits = engine.limits();
@@ -418,7 +419,8 @@ fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<
             }
             _ => {
                 let (policy, name) = (source.world.policy(), &name[..name.floor_char_boundary(NAME_BYTES)]);
-                let what = format!("something of {name:?}, which this version of the gateway does not know of {policy}");
+                let what =
+                    format!("something of {name:?}, which this version of the gateway does not know of {policy}");
                 return refuse(what);
             }
         };

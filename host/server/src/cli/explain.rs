@@ -324,7 +324,8 @@ fn decision(question: &Question, decision: &Value) -> String {
         ));
     }
     for (space, key, value) in question.reads.values() {
-        let value = value.map_or("absent".to_owned(), |value| String::from_utf8_lossy(value).escape_debug().to_string());
+        let value =
+            value.map_or("absent".to_owned(), |value| String::from_utf8_lossy(value).escape_debug().to_string());
         text.push_str(&format!("read         {} of {space}: {value}\n", key.escape_debug()));
     }
     if question.reads.more() {

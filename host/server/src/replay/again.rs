@@ -71,7 +71,9 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
 /// What was said is not kept as it was, and was asked for; or what was learned then.
 fn withheld(question: &Question) -> Option<Again> {
     if let Some(why) = question.lacks_reads() {
-        return Some(Again::NotExecuted(format!("the policy reads what was learned, and not all of it is kept: {why}")));
+        return Some(Again::NotExecuted(format!(
+            "the policy reads what was learned, and not all of it is kept: {why}"
+        )));
     }
     question.was_withheld().then(|| {
         let kept = if question.redacted { "kept redacted only" } else { "not kept" };

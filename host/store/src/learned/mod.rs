@@ -12,9 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kairos_pipeline::learned::{
-    Learned, MOST_KEY_BYTES, MOST_SPACES, MOST_VALUE_BYTES, Snapshot, Space, SpaceId,
-};
+use kairos_pipeline::learned::{Learned, MOST_KEY_BYTES, MOST_SPACES, MOST_VALUE_BYTES, Snapshot, Space, SpaceId};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::database;
@@ -99,8 +97,7 @@ impl LearnedStore {
         })?;
         let learned = Arc::new(Learned::new(snapshot));
         let failed = Arc::<AtomicU64>::default();
-        let mut writer =
-            Writer { connection, written: learned.snapshot(), failed: Arc::clone(&failed), failing: None };
+        let mut writer = Writer { connection, written: learned.snapshot(), failed: Arc::clone(&failed), failing: None };
         let from = Arc::clone(&learned);
         let thread = std::thread::Builder::new().name("kairos-learned".to_owned()).spawn(move || {
             loop {
@@ -213,7 +210,8 @@ fn read(folder: &Path) -> Result<(Connection, Snapshot), LearnedError> {
     // Keys may be a caller's words: what is deleted is written over.
     connection.pragma_update(None, "secure_delete", "ON")?;
     database::prepare(&mut connection, TABLES, |transaction, node| {
-        transaction.execute("INSERT INTO meta (one, schema, node, told_ms) VALUES (1, ?1, ?2, 0)", params![SCHEMA, node])
+        transaction
+            .execute("INSERT INTO meta (one, schema, node, told_ms) VALUES (1, ?1, ?2, 0)", params![SCHEMA, node])
     })?;
     match database::schema_of(&connection)? {
         SCHEMA => {}

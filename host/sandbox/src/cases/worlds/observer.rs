@@ -198,7 +198,8 @@ impl WrittenLike {
         for (key, expected) in &self.0 {
             let found = is.get(key.as_str());
             if found != Some(expected) {
-                let found = found.map_or_else(|| format!("{key:?} is as it was"), |value| change(key, value.as_deref()));
+                let found =
+                    found.map_or_else(|| format!("{key:?} is as it was"), |value| change(key, value.as_deref()));
                 wrong.push(format!("writes: {found}, expected {}", change(key, expected.as_deref())));
             }
         }

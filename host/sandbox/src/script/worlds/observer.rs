@@ -139,9 +139,7 @@ fn register_attempt(api: &mut Api<'_>) {
         })
         .property("output_tokens: int?", "Likewise.", |attempt: &mut Attempt| option(attempt.0.output_tokens))
         .property("cache_read_tokens: int?", "Likewise.", |attempt: &mut Attempt| option(attempt.0.cache_read_tokens))
-        .property("cache_write_tokens: int?", "Likewise.", |attempt: &mut Attempt| {
-            option(attempt.0.cache_write_tokens)
-        })
+        .property("cache_write_tokens: int?", "Likewise.", |attempt: &mut Attempt| option(attempt.0.cache_write_tokens))
         .property("text_tokens: int", "Tokens of the text that it was sent with.", |attempt: &mut Attempt| {
             i64::from(attempt.0.text_tokens)
         });

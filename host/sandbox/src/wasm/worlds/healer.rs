@@ -1,8 +1,6 @@
 //! A healer's call, and its remedy.
 
-use kairos_pipeline::policy::{
-    Abilities, Action, Answer, FailedAttempt, FailureFacts, HealInput, Remedy, Wait,
-};
+use kairos_pipeline::policy::{Abilities, Action, Answer, FailedAttempt, FailureFacts, HealInput, Remedy, Wait};
 use wasmtime::{Result, Store};
 
 use super::super::bindings::healing;

@@ -9,10 +9,10 @@ use kairos_pipeline::policy::{Answer, FailureKind, Features, Offer, Question, Wo
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
+pub(super) use self::observer::AtHand;
 use super::bindings::types::{self, PluginError};
 use super::bindings::{self, guarding, healing, observing, routing, same_order};
 use super::host::{HostState, RequestHandle};
-pub(super) use self::observer::AtHand;
 
 /// What every judgement is asked with: the request at hand.
 type Request = Resource<RequestHandle>;

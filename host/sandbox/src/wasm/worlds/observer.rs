@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{
-    Answer, Ending, Event, EventKind, ObserveInput, Offer, Outcome, SeenAttempt, Stop,
-};
+use kairos_pipeline::policy::{Answer, Ending, Event, EventKind, ObserveInput, Offer, Outcome, SeenAttempt, Stop};
 use wasmtime::component::Resource;
 use wasmtime::{Result, Store};
 
@@ -96,11 +94,7 @@ fn kind(kind: EventKind) -> events::EventKind {
 }
 
 fn ending(ending: Ending) -> events::Ending {
-    same_order!(
-        ending,
-        events::Ending,
-        [Answered, Cached, Local, Cut, Failed, Refused, Blocked, ClientLeft, Other]
-    )
+    same_order!(ending, events::Ending, [Answered, Cached, Local, Cut, Failed, Refused, Blocked, ClientLeft, Other])
 }
 
 fn stop(stop: Stop) -> events::Stop {

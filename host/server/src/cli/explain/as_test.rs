@@ -90,9 +90,8 @@ fn request(question: &Question) -> Value {
 
 /// What was learned, as far as it is text: a test says nothing else.
 fn learned(question: &Question) -> Option<Map<String, Value>> {
-    let text = |(_, key, value): (_, &str, Option<&[u8]>)| {
-        Some((key.to_owned(), std::str::from_utf8(value?).ok()?.into()))
-    };
+    let text =
+        |(_, key, value): (_, &str, Option<&[u8]>)| Some((key.to_owned(), std::str::from_utf8(value?).ok()?.into()));
     let known: Map<String, Value> = question.reads.values().filter_map(text).collect();
     (!known.is_empty()).then_some(known)
 }
