@@ -180,10 +180,15 @@ impl Names for SeedNames {
 const SEEDS: [&str; 3] = ["titan", "claude", "jurassic"];
 
 /// What a router is asked with, and what the host found.
-struct Question {
-    request: Arc<RequestInfo>,
-    features: Features,
-    models: Vec<Offer>,
+pub(crate) struct Question {
+    pub(crate) request: Arc<RequestInfo>,
+    pub(crate) features: Features,
+    pub(crate) models: Vec<Offer>,
+}
+
+/// As many questions as are asked for, the same on every run.
+pub(crate) fn questions(most: usize) -> Vec<Question> {
+    contexts().iter().take(most).map(question).collect()
 }
 
 fn question(context: &Context) -> Question {

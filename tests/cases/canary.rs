@@ -3,6 +3,8 @@
 
 mod in_process;
 
+pub(crate) use self::in_process::Memory;
+
 use kairos_tests::http::{Client, chat};
 use kairos_tests::process::{Pair, Setup, on_data, said};
 use serde_json::{Value, json};

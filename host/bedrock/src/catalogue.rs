@@ -236,6 +236,7 @@ fn geographies(region: &str) -> &'static [&'static str] {
     match region {
         "ap-northeast-1" | "ap-northeast-3" => &["jp", "apac"],
         "ap-southeast-2" | "ap-southeast-4" => &["au", "apac"],
+        "ap-south-1" | "ap-south-2" => &["in", "apac"],
         _ if region.starts_with("us-gov-") => &["us-gov"],
         _ if region.starts_with("us-") || region.starts_with("ca-") => &["us"],
         _ if region.starts_with("eu-") => &["eu"],

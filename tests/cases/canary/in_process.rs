@@ -17,7 +17,7 @@ use super::named;
 
 /// What is kept, in memory.
 #[derive(Default)]
-struct Memory {
+pub(crate) struct Memory {
     kept: Mutex<Kept>,
     /// Whether nothing can be written.
     is_full: std::sync::atomic::AtomicBool,

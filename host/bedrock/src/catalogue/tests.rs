@@ -108,6 +108,12 @@ fn prices_are_those_of_the_region_and_never_another_continents() {
     assert_eq!(rates("us-east-1", "global.anthropic.claude-sonnet-4-6"), Some((3_000_000, 15_000_000)));
     assert_eq!(rates("eu-west-1", "mistral-large-3"), None);
     assert_eq!(rates("eu-west-2", "llama3-8b"), Some((390_000, 780_000)));
+    assert_eq!(rates("eu-central-1", "minimax-m2-5"), Some((360_000, 1_440_000)));
+    assert_eq!(rates("us-east-1", "gpt-oss-120b"), Some((150_000, 600_000)));
+    assert_eq!(rates("us-east-1", "us.xai.grok-4.6"), Some((2_200_000, 6_600_000)));
+    // Listed at the global price; charged as the geography's profile is.
+    assert_eq!(rates("us-east-1", "openai.gpt-6-sol"), Some((2_200_000, 11_000_000)));
+    assert_eq!(called(&on("ap-south-1", "2026-11-23"), "in.moonshotai.kimi-k3"), "in.moonshotai.kimi-k3 geo");
 }
 
 #[test]

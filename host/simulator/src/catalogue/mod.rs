@@ -23,17 +23,19 @@ pub(crate) enum Route {
     Apac,
     Jp,
     Au,
+    In,
     UsGov,
     Global,
 }
 
-const ROUTES: [(Route, &str); 8] = [
+const ROUTES: [(Route, &str); 9] = [
     (Route::InRegion, "in-region"),
     (Route::Us, "us"),
     (Route::Eu, "eu"),
     (Route::Apac, "apac"),
     (Route::Jp, "jp"),
     (Route::Au, "au"),
+    (Route::In, "in"),
     (Route::UsGov, "us-gov"),
     (Route::Global, "global"),
 ];
@@ -53,6 +55,7 @@ impl Route {
             Self::Apac => "geo:apac",
             Self::Jp => "geo:jp",
             Self::Au => "geo:au",
+            Self::In => "geo:in",
             Self::UsGov => "geo:us-gov",
             Self::Global => "global",
         }

@@ -17,7 +17,7 @@ pub(crate) enum Family {
     MistralText,
     /// Those that take prompts or chats.
     MistralEither,
-    /// Those that take chats only.
+    /// Those that take chats only; so do models of other makers, in the same bodies.
     Mistral,
     Jamba,
     Jurassic,
@@ -158,7 +158,7 @@ fn parse_family(word: &str) -> Result<Family, BadTable> {
         "llama" => Family::Llama,
         "mistral-text" => Family::MistralText,
         "mistral-either" => Family::MistralEither,
-        "mistral" => Family::Mistral,
+        "mistral" | "chat" => Family::Mistral,
         "jamba" => Family::Jamba,
         "j2" => Family::Jurassic,
         "cohere" => Family::Cohere,

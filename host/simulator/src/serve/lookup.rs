@@ -98,7 +98,16 @@ fn provider(model: &Model) -> &'static str {
         Some("cohere") => "Cohere",
         Some("deepseek") => "DeepSeek",
         Some("meta") => "Meta",
+        Some("google") => "Google",
+        Some("minimax") => "MiniMax",
         Some("mistral") => "Mistral AI",
+        Some("moonshot" | "moonshotai") => "Moonshot AI",
+        Some("nvidia") => "NVIDIA",
+        Some("openai") => "OpenAI",
+        Some("qwen") => "Qwen",
+        Some("writer") => "Writer",
+        Some("xai") => "xAI",
+        Some("zai") => "Z.AI",
         _ => "Other",
     }
 }
@@ -112,6 +121,7 @@ fn destinations(route: Route, from: Region) -> Vec<&'static str> {
         Route::Apac => vec!["ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2"],
         Route::Jp => vec!["ap-northeast-1", "ap-northeast-3"],
         Route::Au => vec!["ap-southeast-2", "ap-southeast-4"],
+        Route::In => vec!["ap-south-1", "ap-south-2"],
         Route::UsGov => vec!["us-gov-east-1", "us-gov-west-1"],
         // Global ARNs have no region.
         Route::Global => vec!["", from.name()],
@@ -123,7 +133,7 @@ fn reaches(route: Route, region: Region) -> bool {
     match route {
         Route::InRegion => false,
         Route::Global => true,
-        Route::Jp | Route::Au => destinations(route, region).contains(&region.name()),
+        Route::Jp | Route::Au | Route::In => destinations(route, region).contains(&region.name()),
         _ => route.name() == region.geography(),
     }
 }
@@ -337,7 +347,7 @@ mod tests {
         for (region, expected) in [
             ("us-west-2", vec![Route::Us, Route::Global]),
             ("eu-west-1", vec![Route::Eu, Route::Global]),
-            ("ap-south-1", vec![Route::Apac, Route::Global]),
+            ("ap-south-1", vec![Route::Apac, Route::In, Route::Global]),
             ("ap-northeast-1", vec![Route::Apac, Route::Jp, Route::Global]),
             ("ap-southeast-2", vec![Route::Apac, Route::Au, Route::Global]),
             ("us-gov-west-1", vec![Route::UsGov, Route::Global]),
