@@ -38,15 +38,15 @@ pub(crate) struct Observed {
 pub(crate) type Given = (Arc<str>, u32, Option<(u32, f64)>);
 
 impl Observed {
-    /// Begins with what the router was asked. `beside` are the operator's fallbacks that are not on offer.
+    /// Begins with what the router was asked. `others` are the operator's fallbacks that are not on offer.
     pub(crate) fn new(
         watcher: Arc<dyn Watcher>,
         exchange: &Exchange,
         offers: &Offers,
-        beside: (Vec<usize>, Vec<Offer>),
+        (others, facts): (&[usize], &[Offer]),
         (policy, reason, first): Given,
     ) -> Self {
-        let targets = [&offers.targets[..], &beside.0].concat();
+        let targets = [&offers.targets[..], others].concat();
         let id = |target: &usize| Arc::clone(&exchange.catalogue.model_of(*target).id);
         let info = &offers.info;
         let request = RequestInfo {
@@ -65,7 +65,7 @@ impl Observed {
             watcher,
             request: Arc::new(request),
             features: offers.features,
-            models: offers.facts.iter().chain(&beside.1).map(unmarked).collect(),
+            models: offers.facts.iter().chain(facts).map(unmarked).collect(),
             targets,
             policy,
             reason,

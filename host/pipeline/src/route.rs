@@ -121,8 +121,9 @@ fn observe(
         [] => Some(Vec::new()),
         _ => offer::afresh(gateway, exchange, request, beside.clone()).ok().map(|offers| offers.facts),
     };
-    let beside = facts.map_or_else(Default::default, |facts| (beside, facts));
-    exchange.observed = Some(Box::new(Observed::new(watcher, exchange, offers, beside, given)));
+    // What has no price is told of no more than it is offered.
+    let others = facts.as_ref().map_or((&[][..], &[][..]), |facts| (&beside[..], &facts[..]));
+    exchange.observed = Some(Box::new(Observed::new(watcher, exchange, offers, others, given)));
 }
 
 /// Takes down what was asked and answered, where somebody keeps it.

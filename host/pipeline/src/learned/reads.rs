@@ -29,10 +29,13 @@ pub struct Reads {
     recorded: Mutex<Recorded>,
 }
 
+/// Values by space and key; none: the key was absent.
+type Values = BTreeMap<(SpaceId, Arc<str>), Option<Arc<[u8]>>>;
+
 /// What was read for the record.
 #[derive(Debug, Default)]
 struct Recorded {
-    values: BTreeMap<(SpaceId, Arc<str>), Option<Arc<[u8]>>>,
+    values: Values,
     bytes: usize,
     /// More was read than is recorded.
     more: bool,

@@ -390,8 +390,9 @@ fn misfit(error: &wasmtime::Error, world: World) -> Refusal {
 }
 
 fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<Identity, Refusal> {
-    fn refuse<T>(message: String) -> Result<T, Refusal> {
-        Err(bad_description(format!("the component's `describe` says {message}")))
+    fn refuse<T>(mut message: String) -> Result<T, Refusal> {
+        message.insert_str(0, "the component's `describe` says ");
+        Err(bad_description(message))
     }
     let plain = |text: &str, most: usize| text.len() <= most && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let printable = |text: &str| plain(text, NAME_BYTES);

@@ -47,10 +47,13 @@ impl ReadColumn {
     }
 }
 
+/// Values by space and key; none: the key was absent.
+type Values = BTreeMap<(SpaceId, Arc<str>), Option<Arc<[u8]>>>;
+
 /// What was read, as a policy that is asked again finds it.
 #[derive(Debug, Default)]
 pub struct KeptReads {
-    values: BTreeMap<(SpaceId, Arc<str>), Option<Arc<[u8]>>>,
+    values: Values,
     more: bool,
     lacking: AtomicBool,
 }
@@ -62,7 +65,7 @@ impl KeptReads {
         snapshot: &mut dyn FnMut(i64) -> Result<Arc<str>, String>,
     ) -> Result<Self, String> {
         let wrong = |why: &dyn std::fmt::Display| format!("what was learned cannot be read: {why}");
-        let mut values = BTreeMap::new();
+        let mut values = Values::new();
         for ReadColumn { space, key, value } in columns {
             let unhex = |text: &str| hex::decode(text).map_err(|error| wrong(&error));
             let value: Option<Vec<u8>> = match value {
