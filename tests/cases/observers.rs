@@ -205,7 +205,7 @@ async fn what_is_long_is_kept_once_and_what_is_too_much_is_told() {
     assert_eq!(explained["again"]["why"], why, "{explained}");
     let connection = Connection::open(pair.folder().join("data/records.sqlite")).unwrap();
     let long = "SELECT count(*) FROM snapshot WHERE length(body) BETWEEN 2000 AND 2100";
-    assert_eq!(connection.query_row(long, [], |row| row.get::<_, u64>(0)).unwrap(), 16, "of 20, that fit one record");
+    assert_eq!(connection.query_row(long, [], |row| row.get::<_, i64>(0)).unwrap(), 16, "of 20, that fit one record");
 }
 
 /// What is on disk before a kill is there after it, and the gateway serves on.
