@@ -1,4 +1,4 @@
-//! Counts how requests end, by model: `MODEL/ending` has how many.
+//! Counts how requests end, by the model that was tried last: `MODEL/answered` has how many it answered.
 
 use kairos_plugin::{Context, Event, EventKind, Observer, Outcome, PluginError, export};
 
@@ -17,19 +17,17 @@ impl Observer for MyPlugin {
         if event.kind() != EventKind::Ended {
             return Ok(());
         }
-        let ids = ctx.model_ids();
-        for attempt in event.attempts() {
-            let how = match attempt.outcome {
-                Outcome::Answered => "answered",
-                Outcome::Failed(_) => "failed",
-                Outcome::Abandoned => continue,
-            };
-            let key = format!("{}/{how}", ids[attempt.model as usize]);
-            let before = ctx.learned(&key).and_then(|value| String::from_utf8(value).ok()?.parse().ok());
-            let count: u64 = before.unwrap_or(0) + 1;
-            // Where the space is full, what is new is not counted.
-            let _ = ctx.learn(&key, count.to_string().as_bytes());
-        }
+        let Some(last) = event.attempts().pop() else { return Ok(()) };
+        let how = match last.outcome {
+            Outcome::Answered => "answered",
+            Outcome::Failed(_) => "failed",
+            Outcome::Abandoned => return Ok(()),
+        };
+        let key = format!("{}/{how}", ctx.model_ids()[last.model as usize]);
+        let before = ctx.learned(&key).and_then(|value| String::from_utf8(value).ok()?.parse().ok());
+        let count: u64 = before.unwrap_or(0) + 1;
+        // Where the space is full, what is new is not counted.
+        let _ = ctx.learn(&key, count.to_string().as_bytes());
         Ok(())
     }
 }
@@ -41,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn attempts_are_counted_by_what_came_of_them() {
+    fn requests_are_counted_by_what_came_of_them() {
         let ctx = Context::default().ids(&["a", "b"]).having_learned("a/answered", b"41");
         let event = ended(models(2), vec![seen(0, Outcome::Answered, 300)]);
         MyPlugin.observe(&ctx, 0, 0, &event).unwrap();
