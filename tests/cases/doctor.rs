@@ -156,7 +156,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     insta::assert_snapshot!(checks(&said), @r#"
       problem  configuration: kairos.toml:3: limits.headers: 1 is out of range: it may be from 16 to 10000
                → correct it: `kairos serve` does not start like this
-      problem  configuration: kairos.toml:1: listen: 0.0.0.0:0 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or listen on 127.0.0.1
+      problem  configuration: kairos.toml:1: listen: 0.0.0.0:0 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or `require_key = true` and make keys with `kairos key create`, or listen on 127.0.0.1
                → correct it: `kairos serve` does not start like this
       ok       data folder: kairos-data is made when the gateway starts
       ok       address: 0.0.0.0:0 is free

@@ -1,6 +1,6 @@
 """boto3 with the gateway's own key pair: accepted; with a wrong secret or id: refused, typed.
 
-Usage: signatures.py GATEWAY_URL
+Usage: signatures.py GATEWAY_URL [ACCESS_KEY_ID SECRET_ACCESS_KEY]
 """
 
 import sys
@@ -25,7 +25,7 @@ def client(key_id, secret, **more):
     )
 
 
-GOOD = ("AKIAKAIROSTEST", "a-secret-of-enough-characters")
+GOOD = tuple(sys.argv[2:4]) or ("AKIAKAIROSTEST", "a-secret-of-enough-characters")
 
 for model in ("auto", "us.anthropic.claude-sonnet-4-6", "amazon.nova-lite-v1:0"):
     assert client(*GOOD).converse(modelId=model, messages=SAID)["stopReason"] == "end_turn"

@@ -15,6 +15,7 @@ use crate::observe::Observed;
 use crate::policy::{Assigned, Went};
 use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
+use crate::scope::Scope;
 
 /// One request under way: its id, the snapshot that it is served by, and its record.
 pub struct Exchange {
@@ -26,6 +27,8 @@ pub struct Exchange {
     pub catalogue: Arc<Catalogue>,
     /// Who calls.
     pub key: Arc<str>,
+    /// What the caller's key may do; none: everything.
+    pub(crate) scope: Option<Arc<Scope>>,
     /// The caller's tags.
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
@@ -77,6 +80,7 @@ impl Exchange {
             dialect: incoming.operation.dialect(),
             catalogue: gateway.catalogue.load_full(),
             key: Arc::default(),
+            scope: None,
             tags: Arc::default(),
             record: record.into(),
             asked: None,
@@ -93,6 +97,13 @@ impl Exchange {
     pub(crate) fn caller(&mut self, caller: Caller) {
         self.record.key = Some(Arc::clone(&caller.key));
         self.key = caller.key;
+        self.scope = caller.scope;
+    }
+
+    /// Whether the caller's key may use a target.
+    pub(crate) fn allows(&self, target: usize) -> bool {
+        let model = self.catalogue.targets[target].model;
+        self.scope.as_ref().is_none_or(|scope| scope.allows(&self.catalogue, model))
     }
 
     pub(crate) fn decoded(&mut self, request: &Decoded, settings: &Settings) {

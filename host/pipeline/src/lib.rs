@@ -23,6 +23,7 @@ pub mod reply;
 pub mod request;
 pub mod route;
 pub mod routers;
+pub mod scope;
 pub mod statistics;
 pub mod upstream;
 
@@ -84,8 +85,11 @@ async fn answer(
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
     // 2. Decode: one form for every dialect.
-    let request = decode::decode(incoming, &exchange.catalogue)?;
+    let mut request = decode::decode(incoming, &exchange.catalogue)?;
+    // Admit: within what the key may do.
+    let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);
+    admitted?;
     let request = translate::translate(gateway, exchange, request)?;
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;

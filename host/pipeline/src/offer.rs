@@ -52,7 +52,8 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     }
     if named.is_none() || (request.hints.any_model && !is_invoke(request.operation)) {
         let others = catalogue.auto.iter().copied().filter(|&other| {
-            named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
+            exchange.allows(other)
+                && named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
         });
         let fitting = others.filter(|&target| fits(&catalogue, target, request));
         let priced =
@@ -184,6 +185,9 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         }
         Answering::Unknown(nearest) => return Err(unknown(asked, nearest)),
     };
+    if let Some(scope) = exchange.scope.as_ref().filter(|_| !exchange.allows(target)) {
+        return Err(scope.refuse_model(asked));
+    }
     let model = catalogue.model_of(target);
     if let Some(ended) = ended {
         let ended = &catalogue.models[ended];

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairos_dialects::failure::{Failure, Kind};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::{Complexity, Priority, Task};
+use crate::scope::Scope;
 
 /// Kairos's id of a request. Minted here: a caller's own id is only echoed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,7 +68,7 @@ impl fmt::Debug for IdText {
     }
 }
 
-impl serde::Serialize for IdText {
+impl Serialize for IdText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self)
     }
@@ -102,7 +104,8 @@ pub enum Operation {
 }
 
 /// The languages that callers speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// OpenAI's.
     OpenAi,
@@ -110,6 +113,16 @@ pub enum Dialect {
     Bedrock,
     /// Kairos's own.
     Kairos,
+}
+
+impl Dialect {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::OpenAi, Self::Bedrock, Self::Kairos];
+
+    /// The name in scopes of keys.
+    pub const fn name(self) -> &'static str {
+        ["openai", "bedrock", "kairos"][self as usize]
+    }
 }
 
 impl Operation {
@@ -210,6 +223,8 @@ pub struct Incoming {
 pub struct Caller {
     /// The key's name, for records and limits.
     pub key: Arc<str>,
+    /// What the key may do; none: it is the operator's own, and may do everything.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// Who may call.
@@ -247,7 +262,7 @@ pub struct Hints {
 }
 
 /// Tags that a request may have.
-const MOST_TAGS: usize = 16;
+pub const MOST_TAGS: usize = 16;
 
 impl Hints {
     /// Reads the headers. Every name and value must be right: a hint that is mistyped and passed
@@ -362,13 +377,16 @@ fn fraction(place: Place<'_>, value: &str) -> Result<f64, Failure> {
     number.ok_or_else(|| invalid(place, "needs a decimal number from 0 to 1, like 0.25"))
 }
 
+/// Whether a text can be the name or the value of a tag.
+pub fn is_tag(text: &str) -> bool {
+    text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c))
+}
+
 fn tags(place: Place<'_>, value: &str) -> Result<Vec<(String, String)>, Failure> {
     let mut tags: Vec<(String, String)> = Vec::new();
     for pair in value.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, text) = pair.split_once('=').unwrap_or((pair, ""));
-        let fits =
-            |text: &str| text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:/@".contains(c));
-        if key.is_empty() || !fits(key) || !fits(text) {
+        if key.is_empty() || !is_tag(key) || !is_tag(text) {
             return Err(invalid(
                 place,
                 "needs key=value pairs, separated by commas, of at most 64 characters a–z, A–Z, 0–9 and _-.:/@ each",

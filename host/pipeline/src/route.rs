@@ -9,7 +9,6 @@ use crate::decode::Decoded;
 use crate::draw;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::models::Catalogue;
 use crate::observe::{self, Observed};
 use crate::offer::{self, Offers};
 use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RequestInfo, RouteInput, Router, Undecided, World};
@@ -77,7 +76,7 @@ pub(crate) fn route(
     let order_ids = drawn.order.iter().map(id_of).collect();
     let mut order: Vec<usize> = drawn.order.iter().map(|index| offers.targets[*index as usize]).collect();
     let planned = order.len();
-    add_fallbacks(&exchange.catalogue, request, plan.max_cost, &mut order);
+    add_fallbacks(exchange, request, plan.max_cost, &mut order);
     let model_id = |&target: &usize| Arc::clone(&exchange.catalogue.model_of(target).id);
     let fallback = order[planned..].iter().map(model_id).collect();
     exchange.decided(DecisionRecord {
@@ -154,8 +153,9 @@ fn keep(
 }
 
 /// What the operator wants tried once the plan's candidates have failed: models that fit, that have a
-/// price within the policy's limit, and that are not in the plan.
-fn add_fallbacks(catalogue: &Catalogue, request: &Decoded, max_cost: Option<u64>, order: &mut Vec<usize>) {
+/// price within the policy's limit, that the key may use, and that are not in the plan.
+fn add_fallbacks(exchange: &Exchange, request: &Decoded, max_cost: Option<u64>, order: &mut Vec<usize>) {
+    let catalogue = &exchange.catalogue;
     if catalogue.fallback.is_empty() || !request.takes_any_model() {
         return;
     }
@@ -166,7 +166,7 @@ fn add_fallbacks(catalogue: &Catalogue, request: &Decoded, max_cost: Option<u64>
             let worst = offer::worst(catalogue, &catalogue.targets[target], request);
             worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.0 <= most))
         };
-        if !planned && offer::fits(catalogue, target, request) && affordable() {
+        if !planned && exchange.allows(target) && offer::fits(catalogue, target, request) && affordable() {
             order.push(target);
         }
     }

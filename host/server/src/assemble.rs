@@ -35,7 +35,8 @@ use kairos_store::records::{self, RecordStore};
 use crate::admin::{Admin, Kept, Token};
 use crate::config::{Config, EndedModels};
 use crate::edge::App;
-use crate::keys::{ConfiguredKeys, hash};
+use crate::keys::issued::Issued;
+use crate::keys::{Keyring, hash};
 use crate::secret_file;
 use crate::telemetry::{Metrics, Telemetry};
 
@@ -133,6 +134,9 @@ fn test_catalogues(config: &Config, region: &str) -> Catalogues {
 
 /// The file in the data folder with what keys draws: a restart draws as before.
 const SALT_FILE: &str = "salt";
+/// The file in the data folder from which the secrets of key pairs are made: without it, pairs that were
+/// given out sign for nothing.
+const KEY_ROOT_FILE: &str = "key-root";
 
 /// How long what is learned is gathered before it is written.
 const GATHER: Duration = Duration::from_secs(1);
@@ -213,10 +217,13 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let learned = Arc::new(LearnedStore::open(&config.data, GATHER).map_err(AssemblyError::of)?);
     let told: Clock = Arc::new(unix_ms);
     let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
+    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
+    let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
+    let keys = Arc::new(Keyring::new(&config.auth, issued));
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
     let models = catalogue.models.len();
     let gateway = Gateway {
-        keys: Arc::new(ConfiguredKeys::new(&config.auth)),
+        keys: Arc::clone(&keys) as _,
         policies: Arc::clone(&policies) as _,
         native,
         native_healer,
@@ -242,5 +249,5 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, ledger, recorder, learned, metrics, config)))
+    Ok(Arc::new(App::new(Arc::new(gateway), client, policies, admin, keys, ledger, recorder, learned, metrics, config)))
 }

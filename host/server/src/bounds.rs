@@ -10,6 +10,7 @@ use kairos_pipeline::learned::Space;
 use kairos_pipeline::places::Crowd;
 
 use crate::edge::App;
+use crate::keys::issued;
 use crate::log;
 
 /// One bound.
@@ -67,6 +68,12 @@ fn bounds(app: &App) -> Vec<Bound> {
             Some(refused.buffered_bytes.get()),
         ),
         bound("limits.in_flight", limits.in_flight, Some(gateway.load.requests()), Some(gateway.load.refused())),
+        Bound {
+            name: "auth.keys",
+            limit: issued::MOST as u64,
+            used: Some(app.keys.issued.len() as u64),
+            refused: None,
+        },
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),

@@ -50,6 +50,16 @@ pub(super) struct Gateway {
     pub(super) json: bool,
 }
 
+/// Who asks, as the system calls him: nothing vouches for it.
+pub(super) fn user() -> Option<String> {
+    std::env::var("USER").ok().filter(|user| !user.is_empty())
+}
+
+/// A text as one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
 pub(super) fn print_json(value: &Value) -> Result<(), Failed> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failed::new(error.to_string()))?;
     println!("{text}");

@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod gateway;
+mod key;
 mod kv;
 mod ledger;
 mod models;
@@ -41,6 +42,7 @@ Examples:
   kairos policy check ./policies/router.rhai
   kairos policy test ./policies/router.rhai
   kairos policy stage ./cheaper.rhai       ready to serve; `kairos policy rollback` takes a step back
+  kairos key create search --models nova-lite --expires 90d
   kairos models --check-access             which models there are, and which you may call
   kairos doctor                            where each setting came from, what is wrong, what to do
 
@@ -78,6 +80,9 @@ enum Command {
     Replay(replay::ReplayCommand),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
+    /// Give callers keys of their own, and take them back
+    #[command(subcommand)]
+    Key(key::Key),
     /// Look into what observers have learned, or empty it
     #[command(subcommand)]
     Kv(kv::Kv),
@@ -132,6 +137,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Audit(audit) => audit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Key(key) => key.run(),
         Command::Kv(kv) => kv.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
@@ -154,6 +160,21 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 /// The configuration that these flags, the environment and the file come to.
 fn read_config(flags: &Flags) -> Result<Config, Failed> {
     Config::read(flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))
+}
+
+/// Reads a time, in milliseconds.
+fn age(text: &str) -> Result<u64, String> {
+    let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
+    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
 /// `1 test`, `2 tests`.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::explain::past;
 use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
-use super::{Failed, counted};
+use super::{Failed, age, counted};
 use crate::admin::{self, moment};
 use crate::replay::{Decider, Estimate, MEASURES, Past, Replay, Report, Selection};
 
@@ -54,21 +54,6 @@ pub(super) struct ReplayCommand {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-/// Reads a time, in milliseconds.
-fn age(text: &str) -> Result<u64, String> {
-    let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
-    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(at);
-    let unit = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
 /// Records between two signs of progress.

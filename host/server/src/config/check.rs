@@ -150,11 +150,11 @@ fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
     if config.auth.admin_token.as_ref().is_some_and(|token| token.0.expose().len() < 16) {
         add("auth.admin_token", "a token of at least 16 characters is needed");
     }
-    if !config.has_keys() && !config.listen.ip().is_loopback() {
+    if !config.requires_key() && !config.listen.ip().is_loopback() {
         let what = format!(
             "{} can be reached from other machines, and no key is configured: everybody could spend your money. \
              Set `bearer_key = \"…\"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), \
-             or listen on 127.0.0.1",
+             or `require_key = true` and make keys with `kairos key create`, or listen on 127.0.0.1",
             config.listen
         );
         add("listen", &what);

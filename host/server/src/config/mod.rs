@@ -138,9 +138,9 @@ impl Config {
         }
     }
 
-    /// Whether callers need a key.
-    pub(crate) fn has_keys(&self) -> bool {
-        self.auth.bearer_key.is_some() || self.auth.sigv4.is_some()
+    /// Whether callers need a key, whatever keys were made with `kairos key`.
+    pub(crate) fn requires_key(&self) -> bool {
+        self.auth.require_key || self.auth.bearer_key.is_some() || self.auth.sigv4.is_some()
     }
 
     /// Bounds of batches.

@@ -48,6 +48,8 @@ pub(crate) struct Auth {
     pub(crate) bearer_key: Option<SecretText>,
     /// A key pair for AWS's SDKs.
     pub(crate) sigv4: Option<KeyPair>,
+    /// Whether nobody is served without a key, on this machine neither, though there be no key yet.
+    pub(crate) require_key: bool,
     /// What changes through `/admin` need; none: the gateway makes one, in the data folder.
     pub(crate) admin_token: Option<SecretText>,
 }

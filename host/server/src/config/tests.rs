@@ -78,7 +78,7 @@ fn what_is_wrong_is_said_with_what_was_meant() {
     insta::assert_snapshot!(refusal("[policies]\ngrants = [\"http\"]"), @r#"kairos.toml:2: policies.grants: there is no capability "http"; there are log, metrics, kv, kv-write, content"#);
     insta::assert_snapshot!(refusal("[auth]\nbearer_key = \"short\""), @"kairos.toml:2: auth.bearer_key: a key of at least 16 characters is needed");
     insta::assert_snapshot!(refusal("[auth]\nadmin_token = \"short\""), @"kairos.toml:2: auth.admin_token: a token of at least 16 characters is needed");
-    insta::assert_snapshot!(refusal("listen = \"0.0.0.0:8000\""), @r#"kairos.toml:1: listen: 0.0.0.0:8000 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or listen on 127.0.0.1"#);
+    insta::assert_snapshot!(refusal("listen = \"0.0.0.0:8000\""), @r#"kairos.toml:1: listen: 0.0.0.0:8000 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or `require_key = true` and make keys with `kairos key create`, or listen on 127.0.0.1"#);
 }
 
 #[test]

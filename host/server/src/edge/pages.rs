@@ -14,21 +14,36 @@ use http::{Request, StatusCode};
 use kairos_dialects::openai::models::{Model, list};
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::policy::World;
-use kairos_pipeline::request::{Dialect, RequestId};
+use kairos_pipeline::request::{Caller, Dialect, RequestId};
 use serde_json::Value;
 
-use super::respond;
 use super::routes::{App, admit, presented};
+use super::{admin, respond};
 use crate::bounds;
 
 pub(super) type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
 
 const JSON: &str = "application/json";
 
-/// Whether a caller may see what is not public.
-pub(super) fn allowed(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
+/// Who asks for what is not public.
+fn caller(app: &App, parts: &Parts, peer: SocketAddr) -> Result<Caller, Failure> {
     admit(app, parts, peer)?;
-    app.gateway.keys.identify(&presented(app, parts), &Bytes::new()).map(|_| ())
+    app.gateway.keys.identify(&presented(app, parts), &Bytes::new())
+}
+
+/// Whether a caller may see what is the operator's: with a key of his, or the admin token.
+pub(super) fn allowed(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
+    if admin::has_token(app, parts) {
+        return admit(app, parts, peer);
+    }
+    match caller(app, parts, peer)?.scope {
+        None => Ok(()),
+        Some(_) => {
+            let message =
+                "this key asks models; what is of all callers needs a key of the operator's, or the admin token";
+            Err(Failure::new(Kind::Forbidden, message))
+        }
+    }
 }
 
 pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
@@ -42,13 +57,15 @@ pub(super) async fn models(
     request: Request<Body>,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    if let Err(failure) = allowed(&app, &parts, peer) {
-        return respond::failure(Dialect::OpenAi, &failure);
-    }
+    let caller = match caller(&app, &parts, peer) {
+        Ok(caller) => caller,
+        Err(failure) => return respond::failure(Dialect::OpenAi, &failure),
+    };
     let catalogue = app.gateway.catalogue.load();
-    let callable = catalogue.models.iter().filter(|model| model.active);
+    let may_use = |index: usize| caller.scope.as_ref().is_none_or(|scope| scope.allows(&catalogue, index));
+    let callable = catalogue.models.iter().enumerate().filter(|(index, model)| model.active && may_use(*index));
     let targets =
-        callable.filter_map(|model| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));
+        callable.filter_map(|(_, model)| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));
     let models = std::iter::once(("auto", "kairos")).chain(targets).map(|(id, owner)| Model::new(id, owner));
     json(StatusCode::OK, list(&models.collect::<Vec<_>>()))
 }
@@ -61,13 +78,17 @@ pub(super) async fn request(
     request: Request<Body>,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    if let Err(failure) = allowed(&app, &parts, peer) {
-        return respond::failure(Dialect::OpenAi, &failure);
-    }
+    let caller = match caller(&app, &parts, peer) {
+        Ok(caller) => caller,
+        Err(failure) => return respond::failure(Dialect::OpenAi, &failure),
+    };
     let found = match RequestId::parse(&id) {
         Some(id) => find(&app, id).await,
         None => Ok(None),
     };
+    // Whose requests there are is nothing that one team learns of another.
+    let is_seen = |record: &Value| caller.scope.is_none() || record["key"].as_str() == Some(&*caller.key);
+    let found = found.map(|record| record.filter(is_seen));
     match found.map(|record| record.map(|record| format!("{record:#}"))) {
         Ok(Some(body)) => json(StatusCode::OK, body),
         Ok(None) => respond::failure(Dialect::OpenAi, &no_such_request(&app)),

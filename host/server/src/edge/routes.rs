@@ -35,6 +35,7 @@ use super::refusals::{Connections, Refusals};
 use super::{admin, feedback, guard, pages, respond, under_way};
 use crate::admin::Admin;
 use crate::config::Config;
+use crate::keys::Keyring;
 use crate::telemetry::Metrics;
 
 /// Feedback that may wait for its request to end; more is told that there is no such request.
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<Slots>,
     pub(crate) admin: Admin,
+    pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: records are not kept on disk.
     pub(crate) records: Option<Arc<RecordStore>>,
@@ -74,6 +76,7 @@ impl App {
         upstream: Arc<Client>,
         policies: Arc<Slots>,
         admin: Admin,
+        keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
         learned: Arc<LearnedStore>,
@@ -86,6 +89,7 @@ impl App {
             upstream,
             policies,
             admin,
+            keys,
             ledger,
             records,
             learned,
@@ -206,7 +210,7 @@ async fn generate_batch(
 
 /// Who may come in at all, before anything is read.
 pub(super) fn admit(app: &App, parts: &Parts, peer: SocketAddr) -> Result<(), Failure> {
-    if app.config.has_keys() { Ok(()) } else { guard::local_only(parts, peer) }
+    if app.keys.are_needed() { Ok(()) } else { guard::local_only(parts, peer) }
 }
 
 async fn serve(
@@ -280,9 +284,9 @@ pub(super) fn closing(mut response: Response) -> Response {
     response
 }
 
-/// Who the caller says to be. Signatures are only taken apart where a key pair is configured.
+/// Who the caller says to be. Signatures are only taken apart where keys are needed.
 pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
-    if !app.config.has_keys() {
+    if !app.keys.are_needed() {
         return Presented::Nothing;
     }
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());

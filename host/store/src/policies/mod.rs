@@ -1,9 +1,11 @@
-//! What is kept of policies: every version that was ever staged or served, what is so in each slot,
-//! and the log of who did what, chained by hashes as the ledger's rows are.
+//! What is kept of what admins do: every version of a policy that was ever staged or served and what is
+//! so in each slot, the keys of callers, and the log of who did what, chained by hashes as the ledger's
+//! rows are.
 //!
 //! Whoever has the file can look into it with any SQLite tool. What a policy is, is not known here.
 
 mod audit;
+mod keys;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub use self::audit::{Entry, Reader, genesis};
+pub use self::keys::{StoredKey, StoredSecret};
 use self::schema::SCHEMA;
 pub use self::trials::Trial;
 use crate::database;

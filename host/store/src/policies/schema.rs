@@ -6,7 +6,7 @@ use super::{PoliciesError, genesis};
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -56,7 +56,8 @@ CREATE TABLE audit (
 ";
 
 /// What each later schema adds to the one before it: the first entry makes schema 2 of schema 1.
-const STEPS: [&str; (SCHEMA - 1) as usize] = ["
+const STEPS: [&str; (SCHEMA - 1) as usize] = [
+    "
 ALTER TABLE role ADD COLUMN share REAL;
 CREATE TABLE experiment (
     slot TEXT NOT NULL,
@@ -70,7 +71,25 @@ CREATE TABLE experiment (
     report TEXT NOT NULL,
     PRIMARY KEY (slot, id)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE key (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    made_ms INTEGER NOT NULL,
+    expires_ms INTEGER,
+    revoked_ms INTEGER,
+    scope TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE secret (
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    until_ms INTEGER,
+    PRIMARY KEY (key, version)
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Makes the tables of the first version, where there are none of any.
 pub(super) fn make_first(connection: &mut Connection) -> rusqlite::Result<()> {

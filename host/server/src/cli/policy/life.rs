@@ -11,7 +11,7 @@ use kairos_sandbox::cases::beside;
 use kairos_sandbox::load::{SLOTS, world_of};
 use serde_json::{Value, json};
 
-use super::super::gateway::{Gateway, print_json};
+use super::super::gateway::{Gateway, print_json, segment, user};
 use super::super::{Failed, counted, short};
 
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ impl Asked {
     /// Has it done: `body`, with who asks (as the system calls him) and why.
     pub(super) fn done(&self, method: Method, slot: &str, what: &str, mut body: Value) -> Result<Value, Failed> {
         body["why"] = json!(self.why);
-        body["by"] = json!(std::env::var("USER").ok().filter(|user| !user.is_empty()));
+        body["by"] = json!(user());
         self.gateway.change(method, &format!("/admin/v1/policies/{}/{what}", segment(slot)), &body)
     }
 
@@ -126,10 +126,6 @@ pub(super) fn number(value: &Value, name: &str) -> usize {
 /// `name@digest`, with as much of the digest as people read.
 pub(super) fn shown(policy: &str) -> String {
     policy.rsplit_once('@').map_or(policy.to_owned(), |(name, digest)| format!("{name}@{}", short(digest)))
-}
-
-fn segment(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 impl Stage {

@@ -1,9 +1,10 @@
-//! Addresses that change policies while the gateway serves, and say what became of them.
+//! Addresses that change policies and keys while the gateway serves, and say what became of them.
 //!
 //! Reading needs what `/metrics` needs, or the admin token; every change needs the token, also from
 //! this machine. What takes time is done off the threads that serve requests.
 
 mod beside;
+mod keys;
 mod learned;
 mod show;
 
@@ -52,6 +53,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/policies/{slot}/retire", post(retire))
         .route("/admin/v1/policies/{slot}/shadow", post(beside::shadow))
         .route("/admin/v1/policies/{slot}/canary", post(beside::canary))
+        .route("/admin/v1/keys", get(keys::list).post(keys::create))
+        .route("/admin/v1/keys/{name}/rotate", post(keys::rotate))
+        .route("/admin/v1/keys/{name}/revoke", post(keys::revoke))
         .route("/admin/v1/kv", get(learned::spaces))
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
@@ -114,7 +118,7 @@ fn not_done(file: &str, error: &ActError) -> Trouble {
     trouble(status, code, &message, Value::Null)
 }
 
-fn has_token(app: &App, parts: &Parts) -> bool {
+pub(super) fn has_token(app: &App, parts: &Parts) -> bool {
     let given = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| app.admin.token.is(given.trim()))
 }

@@ -13,8 +13,8 @@ use kairos_sandbox::host::PolicyHost;
 use serde_json::{Value, json};
 
 use super::super::pages::{Peer, allowed, json as answer};
-use super::super::routes::{App, admit};
-use super::{Answer, Shared, Trouble, either, failed, has_token, not_done, slot_of};
+use super::super::routes::App;
+use super::{Answer, Shared, Trouble, either, failed, not_done, slot_of};
 use crate::admin::{act_json, moment};
 
 /// Versions, and acts, that are listed at most.
@@ -28,8 +28,7 @@ pub(super) async fn shown(
     show: impl FnOnce(&App) -> Result<Value, Trouble> + Send + 'static,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    let may_read = if has_token(&app, &parts) { admit(&app, &parts, peer) } else { allowed(&app, &parts, peer) };
-    if let Err(failure) = may_read {
+    if let Err(failure) = allowed(&app, &parts, peer) {
         return *failed(&failure);
     }
     let read = tokio::task::spawn_blocking(move || show(&app)).await;

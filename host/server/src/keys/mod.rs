@@ -1,7 +1,11 @@
-//! Who may call: nobody needs a key until one is configured; then a wrong one is refused.
+//! Who may call: nobody needs a key until there is one; then a wrong one is refused.
+//!
+//! The operator's own keys are in the configuration, those of teams and applications ([`issued`]) in the
+//! data folder.
+
+pub(crate) mod issued;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kairos_bedrock::sigv4::{SignatureError, SignedRequest};
@@ -10,48 +14,56 @@ use kairos_pipeline::request::{Caller, Keys, Presented, Secret};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use self::issued::Issued;
 use crate::config::Auth;
 
-/// The keys of the configuration.
-pub(crate) struct ConfiguredKeys {
+/// The keys of the configuration, and those that were made with `kairos key`.
+pub(crate) struct Keyring {
     bearer: Option<[u8; 32]>,
     pair: Option<(String, Secret)>,
+    /// Whether nobody is served without a key, though there be none.
+    required: bool,
+    pub(crate) issued: Issued,
 }
 
-impl ConfiguredKeys {
-    pub(crate) fn new(auth: &Auth) -> Self {
+impl Keyring {
+    pub(crate) fn new(auth: &Auth, issued: Issued) -> Self {
         Self {
             bearer: auth.bearer_key.as_ref().map(|key| hash(key.0.expose())),
             pair: auth.sigv4.as_ref().map(|pair| (pair.access_key_id.clone(), pair.secret_access_key.0.clone())),
+            required: auth.require_key,
+            issued,
         }
     }
 
-    /// Whether no key is configured: whoever is let in may call.
-    fn are_none(&self) -> bool {
-        self.bearer.is_none() && self.pair.is_none()
+    /// Whether callers need a key. Where there are none, whoever is let in may call.
+    pub(crate) fn are_needed(&self) -> bool {
+        self.required || self.bearer.is_some() || self.pair.is_some() || !self.issued.are_none()
     }
 
     fn bearer(&self, key: &Secret) -> Result<Caller, Failure> {
         match &self.bearer {
             Some(known) if bool::from(known.ct_eq(&hash(key.expose()))) => Ok(caller("bearer")),
-            _ => Err(Failure::new(Kind::Unauthenticated, "this key is not known to the gateway")),
+            _ => self.issued.bearer(key),
         }
     }
 
     fn signed(&self, request: &SignedRequest, body: &Bytes) -> Result<Caller, Failure> {
-        let secret = self.secret(request)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        match request.verify(secret.expose(), body, i64::try_from(now).unwrap_or(i64::MAX)) {
-            Ok(()) => Ok(caller("sigv4")),
+        let (caller, secret) = self.pair(request)?;
+        let now = i64::try_from(self.issued.now_ms() / 1_000).unwrap_or(i64::MAX);
+        match request.verify(secret.expose(), body, now) {
+            Ok(()) => Ok(caller),
             Err(error @ SignatureError::Form) => Err(Failure::new(Kind::Unauthenticated, error.to_string())),
             Err(error) => Err(Failure::new(Kind::BadSignature, error.to_string())),
         }
     }
 
-    fn secret(&self, request: &SignedRequest) -> Result<&Secret, Failure> {
+    /// Who has the pair by which a request says to be signed, and its secret.
+    fn pair(&self, request: &SignedRequest) -> Result<(Caller, Secret), Failure> {
+        let id = &request.authorization.access_key_id;
         match &self.pair {
-            Some((known, secret)) if *known == request.authorization.access_key_id => Ok(secret),
-            _ => Err(Failure::new(Kind::Unauthenticated, "this access key id is not known to the gateway")),
+            Some((known, secret)) if known == id => Ok((caller("sigv4"), secret.clone())),
+            _ => self.issued.pair(id),
         }
     }
 
@@ -79,12 +91,12 @@ pub(crate) fn hash(text: &str) -> [u8; 32] {
 }
 
 fn caller(name: &str) -> Caller {
-    Caller { key: Arc::from(name) }
+    Caller { key: Arc::from(name), scope: None }
 }
 
-impl Keys for ConfiguredKeys {
+impl Keys for Keyring {
     fn identify(&self, presented: &Presented, body: &Bytes) -> Result<Caller, Failure> {
-        if self.are_none() {
+        if !self.are_needed() {
             return Ok(caller("local"));
         }
         match presented {
@@ -94,32 +106,15 @@ impl Keys for ConfiguredKeys {
     }
 
     fn glance(&self, presented: &Presented) -> Result<(), Failure> {
-        if self.are_none() {
+        if !self.are_needed() {
             return Ok(());
         }
         match presented {
             Presented::Bearer(key) => self.bearer(key).map(|_| ()),
-            other => Self::by_signature(other, |request| self.secret(request).map(|_| ())),
+            other => Self::by_signature(other, |request| self.pair(request).map(|_| ())),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::SecretText;
-
-    #[test]
-    fn only_the_configured_key_opens() {
-        let open = ConfiguredKeys::new(&Auth::default());
-        assert_eq!(&*open.identify(&Presented::Nothing, &Bytes::new()).unwrap().key, "local");
-        let auth = Auth { bearer_key: Some(SecretText(Secret::new("0123456789abcdef"))), ..Auth::default() };
-        let keys = ConfiguredKeys::new(&auth);
-        let present = |key: &str| keys.identify(&Presented::Bearer(Secret::new(key)), &Bytes::new());
-        assert!(present("0123456789abcdef").is_ok());
-        for wrong in ["", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeF"] {
-            assert_eq!(present(wrong).unwrap_err().kind, Kind::Unauthenticated);
-        }
-        assert_eq!(keys.identify(&Presented::Nothing, &Bytes::new()).unwrap_err().kind, Kind::Unauthenticated);
-    }
-}
+mod tests;

@@ -1,0 +1,105 @@
+//! What a key may do, and between steps 2 and 3 whether a request keeps to it.
+
+use kairos_dialects::{Failure, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::decode::{AUTO, Decoded};
+use crate::models::{Answering, Catalogue};
+use crate::request::{Dialect, MOST_TAGS};
+
+/// What the holder of a key may ask for. The default is everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scope {
+    /// Names of the models that may answer, as callers write them; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<String>>,
+    /// The dialects that may be spoken; none: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialects: Option<Vec<Dialect>>,
+    /// Whether another model may answer than the one that was named.
+    pub fallback: Fallback,
+    /// Tags of every request, which no caller can change.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<(String, String)>,
+}
+
+/// Whether another model may answer than the one that was named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// Where the request allows it (`x-kairos-fallback: any`).
+    #[default]
+    Asked,
+    /// Always.
+    Any,
+    /// Never.
+    Never,
+}
+
+impl Scope {
+    /// Whether the model with this index may answer.
+    pub fn allows(&self, catalogue: &Catalogue, model: usize) -> bool {
+        self.models.as_ref().is_none_or(|names| names.iter().any(|name| answers_for(catalogue, name) == Some(model)))
+    }
+
+    /// Why a model that was named may not answer.
+    pub(crate) fn refuse_model(&self, asked: &str) -> Failure {
+        let shown = &asked[..asked.floor_char_boundary(100)];
+        let models = self.models.as_deref().unwrap_or_default().join(", ");
+        let message = format!("this key may not use {shown:?}; it may use {models}");
+        Failure::new(Kind::Forbidden, message).with_param("model")
+    }
+
+    /// Holds a request to it: what it may not do is refused, what the key says of it is added.
+    pub(crate) fn admit(&self, dialect: Dialect, request: &mut Decoded) -> Result<(), Failure> {
+        if self.dialects.as_ref().is_some_and(|dialects| !dialects.contains(&dialect)) {
+            let dialects: Vec<_> = self.dialects.iter().flatten().map(|dialect| dialect.name()).collect();
+            let message = format!(
+                "this key may not speak the dialect {}, which this address does; it may speak {}",
+                dialect.name(),
+                dialects.join(", ")
+            );
+            return Err(Failure::new(Kind::Forbidden, message));
+        }
+        match self.fallback {
+            Fallback::Asked => {}
+            Fallback::Any => request.hints.any_model = true,
+            Fallback::Never if request.hints.any_model => {
+                let message = "this key may not let another model answer than the one that is named";
+                return Err(Failure::new(Kind::Forbidden, message).with_param("x-kairos-fallback"));
+            }
+            Fallback::Never => {}
+        }
+        self.add_tags(&mut request.hints.tags)
+    }
+
+    fn add_tags(&self, tags: &mut Vec<(String, String)>) -> Result<(), Failure> {
+        let wrong = |message: String| Failure::new(Kind::InvalidValue, message).with_param("x-kairos-tags");
+        for (name, value) in &self.tags {
+            match tags.iter().find(|(known, _)| known == name) {
+                None => tags.push((name.clone(), value.clone())),
+                Some((_, asked)) if asked == value => {}
+                Some(_) => return Err(wrong(format!("the tag {name} is the key's: it is {value:?}"))),
+            }
+        }
+        if tags.len() > MOST_TAGS {
+            let own = MOST_TAGS - self.tags.len();
+            return Err(wrong(format!("with those of the key there are more than {MOST_TAGS} tags: {own} are left")));
+        }
+        Ok(())
+    }
+}
+
+/// The model that answers for a name.
+fn answers_for(catalogue: &Catalogue, name: &str) -> Option<usize> {
+    match catalogue.known(name)? {
+        Answering::Target { target, .. } => Some(catalogue.targets[target].model),
+        Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
+    }
+}
+
+/// Whether a scope can name a model so: by a name that some model answers for, and not `auto`.
+pub fn is_model(catalogue: &Catalogue, name: &str) -> bool {
+    name != AUTO && answers_for(catalogue, name).is_some()
+}

@@ -1,0 +1,199 @@
+//! `kairos key`: a running gateway makes keys for callers, lists them, and takes them back.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::gateway::{Gateway, print_json, segment, user};
+use super::{Failed, age};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Key {
+    /// Make a key, for OpenAI's clients and AWS's; it is shown this once
+    Create(Create),
+    /// List keys: whose they are, what they may do, until when
+    List(List),
+    /// Give a key a new secret, and let the old one go on for a while
+    Rotate(Rotate),
+    /// Let a key open nothing any more, from now on and for good
+    Revoke(Revoke),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kairos key create search
+  kairos key create batch --models nova-lite,nova-micro --dialects openai --expires 90d
+  kairos key create team-a --tag team=a --tag env=prod --fallback never
+
+What a key may do holds for as long as it lives: to change it, make another and revoke this one.
+The name stands in records and in the ledger, and is never given twice.")]
+pub(super) struct Create {
+    /// The key's name: a–z, 0–9, `-`, `_` and `.`
+    name: String,
+    /// Models that may answer, separated by commas [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    models: Option<Vec<String>>,
+    /// Dialects that it may speak: openai, bedrock, kairos [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    dialects: Option<Vec<String>>,
+    /// Whether another model may answer than the one that a request names: as the request asks, any, never
+    #[arg(long, value_name = "asked|any|never", default_value = "asked")]
+    fallback: String,
+    /// A tag of every request, which no caller can change
+    #[arg(long = "tag", value_name = "NAME=VALUE")]
+    tags: Vec<String>,
+    /// When it ends: 12h, 90d [default: never]
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    expires: Option<u64>,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Rotate {
+    /// The key's name
+    name: String,
+    /// How long the old secret goes on: 30m, 24h, 7d; 90 days at most
+    #[arg(long, value_name = "AGE", value_parser = age, default_value = "24h")]
+    overlap: u64,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Revoke {
+    /// The key's name
+    name: String,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// A change that a gateway is asked for.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+impl Asked {
+    fn done(&self, path: &str, mut body: Value) -> Result<Value, Failed> {
+        body["why"] = json!(self.why);
+        body["by"] = json!(user());
+        self.gateway.change(Method::POST, &format!("/admin/v1/keys{path}"), &body)
+    }
+
+    /// Shows a key that was just made.
+    fn show(&self, made: &Value) -> Result<(), Failed> {
+        if self.gateway.json {
+            return print_json(made);
+        }
+        println!("{}", line(&made["is"]));
+        if made["is_first"] == true {
+            println!("From now on nobody is served without a key, on this machine neither.");
+        }
+        println!("It is shown this once:");
+        for (what, name) in [
+            ("key               ", "key"),
+            ("access key id     ", "access_key_id"),
+            ("secret access key ", "secret_access_key"),
+        ] {
+            println!("  {what} {}", made[name].as_str().unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// A key in one line.
+fn line(key: &Value) -> String {
+    let text = |name: &str| key[name].as_str().unwrap_or_default();
+    let scope = &key["scope"];
+    let list = |name: &str| {
+        let names = scope[name].as_array().map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        names.map_or(format!("all {name}"), |names| format!("{name} {}", names.join(", ")))
+    };
+    let tags = scope["tags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|tag| Some(format!(", tag {}={}", tag[0].as_str()?, tag[1].as_str()?)));
+    let until = key["expires"].as_str().map_or(String::new(), |at| format!(", until {at}"));
+    let fallback = match scope["fallback"].as_str() {
+        Some("any") => ", any model may answer",
+        Some("never") => ", no other model may answer",
+        _ => "",
+    };
+    let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
+    format!("{}  {}  {}…  {models}, {dialects}{fallback}{tags}{until}", text("name"), text("state"), text("begins"))
+}
+
+impl Key {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        match self {
+            Self::Create(create) => create.run(),
+            Self::List(list) => list.run(),
+            Self::Rotate(Rotate { name, overlap, asked }) => {
+                let made = asked.done(
+                    &format!("/{}/rotate", segment(&name)),
+                    json!({"overlap_seconds": overlap.div_ceil(1_000)}),
+                )?;
+                asked.show(&made)
+            }
+            Self::Revoke(Revoke { name, asked }) => {
+                let key = asked.done(&format!("/{}/revoke", segment(&name)), json!({}))?;
+                if asked.gateway.json {
+                    return print_json(&key);
+                }
+                println!("{}", line(&key));
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Create {
+    fn run(self) -> Result<(), Failed> {
+        let mut tags = serde_json::Map::new();
+        for tag in &self.tags {
+            let (name, value) = tag
+                .split_once('=')
+                .ok_or_else(|| Failed::usage(format!("--tag {tag:?}: a tag is NAME=VALUE, as team=search")))?;
+            if tags.insert(name.to_owned(), json!(value)).is_some() {
+                return Err(Failed::usage(format!("--tag: {name:?} is given twice")));
+            }
+        }
+        let body = json!({
+            "name": self.name,
+            "models": self.models,
+            "dialects": self.dialects,
+            "fallback": self.fallback,
+            "tags": tags,
+            "expires_in_seconds": self.expires.map(|ms| ms.div_ceil(1_000)),
+        });
+        let made = self.asked.done("", body)?;
+        self.asked.show(&made)
+    }
+}
+
+impl List {
+    fn run(self) -> Result<(), Failed> {
+        let listed = self.gateway.get("/admin/v1/keys")?;
+        if self.gateway.json {
+            return print_json(&listed);
+        }
+        let keys = listed["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if keys.is_empty() {
+            println!("no keys; `kairos key create NAME` makes one");
+        }
+        keys.iter().for_each(|key| println!("{}", line(key)));
+        Ok(())
+    }
+}
