@@ -256,7 +256,7 @@ pub(crate) fn loader() -> Loader {
         let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
         catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
     });
-    Loader { limits, wasm, grants: Grants::default(), dropped, catalogues, configs }
+    Loader { limits, wasm, grants: Grants::default(), trust: Default::default(), dropped, catalogues, configs }
 }
 
 /// A component of `score` in a language with an interpreter, built as an author does.

@@ -103,8 +103,9 @@ async fn what_was_never_done_is_unknown_and_what_was_explored_is_estimated() {
 /// all of them is estimated from all of them.
 #[tokio::test]
 async fn a_canary_makes_what_it_does_known() {
-    let config =
-        "[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n[policies]\ndeadline_ms = 2000\n";
+    // So much to learn that the canary, which is dearer, is not rolled back meanwhile.
+    let config = "[models]\nauto = [\"nova-micro\", \"nova-pro\"]\nas_of = \"2026-11-23\"\n\
+                  [policies]\ndeadline_ms = 2000\n[policies.canary]\nlearned = 1000\n";
     let mut pair = Setup { config, ..Setup::default() }.start();
     let policy = |name: &str, order: &str| {
         let route = format!("if models.len < 2 {{ plan([0], 1) }} else {{ plan({order}, 1) }}");

@@ -1,8 +1,8 @@
 //! Acts: what the folder and an operator do with versions. Of two acts the last holds, whoever did it,
-//! and a restart goes on where the last one left off.
+//! and a restart goes on where the last one left off (`restore.rs`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +10,7 @@ use crate::follow::{lower_priority, on_a_thread_of_its_own};
 use crate::generation::Generation;
 use crate::host::{PolicyHost, State};
 use crate::refusal::{Reason, Refusal};
+use crate::trust;
 use crate::versions::{Act, By, Known, Version};
 
 /// The fewest characters that name a version.
@@ -83,8 +84,10 @@ impl From<Refusal> for ActError {
     }
 }
 
-/// A version that cannot be loaded any more: where it came from, and why.
-type Unsound = Box<(PathBuf, Refusal)>;
+/// Who vouches for a policy, for the audit log.
+fn signed_by(generation: &Generation) -> Option<String> {
+    generation.signer().map(|name| format!("signed by {name}"))
+}
 
 /// What an act came to.
 #[derive(Clone, Debug)]
@@ -116,7 +119,7 @@ impl PolicyHost {
     /// it is no new act: what was done since holds.
     pub(crate) fn take_up(&self, path: &Path, anew: bool) -> Result<(), Refusal> {
         let taken = self.loader.read(path).and_then(|version| {
-            if !anew && self.is_said_before(&version.digest) {
+            if !anew && self.is_said_before(path, &version.digest) {
                 tracing::info!(file = %path.display(), "the folder's file is as it was; what was done since holds");
                 return Ok(());
             }
@@ -126,16 +129,20 @@ impl PolicyHost {
         taken.inspect_err(|refusal| self.refuse(path, refusal))
     }
 
-    /// Whether the folder has said this version last, and something else was let serve since.
-    fn is_said_before(&self, digest: &str) -> bool {
+    /// Whether the folder has said this version last, and something else was let serve since. Where the
+    /// version that is kept of it has no good signature, the one beside the file may be.
+    fn is_said_before(&self, path: &Path, digest: &str) -> bool {
         let state = self.lock();
         let said = state.folder.as_ref().is_some_and(|(_, said)| said == digest);
-        said && !state.lineup.serves(digest) && !state.is_quarantined(digest)
+        let unsigned = state.refusal.as_ref().is_some_and(|(file, refusal)| {
+            file == path && matches!(refusal.reason, Reason::NotSigned | Reason::BadSignature)
+        });
+        said && !unsigned && !state.lineup.serves(digest) && !state.is_quarantined(digest)
     }
 
     /// Makes a generation of a version. What makes a parser or the compiler panic must not end the
     /// thread that loads the next.
-    fn make(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
+    pub(crate) fn make(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
         catch_unwind(AssertUnwindSafe(|| self.loader.load_version(path, version))).unwrap_or_else(|_| {
             let message = "the file brought the loader to a panic; this is also a fault of Kairos";
             Err(Refusal::new(Reason::Internal, message))
@@ -162,11 +169,15 @@ impl PolicyHost {
         let said = (path.to_owned(), digest.clone());
         let (serves, is_news) = {
             let state = self.lock();
-            (state.lineup.serves(digest), state.folder.as_ref() != Some(&said))
+            let signer = state.lineup.find(digest).and_then(|resident| resident.signer());
+            let serves = state.lineup.serves(digest);
+            let is_signed_anew = serves && signer != generation.signer();
+            (serves, is_signed_anew || state.folder.as_ref() != Some(&said))
         };
         if !serves || is_news {
-            let by = By::folder();
-            let act = Act { by: &by, what: "activate", slot: self.slot(), digest: Some(digest), detail: None };
+            let (by, signed) = (By::folder(), signed_by(generation));
+            let detail = signed.as_deref();
+            let act = Act { by: &by, what: "activate", slot: self.slot(), digest: Some(digest), detail };
             let kept = (version, &*generation.identity().name, generation.engine_name());
             let most = self.loader.limits.previous_generations;
             let change = |state: &mut State| {
@@ -179,6 +190,7 @@ impl PolicyHost {
                 let message = format!("the policy is sound and cannot be kept: {error}");
                 Refusal::new(Reason::Internal, message).hint("`kairos doctor` looks at the data folder")
             })?;
+            self.is_signed(generation);
         }
         let mut state = self.lock();
         state.refusal = None;
@@ -233,9 +245,25 @@ impl PolicyHost {
         }
     }
 
+    /// The version that is resident is kept with the signature of this one from now on.
+    fn is_signed(&self, generation: &Generation) {
+        if let Some(resident) = self.lock().lineup.find(&generation.identity().digest) {
+            resident.set_signer(generation.signer());
+        }
+    }
+
     /// Validates a version and keeps it ready, without letting it serve.
-    pub fn stage(&self, file: &str, bytes: Vec<u8>, tests: Option<Vec<u8>>, by: &By) -> Result<Done, ActError> {
+    pub fn stage(
+        &self,
+        file: &str,
+        bytes: Vec<u8>,
+        tests: Option<Vec<u8>>,
+        signature: Option<String>,
+        by: &By,
+    ) -> Result<Done, ActError> {
         let version = self.loader.version(self.world(), file, bytes, tests);
+        let signature = signature.map(trust::bounded);
+        let version = version.map(|version| Version { signature, ..version });
         let made = version.and_then(|version| self.make_aside(&version).map(|generation| (version, generation)));
         let _acting = self.begin();
         let (version, generation) = match made {
@@ -255,13 +283,15 @@ impl PolicyHost {
         }
         let already = self.lock().lineup.find(digest).is_some();
         let kept = (&version, &*generation.identity().name, generation.engine_name());
-        let act = Act { by, what: "stage", slot: self.slot(), digest: Some(digest), detail: None };
+        let signed = signed_by(&generation);
+        let act = Act { by, what: "stage", slot: self.slot(), digest: Some(digest), detail: signed.as_deref() };
         let ready = |state: &mut State| {
             if state.lineup.find(digest).is_none() && !state.is_quarantined(digest) {
                 state.lineup.stage(Arc::clone(&generation));
             }
         };
         self.act(&act, Some(kept), ready).map_err(ActError::Store)?;
+        self.is_signed(&generation);
         tracing::info!(policy = &**generation.identity().label(), tests = generation.tests(), "a policy is staged");
         Ok(Done::with(&generation, already))
     }
@@ -280,7 +310,8 @@ impl PolicyHost {
                 return Ok(Done::with(&generation, true));
             }
         }
-        let act = Act { by, what: "activate", slot: self.slot(), digest: Some(&digest), detail: None };
+        let signed = signed_by(&generation);
+        let act = Act { by, what: "activate", slot: self.slot(), digest: Some(&digest), detail: signed.as_deref() };
         let most = self.loader.limits.previous_generations;
         self.by_hand(&act, |state| {
             if !state.is_quarantined(&digest) {
@@ -352,71 +383,6 @@ impl PolicyHost {
             _ => {
                 let candidates = known.into_iter().map(|known| known.digest).collect();
                 Err(ActError::Ambiguous { beginning: beginning.to_owned(), candidates })
-            }
-        }
-    }
-
-    /// Takes up what the last run left: what served serves, what was ready is. A version that cannot
-    /// be loaded any more is refused as any file, and the one before it serves.
-    pub fn restore(&self) -> Result<(), String> {
-        let roles = self.versions.roles(self.slot())?;
-        on_a_thread_of_its_own(|| {
-            let mut state = State {
-                quarantined: roles.quarantined.iter().cloned().collect(),
-                folder: roles.folder.as_ref().map(|(file, digest)| (PathBuf::from(file), digest.clone())),
-                ..State::default()
-            };
-            let idle = |digests: &[String]| digests.iter().filter_map(|digest| self.restore_idle(digest)).collect();
-            state.lineup.previous = idle(&roles.previous);
-            state.lineup.staged = idle(&roles.staged);
-            if let Some(digest) = &roles.active {
-                let said = state.folder.as_ref().filter(|(_, said)| said == digest).map(|(file, _)| file.as_path());
-                match self.restore_one(digest, said) {
-                    Ok(generation) => state.lineup.current = Some(generation),
-                    Err(unsound) => {
-                        let (path, refusal) = *unsound;
-                        self.refuse(&path, &refusal);
-                        state.lineup.current = state.lineup.previous.pop_back();
-                    }
-                }
-            }
-            // What the folder holds served, and failed.
-            let failed = state.folder.as_ref().is_some_and(|(_, digest)| state.is_quarantined(digest));
-            state.lineup.is_lost = state.lineup.current.is_none() && (failed || roles.active.is_some());
-            self.restore_shadow(&mut state, roles.shadow.as_ref());
-            if let Err(error) = self.restore_trials(&mut state) {
-                tracing::error!("the experiment of the last run is not taken up: {error}");
-            }
-            let mut known = self.lock();
-            (state.refusal, state.outdated) = (known.refusal.take(), known.outdated);
-            *known = state;
-            self.publish(&known);
-        });
-        Ok(())
-    }
-
-    /// Loads a version that is kept. `said` is the folder's file, where it came from there.
-    fn restore_one(&self, digest: &str, said: Option<&Path>) -> Result<Arc<Generation>, Unsound> {
-        let path = said.map_or_else(|| PathBuf::from(digest), Path::to_owned);
-        let internal = |message: String| Box::new((path.clone(), Refusal::new(Reason::Internal, message)));
-        let version = self.versions.version(self.slot(), digest).map_err(internal)?;
-        let version = version.ok_or_else(|| internal("what served last is not kept any more".to_owned()))?;
-        let path = said.map_or_else(|| PathBuf::from(&version.file), Path::to_owned);
-        self.make(&path, &version).map(Arc::new).map_err(|refusal| Box::new((path, refusal)))
-    }
-
-    /// The same, of one that does not serve: where it cannot be loaded, it is left out.
-    pub(crate) fn restore_idle(&self, digest: &str) -> Option<Arc<Generation>> {
-        match self.restore_one(digest, None) {
-            Ok(generation) => {
-                generation.rest();
-                Some(generation)
-            }
-            Err(unsound) => {
-                let (path, refusal) = *unsound;
-                let why = refusal.explain(&path.display().to_string());
-                tracing::warn!(digest, "a version that was ready cannot be loaded any more: {why}");
-                None
             }
         }
     }

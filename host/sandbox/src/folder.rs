@@ -13,9 +13,11 @@ pub(crate) fn slot_of(path: &Path) -> Option<World> {
     World::from_name(stem).filter(|_| ENDINGS.contains(&ending))
 }
 
-/// The world whose tests a file holds.
-pub(crate) fn slot_of_tests(path: &Path) -> Option<World> {
-    World::from_name(path.file_name()?.to_str()?.strip_suffix(".test.toml")?)
+/// The world for whose policy a file is there: its tests, or its signature.
+pub(crate) fn slot_beside(path: &Path) -> Option<World> {
+    let name = path.file_name()?.to_str()?;
+    let signed = name.strip_suffix(".sig").and_then(|policy| slot_of(Path::new(policy)));
+    signed.or_else(|| World::from_name(name.strip_suffix(".test.toml")?))
 }
 
 /// The newest file of a slot, which is the one that serves; of two that are equally new, the first by

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-use crate::folder::{newest, slot_of, slot_of_tests, warn_of_strangers};
+use crate::folder::{newest, slot_beside, slot_of, warn_of_strangers};
 use crate::host::{PolicyHost, THREAD_STACK};
 use crate::slots::Slots;
 use crate::watch::{Change, FolderWatch};
@@ -47,7 +47,7 @@ impl Slots {
         // Of several events for one slot, the last counts.
         let mut files: Vec<&PathBuf> = Vec::new();
         let mut swapped = false;
-        for path in paths.iter().rev().filter(|path| slot_of_tests(path).is_none()) {
+        for path in paths.iter().rev().filter(|path| slot_beside(path).is_none()) {
             match slot_of(path) {
                 Some(world) if files.iter().any(|known| slot_of(known) == Some(world)) => {}
                 Some(_) => files.push(path),
@@ -65,12 +65,12 @@ impl Slots {
                 self.of(world).follow(folder, path);
             }
         }
-        // Tests that changed, or went, beside a policy that did not: it is looked at again.
+        // Tests, or a signature, that changed or went beside a policy that did not: it is looked at again.
         for host in self.all() {
             let world = Some(host.world());
             let is_loaded = files.iter().any(|path| slot_of(path) == world && path.is_file());
-            let is_tested = paths.iter().any(|path| slot_of_tests(path) == world);
-            if is_tested
+            let is_beside = paths.iter().any(|path| slot_beside(path) == world);
+            if is_beside
                 && !is_loaded
                 && let Some(path) = host.looked_at_in(folder)
             {

@@ -89,6 +89,7 @@ pub struct Generation {
     identity: Identity,
     path: PathBuf,
     tests: usize,
+    signer: Mutex<Option<Arc<str>>>,
     calls: AtomicU64,
     purity_sample: u64,
     faults: Faults,
@@ -120,6 +121,7 @@ impl Generation {
             identity,
             path,
             tests,
+            signer: Mutex::default(),
             calls: AtomicU64::new(0),
             purity_sample: limits.purity_sample.max(1),
             faults: Faults { recent: Mutex::default(), most: limits.faults.max(1), window: limits.fault_window },
@@ -131,6 +133,16 @@ impl Generation {
     /// Who it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The name of the key that vouches for it, where one does.
+    pub fn signer(&self) -> Option<Arc<str>> {
+        self.signer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same file may be signed later, while it is resident.
+    pub(crate) fn set_signer(&self, signer: Option<Arc<str>>) {
+        *self.signer.lock().unwrap_or_else(PoisonError::into_inner) = signer;
     }
 
     /// What it judges.

@@ -1,4 +1,5 @@
-//! From a file to a generation: read, checked, compiled, tested, tried out. Or refused, with the reason.
+//! From a file to a generation: read, vouched for, checked, compiled, tested, tried out. Or refused, with the
+//! reason.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::packed::{self, Packed};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::Dropped;
 use crate::script::{self, ScriptPolicy};
+use crate::trust::{self, Trust};
 use crate::versions::Version;
 use crate::wasm::{self, WasmEngine, WasmPolicy};
 
@@ -56,6 +58,8 @@ pub struct Loader {
     pub wasm: WasmEngine,
     /// What is granted.
     pub grants: Grants,
+    /// Who vouches for what is to serve.
+    pub trust: Trust,
     /// Counts what policies report over their bounds.
     pub dropped: Arc<Dropped>,
     /// The models that tests of policies are asked with.
@@ -70,7 +74,7 @@ impl Loader {
         self.load_version(path, &self.read(path)?)
     }
 
-    /// Reads a policy from a file, and the tests beside it.
+    /// Reads a policy from a file, and the tests and the signature beside it.
     pub fn read(&self, path: &Path) -> Result<Version, Refusal> {
         self.read_with(path, &cases::beside(path))
     }
@@ -78,12 +82,14 @@ impl Loader {
     /// Reads a policy from a file, and its tests from another, where there is one.
     pub fn read_with(&self, path: &Path, tests: &Path) -> Result<Version, Refusal> {
         let policy = self.read_policy(path)?;
-        Ok(Version { tests: TestFile::read(tests, &self.limits)?, ..policy })
+        let (tests, signature) = (TestFile::read(tests, &self.limits)?, trust::read(&trust::beside(path))?);
+        Ok(Version { tests, signature, ..policy })
     }
 
-    /// Makes a generation of a version: compiles it, tests it (by the tests that it carries, and by
-    /// those beside it), tries it out. `path` is where it came from.
+    /// Makes a generation of a version: sees who vouches for it, compiles it, tests it (by the tests that it
+    /// carries, and by those beside it), tries it out. `path` is where it came from.
     pub fn load_version(&self, path: &Path, version: &Version) -> Result<Generation, Refusal> {
+        let signer = self.signer(version)?;
         let source = self.source(version);
         let (engine, identity, carried) = self.compile(ending_of(&version.file)?, &source)?;
         let world = version.world;
@@ -94,11 +100,21 @@ impl Loader {
             passed += report.outcomes.len();
         }
         try_out(&engine, world, &identity)?;
-        Ok(Generation::new(engine, world, identity, path.to_owned(), passed, &self.limits))
+        let generation = Generation::new(engine, world, identity, path.to_owned(), passed, &self.limits);
+        generation.set_signer(signer);
+        Ok(generation)
     }
 
-    /// Makes a generation of a version that has served: it is neither tested nor tried out.
+    /// The name of the key that vouches for a version today, where one does. Refused where none does that has to.
+    pub fn signer(&self, version: &Version) -> Result<Option<Arc<str>>, Refusal> {
+        is_whole(version)?;
+        self.trust.signer(version)
+    }
+
+    /// Makes a generation of a version that has served, to ask it again: it is neither tested nor tried out, and
+    /// nobody need vouch for it any more.
     pub fn load_again(&self, version: &Version) -> Result<Generation, Refusal> {
+        is_whole(version)?;
         let (engine, identity, _) = self.compile(ending_of(&version.file)?, &self.source(version))?;
         Ok(Generation::new(engine, version.world, identity, version.file.clone().into(), 0, &self.limits))
     }
@@ -216,6 +232,15 @@ fn may_ask(grants: &Grants) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(refused)))
 }
 
+/// A version's bytes are those that its digest is of.
+fn is_whole(version: &Version) -> Result<(), Refusal> {
+    if hex::encode(Sha256::digest(&version.bytes)) == version.digest {
+        return Ok(());
+    }
+    let message = "its bytes are not those that its digest is of: what is kept of it was changed";
+    Err(Refusal::new(Reason::Damaged, message).hint("stage the policy again"))
+}
+
 /// What kind of policy a file's name says that it is: its ending.
 fn ending_of(file: &str) -> Result<&'static str, Refusal> {
     match Path::new(file).extension().and_then(|ending| ending.to_str()).unwrap_or_default() {
@@ -235,7 +260,7 @@ fn ending_of(file: &str) -> Result<&'static str, Refusal> {
 
 /// A version without tests.
 fn untested(world: World, file: String, bytes: Vec<u8>) -> Version {
-    Version { world, file, digest: hex::encode(Sha256::digest(&bytes)), bytes, tests: None }
+    Version { world, file, digest: hex::encode(Sha256::digest(&bytes)), bytes, tests: None, signature: None }
 }
 
 fn too_large(most: u64) -> Refusal {

@@ -13,6 +13,10 @@ pub enum Reason {
     Unreadable,
     /// It is larger than it may be.
     TooLarge,
+    /// It has no signature, and needs one.
+    NotSigned,
+    /// Its signature is not right.
+    BadSignature,
     /// It is neither a script nor a component.
     NotAPolicy,
     /// A component that is not whole.
@@ -47,9 +51,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Unreadable,
         Self::TooLarge,
+        Self::NotSigned,
+        Self::BadSignature,
         Self::NotAPolicy,
         Self::Damaged,
         Self::Syntax,
@@ -72,6 +78,8 @@ impl Reason {
         [
             "unreadable",
             "too_large",
+            "not_signed",
+            "bad_signature",
             "not_a_policy",
             "damaged",
             "syntax",

@@ -123,6 +123,11 @@ impl PolicyHost {
         self.versions.known(self.slot(), "", most)
     }
 
+    /// The name of the key that vouches for a version today, where one does.
+    pub fn signer(&self, version: &Version) -> Option<Arc<str>> {
+        self.loader.signer(version).ok().flatten()
+    }
+
     /// A version that is kept, with its bytes and tests.
     pub fn kept(&self, digest: &str) -> Result<Option<Version>, String> {
         self.versions.version(self.slot(), digest)

@@ -5,7 +5,7 @@ use kairos_pipeline::policy::{World, bounded};
 
 use crate::cases::TestFile;
 
-/// A policy as it came: its bytes, and the tests beside them.
+/// A policy as it came: its bytes, and the tests and the signature beside them.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The world that it is to be of: that of its slot.
@@ -18,6 +18,8 @@ pub struct Version {
     pub bytes: Vec<u8>,
     /// Its tests.
     pub tests: Option<TestFile>,
+    /// Its signature, as it came: base64, if it is one.
+    pub signature: Option<String>,
 }
 
 /// A version as it is kept, without its bytes.

@@ -38,6 +38,7 @@ use crate::edge::App;
 use crate::keys::issued::Issued;
 use crate::keys::{Keyring, hash};
 use crate::secret_file;
+use crate::signers;
 use crate::telemetry::{Metrics, Telemetry};
 
 /// Something of the gateway cannot be put together; says what, and what to do.
@@ -179,7 +180,15 @@ pub(crate) fn loader(config: &Config, region: &str, cache: Option<&Path>) -> Res
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
     let (dropped, configs) = (Arc::default(), Arc::new(configs));
     let catalogues = test_catalogues(config, region);
-    Ok(Loader { limits, wasm, grants: config.grants(), dropped, catalogues, configs })
+    Ok(Loader {
+        limits,
+        wasm,
+        grants: config.grants(),
+        trust: signers::pinned(config)?,
+        dropped,
+        catalogues,
+        configs,
+    })
 }
 
 fn cannot_open(error: &LedgerError) -> AssemblyError {

@@ -12,6 +12,7 @@ mod keys;
 mod log;
 mod replay;
 mod secret_file;
+mod signers;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -115,6 +115,7 @@ fn loader(cache: Option<&Path>) -> Loader {
         limits,
         wasm,
         grants: Grants::default(),
+        trust: Default::default(),
         catalogues: Arc::new(|asked| {
             let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
             let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);

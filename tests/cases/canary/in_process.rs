@@ -123,7 +123,7 @@ impl World {
 
     fn stage(&self, name: &str) -> String {
         let (text, by) = (named(name, 0), By::admin(None, None));
-        let done = self.host.stage("x.rhai", text.into_bytes(), None, &by).unwrap();
+        let done = self.host.stage("x.rhai", text.into_bytes(), None, None, &by).unwrap();
         done.policy.rsplit_once('@').unwrap().1.to_owned()
     }
 

@@ -82,7 +82,7 @@ impl Calling {
         let (version, (_, reason)) = variant(number);
         let digest = super::digest(&version.bytes);
         self.reasons.write().unwrap().insert(digest.clone(), u32::try_from(reason).unwrap());
-        host.stage(&format!("router.{}", version.ending), version.bytes, None, &By::default()).unwrap();
+        host.stage(&format!("router.{}", version.ending), version.bytes, None, None, &By::default()).unwrap();
         digest
     }
 

@@ -28,7 +28,7 @@ const QUARANTINED: &str = "quarantined";
 pub(crate) fn version(world: World, found: policies::Version) -> Version {
     let name = beside(found.file.as_ref()).display().to_string();
     let tests = found.tests.map(|bytes| TestFile { name, bytes });
-    Version { world, file: found.file, digest: found.digest, bytes: found.bytes, tests }
+    Version { world, file: found.file, digest: found.digest, bytes: found.bytes, tests, signature: found.signature }
 }
 
 /// The result, with its error in words.
@@ -72,6 +72,7 @@ impl Versions for Kept {
             file: version.file.clone(),
             bytes: version.bytes.clone(),
             tests: version.tests.as_ref().map(|tests| tests.bytes.clone()),
+            signature: version.signature.clone(),
             added_ms: now,
         });
         said(self.store.commit(&entry, &state, version.as_ref(), trial.map(trial_row).as_ref()))

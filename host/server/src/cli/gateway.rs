@@ -67,6 +67,11 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failed> {
 }
 
 impl Gateway {
+    /// What the configuration beside it says.
+    pub(super) fn config(&self) -> Result<Config, Failed> {
+        self.place.config()
+    }
+
     /// Reads what the gateway says.
     pub(super) fn get(&self, path: &str) -> Result<Value, Failed> {
         self.ask(Method::GET, path, None)

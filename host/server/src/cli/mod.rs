@@ -9,6 +9,7 @@ mod key;
 mod kv;
 mod ledger;
 mod models;
+mod oci;
 mod plugin;
 mod policy;
 mod replay;

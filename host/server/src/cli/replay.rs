@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::explain::past;
 use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
-use super::{Failed, age, counted};
+use super::{Failed, age, counted, policy};
 use crate::admin::{self, moment};
 use crate::replay::{Decider, Estimate, MEASURES, Past, Replay, Report, Selection};
 
@@ -103,7 +103,7 @@ impl ReplayCommand {
         if self.policy == "native" {
             return Ok(Decider::Native(routers::Task::default()));
         }
-        let loader = past.loader();
+        let loader = policy::authors(past.loader().clone());
         let path = Path::new(&self.policy);
         let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
         if path.exists() {

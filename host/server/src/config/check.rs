@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use kairos_pipeline::policy::{MAX_OFFERS, MOST_WAIT_MS};
 use kairos_sandbox::capability::Capability;
 use kairos_sandbox::load::SLOTS;
+use kairos_sandbox::trust::MOST_KEYS;
 
 use super::settings::Config;
 
@@ -39,6 +40,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
     waits(config, &mut wrong);
     keys(config, &mut wrong);
     names(config, &mut wrong);
+    signers(config, &mut wrong);
     wrong
 }
 
@@ -158,6 +160,28 @@ fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
             config.listen
         );
         add("listen", &what);
+    }
+}
+
+/// Keys that sign policies. Whether they are keys is seen when they are read.
+fn signers(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut add = |setting, what: String| wrong.push(Wrong { setting, what });
+    let keys = &config.policies.keys;
+    if config.policies.require_signature && keys.is_empty() {
+        let what = "no key is pinned under [policies.keys]: every policy would be refused. \
+                    `kairos policy keygen KEYFILE` makes a pair of keys";
+        add("policies.require_signature", what.to_owned());
+    }
+    if keys.len() > MOST_KEYS {
+        add("policies.keys", format!("{} keys are more than the {MOST_KEYS} that may be pinned", keys.len()));
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if let Some(name) = keys.keys().find(|name| !(1..=64).contains(&name.len()) || !name.chars().all(is_plain)) {
+        let name = super::shortened(name);
+        add(
+            "policies.keys",
+            format!("{name:?} is no name of a key: 1 to 64 letters, digits, `-`, `_` and `.` are one"),
+        );
     }
 }
 

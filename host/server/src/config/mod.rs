@@ -265,7 +265,7 @@ fn collect(prefix: &str, value: serde_json::Value, into: &mut Vec<(String, serde
 }
 
 /// What may be shown of a value that is wrong.
-fn shortened(value: &str) -> &str {
+pub(crate) fn shortened(value: &str) -> &str {
     &value[..value.floor_char_boundary(60)]
 }
 

@@ -288,6 +288,10 @@ pub(crate) struct PolicySettings {
     pub(crate) folder: Option<PathBuf>,
     /// What policies may use.
     pub(crate) grants: Vec<String>,
+    /// Whether a policy serves only with a signature by one of `keys`.
+    pub(crate) require_signature: bool,
+    /// Public keys whose signatures count, by name: in base64, or the path of a PEM file.
+    pub(crate) keys: BTreeMap<String, String>,
     /// Configuration for policies, by slot.
     pub(crate) config: BTreeMap<String, toml::Table>,
     /// CPU time of one call.
@@ -527,6 +531,8 @@ impl Default for PolicySettings {
         Self {
             folder: None,
             grants: names.map(|capability| capability.name().to_owned()).collect(),
+            require_signature: false,
+            keys: BTreeMap::new(),
             config: BTreeMap::new(),
             deadline_ms: ms(limits.deadline),
             init_deadline_ms: ms(limits.init_deadline),

@@ -63,6 +63,8 @@ pub struct Version {
     pub bytes: Vec<u8>,
     /// Its tests.
     pub tests: Option<Vec<u8>>,
+    /// Its signature, as it came.
+    pub signature: Option<String>,
     /// When it came first, in milliseconds since 1970.
     pub added_ms: i64,
 }
@@ -169,8 +171,8 @@ impl PolicyStore {
         version(&self.lock(), slot, digest)
     }
 
-    /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes and
-    /// tests are left out.
+    /// Versions of a slot whose digests begin so, the newest first, so many at most. Their bytes,
+    /// tests and signatures are left out.
     pub fn versions(&self, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
         versions(&self.lock(), slot, beginning, most)
     }
@@ -183,25 +185,24 @@ impl PolicyStore {
 
 /// A version of a slot.
 fn version(connection: &Connection, slot: &str, digest: &str) -> Result<Option<Version>, PoliciesError> {
-    let found = connection.query_row(
-        "SELECT digest, name, engine, file, bytes, tests, added_ms FROM version WHERE slot = ?1 AND digest = ?2",
-        [slot, digest],
-        |row| {
-            Ok(Version {
-                digest: row.get(0)?,
-                name: row.get(1)?,
-                engine: row.get(2)?,
-                file: row.get(3)?,
-                bytes: row.get(4)?,
-                tests: row.get(5)?,
-                added_ms: row.get(6)?,
-            })
-        },
-    );
+    let found = connection.query_row("SELECT * FROM version WHERE slot = ?1 AND digest = ?2", [slot, digest], |row| {
+        // A file of an earlier schema that is only read has no signatures.
+        let signature = row.as_ref().column_index("signature").is_ok();
+        Ok(Version {
+            digest: row.get("digest")?,
+            name: row.get("name")?,
+            engine: row.get("engine")?,
+            file: row.get("file")?,
+            bytes: row.get("bytes")?,
+            tests: row.get("tests")?,
+            signature: if signature { row.get("signature")? } else { None },
+            added_ms: row.get("added_ms")?,
+        })
+    });
     Ok(found.optional()?)
 }
 
-/// Versions of a slot whose digests begin so, the newest first, without bytes and tests.
+/// Versions of a slot whose digests begin so, the newest first, without bytes, tests and signatures.
 fn versions(connection: &Connection, slot: &str, beginning: &str, most: usize) -> Result<Vec<Version>, PoliciesError> {
     let mut found = connection.prepare(
         "SELECT digest, name, engine, file, added_ms FROM version
@@ -216,20 +217,23 @@ fn versions(connection: &Connection, slot: &str, beginning: &str, most: usize) -
             file: row.get(3)?,
             bytes: Vec::new(),
             tests: None,
+            signature: None,
             added_ms: row.get(4)?,
         })
     })?;
     Ok(versions.collect::<Result<_, _>>()?)
 }
 
-/// Keeps a version. One that is known keeps its bytes, and gets the tests that came with it now.
+/// Keeps a version. One that is known keeps its bytes, and gets the tests and the signature that
+/// came with it now.
 fn keep(transaction: &Transaction<'_>, slot: &str, version: &Version) -> Result<(), rusqlite::Error> {
-    let Version { digest, name, engine, file, bytes, tests, added_ms } = version;
+    let Version { digest, name, engine, file, bytes, tests, signature, added_ms } = version;
     transaction.execute(
-        "INSERT INTO version (slot, digest, name, engine, file, bytes, tests, added_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-         ON CONFLICT (slot, digest) DO UPDATE SET file = excluded.file, tests = excluded.tests",
-        params![slot, digest, name, engine, file, bytes, tests, added_ms],
+        "INSERT INTO version (slot, digest, name, engine, file, bytes, tests, signature, added_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (slot, digest) DO UPDATE
+         SET file = excluded.file, tests = excluded.tests, signature = excluded.signature",
+        params![slot, digest, name, engine, file, bytes, tests, signature, added_ms],
     )?;
     Ok(())
 }

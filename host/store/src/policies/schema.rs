@@ -88,6 +88,7 @@ CREATE TABLE secret (
     until_ms INTEGER,
     PRIMARY KEY (key, version)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE version ADD COLUMN signature TEXT;
 ",
 ];
 

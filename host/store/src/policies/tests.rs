@@ -26,6 +26,7 @@ fn version(digest: &str) -> Version {
         file: "cheap.rhai".to_owned(),
         bytes: b"fn route".to_vec(),
         tests: None,
+        signature: None,
         added_ms: 7,
     }
 }
@@ -40,7 +41,8 @@ fn what_is_kept_outlives_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let store = PolicyStore::open(folder.path()).unwrap();
     assert_eq!(store.state("router").unwrap(), SlotState::default());
-    let second = Version { tests: Some(b"[[test]]".to_vec()), ..version("abcdef2") };
+    let second =
+        Version { tests: Some(b"[[test]]".to_vec()), signature: Some("c2ln".to_owned()), ..version("abcdef2") };
     store
         .commit(&entry("stage", Some("abcdef1")), &state(&[("staged", "abcdef1")]), Some(&version("abcdef1")), None)
         .unwrap();
@@ -62,11 +64,13 @@ fn what_is_kept_outlives_the_run() {
     );
     let acts: Vec<_> = store.audit(8).unwrap().into_iter().map(|(seq, entry)| (seq, entry.act)).collect();
     assert_eq!(acts, [(2, "activate".to_owned()), (1, "stage".to_owned())]);
-    // The same version again is the same row, with the tests that came last.
-    let again = Version { tests: Some(b"other".to_vec()), added_ms: 9, ..version("abcdef1") };
+    // The same version again is the same row, with the tests and the signature that came last.
+    let signature = Some("b3RoZXI=".to_owned());
+    let again = Version { tests: Some(b"other".to_vec()), signature, added_ms: 9, ..version("abcdef1") };
     store.commit(&entry("stage", Some("abcdef1")), &now, Some(&again), None).unwrap();
     let kept = store.version("router", "abcdef1").unwrap().unwrap();
     assert_eq!((kept.tests.as_deref(), kept.added_ms), (Some(&b"other"[..]), 7));
+    assert_eq!(kept.signature.as_deref(), Some("b3RoZXI="));
 }
 
 /// Each column of a row, each row, and the end are held by the chain.

@@ -12,9 +12,24 @@ use super::super::{models, policy};
 use super::report::Check;
 use crate::assemble;
 use crate::config::{Config, EndedModels};
+use crate::signers;
+
+/// The keys that are pinned, and the policies of the folder.
+pub(super) fn policies(config: &Config) -> Vec<Check> {
+    let pinned = config.policies.keys.keys().cloned().collect::<Vec<_>>().join(", ");
+    let needed = if config.policies.require_signature { "; every policy needs one" } else { "" };
+    match signers::pinned(config) {
+        Err(error) => {
+            let todo = "pin a public key, as `kairos policy keygen` makes one: `kairos serve` does not start like this";
+            vec![Check::problem("signatures", error.0, todo)]
+        }
+        Ok(_) if pinned.is_empty() => vec![of_folder(config)],
+        Ok(_) => vec![Check::ok("signatures", format!("by {pinned} count{needed}")), of_folder(config)],
+    }
+}
 
 /// The policies of the folder, by the loader that `serve` uses.
-pub(super) fn policies(config: &Config) -> Check {
+fn of_folder(config: &Config) -> Check {
     const CHECK: &str = "policies";
     let Some(folder) = &config.policies.folder else {
         return Check::ok(CHECK, "no folder is set: the native default decides");

@@ -84,7 +84,7 @@ impl Doctor {
         report.checks.splice(0..0, configuration(&self.flags, &loaded));
         let config = &loaded.config;
         report.checks.extend(place::checks(config));
-        report.checks.push(choice::policies(config));
+        report.checks.extend(choice::policies(config));
         let (side, found) = bedrock::find(&loaded, &mut report.bedrock).await;
         report.checks.extend(found);
         report.checks.extend(choice::models(config, side.as_ref().map(|side| side.region.as_str())));

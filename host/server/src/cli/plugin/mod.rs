@@ -117,7 +117,7 @@ impl Given {
         let project = Project::open(&self.dir)?;
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         let config = super::read_config(&flags)?;
-        let loader = policy::loader(&config, cache().as_deref())?;
+        let loader = policy::authors(policy::loader(&config, cache().as_deref())?);
         let grants = loader.grants.clone().asked(&project.manifest.capabilities);
         build::where_changed(&project)?;
         Ok((project, Loader { grants, ..loader }))

@@ -1,29 +1,33 @@
 //! `kairos policy stage`, `activate`, `rollback`, `retire`, `list` and `show`: what a running gateway
 //! does with versions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use kairos_pipeline::policy::World;
-use kairos_sandbox::cases::beside;
-use kairos_sandbox::load::{SLOTS, world_of};
+use kairos_sandbox::load::SLOTS;
 use serde_json::{Value, json};
 
 use super::super::gateway::{Gateway, print_json, segment, user};
 use super::super::{Failed, counted, short};
+use super::given::Given;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stage {
-    /// A script (.rhai) or a component (.wasm)
-    file: PathBuf,
+    /// A script (.rhai) or a component (.wasm), or oci://REGISTRY/REPOSITORY@sha256:DIGEST
+    #[arg(value_name = "FILE|ADDRESS")]
+    file: String,
     /// The slot that it is for [default: that of its name, else of what it judges]
     #[arg(long, value_name = "SLOT")]
     slot: Option<String>,
     /// The file of its tests [default: STEM.test.toml beside it, where there is one]
     #[arg(long, value_name = "FILE")]
     tests: Option<PathBuf>,
+    /// The file of its signature [default: FILE.sig beside it, where there is one]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -111,10 +115,6 @@ fn slot_of(gateway: &Gateway, beginning: &str) -> Result<&'static str, Failed> {
     Ok(World::Router.name())
 }
 
-fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failed {
-    move |error| Failed::usage(format!("{}: {error}", path.display()))
-}
-
 pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap_or_default()
 }
@@ -128,20 +128,23 @@ pub(super) fn shown(policy: &str) -> String {
     policy.rsplit_once('@').map_or(policy.to_owned(), |(name, digest)| format!("{name}@{}", short(digest)))
 }
 
+/// `, signed by NAME`, where a key vouches for it.
+fn signed(version: &Value) -> String {
+    version["signed_by"].as_str().map_or_else(String::new, |name| format!(", signed by {name}"))
+}
+
 impl Stage {
     pub(super) fn run(self) -> Result<(), Failed> {
-        let bytes = std::fs::read(&self.file).map_err(unreadable(&self.file))?;
-        let tests = self.tests.clone().or_else(|| Some(beside(&self.file)).filter(|tests| tests.exists()));
-        let tests = tests.map(|path| std::fs::read_to_string(&path).map_err(unreadable(&path))).transpose()?;
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        let body = json!({"file": name, "bytes": STANDARD.encode(&bytes), "tests": tests});
-        let slot = match self.slot {
-            Some(slot) => slot,
-            None => {
-                let name = name.clone().into_owned();
-                super::on_a_loaders_thread(move || world_of(&name, &bytes).name().to_owned())?
-            }
+        let config = || self.asked.gateway.config();
+        let given = Given::find(&self.file, self.tests.as_deref(), self.signature.as_deref(), config)?;
+        let slot = match &self.slot {
+            Some(slot) => slot.clone(),
+            None => given.world(None)?.name().to_owned(),
         };
+        let Given { file, bytes, tests, signature } = given;
+        let tests = tests.map(|tests| String::from_utf8(tests).map_err(|_| Failed::usage("the tests are not UTF-8")));
+        let tests = tests.transpose()?;
+        let body = json!({"file": file, "bytes": STANDARD.encode(&bytes), "tests": tests, "signature": signature});
         let done = self.asked.done(Method::PUT, &slot, "versions", body)?;
         let passed = match number(&done, "tests") {
             0 => "it has no tests of its own".to_owned(),
@@ -200,7 +203,8 @@ fn slot_text(slot: &Value, all: bool) -> String {
         let policy = shown(text(version, "policy"));
         let (role, engine, file) = (text(version, "role"), text(version, "engine"), text(version, "file"));
         let calls = counted(number(version, "calls"), "call");
-        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls}"));
+        let signed = signed(version);
+        lines.push(format!("  {role:<8}  {policy}  {engine}  {file}  {calls}{signed}"));
     }
     super::beside::lines(slot, all, &mut lines);
     for digest in slot["quarantined"].as_array().into_iter().flatten() {
@@ -244,7 +248,14 @@ impl Show {
         let field = |name: &str| text(&version, name);
         let role = version["role"].as_str().unwrap_or("kept");
         println!("{}@{}", field("name"), field("digest"));
-        println!("{} for {}, {role}, from {}, {}", field("engine"), field("slot"), field("file"), field("added"));
+        let signed = signed(&version);
+        println!(
+            "{} for {}, {role}, from {}, {}{signed}",
+            field("engine"),
+            field("slot"),
+            field("file"),
+            field("added")
+        );
         for (what, shown) in [("policy", &version["text"]), ("tests", &version["tests"])] {
             if let Some(shown) = shown.as_str() {
                 println!("\n--- {what}\n{}", shown.trim_end());

@@ -1,9 +1,13 @@
 //! `kairos policy`.
 
 mod beside;
+mod given;
 mod life;
+mod publish;
+mod sign;
 mod test;
 
+pub(super) use self::given::Given;
 pub(super) use self::test::run as run_tests;
 
 use std::path::{Path, PathBuf};
@@ -13,9 +17,10 @@ use clap::Subcommand;
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::refusal::Refusal;
+use kairos_sandbox::trust::Trust;
 use serde::Serialize;
 
-use super::{Failed, models};
+use super::{Failed, models, oci};
 use crate::assemble;
 use crate::config::{Config, Flags};
 
@@ -27,9 +32,10 @@ pub(super) enum Policy {
 Examples:
   kairos policy check policies/task.rhai
   kairos policy check target/guests/task-router.wasm --json
+  kairos policy check oci://ghcr.io/acme/router@sha256:9f86d081…
 
-The file is read, compiled, tested by the tests beside it, and asked some questions twice, as it is
-before it serves. Exit code 1 when it would be refused.")]
+The file is read, its signature is checked where kairos.toml pins keys, and it is compiled, tested by the tests
+beside it, and asked some questions twice, as it is before it serves. Exit code 1 when it would be refused.")]
     Check(Check),
     /// Run the tests that policies bring along, and say what is not as they expect
     #[command(after_help = "\
@@ -46,8 +52,11 @@ Exit code 1 when a test fails, 2 when a policy has no tests.")]
 Examples:
   kairos policy stage ./cheaper.rhai --why \"half the price for mail\"
   kairos policy stage dist/my-router.wasm --data ./kairos-data --json
+  kairos policy stage oci://ghcr.io/acme/router@sha256:9f86d081…
 
-It is compiled, tested and tried out as a file of the watched folder is, and does not serve yet.
+It is compiled, tested and tried out as a file of the watched folder is, and does not serve yet. What is in a
+registry is fetched by this command, by its digest only, with what `docker login` keeps; the gateway calls
+no registry.
 Exit codes: 0 staged, 1 no gateway or it failed, 2 wrong usage, 3 refused: it says why")]
     Stage(life::Stage),
     /// Let a version serve
@@ -112,14 +121,44 @@ Examples:
   kairos policy show router
   kairos policy show 3c91ab")]
     Show(life::Show),
+    /// Make a pair of keys that signs policies
+    #[command(after_help = "\
+Examples:
+  kairos policy keygen release.key
+
+KEYFILE is the private key (Ed25519, PKCS#8 in PEM, for its owner only), KEYFILE.pub the public one, which
+gateways pin under [policies.keys]. Nothing is written over.
+Exit codes: 0 made, 1 it cannot be written, 2 a file is there already")]
+    Keygen(sign::Keygen),
+    /// Sign a policy with its tests, for a slot: writes FILE.sig
+    #[command(after_help = "\
+Examples:
+  kairos policy sign --key release.key policies.d/router.rhai
+  kairos policy sign --key release.key --slot healer calm.rhai
+  kairos policy sign --statement router.rhai > statement     # for a key that is elsewhere
+
+A gateway with `require_signature = true` serves only what a key of its [policies.keys] has signed. What is
+signed is the file, its tests and the slot together: a change of one needs another signature.
+Exit codes: 0 signed, 1 it cannot be written, 2 wrong usage, or no such key")]
+    Sign(sign::Sign),
+    /// Put a policy, its tests and its signature into an OCI registry, and print its address
+    #[command(after_help = "\
+Examples:
+  kairos policy push router.rhai oci://ghcr.io/acme/router:1.2
+  kairos policy push dist/my-router.wasm oci://localhost:5000/my-router
+
+With what `docker login` keeps. The address that it prints names the digest, by which `kairos policy stage`
+fetches it.
+Exit codes: 0 pushed, 1 the registry refused or failed, 2 wrong usage")]
+    Push(publish::Push),
     /// Print what scripts can see and call: policies/REFERENCE.md
     Reference,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// A script (.rhai) or a component (.wasm)
-    file: PathBuf,
+    /// A script (.rhai) or a component (.wasm), or oci://REGISTRY/REPOSITORY@sha256:DIGEST
+    file: String,
     /// Configuration file: what it grants and configures holds [default: kairos.toml, where there is one]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -168,6 +207,9 @@ impl Policy {
             Self::Retire(named) => named.retire(),
             Self::List(list) => list.run(),
             Self::Show(show) => show.run(),
+            Self::Keygen(keygen) => keygen.run(),
+            Self::Sign(sign) => sign.run(),
+            Self::Push(push) => push.run(),
             Self::Reference => {
                 print!("{}", kairos_sandbox::script::reference());
                 Ok(())
@@ -180,8 +222,18 @@ impl Check {
     fn run(self) -> Result<(), Failed> {
         let flags = Flags { config: self.config.clone(), ..Flags::default() };
         let config = super::read_config(&flags)?;
-        let file = self.file.display().to_string();
-        say(&self.file, &file, load(&config, self.file.clone())?, self.json, None::<&()>, "")
+        let Self { file, json, .. } = self;
+        let path = Path::new(&file);
+        let loaded = if oci::is_address(&file) {
+            let given = Given::find(&file, None, None, || Ok(config.clone()))?;
+            let (loader, path) = (loader(&config, None)?, path.to_owned());
+            on_a_loaders_thread(move || {
+                given.version(&loader).and_then(|version| loader.load_version(&path, &version))
+            })?
+        } else {
+            load(&config, path.to_owned())?
+        };
+        say(path, &file, loaded, json, None::<&()>, "")
     }
 }
 
@@ -237,6 +289,11 @@ pub(super) fn say(
 pub(super) fn load(config: &Config, path: PathBuf) -> Result<Result<Generation, Refusal>, Failed> {
     let loader = loader(config, None)?;
     on_a_loaders_thread(move || loader.load(&path))
+}
+
+/// What loads policies for their authors, who sign what they are done with: nobody need vouch for them yet.
+pub(super) fn authors(loader: Loader) -> Loader {
+    Loader { trust: Trust::default(), ..loader }
 }
 
 /// What loads policies here. Without `cache` it compiles anew what the gateway may have in its own.

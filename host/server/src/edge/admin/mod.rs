@@ -198,6 +198,8 @@ struct Staged {
     text: Option<String>,
     /// The text of its tests.
     tests: Option<String>,
+    /// Its signature, in base64.
+    signature: Option<String>,
     why: Option<String>,
     /// Who asks, as he says himself.
     by: Option<String>,
@@ -240,7 +242,7 @@ async fn stage(
     let staged = async {
         let (staged, counted): (Staged, _) = change(&app, peer, request, most).await?;
         let slot = slot_of(&slot)?;
-        let Staged { file, bytes, text, tests, why, by } = staged;
+        let Staged { file, bytes, text, tests, signature, why, by } = staged;
         let malformed = |message: &str| trouble(StatusCode::BAD_REQUEST, "malformed", message, Value::Null);
         let bytes = match (bytes, text) {
             (Some(bytes), None) => {
@@ -258,7 +260,7 @@ async fn stage(
         let name = file.clone();
         aside(&app, slot, file, move |policies| {
             let _held = (counted, alone);
-            policies.stage(&name, bytes, tests, &by)
+            policies.stage(&name, bytes, tests, signature, &by)
         })
         .await
     };

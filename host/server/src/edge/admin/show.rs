@@ -52,6 +52,7 @@ fn slot_json(policies: &PolicyHost) -> Value {
             "engine": generation.engine_name(),
             "file": generation.path().display().to_string(),
             "tests": generation.tests(),
+            "signed_by": generation.signer().as_deref(),
             "calls": generation.calls(),
         })
     });
@@ -140,6 +141,7 @@ pub(super) async fn version(
             "added": moment(known.added_ms),
             "role": role,
             "bytes": kept.bytes.len(),
+            "signed_by": policies.signer(&kept).as_deref(),
             "text": (known.engine == "rhai").then(|| text(&kept.bytes)),
             "tests": kept.tests.map(|tests| text(&tests.bytes)),
         }))
