@@ -180,15 +180,7 @@ pub(crate) fn loader(config: &Config, region: &str, cache: Option<&Path>) -> Res
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
     let (dropped, configs) = (Arc::default(), Arc::new(configs));
     let catalogues = test_catalogues(config, region);
-    Ok(Loader {
-        limits,
-        wasm,
-        grants: config.grants(),
-        trust: signers::pinned(config)?,
-        dropped,
-        catalogues,
-        configs,
-    })
+    Ok(Loader { limits, wasm, grants: config.grants(), trust: signers::pinned(config)?, dropped, catalogues, configs })
 }
 
 fn cannot_open(error: &LedgerError) -> AssemblyError {

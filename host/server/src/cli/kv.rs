@@ -65,7 +65,7 @@ impl Kv {
         match self {
             Self::List(List { gateway }) => list(&gateway),
             Self::Show(Named { space, gateway }) => show(&space, &gateway),
-            Self::Clear(Clear { named: Named { space, gateway }, why }) => clear(&space, &gateway, why),
+            Self::Clear(Clear { named: Named { space, gateway }, why }) => clear(&space, &gateway, why.as_deref()),
         }
     }
 }
@@ -114,7 +114,7 @@ fn show(space: &str, gateway: &Gateway) -> Result<(), Failed> {
     Ok(())
 }
 
-fn clear(space: &str, gateway: &Gateway, why: Option<String>) -> Result<(), Failed> {
+fn clear(space: &str, gateway: &Gateway, why: Option<&str>) -> Result<(), Failed> {
     let by = std::env::var("USER").ok().filter(|user| !user.is_empty());
     let body = json!({"why": why, "by": by});
     let answer = gateway.change(Method::POST, &format!("{}/clear", address(space)), &body)?;
