@@ -1,10 +1,11 @@
 //! The three forms of each router, and one in Python that was written from the seed and
 //! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
-//! written in Python and in JavaScript. Of the healer there are three forms, of the
-//! prompter two.
+//! written in Python and in JavaScript. Of the healer there are three forms; of the prompter, of what learns
+//! latencies and of what routes by them, two.
 
 mod guards;
 mod healers;
+mod observers;
 mod prompters;
 
 use std::collections::{BTreeMap, HashMap};
@@ -207,6 +208,7 @@ fn question(context: &Context) -> Question {
         model_ids: ids.clone().into(),
         regions: vec!["us-east-1".into()],
         names: Arc::new(SeedNames(named_ids.collect())),
+        learned: Arc::default(),
     };
     let features = Features {
         task: found.task,
@@ -248,14 +250,14 @@ pub(crate) fn loader() -> Loader {
     let limits =
         Arc::new(Limits { deadline: std::time::Duration::from_secs(5), purity_sample: u64::MAX, ..Limits::default() });
     let wasm = WasmEngine::new(Arc::clone(&limits), None).unwrap();
-    let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::default());
+    let (dropped, configs) = (Arc::default(), Arc::default());
     // The tests that the policies bring along say their day and region themselves.
     let catalogues: Catalogues = Arc::new(|asked| {
         let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
         let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
         catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| error.to_string())
     });
-    Loader { limits, wasm, grants: Grants::default(), trust: Default::default(), kv, dropped, catalogues, configs }
+    Loader { limits, wasm, grants: Grants::default(), trust: Default::default(), dropped, catalogues, configs }
 }
 
 /// A component of `score` in a language with an interpreter, built as an author does.

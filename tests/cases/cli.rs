@@ -83,7 +83,7 @@ fn policy_check_says_what_loading_would_say() {
 
     router.rhai:2:20: asked on trial with one model, the policy fails: error: Unknown property 'tsak' - a getter is not registered for type 'Features'
 
-    router.rhai:2:12: asked on trial with one model, the policy fails: error: Runtime error: ctx.prompt needs the capability `content`, which is not granted; to grant it, set `grants = ["log", "metrics", "kv", "content"]` under [policies] in kairos.toml
+    router.rhai:2:12: asked on trial with one model, the policy fails: error: Runtime error: ctx.prompt needs the capability `content`, which is not granted; to grant it, set `grants = ["log", "metrics", "kv", "kv-write", "content"]` under [policies] in kairos.toml
 
     router.rhai:1:35: reserved keyword 'eval' is disabled
       hint: look at this place and just before it: something is missing, or too much

@@ -10,10 +10,11 @@ use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::HealingBounds;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
+use kairos_pipeline::learned::Snapshot;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::policy::{
     Action, Assigned, Fault, Guard, HealInput, Healer, Identity, Plan, Policies, PolicyError, Prompter, Remedy,
-    Serving, Wait, Went, World,
+    Serving, Wait, Watcher, Went, World,
 };
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};
@@ -100,6 +101,14 @@ impl Policies for Healed {
 
     fn prompter(&self) -> Option<Arc<dyn Prompter>> {
         None
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Watcher>> {
+        None
+    }
+
+    fn learned(&self) -> Arc<Snapshot> {
+        Arc::default()
     }
 
     fn failed(&self, world: World, _: &Identity, _: &Fault) {

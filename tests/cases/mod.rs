@@ -20,6 +20,8 @@ mod ledger;
 mod lifecycle;
 mod limits;
 mod money;
+mod observed;
+mod observers;
 mod plugins;
 mod policies;
 mod prompters;

@@ -115,6 +115,7 @@ async fn a_plugin_in_rhai_from_nothing_to_serving() {
 
 /// A project of this world is tested and checked as it is; where there is no template of one, that is said.
 fn from_nothing(world: &str) {
+    let policy = if world == "observer" { "an observer".to_owned() } else { format!("a {world}") };
     let folder = tempfile::tempdir().unwrap();
     for lang in ["rhai", "rust"] {
         // What is compiled is kept by name, for all projects.
@@ -129,12 +130,12 @@ fn from_nothing(world: &str) {
         // What its manifest says is what it is held to.
         edit(&project.join("plugin.toml"), &format!("world = \"{world}\""), "world = \"router\"");
         let (code, text) = said(&project, &["plugin", "check"]);
-        let told = [format!("is a {world}'s"), format!("of the world `{world}`")];
+        let told = [format!("is {policy}'s"), format!("of the world `{world}`"), "is for observers only".to_owned()];
         assert!(code == 1 && told.iter().any(|told| text.contains(told)), "{code} {text}");
     }
     for lang in ["python", "js"] {
         let (code, text) = said(folder.path(), &["plugin", "new", "x", "--lang", lang, "--world", world]);
-        let says = format!("there is no template of a {world} in {lang}; there are those in rust and rhai");
+        let says = format!("there is no template of {policy} in {lang}; there are those in rust and rhai");
         assert!(code == 2 && text.contains(&says) && !folder.path().join("x").exists(), "{code} {text}");
     }
 }
@@ -152,6 +153,11 @@ fn a_guard_from_nothing() {
 #[test]
 fn a_prompter_from_nothing() {
     from_nothing("prompter");
+}
+
+#[test]
+fn an_observer_from_nothing() {
+    from_nothing("observer");
 }
 
 #[tokio::test]
@@ -253,7 +259,7 @@ fn a_denied_capability_names_the_key() {
     assert!(code == 1 && text.contains(ask), "{text}");
     edit(&folder.path().join("plugin.toml"), "[]", "[\"content\"]");
     let (code, text) = check();
-    let grant = "plugin.toml asks for `content`, which is not granted\n  hint: to grant it, set `grants = [\"log\", \"metrics\", \"kv\", \"content\"]` under [policies] in kairos.toml";
+    let grant = "plugin.toml asks for `content`, which is not granted\n  hint: to grant it, set `grants = [\"log\", \"metrics\", \"kv\", \"kv-write\", \"content\"]` under [policies] in kairos.toml";
     assert!(code == 1 && text.contains(grant), "{text}");
     std::fs::write(folder.path().join("kairos.toml"), "[policies]\ngrants = [\"content\"]\n").unwrap();
     let (_, text) = check();

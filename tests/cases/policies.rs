@@ -20,7 +20,7 @@ fn tested(files: &[(&str, &[u8])], arguments: &[&str]) -> (i32, String) {
 }
 
 /// A router that does something else for each team.
-const TEAMS: &str = r#"fn describe() { #{ reasons: #{ "1": "cheapest", "2": "in-a-hurry", "9": "after-hours" } } }
+const TEAMS: &str = r#"fn describe() { #{ kv_schema: 1, reasons: #{ "1": "cheapest", "2": "in-a-hurry", "9": "after-hours" } } }
 fn route(ctx, features, models) {
     log("a word of the policy");
     switch ctx.tags.team {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use kairos_pipeline::PromptingBounds;
 use kairos_pipeline::gateway::Gateway;
+use kairos_pipeline::learned::Snapshot;
 use kairos_pipeline::policy::{
     Assigned, Edit, Edits, Fault, Guard, Healer, Identity, InspectInput, Origin, Place, Plan, Policies, PolicyError,
-    PromptInput, Prompter, Serving, SystemEdit, TextEdit, Verdict, Went, World,
+    PromptInput, Prompter, Serving, SystemEdit, TextEdit, Verdict, Watcher, Went, World,
 };
 use kairos_pipeline::request::Operation;
 use kairos_tests::http::{Answer as Answered, Client, chat, converse};
@@ -50,6 +51,14 @@ impl Policies for With {
 
     fn prompter(&self) -> Option<Arc<dyn Prompter>> {
         Some(Arc::clone(&self.1))
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Watcher>> {
+        None
+    }
+
+    fn learned(&self) -> Arc<Snapshot> {
+        self.0.learned()
     }
 
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}

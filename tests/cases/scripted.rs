@@ -13,10 +13,11 @@ use kairos_dialects::eventstream::{Decoder, Frame, encode};
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
+use kairos_pipeline::learned::Snapshot;
 use kairos_pipeline::ledger::{Ledger as _, MemoryLedger, Totals};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving, Went,
-    World,
+    Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving,
+    Watcher, Went, World,
 };
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
@@ -135,6 +136,14 @@ impl Policies for Always {
 
     fn prompter(&self) -> Option<Arc<dyn Prompter>> {
         None
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Watcher>> {
+        None
+    }
+
+    fn learned(&self) -> Arc<Snapshot> {
+        Arc::default()
     }
 
     fn failed(&self, _: World, _: &Identity, _: &Fault) {}

@@ -173,6 +173,9 @@ async fn finish_whole(
         }
     };
     let ending = settle(&answer.served);
+    if let Some(observed) = &mut exchange.observed {
+        observed.stopped((&answer.stop_reason).into());
+    }
     reserved.observe(ending.clone());
     if exchange.guarded.is_none() {
         attempt.succeeded(gateway, exchange, reserved, ending);
@@ -284,6 +287,9 @@ impl Attempt<'_> {
             usage,
             prices: catalogue.version.clone(),
         };
+        if let Some(observed) = &mut exchange.observed {
+            observed.attempted(&ending, usage, failure);
+        }
         reserved.end(ending);
         exchange.attempted(record);
     }

@@ -8,8 +8,10 @@ use crate::arm;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::guarded::Guarded;
+use crate::learned::Reads;
 use crate::models::Catalogue;
 use crate::money::Picodollars;
+use crate::observe::Observed;
 use crate::policy::{Assigned, Went};
 use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
@@ -33,6 +35,10 @@ pub struct Exchange {
     pub record: Draft,
     /// What the policy was asked, where that is kept.
     pub(crate) asked: Option<Box<Asked>>,
+    /// What was learned, as it is seen from its beginning to its end.
+    pub(crate) learned: Arc<Reads>,
+    /// What is gathered for an observer, where one serves.
+    pub(crate) observed: Option<Box<Observed>>,
     /// Who judges its texts, and what was said of them.
     pub(crate) guarded: Option<Arc<Guarded>>,
     /// When it came in.
@@ -80,6 +86,8 @@ impl Exchange {
             tags: Arc::default(),
             record: record.into(),
             asked: None,
+            learned: Arc::new(Reads::of(gateway.policies.learned())),
+            observed: None,
             guarded: None,
             started: Instant::now(),
             assigned: None,
@@ -169,6 +177,9 @@ impl Exchange {
             // How fast a caller reads a stream is no matter of the policy's.
             let latency_ms = self.record.first_byte_ms.unwrap_or(self.record.duration_ms);
             gateway.policies.ended(assigned, Went { failed, latency_ms, cost: self.record.cost_usd.0 });
+        }
+        if let Some(observed) = self.observed.take() {
+            observed.ended(self);
         }
         gateway.observer.finished(&self.record);
         let record = self.record.share();

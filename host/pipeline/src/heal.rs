@@ -47,7 +47,7 @@ pub(crate) struct Course {
     failed: Vec<(FailedAttempt, Failure)>,
     /// The request, where it was shortened for this target.
     shortened: Option<Decoded>,
-    waited_ms: u32,
+    pub(crate) waited_ms: u32,
     refreshed: bool,
 }
 
@@ -256,7 +256,7 @@ fn drawn(gateway: &Gateway, exchange: &Exchange, course: &Course, decision: &Dec
 }
 
 /// What a healer is told of a failure; none: no attempt can mend it.
-fn kind_of(kind: Kind) -> Option<FailureKind> {
+pub(crate) fn kind_of(kind: Kind) -> Option<FailureKind> {
     Some(match kind {
         Kind::Throttled => FailureKind::Throttled,
         Kind::Quota => FailureKind::Quota,

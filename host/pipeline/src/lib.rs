@@ -11,6 +11,7 @@ pub mod guard;
 pub mod guards;
 pub mod healers;
 pub mod history;
+pub mod learned;
 pub mod ledger;
 pub mod models;
 pub mod money;
@@ -34,6 +35,7 @@ mod draw;
 mod encode;
 mod guarded;
 mod heal;
+mod observe;
 mod offer;
 mod prompted;
 mod settle;
@@ -115,12 +117,18 @@ async fn answer(
         let (began, spent) = (Instant::now(), exchange.record.cost_usd);
         let answered = {
             let limited = decode::limited(course.request(&request), &decision, course.target, exchange)?;
+            if let Some(observed) = &mut exchange.observed {
+                observed.tries(course.target, course.waited_ms, limited.outline.estimated_tokens());
+            }
             attempt::attempt(gateway, exchange, &limited, course.target, reply).await
         };
         let failure = match answered {
             Ok(answered) => return Ok(answered),
             Err(failure) => failure,
         };
+        if let Some(observed) = &mut exchange.observed {
+            observed.failed(&failure);
+        }
         let failed = Failed { failure, began, cost: exchange.record.cost_usd.0.saturating_sub(spent.0) };
         // Apart: a request that goes well need not carry this along.
         Box::pin(heal::heal(gateway, exchange, &request, (&mut decision, &mut course), failed, reply)).await?;

@@ -66,7 +66,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         return Err(nothing_fits(&catalogue, request));
     }
     let features = features_of(gateway, request, &found, named.is_some());
-    let info = info_of(gateway, &catalogue, request, &targets);
+    let info = info_of(gateway, exchange, request, &targets);
     Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn afresh(
     };
     let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
     let features = features_of(gateway, request, &found, request.is_named(&gateway.settings));
-    let info = Arc::new(info_of(gateway, catalogue, request, &targets));
+    let info = Arc::new(info_of(gateway, exchange, request, &targets));
     Ok(Offers { targets, facts, features, info })
 }
 
@@ -114,7 +114,8 @@ fn features_of(gateway: &Gateway, request: &Decoded, found: &Found, named: bool)
     }
 }
 
-fn info_of(gateway: &Gateway, catalogue: &Arc<Catalogue>, request: &Decoded, targets: &[usize]) -> RequestInfo {
+fn info_of(gateway: &Gateway, exchange: &Exchange, request: &Decoded, targets: &[usize]) -> RequestInfo {
+    let catalogue = &exchange.catalogue;
     RequestInfo {
         content: Content::new(request.outline.prompt.clone(), request.outline.system.clone()),
         tags: request.hints.tags.clone(),
@@ -123,6 +124,7 @@ fn info_of(gateway: &Gateway, catalogue: &Arc<Catalogue>, request: &Decoded, tar
         model_ids: targets.iter().map(|&target| Arc::clone(&catalogue.model_of(target).id)).collect(),
         regions: vec![Arc::clone(&catalogue.region)],
         names: Arc::clone(catalogue) as _,
+        learned: Arc::clone(&exchange.learned),
     }
 }
 

@@ -6,6 +6,7 @@ mod answer;
 pub(crate) mod exact;
 mod guarding;
 mod healing;
+mod observing;
 mod prompting;
 mod question;
 mod serving;
@@ -19,6 +20,7 @@ use kairos_dialects::Outline;
 use serde::{Deserialize, Serialize};
 
 use crate::guards::Pii;
+use crate::learned::{Reads, Snapshot, SpaceId};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
 pub use self::guarding::{
@@ -28,6 +30,9 @@ pub use self::guarding::{
 pub use self::healing::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
     Remedy, Wait,
+};
+pub use self::observing::{
+    Ending, Event, EventKind, MOST_CHANGES, ObserveInput, Outcome, Rating, SeenAttempt, Stop, Watcher, Written,
 };
 pub use self::prompting::{
     Draft, DraftMessage, DraftParameters, Edit, Edits, MOST_EXAMPLES, MOST_TEXT_EDITS, Piece, Place, PromptInput,
@@ -346,6 +351,8 @@ pub struct RequestInfo {
     pub regions: Vec<Arc<str>>,
     /// Which model answers for a name.
     pub names: Arc<dyn Names>,
+    /// What was learned, as the request sees it.
+    pub learned: Arc<Reads>,
 }
 
 /// What was said, and whether a policy wanted to know. What is decided without it can be decided again
@@ -434,6 +441,8 @@ pub struct Identity {
     pub model_names: Vec<String>,
     /// Bytes that it may leave undecided of a text: of a guard.
     hold_back: usize,
+    /// The space of what was learned that it reads, and writes where it is an observer.
+    space: Option<SpaceId>,
     /// What it was loaded with: configuration and grants, as JSON.
     setting: Arc<str>,
     /// Name and digest, as they are shown.
@@ -450,7 +459,7 @@ impl Identity {
     ) -> Self {
         let (name, digest) = (name.into(), digest.into());
         let label = format!("{name}@{digest}").into();
-        Self { name, digest, reasons, model_names, hold_back: 0, setting: "{}".into(), label }
+        Self { name, digest, reasons, model_names, hold_back: 0, space: None, setting: "{}".into(), label }
     }
 
     /// The same, loaded with this configuration and these grants, as JSON.
@@ -461,6 +470,16 @@ impl Identity {
     /// The same of a guard that may leave so many bytes of a text undecided, up to [`MOST_HELD`].
     pub fn holding(self, hold_back: usize) -> Self {
         Self { hold_back, ..self }
+    }
+
+    /// The same of one that reads this space of what was learned, and writes it where it is an observer.
+    pub fn learning(self, space: Option<SpaceId>) -> Self {
+        Self { space, ..self }
+    }
+
+    /// The space of what was learned that it reads.
+    pub fn space(&self) -> Option<&SpaceId> {
+        self.space.as_ref()
     }
 
     /// Bytes that it may leave undecided of a text: 0 where it is no guard.
@@ -509,6 +528,11 @@ pub trait Policies: Send + Sync {
 
     /// The prompter that serves now; none: nothing is in its slot.
     fn prompter(&self) -> Option<Arc<dyn Prompter>>;
+    /// Who is told of requests that have ended; none: nothing is in the observer's slot. A request asks once.
+    fn observer(&self) -> Option<Arc<dyn Watcher>>;
+
+    /// What was learned so far. A request asks once, and keeps what it got.
+    fn learned(&self) -> Arc<Snapshot>;
 
     /// Says that a policy of this world failed. Whoever keeps the policies decides what follows.
     fn failed(&self, world: World, policy: &Identity, fault: &Fault);
@@ -538,6 +562,7 @@ pub(crate) mod tests {
             model_ids: [].into(),
             regions: Vec::new(),
             names: Arc::new(Catalogue::default()),
+            learned: Arc::default(),
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::decode::Decoded;
 use crate::draw;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::observe::{self, Observed};
 use crate::offer::{self, Offers};
 use crate::policy::{Candidate, Identity, Offer, Plan, PolicyError, RequestInfo, RouteInput, Router, Undecided, World};
 use crate::record::{Asked, DecisionRecord, Given, InsteadOf};
@@ -44,6 +45,8 @@ pub(crate) fn route(
     let (plan, decided_by, before) = match answered {
         Ok(plan) => (plan, router, None),
         Err(PolicyError::Refused(reason)) => {
+            let given = (Arc::clone(router.identity().label()), reason, None);
+            observe(gateway, exchange, request, &offers, &[], given);
             keep(gateway, exchange, offers, &**router, None, || Given::Refused(reason), None);
             return Err(refused(router.identity(), reason));
         }
@@ -63,6 +66,8 @@ pub(crate) fn route(
     let drawn = triable(&plan, offers.features.named, &offers.facts)
         .map(|candidates| Drawn::of(&candidates, || uniform(&gateway.settings.draw_salt, exchange.id)));
     let Some(drawn) = drawn else {
+        let given = (Arc::clone(decided_by.identity().label()), plan.reason, None);
+        observe(gateway, exchange, request, &offers, &[], given);
         keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), None);
         let message = "the policy's cost limit leaves no model that could answer this request";
         return Err(Failure::new(Kind::RefusedByPolicy, message));
@@ -85,7 +90,10 @@ pub(crate) fn route(
         instead_of: before.as_ref().map(|(before, _)| before.clone()),
         experiment: exchange.assigned.as_ref().map(arm::record),
     });
-    let Plan { max_output_tokens, max_cost, .. } = plan;
+    let Plan { max_output_tokens, max_cost, reason, .. } = plan;
+    let first = drawn.order.first().map(|first| (*first, drawn.propensity));
+    let given = (Arc::clone(decided_by.identity().label()), reason, first);
+    observe(gateway, exchange, request, &offers, &order[planned..], given);
     let info = Arc::clone(&offers.info);
     let mut targets = std::mem::take(&mut offers.targets);
     for target in &order[planned..] {
@@ -95,6 +103,26 @@ pub(crate) fn route(
     }
     keep(gateway, exchange, offers, &**decided_by, before, || Given::Plan(plan), drawn.point);
     Ok(Decision { order, max_output_tokens, max_cost, targets, info })
+}
+
+/// Begins to gather what an observer is told, where one serves. `fallbacks` are the operator's.
+fn observe(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &Decoded,
+    offers: &Offers,
+    fallbacks: &[usize],
+    given: observe::Given,
+) {
+    let Some(watcher) = gateway.policies.observer() else { return };
+    let beside: Vec<usize> = fallbacks.iter().copied().filter(|target| !offers.targets.contains(target)).collect();
+    let facts = match &beside[..] {
+        [] => Some(Vec::new()),
+        _ => offer::afresh(gateway, exchange, request, beside.clone()).ok().map(|offers| offers.facts),
+    };
+    // What has no price is told of no more than it is offered.
+    let others = facts.as_ref().map_or((&[][..], &[][..]), |facts| (&beside[..], &facts[..]));
+    exchange.observed = Some(Box::new(Observed::new(watcher, exchange, offers, others, given)));
 }
 
 /// Takes down what was asked and answered, where somebody keeps it.

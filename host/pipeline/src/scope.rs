@@ -63,13 +63,12 @@ impl Scope {
             return Err(Failure::new(Kind::Forbidden, message));
         }
         match self.fallback {
-            Fallback::Asked => {}
             Fallback::Any => request.hints.any_model = true,
             Fallback::Never if request.hints.any_model => {
                 let message = "this key may not let another model answer than the one that is named";
                 return Err(Failure::new(Kind::Forbidden, message).with_param("x-kairos-fallback"));
             }
-            Fallback::Never => {}
+            Fallback::Asked | Fallback::Never => {}
         }
         self.add_tags(&mut request.hints.tags)
     }

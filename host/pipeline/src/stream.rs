@@ -25,6 +25,7 @@ use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::ledger::{Ending, Reserved};
 use crate::money::Picodollars;
+use crate::policy::Stop;
 use crate::reply::Reply;
 use crate::request::Dialect;
 use crate::settle;
@@ -69,6 +70,9 @@ pub(crate) async fn deliver(
         Err(failure) => return delivery.break_off(gateway, exchange, attempt, reserved, failure, reply).await,
     }
     let catalogue = Arc::clone(&exchange.catalogue);
+    if let (Some(observed), Some(stop)) = (&mut exchange.observed, delivery.reader.stop) {
+        observed.stopped(stop);
+    }
     let served = delivery.reader.served();
     let ending = settle::answered(&catalogue, attempt.target, &request.outline, &served, attempt.worst);
     if let Some(Err(failure)) = &delivery.parted {
@@ -142,6 +146,9 @@ impl Delivery {
                         }
                         Err(failure) => return Err(failure),
                     };
+                    if let Some(observed) = exchange.observed.as_mut().filter(|_| seen.content) {
+                        observed.content();
+                    }
                     if seen.content || self.reader.stopped {
                         self.begin(exchange, reply);
                     }
@@ -335,6 +342,8 @@ struct Reader {
     started: bool,
     /// The model said that it stopped.
     stopped: bool,
+    /// Why, where it said so.
+    stop: Option<Stop>,
 }
 
 enum ReaderKind {
@@ -354,7 +363,7 @@ impl Reader {
             UpstreamOperation::Converse | UpstreamOperation::ConverseStream => ReaderKind::Converse { served: None },
             UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => ReaderKind::Invoke(ChunkReader::default()),
         };
-        Self { kind, started: false, stopped: false }
+        Self { kind, started: false, stopped: false, stop: None }
     }
 
     fn read(&mut self, frame: &Frame) -> Result<Seen, Invalid> {
@@ -364,6 +373,9 @@ impl Reader {
                 "contentBlockStart" | "contentBlockDelta" => Ok(Seen { content: true }),
                 "messageStop" => {
                     self.stopped = true;
+                    if let Ok(Event::MessageStop(reason)) = parse_event("messageStop", &frame.payload) {
+                        self.stop = Some((&reason).into());
+                    }
                     Ok(Seen { content: false })
                 }
                 "metadata" => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use kairos_pipeline::policy::World;
+
 /// A capability: an interface of the contract that a plugin may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
@@ -12,13 +14,15 @@ pub enum Capability {
     Metrics,
     /// Reading what was learned.
     Kv,
+    /// Writing it.
+    KvWrite,
     /// Reading what the caller wrote.
     Content,
 }
 
 impl Capability {
     /// All capabilities.
-    pub const ALL: [Self; 4] = [Self::Log, Self::Metrics, Self::Kv, Self::Content];
+    pub const ALL: [Self; 5] = [Self::Log, Self::Metrics, Self::Kv, Self::KvWrite, Self::Content];
 
     /// The interface's name, which is also the name in the configuration.
     pub fn name(self) -> &'static str {
@@ -26,7 +30,18 @@ impl Capability {
             Self::Log => "log",
             Self::Metrics => "metrics",
             Self::Kv => "kv",
+            Self::KvWrite => "kv-write",
             Self::Content => "content",
+        }
+    }
+
+    /// Whether policies of a world can have it at all. What was learned has one writer; and no caller's words
+    /// are in it, as whoever reads it may see them.
+    pub fn is_of(self, world: World) -> bool {
+        match self {
+            Self::KvWrite => world == World::Observer,
+            Self::Content => world != World::Observer,
+            Self::Log | Self::Metrics | Self::Kv => true,
         }
     }
 
@@ -48,19 +63,21 @@ impl fmt::Display for Capability {
 pub struct Grants {
     granted: BTreeSet<Capability>,
     asked: Option<BTreeSet<Capability>>,
+    /// Whose they are; none: of any world's policies.
+    world: Option<World>,
 }
 
 impl Default for Grants {
     /// What reaches nobody but the operator. The caller's words are granted expressly.
     fn default() -> Self {
-        Self::of([Capability::Log, Capability::Metrics, Capability::Kv])
+        Self::of([Capability::Log, Capability::Metrics, Capability::Kv, Capability::KvWrite])
     }
 }
 
 impl Grants {
     /// Grants exactly these.
     pub fn of(capabilities: impl IntoIterator<Item = Capability>) -> Self {
-        Self { granted: capabilities.into_iter().collect(), asked: None }
+        Self { granted: capabilities.into_iter().collect(), asked: None, world: None }
     }
 
     /// The same for a policy whose manifest asks for these.
@@ -69,27 +86,51 @@ impl Grants {
         Self { asked: Some(capabilities.clone()), ..self }
     }
 
-    /// What the manifest asks for and the operator does not grant.
+    /// The same for a policy of a world: what that cannot have is not granted.
+    #[must_use]
+    pub(crate) fn in_world(self, world: World) -> Self {
+        Self { world: Some(world), ..self }
+    }
+
+    /// What the manifest asks for and the policy cannot have.
     pub(crate) fn refused(&self) -> Option<Capability> {
-        self.asked.iter().flatten().find(|capability| !self.granted.contains(capability)).copied()
+        self.asked.iter().flatten().find(|capability| !self.has(**capability)).copied()
     }
 
     /// Whether a capability may be imported.
     pub fn has(&self, capability: Capability) -> bool {
-        self.granted.contains(&capability) && self.is_asked(capability)
+        self.fits(capability) && self.granted.contains(&capability) && self.is_asked(capability)
     }
 
     fn is_asked(&self, capability: Capability) -> bool {
         self.asked.as_ref().is_none_or(|asked| asked.contains(&capability))
     }
 
+    fn fits(&self, capability: Capability) -> bool {
+        self.world.is_none_or(|world| capability.is_of(world))
+    }
+
     /// What keeps a capability from a policy.
     pub(crate) fn why_not(&self, missing: Capability) -> &'static str {
-        if self.is_asked(missing) { "is not granted" } else { "is not asked for in plugin.toml" }
+        match missing {
+            Capability::KvWrite if !self.fits(missing) => "is for observers only",
+            _ if !self.fits(missing) => "is not for observers",
+            _ if self.is_asked(missing) => "is not granted",
+            _ => "is not asked for in plugin.toml",
+        }
     }
 
     /// How to grant what is missing: the manifest's key, then the operator's.
     pub fn hint(&self, missing: Capability) -> String {
+        match missing {
+            Capability::KvWrite if !self.fits(missing) => {
+                return "what was learned has one writer: a policy in the slot `observer`".to_owned();
+            }
+            _ if !self.fits(missing) => {
+                return "what an observer learns is read by other policies: no caller's words belong there".to_owned();
+            }
+            _ => {}
+        }
         let with = |names: &BTreeSet<Capability>| {
             let names = names.iter().chain([&missing]).map(|capability| format!("{:?}", capability.name()));
             names.collect::<Vec<_>>().join(", ")

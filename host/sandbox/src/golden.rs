@@ -2,6 +2,7 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod prompter;
 mod router;
 
@@ -46,6 +47,7 @@ pub fn questions(world: World) -> Vec<Golden> {
         World::Healer => healer::questions(),
         World::Guard => guard::questions(),
         World::Prompter => prompter::questions(),
+        World::Observer => observer::questions(),
     }
 }
 
@@ -76,6 +78,7 @@ fn golden(about: impl Into<String>, count: usize, features: Features, what: What
         model_ids: ids.clone().into(),
         regions: vec![Arc::from("us-east-1")],
         names: Arc::new(TrialNames(ids)),
+        learned: Arc::default(),
     });
     let models = (0..count).map(offer).collect();
     Golden { about: about.into(), question: OwnedQuestion { request, features, models, what } }

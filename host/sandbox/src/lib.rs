@@ -26,6 +26,7 @@ mod follow;
 pub mod generation;
 pub mod golden;
 pub mod host;
+pub mod kv;
 pub mod limits;
 mod lineup;
 pub mod load;

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
+use kairos_pipeline::policy::World;
+
+use crate::kv::SpaceBounds;
+
 /// Bounds of policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// CPU time of one call.
     pub deadline: Duration,
+    /// CPU time of one call of an observer.
+    pub observer_deadline: Duration,
     /// CPU time of making an instance ready: instantiation and `init`.
     pub init_deadline: Duration,
     /// Linear memory of a compiled guest, in bytes.
@@ -41,6 +47,12 @@ pub struct Limits {
     pub fault_window: Duration,
     /// One call in so many is repeated on a fresh instance.
     pub purity_sample: u64,
+    /// What a space of what was learned may hold.
+    pub space: SpaceBounds,
+    /// Events that may wait for an observer.
+    pub events: usize,
+    /// Requests that have ended and whose ratings an observer is told of.
+    pub remembered: usize,
     /// Generations that stay resident behind the one that serves.
     pub previous_generations: usize,
 }
@@ -59,6 +71,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             deadline: Duration::from_millis(10),
+            observer_deadline: Duration::from_millis(100),
             init_deadline: Duration::from_secs(2),
             memory_bytes: 16 * 1024 * 1024,
             interpreter_memory_bytes: 128 * 1024 * 1024,
@@ -76,7 +89,17 @@ impl Default for Limits {
             faults: 3,
             fault_window: Duration::from_secs(60),
             purity_sample: 1_000,
+            space: SpaceBounds::default(),
+            events: 1_024,
+            remembered: 4_096,
             previous_generations: 3,
         }
+    }
+}
+
+impl Limits {
+    /// CPU time of one call of a policy of a world. No request waits for an observer.
+    pub fn deadline_of(&self, world: World) -> Duration {
+        if world == World::Observer { self.observer_deadline } else { self.deadline }
     }
 }

@@ -15,7 +15,7 @@ use crate::golden;
 use crate::limits::Limits;
 use crate::packed::{self, Packed};
 use crate::refusal::{Reason, Refusal};
-use crate::reports::{Dropped, KvSnapshot};
+use crate::reports::Dropped;
 use crate::script::{self, ScriptPolicy};
 use crate::trust::{self, Trust};
 use crate::versions::Version;
@@ -60,8 +60,6 @@ pub struct Loader {
     pub grants: Grants,
     /// Who vouches for what is to serve.
     pub trust: Trust,
-    /// What was learned.
-    pub kv: KvSnapshot,
     /// Counts what policies report over their bounds.
     pub dropped: Arc<Dropped>,
     /// The models that tests of policies are asked with.
@@ -160,11 +158,12 @@ impl Loader {
         tests: &TestFile,
     ) -> Result<Report, Refusal> {
         // Each policy that is tested is one of its own: what serves later has seen no test.
-        let configured = |config: &str, kv: &KvSnapshot| match &**engine {
-            Engine::Wasm(policy) => Ok(Arc::new(Engine::Wasm(Box::new(policy.configured(config, kv))))),
+        let configured = |config: &str| match &**engine {
+            Engine::Wasm(policy) => Ok(Arc::new(Engine::Wasm(Box::new(policy.configured(config))))),
             Engine::Script(_) => {
                 let source = Source { config, ..*source };
-                let (policy, _) = ScriptPolicy::load(&self.limits, &source, &self.grants, kv, &Arc::default())?;
+                let grants = self.grants.clone().in_world(source.world);
+                let (policy, _) = ScriptPolicy::load(&self.limits, &source, &grants, &Arc::default())?;
                 Ok(Arc::new(Engine::Script(Box::new(policy))))
             }
         };
@@ -190,18 +189,19 @@ impl Loader {
 
     /// A policy, what it says of itself, and the tests that it carries.
     fn compile(&self, ending: &str, source: &Source<'_>) -> Result<(Arc<Engine>, Identity, Option<TestFile>), Refusal> {
-        let Self { limits, kv, dropped, .. } = self;
+        let Self { limits, dropped, .. } = self;
         let Packed { manifest, tests } = packed::read(source, limits)?;
-        let grants = match &manifest {
-            Some(manifest) => &self.grants.clone().asked(&manifest.capabilities),
-            None => &self.grants,
+        let grants = self.grants.clone().in_world(source.world);
+        let grants = &match &manifest {
+            Some(manifest) => grants.asked(&manifest.capabilities),
+            None => grants,
         };
         may_ask(grants)?;
         let (engine, identity) = if ending == "rhai" {
-            let (policy, identity) = ScriptPolicy::load(limits, source, grants, kv, dropped)?;
+            let (policy, identity) = ScriptPolicy::load(limits, source, grants, dropped)?;
             (Engine::Script(Box::new(policy)), identity)
         } else {
-            let (policy, identity) = WasmPolicy::load(&self.wasm, source, grants, Arc::clone(kv), dropped)?;
+            let (policy, identity) = WasmPolicy::load(&self.wasm, source, grants, dropped)?;
             manifest.iter().try_for_each(|manifest| manifest.is_of(&identity, source.world))?;
             policy.prepare(std::thread::available_parallelism().map_or(2, usize::from));
             (Engine::Wasm(Box::new(policy)), identity)
@@ -228,7 +228,7 @@ pub fn world_of(file: &str, bytes: &[u8]) -> World {
 /// A manifest asks for what the operator grants.
 fn may_ask(grants: &Grants) -> Result<(), Refusal> {
     let Some(refused) = grants.refused() else { return Ok(()) };
-    let message = format!("plugin.toml asks for `{refused}`, which is not granted");
+    let message = format!("plugin.toml asks for `{refused}`, which {}", grants.why_not(refused));
     Err(Refusal::new(Reason::NotGranted, message).hint(grants.hint(refused)))
 }
 

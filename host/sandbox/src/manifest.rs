@@ -83,11 +83,16 @@ impl Manifest {
     }
 }
 
+/// Whether policies and spaces of what was learned may be called so: it becomes a label of metrics.
+pub(crate) fn is_label(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(fits)
+}
+
 /// What is wrong with a name: it is a folder, a package and a label of metrics.
 pub fn name_is_wrong(name: &str) -> Option<String> {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins = name.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
-    if begins && name.len() <= NAME_BYTES && name.bytes().all(fits) && !name.ends_with('-') {
+    if begins && is_label(name) && !name.ends_with('-') {
         return None;
     }
     Some(format!("{name:?} is no name: 1 to {NAME_BYTES} of a-z, 0-9 and -, from a letter to a letter or digit"))
@@ -132,7 +137,7 @@ mod tests {
             ("x-1", "../x"),
             ("\"x-1\"", "1"),
             ("\"js\"", "\"rusty\""),
-            ("router", "observer"),
+            ("router", "evaluator"),
             ("\"log\"", "\"http\""),
             ("[\"kv\", \"log\"]", "\"kv\""),
             ("capabilities", "capability"),

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use kairos_pipeline::learned::Reads;
 use kairos_pipeline::policy::{
-    Draft, FailedAttempt, FailureFacts, Features, HealInput, InspectInput, Offer, Passage, PromptInput, Question,
-    RequestInfo, RouteInput,
+    Draft, Event, FailedAttempt, FailureFacts, Features, HealInput, InspectInput, ObserveInput, Offer, Passage,
+    PromptInput, Question, RequestInfo, RouteInput,
 };
 
 use crate::golden;
@@ -33,6 +34,18 @@ pub(crate) enum What {
     Inspect(Inspected),
     /// How is this request put to a model, of which this one is tried first?
     Render { first: u32, draft: Arc<Draft> },
+    /// What is learned of this event?
+    Observe(Observed),
+}
+
+/// An event.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    pub(crate) event: Arc<Event>,
+    pub(crate) at_ms: u64,
+    pub(crate) missed: u32,
+    /// What was learned before: a call that is repeated begins with the same.
+    pub(crate) learned: Arc<Reads>,
 }
 
 /// A text, or a part of it.
@@ -59,6 +72,10 @@ impl OwnedQuestion {
                 What::Inspect(Inspected { passage, state: state.to_vec(), text: text.to_owned(), last })
             }
             Question::Render(PromptInput { first, draft, .. }) => What::Render { first, draft: Arc::clone(draft) },
+            Question::Observe(ObserveInput { event, at_ms, missed, learned, .. }) => {
+                let (event, learned) = (Arc::clone(event), Arc::clone(learned));
+                What::Observe(Observed { event, at_ms, missed, learned })
+            }
         };
         Self { request: Arc::clone(question.request()), features, models: models.to_vec(), what }
     }
@@ -74,6 +91,9 @@ impl OwnedQuestion {
             }
             What::Render { first, draft } => {
                 Question::Render(PromptInput { request, features, models, first: *first, draft })
+            }
+            What::Observe(Observed { event, at_ms, missed, learned }) => {
+                Question::Observe(ObserveInput { event, models, at_ms: *at_ms, missed: *missed, learned })
             }
         }
     }

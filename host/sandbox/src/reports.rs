@@ -1,5 +1,5 @@
-//! What policies write to the operator and read from the host, within bounds that components and
-//! scripts share: log lines, metrics, what was learned.
+//! What policies write to the operator, within bounds that components and scripts share: log lines,
+//! metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,15 +15,9 @@ use crate::capability::{Capability, Grants};
 const LOG_LINES: u32 = 16;
 const LOG_LINES_A_SECOND: u64 = 256;
 const LOG_LINE_BYTES: usize = 1_024;
-/// Keys that a call may read, and bytes of a key.
-const KV_KEYS: usize = 64;
-const KV_KEY_BYTES: usize = 256;
 /// Names that a policy's metrics may have, and bytes of a name.
 const METRIC_NAMES: usize = 32;
 const METRIC_NAME_BYTES: usize = 64;
-
-/// What a policy has learned, as one call sees it.
-pub type KvSnapshot = Arc<BTreeMap<String, Vec<u8>>>;
 
 /// What was over a bound and dropped, of all policies since the start.
 #[derive(Debug, Default)]
@@ -32,6 +26,8 @@ pub struct Dropped {
     pub log: AtomicU64,
     /// Reports of metrics.
     pub metrics: AtomicU64,
+    /// Values that a space of what was learned had no room for.
+    pub kv: AtomicU64,
 }
 
 /// What one call has used of its share.
@@ -40,7 +36,6 @@ pub(crate) struct Used {
     /// The call reports nothing: one that is repeated happened once.
     pub(crate) silent: bool,
     lines: u32,
-    keys: usize,
 }
 
 impl Used {
@@ -48,23 +43,6 @@ impl Used {
     pub(crate) fn nothing(silent: bool) -> Self {
         Self { silent, ..Self::default() }
     }
-
-    /// Counts keys that are read. Over the bound is the call's fault: a policy that took "too many"
-    /// for "absent" would decide by it.
-    pub(crate) fn read(&mut self, keys: usize) -> Result<(), TooManyKeys> {
-        self.keys = self.keys.saturating_add(keys);
-        if self.keys > KV_KEYS { Err(TooManyKeys) } else { Ok(()) }
-    }
-}
-
-/// A call reads more keys than it may.
-#[derive(Debug, thiserror::Error)]
-#[error("more than {KV_KEYS} keys were read in one call")]
-pub(crate) struct TooManyKeys;
-
-/// What was learned under a key. A key that is too long has nothing.
-pub(crate) fn learned<'a>(kv: &'a KvSnapshot, key: &str) -> Option<&'a [u8]> {
-    if key.len() > KV_KEY_BYTES { None } else { kv.get(key).map(Vec::as_slice) }
 }
 
 /// What one generation of a policy reports.
@@ -120,6 +98,13 @@ impl Reports {
     fn report(&self, used: &Used, name: &str, value: MetricValue) {
         if !used.silent && !self.metrics.take(name, value) {
             self.dropped.metrics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a value that there was no room for.
+    pub(crate) fn no_room(&self, used: &Used) {
+        if !used.silent {
+            self.dropped.kv.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -245,14 +230,5 @@ mod tests {
             let taken = (0..1_000).filter(|_| allowance.take(second)).count();
             assert_eq!(taken as u64, LOG_LINES_A_SECOND, "{second}");
         }
-    }
-
-    #[test]
-    fn keys_are_bounded_by_call() {
-        let mut call = Used::nothing(false);
-        assert!(call.read(KV_KEYS).is_ok() && call.read(1).is_err());
-        assert!(Used::nothing(false).read(usize::MAX).is_err());
-        let kv: KvSnapshot = Arc::new([("a".to_owned(), vec![1]), ("k".repeat(257), vec![2])].into());
-        assert_eq!((learned(&kv, "a"), learned(&kv, &"k".repeat(257))), (Some(&[1u8][..]), None));
     }
 }

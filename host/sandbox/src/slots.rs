@@ -1,17 +1,22 @@
 //! All slots: a host for each world, over one loader and one record of what was so.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use kairos_pipeline::learned::{Learned, Snapshot, SpaceId};
 use kairos_pipeline::policy::{
-    Assigned, Fault, Guard, Healer, Identity, Policies, Prompter, Router, Serving, Went, World,
+    Assigned, Fault, Guard, Healer, Identity, Policies, Prompter, Router, Serving, Watcher, Went, World,
 };
+use kairos_pipeline::request::RequestId;
 
+use crate::acts::ActError;
 use crate::canary::Told;
 use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
-use crate::serving::{Front, Guards, Healers, Prompters, Routers};
-use crate::versions::Versions;
+pub use crate::serving::EventCounts;
+use crate::serving::{Front, Guards, Healers, Observers, Prompters, Routers};
+use crate::versions::{Act, By, Versions};
 
 /// What serves where no policy does, by world.
 pub struct Natives {
@@ -31,6 +36,8 @@ pub struct Slots {
     healers: Arc<Healers>,
     guards: Arc<Guards>,
     prompters: Arc<Prompters>,
+    observers: Arc<Observers>,
+    learned: Arc<Learned>,
     loader: Loader,
 }
 
@@ -41,11 +48,14 @@ impl Slots {
         natives: Natives,
         clock: &Clock,
         versions: &Arc<dyn Versions>,
+        (learned, unix_ms): (&Arc<Learned>, &Clock),
     ) -> std::io::Result<Arc<Self>> {
         let routers = Arc::new(Routers::new(natives.router));
         let healers = Arc::new(Healers::new(natives.healer));
         let guards = Arc::new(Guards::new(natives.guard.as_deref()));
         let prompters = Arc::new(Prompters::new());
+        let (waiting, remembered) = (loader.limits.events, loader.limits.remembered);
+        let observers = Observers::start(learned, unix_ms, waiting, remembered)?;
         let helpers = Helpers::start()?;
         let host = |world: World| {
             let front: Arc<dyn Front> = match world {
@@ -53,12 +63,14 @@ impl Slots {
                 World::Healer => Arc::clone(&healers) as _,
                 World::Guard => Arc::clone(&guards) as _,
                 World::Prompter => Arc::clone(&prompters) as _,
+                World::Observer => Arc::clone(&observers) as _,
             };
             let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
             PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())
         };
         let hosts = World::ALL.into_iter().map(host).collect::<Result<_, _>>()?;
-        Ok(Arc::new(Self { hosts, routers, healers, guards, prompters, loader }))
+        let learned = Arc::clone(learned);
+        Ok(Arc::new(Self { hosts, routers, healers, guards, prompters, observers, learned, loader }))
     }
 
     /// The host of a slot.
@@ -93,9 +105,40 @@ impl Slots {
         self.of(World::Router).rated(assigned, metric, value);
     }
 
-    /// Waits until all that requests have told of experiments so far is counted and written down.
-    pub fn settle(&self) {
+    /// The same, of any request: for the observer, where one serves.
+    pub fn rated_request(&self, id: RequestId, metric: &str, value: f64) {
+        self.observers.rated(id, metric, value);
+    }
+
+    /// What was learned.
+    pub fn learned(&self) -> &Arc<Learned> {
+        &self.learned
+    }
+
+    /// Empties a space of what was learned; whether it was there. Written down first.
+    pub fn clear_learned(&self, space: &SpaceId, by: &By) -> Result<bool, ActError> {
+        let host = self.of(World::Observer);
+        let _acting = host.begin();
+        let latest = self.learned.latest();
+        let Some(held) = latest.space(space) else { return Ok(false) };
+        let detail = format!("{space}: {} keys, {} bytes", held.keys(), held.bytes());
+        let act = Act { by, what: "clear", slot: host.slot(), digest: None, detail: Some(&detail) };
+        host.act(&act, None, |_| {}).map_err(ActError::Store)?;
+        Ok(self.learned.clear(space))
+    }
+
+    /// What there is of events for the observer.
+    pub fn events(&self) -> EventCounts {
+        self.observers.counts()
+    }
+
+    /// Waits until all that requests have told of experiments so far is counted and written down, and until
+    /// the observer was told of all that waits, for so long at most.
+    pub fn settle(&self, patience: Duration) {
         self.of(World::Router).settle();
+        if !self.observers.settle(patience) {
+            tracing::warn!(waiting = self.events().waiting, "the observer was not told of the last events");
+        }
     }
 }
 
@@ -114,6 +157,14 @@ impl Policies for Slots {
 
     fn prompter(&self) -> Option<Arc<dyn Prompter>> {
         self.prompters.prompter()
+    }
+
+    fn observer(&self) -> Option<Arc<dyn Watcher>> {
+        self.observers.watcher()
+    }
+
+    fn learned(&self) -> Arc<Snapshot> {
+        self.learned.snapshot()
     }
 
     fn failed(&self, world: World, policy: &Identity, fault: &Fault) {

@@ -111,7 +111,7 @@ pub struct Act<'a> {
     /// Who, and why.
     pub by: &'a By,
     /// `stage`, `activate`, `rollback`, `retire`, `remove`, `quarantine`, `refuse`, `shadow`, `canary`,
-    /// `share` or `promote`.
+    /// `share`, `promote` or, of what was learned, `clear`.
     pub what: &'static str,
     /// The slot.
     pub slot: &'static str,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use jiff::civil::Date;
@@ -28,6 +28,7 @@ use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
+use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::{LedgerError, SqliteLedger};
 use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
@@ -139,6 +140,9 @@ const SALT_FILE: &str = "salt";
 /// given out sign for nothing.
 const KEY_ROOT_FILE: &str = "key-root";
 
+/// How long what is learned is gathered before it is written.
+const GATHER: Duration = Duration::from_secs(1);
+
 /// Opens the records of requests, where they are kept. They are no money: a file that cannot be used is
 /// moved out of the way.
 fn open_records(config: &Config, salt: &Secret) -> Result<Option<Arc<RecordStore>>, AssemblyError> {
@@ -175,18 +179,9 @@ pub(crate) fn loader(config: &Config, region: &str, cache: Option<&Path>) -> Res
             serde_json::to_string(table).map(|json| (slot.clone(), json)).map_err(AssemblyError::of)
         });
     let configs = configs.collect::<Result<BTreeMap<_, _>, _>>()?;
-    let (kv, dropped, configs) = (Arc::default(), Arc::default(), Arc::new(configs));
+    let (dropped, configs) = (Arc::default(), Arc::new(configs));
     let catalogues = test_catalogues(config, region);
-    Ok(Loader {
-        limits,
-        wasm,
-        grants: config.grants(),
-        trust: signers::pinned(config)?,
-        kv,
-        dropped,
-        catalogues,
-        configs,
-    })
+    Ok(Loader { limits, wasm, grants: config.grants(), trust: signers::pinned(config)?, dropped, catalogues, configs })
 }
 
 fn cannot_open(error: &LedgerError) -> AssemblyError {
@@ -221,7 +216,9 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let native_guard: Option<Arc<dyn Guard>> = config.guard.personal_data.then(|| Arc::new(Pii::default()) as _);
     let natives =
         Natives { router: Arc::clone(&native), healer: Arc::clone(&native_healer), guard: native_guard.clone() };
-    let policies = Slots::new(loader, natives, &ticks, &kept).map_err(AssemblyError::of)?;
+    let learned = Arc::new(LearnedStore::open(&config.data, GATHER).map_err(AssemblyError::of)?);
+    let told: Clock = Arc::new(unix_ms);
+    let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
     let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
@@ -258,6 +255,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    let app = App::new(Arc::new(gateway), client, policies, prompts, admin, keys, ledger, recorder, metrics, config);
+    let app =
+        App::new(Arc::new(gateway), client, policies, prompts, admin, keys, ledger, recorder, learned, metrics, config);
     Ok(Arc::new(app))
 }

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use kairos_pipeline::learned::Space;
 use kairos_pipeline::places::Crowd;
 
 use crate::edge::App;
@@ -39,6 +40,7 @@ pub(crate) fn render(app: &App) -> String {
     places(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
+    learned(app, &mut text);
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());
@@ -91,6 +93,9 @@ fn bounds(app: &App) -> Vec<Bound> {
         seconds("limits.body_seconds", limits.body_seconds, refused.body_seconds.get()),
         seconds("limits.write_seconds", limits.write_seconds, refused.write_seconds.get()),
     ]);
+    let events = app.policies.events();
+    bounds.push(bound("observer.queue", config.observer.queue, Some(events.waiting), Some(events.missed)));
+    bounds.push(bound("observer.remembered", config.observer.remembered, Some(events.remembered), None));
     if let Some(records) = &app.records {
         let (set, counts) = (&config.records, records.counts());
         bounds.extend([
@@ -132,6 +137,29 @@ fn prompts(app: &App, text: &mut String) {
         ("kairos_prompts_wrong", "gauge", "Files of templates that are wrong now.", status.wrong.len() as u64),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
+    }
+}
+
+/// What is learned, by space: a policy names it, and there are few. The bounds are of each space.
+fn learned(app: &App, text: &mut String) {
+    let snapshot = app.policies.learned().snapshot();
+    let mut family = |name: &str, what: &str, value: &dyn Fn(&Space) -> usize| {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} gauge");
+        for (id, space) in snapshot.spaces() {
+            let _ = writeln!(text, "{name}{{space=\"{id}\"}} {}", value(space));
+        }
+    };
+    family("kairos_kv_keys", "Keys that were learned.", &Space::keys);
+    family("kairos_kv_bytes", "Bytes of keys and values that were learned.", &Space::bytes);
+    for (name, what, count) in [
+        ("kairos_observer_events_total", "Events that an observer was told of.", app.policies.events().told),
+        (
+            "kairos_kv_write_failures_total",
+            "Writes of what was learned that failed, and were tried again.",
+            app.learned.failed(),
+        ),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
     }
 }
 

@@ -187,7 +187,7 @@ impl Metrics {
     pub(crate) fn render(&self, gateway: &Gateway, policies: &Slots) -> String {
         policies.all().for_each(|slot| self.policies(slot));
         let dropped = policies.dropped();
-        for (what, count) in [("log", &dropped.log), ("metrics", &dropped.metrics)] {
+        for (what, count) in [("log", &dropped.log), ("metrics", &dropped.metrics), ("kv", &dropped.kv)] {
             let count = count.load(std::sync::atomic::Ordering::Relaxed);
             self.total("kairos_plugin_dropped_total", vec![Label::new("what", what)], count);
         }

@@ -1,6 +1,6 @@
 //! What the databases here have in common: how they are opened, and what they say of themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -44,4 +44,17 @@ pub(crate) fn prepare(
 /// The schema that a database says it has.
 pub(crate) fn schema_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))
+}
+
+/// Moves a database that cannot be used out of the way, to where it replaces the one before it. Gives its new
+/// path.
+pub(crate) fn set_aside(folder: &Path, file: &str) -> std::io::Result<PathBuf> {
+    let aside = |ending: &str| folder.join(format!("{file}.aside{ending}"));
+    for ending in ["", "-wal", "-shm"] {
+        match std::fs::rename(folder.join(format!("{file}{ending}")), aside(ending)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(aside(""))
 }

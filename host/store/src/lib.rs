@@ -1,9 +1,11 @@
-//! What the gateway keeps on disk, in SQLite: the ledger, records of requests, the versions of policies.
+//! What the gateway keeps on disk, in SQLite: the ledger, records of requests, the versions of policies, what
+//! observers have learned.
 //!
 //! Nothing here knows of HTTP, AWS or what a policy is. The ledger fills the pipeline's `Ledger`, records
 //! its `Recorder`.
 
 mod database;
+pub mod learned;
 pub mod ledger;
 pub mod policies;
 pub mod records;

@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
-use crate::bindings::kairos::plugin::{content, kv, log, metrics};
+use crate::bindings::kairos::plugin::{content, kv, kv_write, log, metrics};
 use crate::{
-    Attempt, Draft, Edits, Failure, Features, Guard, Healer, Level, Model, Passage, Plan, PluginError, Prompter,
-    Remedy, Router, Verdict,
+    Attempt, Draft, Edits, Event, Failure, Features, Guard, Healer, Level, Model, Observer, Passage, Plan, PluginError,
+    Prompter, Refusal, Remedy, Router, Verdict,
 };
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.
@@ -66,6 +66,17 @@ impl Context<'_> {
         kv::get_many(keys)
     }
 
+    /// Writes what was learned: up to 65,536 bytes under a key of 1 to 256, at most 64 changes a call. Of an
+    /// observer only. Needs the capability `kv-write`.
+    pub fn learn(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        kv_write::set(key, value)
+    }
+
+    /// Deletes what was learned under a key, likewise.
+    pub fn forget(&self, key: &str) {
+        kv_write::delete(key);
+    }
+
     /// Writes a line into the operator's log: 1,024 bytes, at most 16 a call. Needs the capability `log`.
     pub fn log(&self, level: Level, line: &str) {
         log::write(level, line);
@@ -88,25 +99,34 @@ pub struct Facts {
     pub reasons: &'static [&'static str],
     pub model_names: &'static [&'static str],
     pub kv_schema: u32,
+    /// The space of what was learned, where it is not of the policy's own name.
+    pub kv: Option<&'static str>,
     /// Of a guard.
     pub hold_back: Option<u32>,
 }
 
 impl Facts {
     /// Nothing is said.
-    pub const NONE: Self = Self { name: "", reasons: &[], model_names: &[], kv_schema: 0, hold_back: None };
+    pub const NONE: Self = Self { name: "", reasons: &[], model_names: &[], kv_schema: 0, kv: None, hold_back: None };
 }
 
 /// What the contract wants to know of a policy.
 pub fn describe(facts: &Facts, version: &str) -> Description {
     let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let note = |name: &str, value: Option<String>| value.map(|value| (name.to_owned(), value));
     Description {
         name: facts.name.to_owned(),
         version: version.to_owned(),
         reasons: (1..).zip(text(facts.reasons)).collect(),
         names: text(facts.model_names),
         kv_schema: facts.kv_schema,
-        notes: facts.hold_back.map(|bytes| ("hold-back".to_owned(), bytes.to_string())).into_iter().collect(),
+        notes: [
+            note("kv", facts.kv.map(str::to_owned)),
+            note("hold-back", facts.hold_back.map(|bytes| bytes.to_string())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
@@ -165,4 +185,15 @@ pub fn render<P: Prompter>(
     draft: &Draft,
 ) -> Result<Edits, PluginError> {
     made(policy)?.render(&Context { request }, features, models, first, draft)
+}
+
+/// Tells an observer.
+pub fn observe<O: Observer>(
+    policy: &OnceLock<O>,
+    request: &Request,
+    at: u64,
+    missed: u32,
+    event: &Event,
+) -> Result<(), PluginError> {
+    made(policy)?.observe(&Context { request }, at, missed, event)
 }

@@ -23,7 +23,7 @@
 //! ```
 //!
 //! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`; a prompter
-//! [`Prompter`], `as prompter`.
+//! [`Prompter`], `as prompter`; an observer [`Observer`], `as observer`.
 //!
 //! What a policy asks of the host it asks of its [`Context`]. Each capability is imported only where a
 //! policy uses it: whoever never calls [`Context::prompt`] needs no `content`. `log` is always imported,
@@ -40,12 +40,16 @@ pub mod testing;
 mod world;
 
 pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
-pub use self::bindings::healer::exports::kairos::plugin::healing::{
-    Abilities, Action, Attempt, Failure, FailureKind, Remedy, Wait,
-};
+pub use self::bindings::healer::exports::kairos::plugin::healing::{Abilities, Action, Attempt, Failure, Remedy, Wait};
+pub use self::bindings::kairos::plugin::kv_write::Refusal;
 pub use self::bindings::kairos::plugin::log::Level;
 pub use self::bindings::kairos::plugin::types::{
-    Capabilities, Complexity, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
+    Capabilities, Complexity, FailureKind, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
+};
+#[cfg(target_family = "wasm")]
+pub use self::bindings::observer::kairos::plugin::events::Event;
+pub use self::bindings::observer::kairos::plugin::events::{
+    Attempt as SeenAttempt, Ending, EventKind, Outcome, Rating, Stop,
 };
 pub use self::bindings::prompter::exports::kairos::plugin::prompting::{
     Edits, NumberChange, Place, StopChange, SystemChange, TextChange,
@@ -59,8 +63,30 @@ pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirectiv
 #[cfg(target_family = "wasm")]
 pub use self::host::Context;
 #[cfg(not(target_family = "wasm"))]
-pub use self::testing::{Context, Draft};
-pub use self::world::{Guard, Healer, Prompter, Router};
+pub use self::testing::{Context, Draft, Event};
+pub use self::world::{Guard, Healer, Observer, Prompter, Router};
+
+impl Task {
+    /// Its name, as in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Code => "code",
+            Self::Reasoning => "reasoning",
+            Self::Analysis => "analysis",
+            Self::Decision => "decision",
+            Self::Strategy => "strategy",
+            Self::Resolution => "resolution",
+            Self::Classification => "classification",
+            Self::Extraction => "extraction",
+            Self::Summarization => "summarization",
+            Self::Translation => "translation",
+            Self::Generation => "generation",
+            Self::Conversation => "conversation",
+            Self::Other => "other",
+        }
+    }
+}
 
 impl Plan {
     /// Tries these models (indices of those on offer) in this order, for this reason: a code, the n-th
@@ -175,8 +201,9 @@ pub mod exported {
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
     pub use crate::bindings::kairos::plugin::types;
+    pub use crate::bindings::observer::export_observer;
     pub use crate::bindings::prompter::export_prompter;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
-    pub use crate::host::{Facts, describe, heal, init, inspect, render, route};
+    pub use crate::host::{Facts, describe, heal, init, inspect, observe, render, route};
 }

@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use crate::{
-    Abilities, Attempt, Capabilities, Complexity, Direction, Failure, FailureKind, Family, Features, Guard, Level,
-    Message, Model, Origin, Parameters, Passage, Piece, Priority, Role, Route, Shown, Strengths, Task, Template,
+    Abilities, Attempt, Capabilities, Complexity, Direction, Ending, EventKind, Failure, FailureKind, Family, Features,
+    Guard, Level, Message, Model, Origin, Outcome, Parameters, Passage, Piece, Priority, Rating, Refusal, Role, Route,
+    SeenAttempt, Shown, Stop, Strengths, Task, Template,
 };
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.
@@ -28,7 +29,8 @@ pub struct Context<'a> {
     found: BTreeMap<String, u32>,
     prompt: String,
     system: String,
-    learned: BTreeMap<String, Vec<u8>>,
+    learned: RefCell<BTreeMap<String, Vec<u8>>>,
+    is_full: bool,
     reported: RefCell<Reported>,
     /// In a component a context lasts as long as its call.
     call: PhantomData<&'a ()>,
@@ -97,7 +99,13 @@ impl Context<'_> {
 
     /// With something that was learned.
     pub fn having_learned(mut self, key: &str, value: &[u8]) -> Self {
-        self.learned.insert(key.to_owned(), value.to_vec());
+        self.learned.get_mut().insert(key.to_owned(), value.to_vec());
+        self
+    }
+
+    /// In a space that has no room.
+    pub fn full(mut self) -> Self {
+        self.is_full = true;
         self
     }
 
@@ -151,12 +159,26 @@ impl Context<'_> {
 
     /// What was learned under a key.
     pub fn learned(&self, key: &str) -> Option<Vec<u8>> {
-        self.learned.get(key).cloned()
+        self.learned.borrow().get(key).cloned()
     }
 
     /// The same of many keys at once.
     pub fn learned_many(&self, keys: &[String]) -> Vec<Option<Vec<u8>>> {
         keys.iter().map(|key| self.learned(key)).collect()
+    }
+
+    /// Writes what was learned.
+    pub fn learn(&self, key: &str, value: &[u8]) -> Result<(), Refusal> {
+        if self.is_full {
+            return Err(Refusal::Full);
+        }
+        self.learned.borrow_mut().insert(key.to_owned(), value.to_vec());
+        Ok(())
+    }
+
+    /// Deletes what was learned under a key.
+    pub fn forget(&self, key: &str) {
+        self.learned.borrow_mut().remove(key);
     }
 
     /// Writes a line into the log.
@@ -338,6 +360,140 @@ impl Draft {
     pub fn template(&self) -> Option<Template> {
         let (name, version) = self.template.clone()?;
         Some(Template { name, version })
+    }
+}
+
+/// An event, which a test makes by hand; in a component it is the host's.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What [`Event::kind`] gives.
+    pub kind: EventKind,
+    /// What [`Event::features`] gives.
+    pub features: Features,
+    /// What [`Event::models`] gives.
+    pub models: Vec<Model>,
+    /// What [`Event::policy`] gives.
+    pub policy: String,
+    /// What [`Event::reason`] gives.
+    pub reason: Option<u32>,
+    /// What [`Event::first`] gives.
+    pub first: Option<(u32, f64)>,
+    /// What [`Event::attempts`] gives.
+    pub attempts: Vec<SeenAttempt>,
+    /// What [`Event::ending`] gives.
+    pub ending: Ending,
+    /// What [`Event::stop`] gives.
+    pub stop: Option<Stop>,
+    /// What [`Event::duration_ms`] gives.
+    pub duration_ms: u32,
+    /// What [`Event::began_at`] gives.
+    pub began_at: u64,
+    /// What [`Event::rating`] gives.
+    pub rating: Option<Rating>,
+}
+
+/// What an observer asks, as in a component.
+impl Event {
+    /// What it tells of.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
+    /// What the host knew of the request when the router was asked.
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// The models that the router was given, then the operator's fallbacks.
+    pub fn models(&self) -> Vec<Model> {
+        self.models.clone()
+    }
+
+    /// Who decided: `name@digest`.
+    pub fn policy(&self) -> String {
+        self.policy.clone()
+    }
+
+    /// The reason that was given.
+    pub fn reason(&self) -> Option<u32> {
+        self.reason
+    }
+
+    /// The model that was drawn to be tried first, and the chance that it had.
+    pub fn first(&self) -> Option<(u32, f64)> {
+        self.first
+    }
+
+    /// The attempts, the oldest first.
+    pub fn attempts(&self) -> Vec<SeenAttempt> {
+        self.attempts.clone()
+    }
+
+    /// How the request ended.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Why the model stopped.
+    pub fn stop(&self) -> Option<Stop> {
+        self.stop
+    }
+
+    /// From the request's arrival to its end.
+    pub fn duration_ms(&self) -> u32 {
+        self.duration_ms
+    }
+
+    /// When the request arrived, in milliseconds since 1970.
+    pub fn began_at(&self) -> u64 {
+        self.began_at
+    }
+
+    /// What a caller thinks of the answer.
+    pub fn rating(&self) -> Option<Rating> {
+        self.rating.clone()
+    }
+}
+
+/// A request about these models that has ended after these attempts: `answered` where the last one was, else
+/// `failed`.
+pub fn ended(models: Vec<Model>, attempts: Vec<SeenAttempt>) -> Event {
+    let is_answered = attempts.last().is_some_and(|last| matches!(last.outcome, Outcome::Answered));
+    Event {
+        kind: EventKind::Ended,
+        features: features(),
+        models,
+        policy: "test@0".to_owned(),
+        reason: None,
+        first: attempts.first().map(|first| (first.model, 1.0)),
+        ending: if is_answered { Ending::Answered } else { Ending::Failed },
+        stop: is_answered.then_some(Stop::End),
+        duration_ms: attempts.iter().map(|attempt| attempt.duration_ms).sum(),
+        attempts,
+        began_at: 0,
+        rating: None,
+    }
+}
+
+/// An attempt on a model that went so, in so many milliseconds.
+pub fn seen(model: u32, outcome: Outcome, duration_ms: u32) -> SeenAttempt {
+    SeenAttempt {
+        model,
+        outcome,
+        status: None,
+        retry_after_ms: None,
+        may_be_billed: matches!(outcome, Outcome::Answered),
+        cost: 0,
+        settled: true,
+        duration_ms,
+        waited_ms: 0,
+        first_content_ms: None,
+        input_tokens: None,
+        output_tokens: None,
+        cache_read_tokens: None,
+        cache_write_tokens: None,
+        text_tokens: 8,
+        numbers: Vec::new(),
     }
 }
 

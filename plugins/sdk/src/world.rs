@@ -1,6 +1,8 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
-use crate::{Attempt, Context, Draft, Edits, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict};
+use crate::{
+    Attempt, Context, Draft, Edits, Event, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict,
+};
 
 /// Which models answer a request.
 ///
@@ -19,6 +21,8 @@ pub trait Router: Sized + Send + Sync + 'static {
     const MODEL_NAMES: &'static [&'static str] = &[];
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.router]` as JSON,
     /// `{}` where there is none. An error refuses the policy.
@@ -42,6 +46,8 @@ pub trait Healer: Sized + Send + Sync + 'static {
     const MODEL_NAMES: &'static [&'static str] = &[];
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.healer]` as JSON,
     /// `{}` where there is none. An error refuses the policy.
@@ -73,6 +79,8 @@ pub trait Guard: Sized + Send + Sync + 'static {
     const HOLD_BACK: u32 = 0;
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name: the one that an observer writes.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.guard]` as JSON, `{}`
     /// where there is none. An error refuses the policy.
@@ -106,6 +114,8 @@ pub trait Prompter: Sized + Send + Sync + 'static {
     const MODEL_NAMES: &'static [&'static str] = &[];
     /// Version of the layout of what the policy reads by [`Context::learned`]; 0: it reads nothing.
     const KV_SCHEMA: u32 = 0;
+    /// The space that it reads, where that is not of its own name.
+    const KV: Option<&'static str> = None;
 
     /// Makes a policy of the operator's configuration: the table `[policies.config.prompter]` as JSON,
     /// `{}` where there is none. An error refuses the policy.
@@ -123,13 +133,38 @@ pub trait Prompter: Sized + Send + Sync + 'static {
     ) -> Result<Edits, PluginError>;
 }
 
+/// What is learned of what happened. Others read it by [`Context::learned`].
+///
+/// Told one event after another, off the requests' way. It has no memory but what it writes by
+/// [`Context::learn`]: the same state and the same event give the same writes.
+pub trait Observer: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Model names (ids or aliases) that `model.names` speaks of: bit i is that of the i-th, from 0.
+    /// At most 64.
+    const MODEL_NAMES: &'static [&'static str] = &[];
+    /// Version of the layout of what it writes, at least 1; 0: it writes nothing.
+    const KV_SCHEMA: u32 = 0;
+    /// The space that it writes, where that is not of its own name. Who reads it names the same.
+    const KV: Option<&'static str> = None;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.observer]` as JSON, `{}`
+    /// where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Learns of an event. `at` is when it came to the gateway's notice, in milliseconds since 1970, never less
+    /// than in an earlier call; `missed` how many events were left out since the last one. An error writes
+    /// nothing.
+    fn observe(&self, ctx: &Context, at: u64, missed: u32, event: &Event) -> Result<(), PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
 macro_rules! export {
     ($policy:ty as router) => {
         $crate::export! {
-            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES],
+            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES, reasons: <$policy as $crate::Router>::REASONS],
             use exported::bindings::router::exports::kairos::plugin::routing;
 
             exported::export_router!(Exported with_types_in exported::bindings::router);
@@ -147,7 +182,7 @@ macro_rules! export {
     };
     ($policy:ty as healer) => {
         $crate::export! {
-            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES],
+            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES, reasons: <$policy as $crate::Healer>::REASONS],
             use exported::bindings::healer::exports::kairos::plugin::healing;
 
             exported::export_healer!(Exported with_types_in exported::bindings::healer);
@@ -167,7 +202,7 @@ macro_rules! export {
     };
     ($policy:ty as guard) => {
         $crate::export! {
-            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK)],
+            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK), reasons: <$policy as $crate::Guard>::REASONS],
             use exported::bindings::guard::exports::kairos::plugin::guarding;
 
             exported::export_guard!(Exported with_types_in exported::bindings::guard);
@@ -187,7 +222,7 @@ macro_rules! export {
     };
     ($policy:ty as prompter) => {
         $crate::export! {
-            @ $policy, Prompter, [model_names: <$policy as $crate::Prompter>::MODEL_NAMES],
+            @ $policy, Prompter, [model_names: <$policy as $crate::Prompter>::MODEL_NAMES, reasons: <$policy as $crate::Prompter>::REASONS],
             use exported::bindings::prompter::exports::kairos::plugin::prompting;
 
             exported::export_prompter!(Exported with_types_in exported::bindings::prompter);
@@ -205,15 +240,34 @@ macro_rules! export {
             }
         }
     };
+    ($policy:ty as observer) => {
+        $crate::export! {
+            @ $policy, Observer, [model_names: <$policy as $crate::Observer>::MODEL_NAMES, reasons: &[]],
+            use exported::bindings::observer::exports::kairos::plugin::observing;
+
+            exported::export_observer!(Exported with_types_in exported::bindings::observer);
+
+            impl observing::Guest for Exported {
+                fn observe(
+                    request: &types::Request,
+                    at: u64,
+                    missed: u32,
+                    event: &observing::Event,
+                ) -> Result<(), types::PluginError> {
+                    exported::observe(&POLICY, request, at, missed, event)
+                }
+            }
+        }
+    };
     ($policy:ty as $world:ident) => {
         compile_error!(concat!(
             "there is no world `",
             stringify!($world),
-            "`; there are `router`, `healer`, `guard` and `prompter`"
+            "`; there are `router`, `healer`, `guard`, `prompter` and `observer`"
         ));
     };
     // What every world exports, and the judgement of this one.
-    (@ $policy:ty, $world:ident, [$fact:ident: $value:expr], $($judgement:tt)*) => {
+    (@ $policy:ty, $world:ident, [$($fact:ident: $value:expr),*], $($judgement:tt)*) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::exported::{self, lifecycle, types};
@@ -227,9 +281,9 @@ macro_rules! export {
                 fn describe() -> lifecycle::Description {
                     let facts = exported::Facts {
                         name: <$policy as $crate::$world>::NAME,
-                        reasons: <$policy as $crate::$world>::REASONS,
                         kv_schema: <$policy as $crate::$world>::KV_SCHEMA,
-                        $fact: $value,
+                        kv: <$policy as $crate::$world>::KV,
+                        $($fact: $value,)*
                         ..exported::Facts::NONE
                     };
                     exported::describe(&facts, env!("CARGO_PKG_VERSION"))

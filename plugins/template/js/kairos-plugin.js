@@ -52,7 +52,7 @@ export function router(policy) {
       reasons: (policy.reasons ?? []).map((name, place) => [place + 1, name]),
       names: policy.modelNames ?? [],
       kvSchema: policy.kvSchema ?? 0,
-      notes: [],
+      notes: policy.kv ? [["kv", policy.kv]] : [],
     }),
     init: (config) => told(() => void policy.init?.(JSON.parse(config))),
   };

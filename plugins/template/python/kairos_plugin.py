@@ -56,7 +56,8 @@ def router(policy):
             reasons = list(enumerate(getattr(policy, "reasons", []), 1))
             names = list(getattr(policy, "model_names", []))
             schema = getattr(policy, "kv_schema", 0)
-            return Description(policy.name, policy.version, reasons, names, schema, [])
+            notes = [("kv", policy.kv)] if hasattr(policy, "kv") else []
+            return Description(policy.name, policy.version, reasons, names, schema, notes)
 
         def init(self, config):
             made[:] = [_told(lambda: policy(json.loads(config)))]

@@ -116,7 +116,6 @@ fn loader(cache: Option<&Path>) -> Loader {
         wasm,
         grants: Grants::default(),
         trust: Default::default(),
-        kv: Arc::default(),
         catalogues: Arc::new(|asked| {
             let as_of = asked.as_of.unwrap_or_default().parse().map_err(|_| "a day is needed")?;
             let view = catalogue::View::plain(asked.region.unwrap_or_default(), as_of);
@@ -144,7 +143,7 @@ fn swaps(guests: &Path) {
     let native: Arc<dyn Router> = Arc::new(routers::Score::default());
     let natives = Natives { router: native, healer: Arc::new(Backoff::new(BackoffBounds::default())), guard: None };
     let (clock, kept): (Clock, Arc<dyn Versions>) = (Arc::new(|| 0), Arc::new(()));
-    let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept).unwrap();
+    let host = Slots::new(loader(Some(&compiled)), natives, &clock, &kept, (&Arc::default(), &clock)).unwrap();
     let _watching = host.watch(&policies).unwrap();
     let component = std::fs::read(guests.join("score-router.wasm")).unwrap();
     let (sender, decided) = channel();
@@ -228,6 +227,7 @@ impl Question {
             model_ids: (0..models.len()).map(|model| format!("model-{model}").into()).collect(),
             regions: vec!["us-east-1".into()],
             names: Arc::new(NoNames),
+            learned: Arc::default(),
         };
         Self { request: Arc::new(request), features: features(), models }
     }

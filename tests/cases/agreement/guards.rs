@@ -48,6 +48,7 @@ fn both_guards_find_the_same_addresses_and_cards() {
         model_ids: [].into(),
         regions: vec!["us-east-1".into()],
         names: Arc::new(SeedNames(Default::default())),
+        learned: Arc::default(),
     });
     let passage = Passage { direction: Direction::Input, origin: Origin::User, index: 0 };
     let strategy = text();

@@ -85,6 +85,7 @@ fn all_forms_of_the_healer_decide_alike() {
             model_ids: ids.into(),
             regions: vec!["us-east-1".into()],
             names: Arc::new(SeedNames(Default::default())),
+            learned: Arc::default(),
         });
         let Failed { failure, history, models } = &failed;
         let input = HealInput { request: &request, features: &features, failure, history, models };

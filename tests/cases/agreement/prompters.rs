@@ -46,6 +46,7 @@ fn both_forms_of_the_prompter_decide_alike() {
         model_ids: [Arc::from("m0")].into(),
         regions: vec!["us-east-1".into()],
         names: Arc::new(SeedNames(Default::default())),
+        learned: Arc::default(),
     });
     let strategy = (draft(), prop_oneof![0.0f64..=1.0, Just(0.8), Just(0.95), 0.8f64..0.95]);
     let mut met = BTreeMap::new();

@@ -114,7 +114,8 @@ impl World {
         let router = Arc::new(routers::Task::default());
         let natives = Natives { router, healer: Arc::new(Backoff::new(BackoffBounds::default())), guard: None };
         let versions: Arc<dyn Versions> = Arc::clone(kept) as _;
-        let slots = Slots::new(loader(), natives, &clock, &versions).unwrap();
+        let learned = Arc::default();
+        let slots = Slots::new(loader(), natives, &clock, &versions, (&learned, &clock)).unwrap();
         slots.restore().unwrap();
         let host = Arc::clone(slots.of(policy::World::Router));
         Self { slots, host, kept: Arc::clone(kept), now_ms, seed: 0 }

@@ -124,7 +124,7 @@ fn no_call_fails_or_mixes_versions_beside_a_shadow_and_canaries() {
     let (clock, kept): (Clock, Arc<dyn Versions>) = (Arc::new(|| 0), Arc::<Memory>::default());
     let healer = Arc::new(Backoff::new(BackoffBounds::default()));
     let natives = Natives { router: Arc::new(routers::Task::default()), healer, guard: None };
-    let slots = Slots::new(loader(), natives, &clock, &kept).unwrap();
+    let slots = Slots::new(loader(), natives, &clock, &kept, (&Arc::default(), &clock)).unwrap();
     let host = Arc::clone(slots.of(World::Router));
     let calling = Calling {
         slots: Arc::clone(&slots),

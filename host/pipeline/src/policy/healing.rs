@@ -336,6 +336,7 @@ mod tests {
             model_ids: Arc::default(),
             regions: Vec::new(),
             names: Arc::new(Nobody),
+            learned: Arc::default(),
         });
         let features = Features {
             task: Task::General,

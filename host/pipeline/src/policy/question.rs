@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::{
-    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, Offer, Plan, PolicyError, PromptInput,
-    Remedy, RequestInfo, RouteInput, Verdict,
+    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, ObserveInput, Offer, Plan, PolicyError,
+    PromptInput, Remedy, RequestInfo, RouteInput, Verdict, Written,
 };
+use crate::learned::Reads;
 
 /// A kind of judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,15 +21,22 @@ pub enum World {
     Guard,
     /// How a request is put to a model.
     Prompter,
+    /// What is learned of what happened.
+    Observer,
 }
 
 impl World {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Router, Self::Healer, Self::Guard, Self::Prompter];
+    pub const ALL: [Self; 5] = [Self::Router, Self::Healer, Self::Guard, Self::Prompter, Self::Observer];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {
-        ["router", "healer", "guard", "prompter"][self as usize]
+        ["router", "healer", "guard", "prompter", "observer"][self as usize]
+    }
+
+    /// What a policy of it is called.
+    pub fn policy(self) -> &'static str {
+        ["a router", "a healer", "a guard", "a prompter", "an observer"][self as usize]
     }
 
     /// The world of a slot.
@@ -48,6 +56,8 @@ pub enum Question<'a> {
     Inspect(InspectInput<'a>),
     /// How is this request put to a model?
     Render(PromptInput<'a>),
+    /// What is learned of this event?
+    Observe(ObserveInput<'a>),
 }
 
 /// What a policy answers.
@@ -61,6 +71,8 @@ pub enum Answer {
     Verdict(Verdict),
     /// To [`Question::Render`].
     Edits(Box<Edits>),
+    /// To [`Question::Observe`].
+    Written(Written),
 }
 
 impl<'a> Question<'a> {
@@ -71,6 +83,7 @@ impl<'a> Question<'a> {
             Self::Heal(_) => World::Healer,
             Self::Inspect(_) => World::Guard,
             Self::Render(_) => World::Prompter,
+            Self::Observe(_) => World::Observer,
         }
     }
 
@@ -81,6 +94,16 @@ impl<'a> Question<'a> {
             | Self::Heal(HealInput { request, .. })
             | Self::Inspect(InspectInput { request, .. })
             | Self::Render(PromptInput { request, .. }) => request,
+            Self::Observe(ObserveInput { event, .. }) => &event.request,
+        }
+    }
+
+    /// What was learned, as who is asked sees it: a request's is the same from its beginning to its end, an
+    /// observer's is what was so before the call.
+    pub fn learned(&self) -> &'a Arc<Reads> {
+        match *self {
+            Self::Observe(ObserveInput { learned, .. }) => learned,
+            Self::Route(_) | Self::Heal(_) | Self::Inspect(_) | Self::Render(_) => &self.request().learned,
         }
     }
 
@@ -91,6 +114,7 @@ impl<'a> Question<'a> {
             | Self::Heal(HealInput { features, models, .. })
             | Self::Render(PromptInput { features, models, .. }) => Some((features, models)),
             Self::Inspect(_) => None,
+            Self::Observe(ObserveInput { event, models, .. }) => Some((&event.features, models)),
         }
     }
 
@@ -101,6 +125,7 @@ impl<'a> Question<'a> {
             (Self::Heal(input), Answer::Remedy(remedy)) => remedy.check(*input),
             (Self::Inspect(input), Answer::Verdict(verdict)) => verdict.check(input, policy.hold_back(), policy),
             (Self::Render(input), Answer::Edits(edits)) => edits.check(*input, policy),
+            (Self::Observe(_), Answer::Written(written)) => written.check(),
             _ => Err("the answer is to another kind of question".to_owned()),
         }
     }
@@ -140,6 +165,14 @@ impl Answer {
     pub fn edits(self) -> Result<Edits, PolicyError> {
         match self {
             Self::Edits(edits) => Ok(*edits),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The changes that it is.
+    pub fn written(self) -> Result<Written, PolicyError> {
+        match self {
+            Self::Written(written) => Ok(written),
             _ => Err(mixed_up()),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kairos_pipeline::learned::{Reads, Source, SpaceId};
 use kairos_pipeline::models::Catalogue;
 use kairos_pipeline::policy::{Complexity, Content, Features, Needs, Priority, RequestInfo, Task, World};
 
@@ -12,7 +13,6 @@ use super::table::{self, Read, Table, Value, wrong};
 use super::{Catalogues, View, worlds};
 use crate::golden;
 use crate::question::OwnedQuestion;
-use crate::reports::KvSnapshot;
 
 /// Bytes of a test's name: it goes into the log.
 const NAME_BYTES: usize = 200;
@@ -28,7 +28,8 @@ pub(crate) struct Case {
     pub(super) catalogue: Arc<Catalogue>,
     /// What the policy is configured with, as JSON.
     pub(super) config: String,
-    pub(super) kv: KvSnapshot,
+    /// Whether it says what was learned.
+    pub(super) has_kv: bool,
     pub(super) expected: Expected,
 }
 
@@ -83,13 +84,12 @@ fn case(mut test: Table<'_>, world: World, shared: Option<&[Chosen]>, catalogue:
     let Some(expected) = expected else { return wrong(at, "the test has no `expect`: it would pass whatever happens") };
     let (features, named) = self::features(features, chosen, catalogue)?;
     let config = config.map(Value::table).transpose()?.map(Table::json).transpose()?;
-    let what = beside.read(begin, &features, chosen, catalogue)?;
-    let question = OwnedQuestion {
-        request: Arc::new(self::request(request, named, chosen, catalogue)?),
-        models: offers::offers(chosen, catalogue, &features),
-        features,
-        what,
-    };
+    let has_kv = kv.is_some();
+    let mut request = self::request(request, named, chosen, catalogue)?;
+    request.learned = Arc::new(Reads::of(Arc::new(self::kv(kv)?)));
+    let (request, models) = (Arc::new(request), offers::offers(chosen, catalogue, &features));
+    let what = beside.read(begin, &features, (chosen, catalogue), (&request, &models))?;
+    let question = OwnedQuestion { request, models, features, what };
     Ok(Case {
         name,
         at,
@@ -98,14 +98,29 @@ fn case(mut test: Table<'_>, world: World, shared: Option<&[Chosen]>, catalogue:
         targets: chosen.iter().map(|model| model.target).collect(),
         catalogue: Arc::clone(catalogue),
         config: config.map_or_else(|| "{}".to_owned(), |config| config.to_string()),
-        kv: Arc::new(self::kv(kv)?),
+        has_kv,
     })
 }
 
+/// What a test says was learned, in the space of whoever reads it.
+#[derive(Debug, Default)]
+struct Said(BTreeMap<String, Arc<[u8]>>);
+
+impl Source for Said {
+    fn get(&self, _: &SpaceId, key: &str) -> Option<Arc<[u8]>> {
+        self.0.get(key).cloned()
+    }
+
+    fn held(&self, _: &SpaceId) -> (usize, usize) {
+        (self.0.len(), self.0.iter().map(|(key, value)| key.len() + value.len()).sum())
+    }
+}
+
 /// What was learned: text by key.
-fn kv(table: Option<Value<'_>>) -> Read<BTreeMap<String, Vec<u8>>> {
-    let Some(table) = table else { return Ok(BTreeMap::new()) };
-    table.table()?.entries().map(|(key, value)| Ok((key, value.text()?.as_bytes().to_vec()))).collect()
+fn kv(table: Option<Value<'_>>) -> Read<Said> {
+    let Some(table) = table else { return Ok(Said::default()) };
+    let entries = table.table()?.entries();
+    entries.map(|(key, value)| Ok((key, value.text()?.as_bytes().into()))).collect::<Read<_>>().map(Said)
 }
 
 /// The features, with what the test does not say as in a plain, short question; and the name of the
@@ -161,6 +176,7 @@ fn request(
         model_ids: offers::ids(chosen, catalogue),
         regions: vec![Arc::clone(&catalogue.region)],
         names: Arc::clone(catalogue) as _,
+        learned: Arc::default(),
     };
     let Some(table) = table else { return Ok(request) };
     let mut table = table.table()?;

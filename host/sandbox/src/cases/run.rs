@@ -13,10 +13,9 @@ use crate::generation::{Engine, Manner};
 use crate::limits::Limits;
 use crate::question::{OwnedQuestion, What};
 use crate::refusal::{Reason, Refusal};
-use crate::reports::KvSnapshot;
 
-/// A policy with the configuration, as JSON, and the learned state of a test.
-pub(crate) type Configured<'a> = dyn Fn(&str, &KvSnapshot) -> Result<Arc<Engine>, Refusal> + 'a;
+/// A policy with the configuration of a test, as JSON.
+pub(crate) type Configured<'a> = dyn Fn(&str) -> Result<Arc<Engine>, Refusal> + 'a;
 
 /// Runs tests in their order; `line` finds the line of an offset.
 pub(super) fn run(
@@ -28,16 +27,15 @@ pub(super) fn run(
 ) -> Result<Vec<Outcome>, Refusal> {
     // Nobody waits for a test: it is the CPU that counts.
     let mut meter = Meter::start_on_trial(limits.test_time);
-    let mut ready: Option<(&str, &KvSnapshot, Arc<Engine>)> = None;
+    let mut ready: Option<(&str, Arc<Engine>)> = None;
     let mut outcomes = Vec::with_capacity(cases.len());
     for case in cases {
-        let fits = |(config, kv, _): &(&str, &KvSnapshot, Arc<Engine>)| *config == case.config && **kv == case.kv;
-        let (config, kv, engine) = match ready.take().filter(fits) {
+        let (config, engine) = match ready.take().filter(|(config, _)| *config == case.config) {
             Some(engine) => engine,
-            None => (case.config.as_str(), &case.kv, configured(&case.config, &case.kv)?),
+            None => (case.config.as_str(), configured(&case.config)?),
         };
         outcomes.push(ask(case, &engine, identity, line(case.at)));
-        ready = Some((config, kv, engine));
+        ready = Some((config, engine));
         if meter.is_over() && outcomes.len() < cases.len() {
             let (done, all, time) = (outcomes.len(), cases.len(), limits.test_time);
             let message = format!("its tests need more than {time:?} of CPU time: {done} of {all} were run");
@@ -65,6 +63,9 @@ fn ask(case: &Case, engine: &Arc<Engine>, identity: &Identity, line: usize) -> O
     }
     let question = marked.asked();
     let answer = engine.ask(question, Manner::Test);
-    let wrong = case.expected.wrong_with(&question, &answer, &names);
+    let mut wrong = case.expected.wrong_with(&question, &answer, &names);
+    if case.has_kv && identity.space().is_none() {
+        wrong.push("kv: `describe` states no kv-schema, so the policy has no space: every key is absent".to_owned());
+    }
     Outcome { name: case.name.clone(), line, wrong, answer: names.answer(&answer) }
 }

@@ -6,12 +6,12 @@ use kairos_pipeline::policy::{Features, Needs, RequestInfo, World};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use tracing::Level;
 
-use super::policy::using;
+use super::policy::{learned, using};
 use super::table::{Api, Fallible};
 use super::{column, models, worlds};
 use crate::capability::{Capability, Grants};
 use crate::limits::Limits;
-use crate::reports::{KvSnapshot, Reports, learned};
+use crate::reports::Reports;
 
 /// The request, as scripts see it.
 #[derive(Clone)]
@@ -42,8 +42,8 @@ pub(super) fn amount(value: u64) -> i64 {
 }
 
 /// Registers all that scripts of a world may call.
-pub(super) fn register(engine: &mut Engine, world: World, grants: &Grants, reports: &Arc<Reports>, kv: &KvSnapshot) {
-    fill(&mut Api::new(engine, grants), &[world], reports, kv);
+pub(super) fn register(engine: &mut Engine, world: World, grants: &Grants, reports: &Arc<Reports>) {
+    fill(&mut Api::new(engine, grants), &[world], reports);
 }
 
 /// All that scripts may call, as a page for their authors: `policies/REFERENCE.md`.
@@ -51,11 +51,11 @@ pub fn reference() -> String {
     let mut engine = super::engine::bounded(&Limits::default(), |_| false);
     let grants = Grants::of(Capability::ALL);
     let mut api = Api::new(&mut engine, &grants);
-    fill(&mut api, &World::ALL, &Arc::new(Reports::new(&Arc::default())), &Arc::default());
+    fill(&mut api, &World::ALL, &Arc::new(Reports::new(&Arc::default())));
     api.page()
 }
 
-fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>, kv: &KvSnapshot) {
+fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>) {
     register_ctx(api);
     register_features(api);
     models::register(api);
@@ -63,14 +63,12 @@ fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>, kv: &KvSnapshot
     register_no_answer(api);
     of.iter().for_each(|world| worlds::register(api, *world));
     let name = of.first().map_or("", |world| world.name()).into();
-    register_reports(api, reports, kv, &name);
+    register_reports(api, reports, &name);
+    register_learned(api, reports);
 }
 
-fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, kv: &KvSnapshot, name: &Arc<str>) {
-    api.section(
-        "Reports, and what was learned",
-        "In a test nothing is reported, and `kv_get` sees the test's own `kv`.",
-    );
+fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, name: &Arc<str>) {
+    api.section("Reports", "In a test nothing is reported.");
     for (signature, doc, level) in [
         ("log(text: string)", "A line in the operator's log.", Level::INFO),
         ("log_debug(text: string)", "The same, of the level `debug`.", Level::DEBUG),
@@ -82,7 +80,7 @@ fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, kv: &KvSnapshot, 
         let write = move |text: &str| using(|used| reports.write(used, &plugin, level, text));
         api.granted(Capability::Log, signature, doc, write);
     }
-    let (counters, gauges, kv) = (Arc::clone(reports), Arc::clone(reports), Arc::clone(kv));
+    let (counters, gauges) = (Arc::clone(reports), Arc::clone(reports));
     api.granted(
         Capability::Metrics,
         "metric_add(name: string, value: int)",
@@ -98,16 +96,40 @@ fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, kv: &KvSnapshot, 
         "metric_set(name: string, value: float)",
         "Sets a gauge, `kairos_plugin_gauge`.",
         move |name: &str, value: f64| using(|used| gauges.set(used, name, value)),
+    );
+}
+
+fn register_learned(api: &mut Api<'_>, reports: &Arc<Reports>) {
+    let reports = Arc::clone(reports);
+    api.section(
+        "What was learned",
+        "In the space that `describe` names: `#{ kv: \"a-name\", kv_schema: 1 }`; without a `kv_schema` there is none. \
+         In a test it is the test's own `kv`. Only an observer writes.",
     )
     .granted(
         Capability::Kv,
         "kv_get(key: string) -> string?",
-        "What was learned under a key.",
-        move |key: &str| -> Fallible<Dynamic> {
-            using(|used| used.read(1)).map_err(|error| error.to_string())?;
-            Ok(learned(&kv, key).map_or(Dynamic::UNIT, |bytes| String::from_utf8_lossy(bytes).into_owned().into()))
+        "What was learned under a key. 64 a call.",
+        |key: &str| -> Fallible<Dynamic> {
+            let value = learned(|kv| kv.get(key)).map_err(|error| error.to_string())?;
+            Ok(value.map_or(Dynamic::UNIT, |bytes| String::from_utf8_lossy(&bytes).into_owned().into()))
         },
-    );
+    )
+    .granted(
+        Capability::KvWrite,
+        "kv_set(key: string, value: string) -> bool",
+        "Writes a key. `false`: there is no room, and nothing is written. 64 changes a call.",
+        move |key: &str, value: &str| -> Fallible<bool> {
+            let is_written = learned(|kv| kv.set(key, value.as_bytes().to_vec())).map_err(|error| error.to_string())?;
+            if !is_written {
+                using(|used| reports.no_room(used));
+            }
+            Ok(is_written)
+        },
+    )
+    .granted(Capability::KvWrite, "kv_delete(key: string)", "Deletes a key.", |key: &str| -> Fallible<()> {
+        Ok(learned(|kv| kv.delete(key)).map_err(|error| error.to_string())?)
+    });
 }
 
 fn register_ctx(api: &mut Api<'_>) {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kairos_pipeline::learned::SpaceId;
 use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, PolicyError, Question, World};
 use rhai::{AST, CallFnOptions, Dynamic, Engine, EvalAltResult, Map, Position, Scope};
 
@@ -12,10 +13,12 @@ use super::{engine, worlds};
 use crate::capability::Grants;
 use crate::deadline::Meter;
 use crate::generation::Manner;
+use crate::kv::{Kv, SpaceBounds};
 use crate::limits::Limits;
 use crate::load::Source;
+use crate::manifest::is_label;
 use crate::refusal::{Reason, Refusal};
-use crate::reports::{Dropped, KvSnapshot, Reports, Used};
+use crate::reports::{Dropped, Reports, Used};
 
 /// A script that is ready to run.
 pub struct ScriptPolicy {
@@ -23,6 +26,8 @@ pub struct ScriptPolicy {
     config: Dynamic,
     deadline: Duration,
     repeat_deadline: Duration,
+    /// The space of what was learned that it reads, and how much that may hold.
+    space: (Option<SpaceId>, SpaceBounds),
     reports: Arc<Reports>,
 }
 
@@ -49,11 +54,18 @@ thread_local! {
     static METER: RefCell<Option<Meter>> = const { RefCell::new(None) };
     /// What that call has used of its share.
     static USED: RefCell<Used> = RefCell::default();
+    /// What that call sees and changes of what was learned.
+    static KV: RefCell<Kv> = RefCell::default();
 }
 
 /// Works on what the call has used of its share.
 pub(super) fn using<T>(work: impl FnOnce(&mut Used) -> T) -> T {
     USED.with_borrow_mut(work)
+}
+
+/// Works on what the call sees of what was learned.
+pub(super) fn learned<T>(work: impl FnOnce(&mut Kv) -> T) -> T {
+    KV.with_borrow_mut(work)
 }
 
 /// Reasons that a policy may name.
@@ -72,7 +84,6 @@ impl ScriptPolicy {
         limits: &Limits,
         source: &Source<'_>,
         grants: &Grants,
-        kv: &KvSnapshot,
         dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
         if source.bytes.len() as u64 > limits.script_bytes {
@@ -86,7 +97,7 @@ impl ScriptPolicy {
         })?;
         let reports = Arc::new(Reports::new(dropped).of(source.world, grants));
         let mut engine = engine::bounded(limits, is_over);
-        api::register(&mut engine, source.world, grants, &reports, kv);
+        api::register(&mut engine, source.world, grants, &reports);
         let ast = engine.compile(text).map_err(|error| {
             Refusal::new(Reason::Syntax, error.err_type().to_string())
                 .at(line_and_column(error.position()))
@@ -96,14 +107,16 @@ impl ScriptPolicy {
         let config = engine.parse_json(source.config, true).map_err(|error| {
             Refusal::new(Reason::NotStarted, format!("the policy's configuration cannot be read: {error}"))
         })?;
-        let policy = Self {
+        let mut policy = Self {
             script: Script { engine, ast },
             config: config.into(),
-            deadline: limits.deadline,
+            deadline: limits.deadline_of(source.world),
             repeat_deadline: limits.init_deadline,
+            space: (None, limits.space),
             reports,
         };
         let identity = policy.identity(source, limits)?;
+        policy.space.0 = identity.space().cloned();
         Ok((policy, identity))
     }
 
@@ -120,7 +133,11 @@ impl ScriptPolicy {
             Manner::Afresh => Meter::start(self.repeat_deadline),
         };
         let ctx = Ctx { request: Arc::clone(question.request()), config: self.config.clone() };
+        let (space, bounds) = &self.space;
+        let kv = Kv::new(&question, space.as_ref(), manner);
+        KV.set(if question.world() == World::Observer { kv.writing(*bounds) } else { kv });
         let (result, over) = self.timed(meter, manner.is_silent(), || worlds::call(&self.script, question, ctx));
+        KV.take();
         match result {
             Ok(_) if over => Err(PolicyError::Fault(Fault::new(FaultKind::Deadline, self.over_deadline()))),
             result => result.map_err(|error| self.policy_error(*error)),
@@ -169,6 +186,7 @@ impl ScriptPolicy {
     fn identity(&self, source: &Source<'_>, limits: &Limits) -> Result<Identity, Refusal> {
         let mut name = source.world.name().to_owned();
         let (mut reasons, mut hold_back) = (Vec::new(), 0);
+        let (mut space, mut schema) = (None::<String>, 0);
         if !self.script.ast.iter_functions().any(|function| function.name == "describe" && function.params.is_empty()) {
             return Ok(Identity::new(name, source.digest, reasons, Vec::new()));
         }
@@ -186,12 +204,19 @@ impl ScriptPolicy {
             match key.as_str() {
                 "name" => {
                     name = value.into_string().map_err(|kind| wrong(&format!("a name that is {kind}")))?;
-                    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-                    if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
+                    if !is_label(&name) {
                         return Err(wrong("a name that is not 1 to 64 of a–z, 0–9 and -"));
                     }
                 }
                 "version" => {}
+                "kv" => {
+                    let named = value.into_string().ok().filter(|name| is_label(name));
+                    space = Some(named.ok_or_else(|| wrong("a kv that is not a name of 1 to 64 of a–z, 0–9 and -"))?);
+                }
+                "kv_schema" => {
+                    let stated = value.as_int().ok().and_then(|number| u32::try_from(number).ok());
+                    schema = stated.ok_or_else(|| wrong("a kv_schema that is not a whole number of 32 bits"))?;
+                }
                 "hold_back" if source.world == World::Guard => {
                     let bytes = value.as_int().ok().and_then(|bytes| usize::try_from(bytes).ok());
                     hold_back = bytes.filter(|bytes| *bytes <= MOST_HELD).ok_or_else(|| {
@@ -214,12 +239,13 @@ impl ScriptPolicy {
                     }
                 }
                 other => {
-                    let world = source.world.name();
-                    return Err(wrong(&format!("{other:?}, which is not known of a {world}")));
+                    let policy = source.world.policy();
+                    return Err(wrong(&format!("{other:?}, which is not known of {policy}")));
                 }
             }
         }
-        Ok(Identity::new(name, source.digest, reasons, Vec::new()).holding(hold_back))
+        let space = (schema > 0).then(|| SpaceId { name: space.as_deref().unwrap_or(&name).into(), schema });
+        Ok(Identity::new(name, source.digest, reasons, Vec::new()).holding(hold_back).learning(space))
     }
 }
 
@@ -248,9 +274,9 @@ fn check_functions(ast: &AST, world: World) -> Result<(), Refusal> {
         return Err(wrong(format!("`{name}` takes {given} parameters, not {parameters}")).hint(hint));
     }
     if let Some(other) = World::ALL.into_iter().find(|other| has(ast, *other)) {
-        let (function, slot) = (worlds::judgement(other).function, other.name());
+        let (function, slot, policy) = (worlds::judgement(other).function, other.name(), other.policy());
         return Err(wrong(format!("there is no function `{name}`; there is `{function}`"))
-            .hint(format!("`{function}` is a {slot}'s: name the file {slot}.rhai, or stage it for the slot {slot}")));
+            .hint(format!("`{function}` is {policy}'s: name the file {slot}.rhai, or stage it for the slot {slot}")));
     }
     let near = ast.iter_functions().map(|function| function.name.to_owned());
     let near = near.max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)));
@@ -307,7 +333,7 @@ mod tests {
     fn nothing_reaches_the_clock_the_disk_or_the_console() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         let reports = Arc::new(Reports::new(&Arc::default()));
-        api::register(&mut engine, World::Router, &Grants::of(Capability::ALL), &reports, &Arc::default());
+        api::register(&mut engine, World::Router, &Grants::of(Capability::ALL), &reports);
         for script in [
             "sleep(1)",
             "timestamp()",
@@ -343,8 +369,13 @@ mod tests {
     fn what_is_not_granted_says_how_to_grant_it() {
         let mut engine = engine::bounded(&Limits::default(), |_| false);
         let reports = Arc::new(Reports::new(&Arc::default()));
-        api::register(&mut engine, World::Router, &Grants::of([]), &reports, &Arc::default());
-        let calls = [("log", "log(\"x\")"), ("metrics", "metric_add(\"x\", 1)"), ("kv", "kv_get(\"x\")")];
+        api::register(&mut engine, World::Router, &Grants::of([]), &reports);
+        let calls = [
+            ("log", "log(\"x\")"),
+            ("metrics", "metric_add(\"x\", 1)"),
+            ("kv", "kv_get(\"x\")"),
+            ("kv-write", "kv_delete(\"x\")"),
+        ];
         for (capability, script) in calls {
             let error = engine.eval::<Dynamic>(script).unwrap_err().to_string();
             assert!(error.contains(&format!("set `grants = [\"{capability}\"]`")), "{error}");

@@ -217,9 +217,11 @@ Types: `int` has 64 bits, `float` is double precision, a `column` holds one numb
 `fn route(ctx, features, models)`, which gives a `plan`; a healer has \
 `fn heal(ctx, features, failure, history, models)`, which gives a `remedy`; a guard has \
 `fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`; a prompter has \
-`fn render(ctx, features, models, first, draft)`, which gives `edits`. Each may have `fn describe()`, \
+`fn render(ctx, features, models, first, draft)`, which gives `edits`; an observer has \
+`fn observe(ctx, at, missed, event)`, which writes by `kv_set`, and whose result does not matter. Each may have `fn describe()`, \
 which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`, and of a guard `hold_back: 64`: the most bytes \
-of a text that it leaves undecided.
+of a text that it leaves undecided. What reads or writes what was learned says in which space, and of which layout: \
+`kv: \"a-name\", kv_schema: 1`; without `kv` the space is of the policy's own name.
 ";
 
 const TAIL: &str = "
@@ -247,6 +249,7 @@ mod tests {
             ("worlds/healer.rs", include_str!("worlds/healer.rs")),
             ("worlds/guard.rs", include_str!("worlds/guard.rs")),
             ("worlds/prompter.rs", include_str!("worlds/prompter.rs")),
+            ("worlds/observer.rs", include_str!("worlds/observer.rs")),
         ] {
             assert!(!text.contains(".register_"), "{file} registers something that the reference does not know");
         }

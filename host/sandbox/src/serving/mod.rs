@@ -3,6 +3,7 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod prompter;
 mod router;
 
@@ -12,6 +13,8 @@ use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Q
 
 pub(crate) use self::guard::Guards;
 pub(crate) use self::healer::Healers;
+pub use self::observer::EventCounts;
+pub(crate) use self::observer::Observers;
 pub(crate) use self::prompter::Prompters;
 pub(crate) use self::router::Routers;
 use crate::answered::Answered;

@@ -18,9 +18,11 @@ wasmtime::component::bindgen!({
             include kairos:plugin/healer@0.1.0;
             include kairos:plugin/guard@0.1.0;
             include kairos:plugin/prompter@0.1.0;
+            include kairos:plugin/observer@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
+            import kairos:plugin/kv-write@0.1.0;
             import kairos:plugin/content@0.1.0;
         }
     ",
@@ -28,11 +30,12 @@ wasmtime::component::bindgen!({
     with: {
         "kairos:plugin/types.request": super::host::RequestHandle,
         "kairos:plugin/drafts.draft": super::host::DraftHandle,
+        "kairos:plugin/events.event": super::host::EventHandle,
     },
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, prompting, routing};
+pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, observing, prompting, routing};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.

@@ -15,6 +15,8 @@ const LIFECYCLE: &str = "lifecycle";
 const TYPES: &str = "types";
 /// What a prompter may.
 const DRAFTS: &str = "drafts";
+/// What an observer is told of.
+const EVENTS: &str = "events";
 
 /// Magic number and version.
 const HEADER_BYTES: usize = 8;
@@ -136,6 +138,9 @@ fn check_import(import: &str, world: World, grants: &Grants) -> Result<(), Refus
     match interface(import) {
         Some(TYPES) => Ok(()),
         Some(DRAFTS) if world == World::Prompter => Ok(()),
+        Some(EVENTS) if world == World::Observer => Ok(()),
+        Some(EVENTS) => Err(unknown(format!("the component imports {import}, which is for observers only"))
+            .hint(format!("a {} is told of no events", world.name()))),
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {

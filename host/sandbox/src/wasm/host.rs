@@ -6,10 +6,12 @@ use kairos_pipeline::policy::{Draft, RequestInfo, bounded};
 use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Result};
 
-use super::bindings::kairos::plugin::{content, kv, log, metrics, types};
+use super::bindings::kairos::plugin::{content, kv, kv_write, log, metrics, types};
 use super::engine::Ticker;
+use super::worlds::AtHand;
 use crate::deadline::Meter;
-use crate::reports::{KvSnapshot, Reports, Used, learned};
+use crate::kv::Kv;
+use crate::reports::{Reports, Used};
 
 /// Names that a call may look up at once.
 const FIND_NAMES: usize = 64;
@@ -24,6 +26,10 @@ pub struct RequestHandle;
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct DraftHandle;
+/// The same of the event that an observer is told of.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct EventHandle;
 
 /// What belongs to one instance.
 pub(super) struct HostState {
@@ -33,8 +39,10 @@ pub(super) struct HostState {
     pub(super) request: Option<Arc<RequestInfo>>,
     /// The same, as a prompter reads it.
     pub(super) draft: Option<Arc<Draft>>,
-    /// What was learned, as this call sees it.
-    pub(super) kv: KvSnapshot,
+    /// The event at hand.
+    pub(super) event: Option<AtHand>,
+    /// What was learned, as this call sees and changes it.
+    pub(super) kv: Kv,
     pub(super) reports: Arc<Reports>,
     /// What the call has used of its share.
     pub(super) used: Used,
@@ -55,6 +63,10 @@ pub(super) struct HostState {
 impl HostState {
     fn request(&self) -> Result<&Arc<RequestInfo>> {
         self.request.as_ref().ok_or_else(|| wasmtime::Error::msg("a request was asked for outside of a call"))
+    }
+
+    pub(super) fn event(&self) -> Result<&AtHand> {
+        self.event.as_ref().ok_or_else(|| wasmtime::Error::msg("an event was asked for outside of a call"))
     }
 }
 
@@ -153,12 +165,25 @@ impl metrics::Host for HostState {
 
 impl kv::Host for HostState {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>> {
-        self.used.read(1)?;
-        Ok(learned(&self.kv, &key).map(<[u8]>::to_vec))
+        Ok(self.kv.get(&key)?.map(|value| value.to_vec()))
     }
 
     fn get_many(&mut self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>> {
-        self.used.read(keys.len())?;
-        Ok(keys.iter().map(|key| learned(&self.kv, key).map(<[u8]>::to_vec)).collect())
+        let values = self.kv.get_many(&keys)?;
+        Ok(values.into_iter().map(|value| value.map(|value| value.to_vec())).collect())
+    }
+}
+
+impl kv_write::Host for HostState {
+    fn set(&mut self, key: String, value: Vec<u8>) -> Result<std::result::Result<(), kv_write::Refusal>> {
+        if self.kv.set(&key, value)? {
+            return Ok(Ok(()));
+        }
+        self.reports.no_room(&self.used);
+        Ok(Err(kv_write::Refusal::Full))
+    }
+
+    fn delete(&mut self, key: String) -> Result<()> {
+        Ok(self.kv.delete(&key)?)
     }
 }

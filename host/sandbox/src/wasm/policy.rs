@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kairos_pipeline::learned::SpaceId;
 use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, PolicyError, Question, World};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::bindings::kairos::plugin::{content, drafts, kv, log, metrics, types as wit_types};
+use super::bindings::kairos::plugin::{content, drafts, events, kv, kv_write, log, metrics, types as wit_types};
 use super::bindings::{self, lifecycle};
 use super::engine::{TICK, WasmEngine};
 use super::host::HostState;
@@ -15,10 +16,12 @@ use super::worlds::{Judge, JudgeIndices};
 use crate::capability::{Capability, Grants};
 use crate::deadline::Meter;
 use crate::generation::Manner;
+use crate::kv::Kv;
 use crate::limits::{INTERPRETER_COMPONENT_BYTES, Limits};
 use crate::load::Source;
+use crate::manifest::is_label;
 use crate::refusal::{Reason, Refusal};
-use crate::reports::{Dropped, KvSnapshot, Reports, Used};
+use crate::reports::{Dropped, Reports, Used};
 
 /// A compiled policy, and its instances that wait for work.
 pub struct WasmPolicy {
@@ -28,7 +31,8 @@ pub struct WasmPolicy {
     idle: Mutex<Vec<Instance>>,
     config: String,
     plugin: Arc<str>,
-    kv: KvSnapshot,
+    /// The space of what was learned that it reads.
+    space: Option<SpaceId>,
     reports: Arc<Reports>,
     memory_bytes: usize,
 }
@@ -94,7 +98,6 @@ impl WasmPolicy {
         engine: &WasmEngine,
         source: &Source<'_>,
         grants: &Grants,
-        kv: KvSnapshot,
         dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
         super::component::check(source.bytes, source.world, grants)?;
@@ -113,7 +116,7 @@ impl WasmPolicy {
             idle: Mutex::default(),
             config: source.config.to_owned(),
             plugin: source.world.name().into(),
-            kv,
+            space: None,
             reports: Arc::new(Reports::new(dropped).of(source.world, grants)),
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
@@ -128,6 +131,7 @@ impl WasmPolicy {
             .map_err(|error| bad_description(format!("the component's `describe` failed: {error}")))?;
         let identity = identity(description, source)?;
         policy.plugin = identity.name.as_str().into();
+        policy.space = identity.space().cloned();
         instance.store.data_mut().plugin = Arc::clone(&policy.plugin);
         policy.put_back(instance);
         Ok((policy, identity))
@@ -145,9 +149,8 @@ impl WasmPolicy {
         &self.reports
     }
 
-    /// The same component with another configuration and other learned state, apart from this one: what
-    /// it reports is nobody's.
-    pub(crate) fn configured(&self, config: &str, kv: &KvSnapshot) -> Self {
+    /// The same component with another configuration, apart from this one: what it reports is nobody's.
+    pub(crate) fn configured(&self, config: &str) -> Self {
         Self {
             engine: self.engine.clone(),
             pre: self.pre.clone(),
@@ -155,7 +158,7 @@ impl WasmPolicy {
             idle: Mutex::default(),
             config: config.to_owned(),
             plugin: Arc::clone(&self.plugin),
-            kv: Arc::clone(kv),
+            space: self.space.clone(),
             reports: Arc::new(Reports::new(&Arc::default())),
             memory_bytes: self.memory_bytes,
         }
@@ -164,24 +167,33 @@ impl WasmPolicy {
     /// Decides: on an instance that is ready, unless it is to be as if for the first time.
     pub(crate) fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Answer, PolicyError> {
         let limits = self.engine.limits();
+        let deadline = limits.deadline_of(question.world());
         if manner == Manner::Afresh {
             let mut instance = self.instantiate(limits.init_deadline)?;
-            return instance.ask(question, Meter::start(limits.init_deadline), true);
+            return instance.ask(question, Meter::start(limits.init_deadline), self.used(&question, manner));
         }
         let ready = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match ready {
             Some(instance) => instance,
             None if manner == Manner::Test => self.instantiate(limits.init_deadline)?,
             // Within what a call may take: a request waits for it.
-            None => self.instantiate(limits.deadline * INSTANTIATION_DEADLINES)?,
+            None => self.instantiate(deadline * INSTANTIATION_DEADLINES)?,
         };
         let start = if manner == Manner::Served { Meter::start } else { Meter::start_on_trial };
-        let decided = instance.ask(question, start(limits.deadline), manner.is_silent());
+        let decided = instance.ask(question, start(deadline), self.used(&question, manner));
         // A trap spoils the store. Whatever else failed may have left the guest in disorder too.
         if !matches!(decided, Err(PolicyError::Fault(_))) {
             self.put_back(instance);
         }
         decided
+    }
+
+    /// What a call begins with: what it may report, and what it sees of what was learned.
+    fn used(&self, question: &Question<'_>, manner: Manner) -> (Used, Kv) {
+        let kv = Kv::new(question, self.space.as_ref(), manner);
+        let writes = question.world() == World::Observer;
+        let kv = if writes { kv.writing(self.engine.limits().space) } else { kv };
+        (Used::nothing(manner.is_silent()), kv)
     }
 
     fn put_back(&self, instance: Instance) {
@@ -205,7 +217,8 @@ impl WasmPolicy {
             plugin: Arc::clone(&self.plugin),
             request: None,
             draft: None,
-            kv: Arc::clone(&self.kv),
+            event: None,
+            kv: Kv::default(),
             reports: Arc::clone(&self.reports),
             used: Used::default(),
             meter: Meter::start(deadline),
@@ -249,16 +262,17 @@ impl Instance {
         described.map_err(|error| fault(&self.store, &error))
     }
 
-    fn ask(&mut self, question: Question<'_>, meter: Meter, silent: bool) -> Result<Answer, PolicyError> {
+    fn ask(&mut self, question: Question<'_>, meter: Meter, (used, kv): (Used, Kv)) -> Result<Answer, PolicyError> {
         self.calls += 1;
         let state = self.store.data_mut();
         state.request = Some(Arc::clone(question.request()));
-        state.used = Used::nothing(silent);
+        (state.used, state.kv) = (used, kv);
         state.last_line = None;
         arm(&mut self.store, meter);
         // There is one request in a call: the handle needs no table to be found by.
         let decided = self.judge.ask(&mut self.store, question, Resource::new_borrow(0));
-        self.store.data_mut().request = None;
+        let state = self.store.data_mut();
+        (state.request, state.kv) = (None, Kv::default());
         match decided {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(bindings::plugin_error(error)),
@@ -274,11 +288,15 @@ fn linker(engine: &WasmEngine, world: World, grants: &Grants) -> wasmtime::Resul
     if world == World::Prompter {
         drafts::add_to_linker::<_, Own>(&mut linker, |state| state)?;
     }
+    if world == World::Observer {
+        events::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    }
     for capability in Capability::ALL.into_iter().filter(|capability| grants.has(*capability)) {
         match capability {
             Capability::Log => log::add_to_linker::<_, Own>(&mut linker, |state| state)?,
             Capability::Metrics => metrics::add_to_linker::<_, Own>(&mut linker, |state| state)?,
             Capability::Kv => kv::add_to_linker::<_, Own>(&mut linker, |state| state)?,
+            Capability::KvWrite => kv_write::add_to_linker::<_, Own>(&mut linker, |state| state)?,
             Capability::Content => content::add_to_linker::<_, Own>(&mut linker, |state| state)?,
         }
     }
@@ -353,6 +371,8 @@ const NAME_BYTES: usize = 64;
 
 /// The note of `describe` that says how many bytes of a text a guard may leave undecided.
 const HOLD_BACK: &str = "hold-back";
+/// That which names the space of what was learned.
+const KV: &str = "kv";
 
 fn bad_hold_back() -> String {
     format!("{HOLD_BACK:?} of something that is no whole number from 0 to {MOST_HELD}")
@@ -374,14 +394,13 @@ fn misfit(error: &wasmtime::Error, world: World) -> Refusal {
 }
 
 fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<Identity, Refusal> {
-    let refuse = |message: String| Err(bad_description(format!("the component's `describe` says {message}")));
-    let label = |text: &str| {
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(fits)
-    };
+    fn refuse<T>(mut message: String) -> Result<T, Refusal> {
+        message.insert_str(0, "the component's `describe` says ");
+        Err(bad_description(message))
+    }
     let plain = |text: &str, most: usize| text.len() <= most && text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     let printable = |text: &str| plain(text, NAME_BYTES);
-    if !label(&description.name) {
+    if !is_label(&description.name) {
         return refuse("a name that is not 1 to 64 of a–z, 0–9 and -".to_owned());
     }
     if !printable(&description.version) || !description.reasons.iter().all(|(_, name)| printable(name)) {
@@ -393,22 +412,31 @@ fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<
     if !description.names.iter().all(|name| plain(name, MODEL_NAME_BYTES)) {
         return refuse(format!("a model name that is longer than {MODEL_NAME_BYTES} bytes or not plain text"));
     }
-    let hold_back = match &description.notes[..] {
-        [] => 0,
-        [(name, most)] if name == HOLD_BACK && source.world == World::Guard => {
-            let most: Option<usize> = most.parse().ok().filter(|most| *most <= MOST_HELD);
-            most.ok_or_else(|| bad_description(format!("the component's `describe` says {}", bad_hold_back())))?
+    let (mut hold_back, mut space) = (None, None);
+    for (name, value) in &description.notes {
+        let again = match name.as_str() {
+            KV if is_label(value) => space.replace(value.as_str()).is_some(),
+            KV => return refuse(format!("{KV:?} of something that is not 1 to {NAME_BYTES} of a–z, 0–9 and -")),
+            HOLD_BACK if source.world == World::Guard => {
+                let most = value.parse().ok().filter(|most| *most <= MOST_HELD);
+                let most: usize = most.map_or_else(|| refuse(bad_hold_back()), Ok)?;
+                hold_back.replace(most).is_some()
+            }
+            _ => {
+                let (policy, name) = (source.world.policy(), &name[..name.floor_char_boundary(NAME_BYTES)]);
+                let what =
+                    format!("something of {name:?}, which this version of the gateway does not know of {policy}");
+                return refuse(what);
+            }
+        };
+        if again {
+            return refuse(format!("{name:?} twice"));
         }
-        [(first, _), (second, _), ..] if first == second => return refuse(format!("{first:?} twice")),
-        notes => {
-            let unknown = notes.iter().find(|(name, _)| name != HOLD_BACK || source.world != World::Guard);
-            let name = unknown.map_or(HOLD_BACK, |(name, _)| name);
-            let world = source.world.name();
-            return refuse(format!(
-                "something of {name:?}, which this version of the gateway does not know of a {world}"
-            ));
-        }
-    };
+    }
+    let space = space.unwrap_or(&description.name);
+    let space = (description.kv_schema > 0).then(|| SpaceId { name: space.into(), schema: description.kv_schema });
     let reasons = description.reasons.into_iter().map(|(code, name)| (code, name.into())).collect();
-    Ok(Identity::new(description.name, source.digest, reasons, description.names).holding(hold_back))
+    Ok(Identity::new(description.name, source.digest, reasons, description.names)
+        .holding(hold_back.unwrap_or_default())
+        .learning(space))
 }

@@ -5,6 +5,7 @@ mod as_test;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use kairos_pipeline::learned::SpaceId;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::record::Given;
 use kairos_pipeline::request::RequestId;
@@ -241,9 +242,19 @@ fn asked_json(question: &Question) -> Value {
         "task_label": request.task_label,
         "tags": request.tags.iter().cloned().collect::<BTreeMap<_, _>>(),
         "models": models.collect::<Vec<_>>(),
+        "learned": question.reads.values().map(read_json).collect::<Vec<_>>(),
         "given": given,
         "draw": draw,
     })
+}
+
+/// A key that was read, and the value that it had, for programs.
+fn read_json((space, key, value): (&SpaceId, &str, Option<&[u8]>)) -> Value {
+    match value.map(|value| std::str::from_utf8(value).map_err(|_| hex::encode(value))) {
+        None => json!({"space": space.to_string(), "key": key, "value": null}),
+        Some(Ok(text)) => json!({"space": space.to_string(), "key": key, "value": text}),
+        Some(Err(hex)) => json!({"space": space.to_string(), "key": key, "hex": hex}),
+    }
 }
 
 /// The record, for people.
@@ -311,6 +322,14 @@ fn decision(question: &Question, decision: &Value) -> String {
             format!("{}/{}", per_million(offer.input_price), per_million(offer.output_price)),
             Picodollars(offer.worst_case_cost).to_string(),
         ));
+    }
+    for (space, key, value) in question.reads.values() {
+        let value =
+            value.map_or("absent".to_owned(), |value| String::from_utf8_lossy(value).escape_debug().to_string());
+        text.push_str(&format!("read         {} of {space}: {value}\n", key.escape_debug()));
+    }
+    if question.reads.more() {
+        text.push_str("             and more, which is not kept: at most 16 KiB are\n");
     }
     if let Some(draw) = question.draw {
         text.push_str(&format!("drawn        {draw:.6}: {} is first\n", decision["order"][0].as_str().unwrap_or("-")));

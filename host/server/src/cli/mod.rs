@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 mod gateway;
 mod key;
+mod kv;
 mod ledger;
 mod models;
 mod oci;
@@ -88,6 +89,9 @@ enum Command {
     /// Give callers keys of their own, and take them back
     #[command(subcommand)]
     Key(key::Key),
+    /// Look into what observers have learned, or empty it
+    #[command(subcommand)]
+    Kv(kv::Kv),
     /// Look into the ledger: what was spent, and whether its rows are whole
     #[command(subcommand)]
     Ledger(ledger::Ledger),
@@ -141,6 +145,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),
         Command::Key(key) => key.run(),
+        Command::Kv(kv) => kv.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
     // Log lines are out before the last word.

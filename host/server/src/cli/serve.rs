@@ -9,6 +9,7 @@ use kairos_pipeline::money::dollars;
 use kairos_pipeline::policy::World;
 use kairos_sandbox::host::Watching;
 use kairos_sandbox::prompts::Following;
+use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::{Ended, SqliteLedger};
 use kairos_store::records::RecordStore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -65,6 +66,7 @@ impl Serve {
 pub(super) struct Stopped {
     pub(super) ledger: Arc<SqliteLedger>,
     pub(super) records: Option<Arc<RecordStore>>,
+    pub(super) learned: Arc<LearnedStore>,
     pub(super) workers: Workers,
     /// A temporary folder that it was in.
     pub(super) folder: Option<tempfile::TempDir>,
@@ -78,6 +80,9 @@ const LAST_ROWS: Duration = Duration::from_secs(5);
 /// Time for the last records of requests to be written.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
+/// Time for the observer to be told of the last events, and as much for what it learned to be written.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
 impl Stopped {
     /// Ends what still runs, then writes the last rows.
     pub(super) fn finish(self) -> Result<(), Failed> {
@@ -86,6 +91,9 @@ impl Stopped {
         let ended = self.ledger.finish(LAST_ROWS);
         if self.records.is_some_and(|records| !records.finish(LAST_RECORDS)) {
             tracing::warn!("the last records of requests could not be written");
+        }
+        if !self.learned.finish(LAST_EVENTS) {
+            tracing::warn!("what was learned last could not be written");
         }
         tracing::info!(charged_usd = dollars(totals.charged), attempts = totals.ended_rows, "stopped");
         drop(self.folder);
@@ -120,11 +128,10 @@ pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
     if let Some(file) = &app.admin.token.file {
         tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
     }
-    let of = |world| app.policies.of(world).status().policy;
-    let (policy, healer) = (of(World::Router), of(World::Healer));
-    let (guard, prompter) = (of(World::Guard), of(World::Prompter));
-    let (policy, healer, guard, prompter) = (&*policy, &*healer, &*guard, &*prompter);
-    tracing::info!(region, endpoint, policy, healer, guard, prompter, "the gateway starts");
+    let serves = |world| app.policies.of(world).status().policy;
+    let [policy, healer, guard, prompter, observer] = World::ALL.map(serves);
+    let (policy, healer, guard, prompter, observer) = (&*policy, &*healer, &*guard, &*prompter, &*observer);
+    tracing::info!(region, endpoint, policy, healer, guard, prompter, observer, "the gateway starts");
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");
@@ -180,10 +187,11 @@ pub(super) async fn serve(
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
     let policies = Arc::clone(&app.policies);
-    if let Err(error) = tokio::task::spawn_blocking(move || policies.settle()).await {
+    if let Err(error) = tokio::task::spawn_blocking(move || policies.settle(LAST_EVENTS)).await {
         tracing::error!("what was measured of a canary last is not written down: {error}");
     }
-    Ok(Stopped { ledger: Arc::clone(&app.ledger), records: app.records.clone(), workers, folder: None })
+    let (ledger, records, learned) = (Arc::clone(&app.ledger), app.records.clone(), Arc::clone(&app.learned));
+    Ok(Stopped { ledger, records, learned, workers, folder: None })
 }
 
 /// Says early whether calls can be authorised at all.

@@ -47,7 +47,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, records, upstream, healing, prompts, prompter, policies, .. } = config;
+    let Config { limits, ledger, records, upstream, healing, prompts, prompter, observer, policies, .. } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.
@@ -76,6 +76,11 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("prompts.value_bytes", prompts.value_bytes as u64, 1..=16 * MIB),
         ("prompts.rendered_bytes", prompts.rendered_bytes as u64, 1..=16 * MIB),
         ("prompter.added_bytes", prompter.added_bytes as u64, 0..=GIB),
+        ("observer.queue", observer.queue as u64, 1..=1_000_000),
+        ("observer.remembered", observer.remembered as u64, 0..=1_000_000),
+        ("observer.deadline_ms", observer.deadline_ms, 1..=60_000),
+        ("policies.kv.keys", policies.kv.keys as u64, 1..=1_000_000),
+        ("policies.kv.bytes", policies.kv.bytes as u64, 1_024..=GIB),
         ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),
         ("policies.init_deadline_ms", policies.init_deadline_ms, 1..=60_000),
         ("policies.memory_bytes", policies.memory_bytes as u64, MIB..=4 * GIB),

@@ -212,6 +212,7 @@ impl Config {
         let set = &self.policies;
         kairos_sandbox::limits::Limits {
             deadline: Duration::from_millis(set.deadline_ms),
+            observer_deadline: Duration::from_millis(self.observer.deadline_ms),
             init_deadline: Duration::from_millis(set.init_deadline_ms),
             memory_bytes: set.memory_bytes,
             interpreter_memory_bytes: set.interpreter_memory_bytes,
@@ -229,6 +230,9 @@ impl Config {
             faults: set.faults,
             fault_window: set.fault_window_seconds.duration(),
             purity_sample: set.purity_sample,
+            space: kairos_sandbox::kv::SpaceBounds { keys: set.kv.keys, bytes: set.kv.bytes },
+            events: self.observer.queue,
+            remembered: self.observer.remembered,
             previous_generations: set.previous_generations,
         }
     }

@@ -12,6 +12,7 @@ use kairos_pipeline::prompts::Bounds;
 use kairos_pipeline::{HealingBounds, PromptingBounds};
 use kairos_sandbox::canary::Rule;
 use kairos_sandbox::capability::{Capability, Grants};
+use kairos_sandbox::kv::SpaceBounds;
 use kairos_sandbox::limits::Limits as SandboxLimits;
 use kairos_sandbox::prompts;
 use kairos_store::ledger::Bounds as LedgerBounds;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) guard: GuardSettings,
     pub(crate) prompts: PromptSettings,
     pub(crate) prompter: PrompterSettings,
+    pub(crate) observer: ObserverSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -294,6 +296,18 @@ impl Default for PrompterSettings {
     }
 }
 
+/// What an observer is told of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ObserverSettings {
+    /// Events that may wait for it.
+    pub(crate) queue: usize,
+    /// Requests that have ended and whose ratings it is told of.
+    pub(crate) remembered: usize,
+    /// CPU time of one call.
+    pub(crate) deadline_ms: u64,
+}
+
 /// Which models there are.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -374,7 +388,25 @@ pub(crate) struct PolicySettings {
     pub(crate) purity_sample: u64,
     /// Generations that stay resident behind the one that serves.
     pub(crate) previous_generations: usize,
+    pub(crate) kv: KvSettings,
     pub(crate) canary: CanarySettings,
+}
+
+/// What a space of what was learned may hold.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct KvSettings {
+    /// Keys.
+    pub(crate) keys: usize,
+    /// Bytes of all keys and values.
+    pub(crate) bytes: usize,
+}
+
+impl Default for KvSettings {
+    fn default() -> Self {
+        let SpaceBounds { keys, bytes } = SpaceBounds::default();
+        Self { keys, bytes }
+    }
 }
 
 /// What canaries are decided by. One under way keeps what it began with.
@@ -438,6 +470,7 @@ impl Default for Config {
             guard: GuardSettings::default(),
             prompts: PromptSettings::default(),
             prompter: PrompterSettings::default(),
+            observer: ObserverSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -527,6 +560,14 @@ impl Default for Healing {
     }
 }
 
+impl Default for ObserverSettings {
+    fn default() -> Self {
+        let limits = SandboxLimits::default();
+        let deadline_ms = u64::try_from(limits.observer_deadline.as_millis()).unwrap_or(u64::MAX);
+        Self { queue: limits.events, remembered: limits.remembered, deadline_ms }
+    }
+}
+
 impl Default for Models {
     fn default() -> Self {
         Self {
@@ -571,6 +612,7 @@ impl Default for PolicySettings {
             fault_window_seconds: Seconds::of(limits.fault_window),
             purity_sample: limits.purity_sample,
             previous_generations: limits.previous_generations,
+            kv: KvSettings::default(),
             canary: CanarySettings::default(),
         }
     }

@@ -76,8 +76,12 @@ async fn take(app: &Arc<App>, key: &str, body: &[u8]) -> Result<Value, Failure> 
     let (feedback, said) = check(body)?;
     let record = ended(app, feedback.id).await?.filter(|record| record["key"].as_str() == Some(key));
     let Some(record) = record else { return Err(pages::no_such_request(app)) };
+    let id = feedback.id;
     let status = match rate(records, feedback).await? {
         Rated::First => {
+            if !record["decision"].is_null() {
+                app.policies.rated_request(id, &said.metric, said.value);
+            }
             if let Some(assigned) = assigned(&record["decision"]["experiment"]) {
                 app.policies.rated(&assigned, &said.metric, said.value);
             }

@@ -23,6 +23,7 @@ use kairos_pipeline::reply::{Outgoing, Reply};
 use kairos_pipeline::request::{Dialect, Incoming, Operation, Presented, Secret};
 use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::Slots;
+use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::SqliteLedger;
 use kairos_store::records::RecordStore;
 use percent_encoding::percent_decode_str;
@@ -52,6 +53,8 @@ pub(crate) struct App {
     pub(crate) ledger: Arc<SqliteLedger>,
     /// None: records are not kept on disk.
     pub(crate) records: Option<Arc<RecordStore>>,
+    /// What observers learn, on disk.
+    pub(crate) learned: Arc<LearnedStore>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
@@ -79,6 +82,7 @@ impl App {
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
+        learned: Arc<LearnedStore>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
@@ -92,6 +96,7 @@ impl App {
             keys,
             ledger,
             records,
+            learned,
             metrics,
             config,
             tasks: TaskTracker::new(),

@@ -68,8 +68,13 @@ fn aside(past: &mut Past, question: &mut Question, before: &InsteadOf, setting: 
     differs(question, &format!("{policy} did not decide then ({}), now: {now}", outcome.name()))
 }
 
-/// What was said is not kept as it was, and was asked for.
+/// What was said is not kept as it was, and was asked for; or what was learned then.
 fn withheld(question: &Question) -> Option<Again> {
+    if let Some(why) = question.lacks_reads() {
+        return Some(Again::NotExecuted(format!(
+            "the policy reads what was learned, and not all of it is kept: {why}"
+        )));
+    }
     question.was_withheld().then(|| {
         let kept = if question.redacted { "kept redacted only" } else { "not kept" };
         let setting = "`content` under [records] in kairos.toml";

@@ -186,6 +186,9 @@ impl Replay {
             let kept = if question.redacted { "kept redacted only" } else { "not kept" };
             return Err(format!("the policy reads what was said, and that is {kept}"));
         }
+        if let Some(why) = question.lacks_reads() {
+            return Err(format!("the policy reads what was learned, and not all of it is kept: {why}"));
+        }
         let why = match decided {
             Ok(given) => return Ok(given),
             Err(PolicyError::NotRun(why)) => return Err(why),
@@ -207,7 +210,7 @@ impl Replay {
         let in_canary = experiment["arm"] == "canary";
         let (policy, setting) = if in_canary { &baseline } else { &canary };
         let given = self.past.policy(policy, setting).ok()?.decide(question);
-        if question.was_withheld() {
+        if question.was_withheld() || question.lacks_reads().is_some() {
             return None;
         }
         let given = match given {

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use kairos_pipeline::learned::Reads;
 use kairos_pipeline::policy::{Content, Features, Names, Offer, RequestInfo};
 use kairos_pipeline::record::{Asked, Given, InsteadOf};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::Content as Keeps;
+use super::reads::{KeptReads, ReadColumn};
 use super::snapshots::{Ids, Known, Offered};
 
 /// What of a model on offer moves from request to request, in this order: the most that the request can
@@ -65,6 +67,12 @@ struct Columns {
     tags: Vec<(String, String)>,
     prompt: Said,
     system: Said,
+    /// What was read of what was learned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reads: Vec<ReadColumn>,
+    /// More was read than is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    more_reads: bool,
     given: Given,
     /// Of the 2⁵³ numbers in [0, 1) that there are, which: a whole number is read as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +88,13 @@ pub(super) struct Written<'a> {
 }
 
 /// Puts what was asked into writing. Texts are kept; of what is not kept as it was, a digest under the key.
-pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, content: Keeps, key: &[u8; 32]) -> serde_json::Result<Written<'a>> {
+pub(super) fn write<'a>(
+    asked: &'a Asked,
+    ids: Ids,
+    (reads, more_reads): (Vec<ReadColumn>, bool),
+    content: Keeps,
+    key: &[u8; 32],
+) -> serde_json::Result<Written<'a>> {
     let Asked { policy, before, request, features, models, given, draw, .. } = asked;
     let (prompt, system) = request.content.texts();
     let kept = match content {
@@ -102,6 +116,8 @@ pub(super) fn write<'a>(asked: &'a Asked, ids: Ids, content: Keeps, key: &[u8; 3
         tags: request.tags.clone(),
         prompt: said(prompt, &kept.0),
         system: said(system, &kept.1),
+        reads,
+        more_reads,
         given: given.clone(),
         draw: draw.map(|draw| (draw * DRAWS) as u64),
     };
@@ -139,6 +155,8 @@ pub struct Question {
     pub withheld: bool,
     /// Whether what the native guard let pass of it is kept instead.
     pub redacted: bool,
+    /// What was read of what was learned.
+    pub reads: Arc<KeptReads>,
     /// The version of Kairos that asked.
     pub kairos: String,
     /// SHA-256 of the source of the catalogue that was in use.
@@ -154,6 +172,12 @@ impl Question {
     /// answer says nothing.
     pub fn was_withheld(&self) -> bool {
         self.withheld && self.request.content.was_read()
+    }
+
+    /// Whether a policy that was asked it read what was learned under a key whose value of then is not in the
+    /// record: then its answer says nothing. Why it is not there.
+    pub fn lacks_reads(&self) -> Option<&'static str> {
+        self.reads.lacking()
     }
 
     /// Marks which of a policy's names each model answers for.
@@ -196,6 +220,7 @@ pub(super) fn read(
     let withheld = columns.prompt.digest.is_some() || columns.system.digest.is_some();
     let redacted = withheld && content.is_some();
     let (prompt, system) = content.unwrap_or_default();
+    let reads = Arc::new(KeptReads::read(columns.reads, columns.more_reads, snapshot)?);
     let models = offered.models.iter().zip(columns.moving).map(|(offer, moving)| moving.put_into(*offer)).collect();
     let request = RequestInfo {
         content: Content::new(prompt, system),
@@ -205,6 +230,7 @@ pub(super) fn read(
         model_ids: offered.ids.into(),
         regions: offered.regions,
         names: Arc::new(KnownNames(known.names)),
+        learned: Arc::new(Reads::of(Arc::clone(&reads) as _)),
     };
     Ok(Question {
         policy: columns.policy,
@@ -217,6 +243,7 @@ pub(super) fn read(
         draw: columns.draw.map(|draw| draw as f64 / DRAWS),
         withheld,
         redacted,
+        reads,
         kairos: known.kairos,
         catalogue: known.version,
         as_of: known.as_of,

@@ -6,6 +6,7 @@
 
 mod asked;
 mod read;
+mod reads;
 mod schema;
 mod snapshots;
 #[cfg(test)]
@@ -22,7 +23,9 @@ use kairos_pipeline::request::RequestId;
 
 pub use self::asked::Question;
 pub use self::read::{Rating, Reader, Row};
+pub use self::reads::KeptReads;
 use self::writer::Writer;
+use crate::database;
 
 /// The file in the data folder.
 pub const FILE: &str = "records.sqlite";
@@ -281,12 +284,5 @@ impl Recorder for RecordStore {
 /// Moves a file of records that cannot be used out of the way, to where it replaces the one before it.
 /// Gives its new path.
 pub fn set_aside(folder: &Path) -> std::io::Result<PathBuf> {
-    let aside = |ending: &str| folder.join(format!("{FILE}.aside{ending}"));
-    for ending in ["", "-wal", "-shm"] {
-        match std::fs::rename(folder.join(format!("{FILE}{ending}")), aside(ending)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Ok(aside(""))
+    database::set_aside(folder, FILE)
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::asked::without_what_moves;
+use super::reads::ReadColumn;
 
 /// Snapshots of which the writer knows the id; beyond, it forgets all and looks again.
 const KNOWN: usize = 1_024;
@@ -132,6 +133,23 @@ impl Snapshots {
         let id = write(transaction, setting, now_ms)?;
         self.settings.insert(Arc::clone(setting), id);
         Ok(id)
+    }
+
+    /// What was read of what was learned, and whether that is not all; long values are snapshots.
+    pub(super) fn reads(
+        &mut self,
+        asked: &Asked,
+        now_ms: u64,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<(Vec<ReadColumn>, bool)> {
+        let (reads, more) = asked.request.learned.recorded();
+        let mut keep = |text: &str| {
+            let id = write(transaction, &text, now_ms)?;
+            self.used(id, now_ms, transaction)?;
+            Ok(id)
+        };
+        let columns = reads.into_iter().map(|read| ReadColumn::of(read, &mut keep)).collect::<rusqlite::Result<_>>()?;
+        Ok((columns, more))
     }
 
     /// Takes down that a snapshot is used. One that is not there any more is an error.

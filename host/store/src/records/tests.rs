@@ -132,6 +132,7 @@ fn asked(price: u64, setting: &str) -> Asked {
         model_ids: ["one".into(), "two".into()].into(),
         regions: vec!["us-east-1".into()],
         names: Arc::new(Catalogue::default()),
+        learned: Arc::default(),
     };
     let before = InsteadOf { policy: "p@1".into(), outcome: Undecided::Declined };
     Asked {

@@ -175,7 +175,8 @@ fn record(
         None => None,
         Some(asked) => {
             let ids = snapshots.of(asked, now_ms, transaction)?;
-            Some(asked::write(asked, ids, settings.content, &settings.key).map_err(unwritable)?)
+            let reads = snapshots.reads(asked, now_ms, transaction)?;
+            Some(asked::write(asked, ids, reads, settings.content, &settings.key).map_err(unwritable)?)
         }
     };
     let column = written.as_ref().map(|written| &written.column);

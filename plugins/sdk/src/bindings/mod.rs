@@ -3,6 +3,7 @@
 
 pub mod guard;
 pub mod healer;
+pub mod observer;
 pub mod prompter;
 pub mod router;
 
@@ -16,6 +17,7 @@ wit_bindgen::generate!({
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
+            import kairos:plugin/kv-write@0.1.0;
             import kairos:plugin/content@0.1.0;
             export kairos:plugin/lifecycle@0.1.0;
         }

@@ -1,8 +1,8 @@
-//! What the tests' guests share: a router, a healer, a guard or a prompter from a function.
+//! What the tests' guests share: a router, a healer, a guard, a prompter or an observer from a function.
 
 pub use kairos_plugin::{
-    Action, Attempt, Context, Draft, Edits, Failure, Features, Guard, Healer, Model, Passage, Plan, PluginError,
-    Prompter, Remedy, Router, TextChange, Verdict, Wait, export,
+    Action, Attempt, Context, Draft, Edits, Event, Failure, Features, Guard, Healer, Model, Observer, Passage, Plan,
+    PluginError, Prompter, Remedy, Router, TextChange, Verdict, Wait, export,
 };
 
 /// What a guest's `route` is.
@@ -137,6 +137,39 @@ macro_rules! prompter {
             ) -> Result<$crate::Edits, $crate::PluginError> {
                 let render: $crate::Render = $render;
                 Ok(render(ctx, draft))
+            }
+        }
+    };
+}
+
+/// What a guest's `observe` is.
+pub type Observe = fn(&Context, &Event);
+
+/// An observer with this name and this `observe`.
+#[macro_export]
+macro_rules! observer {
+    ($name:literal, $observe:expr) => {
+        struct Guest;
+        $crate::export!(Guest as observer);
+
+        impl $crate::Observer for Guest {
+            const NAME: &'static str = $name;
+            const KV_SCHEMA: u32 = 1;
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn observe(
+                &self,
+                ctx: &$crate::Context,
+                _: u64,
+                _: u32,
+                event: &$crate::Event,
+            ) -> Result<(), $crate::PluginError> {
+                let observe: $crate::Observe = $observe;
+                observe(ctx, event);
+                Ok(())
             }
         }
     };

@@ -3,11 +3,14 @@
 
 pub(crate) mod guard;
 mod healer;
+mod observer;
 mod prompter;
 mod router;
 
+use std::sync::Arc;
+
 use kairos_pipeline::models::Catalogue;
-use kairos_pipeline::policy::{Answer, Features, MAX_OFFERS, MOST_HEALER_MODELS, World};
+use kairos_pipeline::policy::{Answer, Features, MAX_OFFERS, MOST_HEALER_MODELS, Offer, RequestInfo, World};
 
 use super::expect::Names;
 use super::offers::Chosen;
@@ -18,7 +21,7 @@ use crate::question::What;
 pub(super) fn most_models(world: World) -> usize {
     match world {
         World::Router | World::Guard => MAX_OFFERS,
-        World::Healer | World::Prompter => MOST_HEALER_MODELS,
+        World::Healer | World::Prompter | World::Observer => MOST_HEALER_MODELS,
     }
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn answer(world: World) -> &'static str {
         World::Healer => "remedy",
         World::Guard => "verdict",
         World::Prompter => "list of edits",
+        World::Observer => "call that writes",
     }
 }
 
@@ -43,6 +47,7 @@ pub(super) enum Beside<'a> {
     Healer(Box<healer::Beside<'a>>),
     Guard(Box<guard::Beside<'a>>),
     Prompter(Box<prompter::Beside<'a>>),
+    Observer(Box<observer::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
@@ -52,16 +57,24 @@ impl<'a> Beside<'a> {
             World::Healer => Self::Healer(Box::new(healer::Beside::take(test))),
             World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
             World::Prompter => Self::Prompter(Box::new(prompter::Beside::take(test))),
+            World::Observer => Self::Observer(Box::new(observer::Beside::take(test))),
         }
     }
 
     /// Reads it. `at` is where the test begins.
-    pub(super) fn read(self, at: usize, features: &Features, chosen: &[Chosen], catalogue: &Catalogue) -> Read<What> {
+    pub(super) fn read(
+        self,
+        at: usize,
+        features: &Features,
+        (chosen, catalogue): (&[Chosen], &Catalogue),
+        of: (&Arc<RequestInfo>, &[Offer]),
+    ) -> Read<What> {
         match self {
             Self::Router => Ok(What::Route),
             Self::Healer(beside) => beside.read(at, features, chosen, catalogue),
             Self::Guard(beside) => beside.read(at),
             Self::Prompter(beside) => beside.read(at, chosen, catalogue),
+            Self::Observer(beside) => beside.read(at, features, (chosen, catalogue), of),
         }
     }
 }
@@ -72,6 +85,7 @@ pub(super) enum Like {
     Remedy(healer::RemedyLike),
     Released(guard::ReleasedLike),
     Edits(prompter::EditsLike),
+    Written(observer::WrittenLike),
 }
 
 /// Reads what `expect` says of an answer; nothing: it says nothing of one.
@@ -86,6 +100,7 @@ pub(super) fn expected(
         World::Healer => healer::expected(table, chosen, catalogue)?.map(Like::Remedy),
         World::Guard => guard::expected(table)?.map(Like::Released),
         World::Prompter => prompter::expected(table)?.map(Like::Edits),
+        World::Observer => observer::expected(table)?.map(Like::Written),
     })
 }
 
@@ -96,6 +111,7 @@ impl Like {
             (Self::Plan(expected), Answer::Plan(plan)) => expected.wrong_with(plan, names),
             (Self::Remedy(expected), Answer::Remedy(remedy)) => expected.wrong_with(remedy, names),
             (Self::Edits(expected), Answer::Edits(edits)) => expected.wrong_with(edits, names),
+            (Self::Written(expected), Answer::Written(written)) => expected.wrong_with(written),
             _ => vec!["the answer is to another kind of question".to_owned()],
         }
     }
@@ -108,5 +124,6 @@ pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
         Answer::Remedy(remedy) => healer::in_words(remedy, names),
         Answer::Verdict(verdict) => guard::in_words(verdict, names),
         Answer::Edits(edits) => prompter::in_words(edits, names),
+        Answer::Written(written) => observer::in_words(written),
     }
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod prompter;
 mod router;
 
@@ -34,6 +35,7 @@ pub(super) fn judgement(world: World) -> &'static Judgement {
         World::Healer => &healer::JUDGEMENT,
         World::Guard => &guard::JUDGEMENT,
         World::Prompter => &prompter::JUDGEMENT,
+        World::Observer => &observer::JUDGEMENT,
     }
 }
 
@@ -44,6 +46,7 @@ pub(super) fn register(api: &mut Api<'_>, world: World) {
         World::Healer => healer::register(api),
         World::Guard => guard::register(api),
         World::Prompter => prompter::register(api),
+        World::Observer => observer::register(api),
     }
 }
 
@@ -54,5 +57,6 @@ pub(super) fn call(script: &Script, question: Question<'_>, ctx: Ctx) -> Fallibl
         Question::Heal(input) => healer::call(script, input, ctx).map(Answer::Remedy),
         Question::Inspect(input) => guard::call(script, input, ctx).map(Answer::Verdict),
         Question::Render(input) => prompter::call(script, input, ctx).map(|edits| Answer::Edits(Box::new(edits))),
+        Question::Observe(input) => observer::call(script, input, ctx).map(Answer::Written),
     }
 }

@@ -2,15 +2,17 @@
 
 mod guard;
 mod healer;
+mod observer;
 mod prompter;
 mod router;
 
-use kairos_pipeline::policy::{Answer, Features, Offer, Question, World};
+use kairos_pipeline::policy::{Answer, FailureKind, Features, Offer, Question, World};
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
+pub(super) use self::observer::AtHand;
 use super::bindings::types::{self, PluginError};
-use super::bindings::{self, guarding, healing, prompting, routing};
+use super::bindings::{self, guarding, healing, observing, prompting, routing, same_order};
 use super::host::{HostState, RequestHandle};
 
 /// What every judgement is asked with: the request at hand.
@@ -21,6 +23,37 @@ fn shown(features: &Features, models: &[Offer]) -> (types::Features, Vec<types::
     (bindings::features(features), models.iter().map(bindings::model).collect())
 }
 
+/// What went wrong, as components see it.
+fn failure_kind(kind: FailureKind) -> types::FailureKind {
+    same_order!(
+        kind,
+        types::FailureKind,
+        [
+            Throttled,
+            Quota,
+            Credentials,
+            AccessDenied,
+            ModelNotFound,
+            ModelNotReady,
+            Rejected,
+            TooLong,
+            Filtered,
+            Conflict,
+            ModelError,
+            ModelTimeout,
+            Server,
+            Unavailable,
+            Timeout,
+            Network,
+            BrokenAnswer,
+            Overloaded,
+            Resting,
+            Budget,
+            Other,
+        ]
+    )
+}
+
 /// The interface that a world judges by.
 pub(super) fn judgement(world: World) -> &'static str {
     match world {
@@ -28,6 +61,7 @@ pub(super) fn judgement(world: World) -> &'static str {
         World::Healer => "healing",
         World::Guard => "guarding",
         World::Prompter => "prompting",
+        World::Observer => "observing",
     }
 }
 
@@ -38,6 +72,7 @@ pub(super) enum JudgeIndices {
     Healer(healing::GuestIndices),
     Guard(guarding::GuestIndices),
     Prompter(prompting::GuestIndices),
+    Observer(observing::GuestIndices),
 }
 
 /// The judgement of an instance.
@@ -46,6 +81,7 @@ pub(super) enum Judge {
     Healer(healing::Guest),
     Guard(guarding::Guest),
     Prompter(prompting::Guest),
+    Observer(observing::Guest),
 }
 
 impl JudgeIndices {
@@ -55,6 +91,7 @@ impl JudgeIndices {
             World::Healer => Self::Healer(healing::GuestIndices::new(pre)?),
             World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
             World::Prompter => Self::Prompter(prompting::GuestIndices::new(pre)?),
+            World::Observer => Self::Observer(observing::GuestIndices::new(pre)?),
         })
     }
 
@@ -64,6 +101,7 @@ impl JudgeIndices {
             Self::Healer(indices) => Judge::Healer(indices.load(store, instance)?),
             Self::Guard(indices) => Judge::Guard(indices.load(store, instance)?),
             Self::Prompter(indices) => Judge::Prompter(indices.load(store, instance)?),
+            Self::Observer(indices) => Judge::Observer(indices.load(store, instance)?),
         })
     }
 }
@@ -81,7 +119,20 @@ impl Judge {
             (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, request),
             (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
             (Self::Prompter(guest), Question::Render(input)) => prompter::ask(guest, store, input, request),
+            (Self::Observer(guest), Question::Observe(input)) => observer::ask(guest, store, input, request),
             _ => wasmtime::bail!("the component is of another world than the question"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_in_the_contracts_order() {
+        for each in FailureKind::ALL {
+            assert_eq!(format!("{:?}", failure_kind(each)), format!("FailureKind::{each:?}"));
         }
     }
 }

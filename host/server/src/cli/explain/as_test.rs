@@ -17,6 +17,7 @@ pub(super) fn text(row: &Row) -> Result<String, String> {
         "models": question.request.model_ids.iter().zip(&question.models).map(|(id, offer)| model(id, offer)).collect::<Vec<_>>(),
         "features": features(question),
         "request": request(question),
+        "kv": learned(question),
         "config": serde_json::from_str::<Value>(&question.setting).unwrap_or_default()["config"],
         "expect": expected(question),
     });
@@ -85,6 +86,14 @@ fn request(question: &Question) -> Value {
         "task_label": request.task_label,
         "asked_model": request.asked_model,
     })
+}
+
+/// What was learned, as far as it is text: a test says nothing else.
+fn learned(question: &Question) -> Option<Map<String, Value>> {
+    let text =
+        |(_, key, value): (_, &str, Option<&[u8]>)| Some((key.to_owned(), std::str::from_utf8(value?).ok()?.into()));
+    let known: Map<String, Value> = question.reads.values().filter_map(text).collect();
+    (!known.is_empty()).then_some(known)
 }
 
 fn expected(question: &Question) -> Value {

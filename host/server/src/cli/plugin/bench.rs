@@ -51,7 +51,8 @@ impl Bench {
             return print_json(&json);
         }
         println!("{:<10}  {:>12}  {:>12}  {:>12}  {:>12}", "", "calls/s", "p50", "p99", "longest");
-        for (name, cost) in [("plugin", plugin), ("native", native)] {
+        for (name, cost) in [("plugin", Some(plugin)), ("native", native)] {
+            let Some(cost) = cost else { continue };
             let [p50, p99, longest] = [cost.p50_ns, cost.p99_ns, cost.longest_ns].map(micros);
             println!("{name:<10}  {:>12.0}  {p50:>12}  {p99:>12}  {longest:>12}", cost.calls_per_second);
         }
@@ -79,17 +80,22 @@ pub(super) fn plugin(generation: &Generation, calls: u32) -> Result<Cost, Failed
     measure(generation.world(), calls, |question| generation.ask_silently(question))
 }
 
-/// So many calls of the native default of a world.
-fn native(world: World, calls: u32) -> Result<Cost, Failed> {
+/// So many calls of the native default of a world; none: there is no native observer.
+fn native(world: World, calls: u32) -> Result<Option<Cost>, Failed> {
     let (router, healer) = (routers::Task::default(), Backoff::new(BackoffBounds::default()));
     let guard = Pii::default();
-    measure(world, calls, |question| match question {
+    if world == World::Observer {
+        return Ok(None);
+    }
+    let cost = measure(world, calls, |question| match question {
         Question::Route(input) => router.route(input).map(Answer::Plan),
         Question::Heal(input) => healer.heal(input).map(Answer::Remedy),
         Question::Inspect(input) => guard.inspect(input).map(Answer::Verdict),
         // There is none that is native: nothing changes.
         Question::Render(_) => Ok(Answer::Edits(Box::default())),
-    })
+        Question::Observe(_) => Err(PolicyError::Declined),
+    });
+    cost.map(Some)
 }
 
 /// Calls that often, with the trial's questions in turn. A tenth of it goes before, unmeasured.

@@ -28,6 +28,7 @@ Examples:
   kairos plugin new my-router --lang python --dir plugins/mine
   kairos plugin new my-healer --lang rhai --world healer
   kairos plugin new my-guard --lang rust --world guard
+  kairos plugin new my-observer --lang rhai --world observer
 
 The folder has a README with the next commands, and tests that already pass. Nothing is written over.
 Exit codes: 0 made, 1 it cannot be written, 2 wrong usage, or a file is there already")]

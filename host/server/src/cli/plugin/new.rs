@@ -62,8 +62,8 @@ impl New {
             let mut created = fs::File::create_new(&path).map_err(failed)?;
             created.write_all(text.as_bytes()).map_err(failed)?;
         }
-        let (lang, world, shown) = (self.lang.name(), self.world.name(), dir.display());
-        println!("{shown}: {} is a {world} in {lang}, of {} files; {FILE} is its manifest", self.name, files.len());
+        let (lang, policy, shown) = (self.lang.name(), self.world.policy(), dir.display());
+        println!("{shown}: {} is {policy} in {lang}, of {} files; {FILE} is its manifest", self.name, files.len());
         println!("  next: cd {shown} && kairos plugin test\n  README.md there has the rest");
         Ok(())
     }

@@ -40,6 +40,7 @@ const RUST: &[File] = &[
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
     file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
     file!("vendor/kairos-plugin/src/bindings/prompter.rs", "plugins/sdk/src/bindings/prompter.rs"),
+    file!("vendor/kairos-plugin/src/bindings/observer.rs", "plugins/sdk/src/bindings/observer.rs"),
     file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
     file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
     file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
@@ -86,17 +87,25 @@ const PROMPTER: &[File] = &[
     file!("my-plugin.rhai", "plugins/template/prompter/my-plugin.rhai"),
     file!("src/lib.rs", "plugins/template/prompter/lib.rs"),
 ];
+/// The same of an observer.
+const OBSERVER: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/observer/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/observer/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/observer/lib.rs"),
+];
 
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
     file!("wit/v0.1/guard.wit", "wit/v0.1/guard.wit"),
     file!("wit/v0.1/healer.wit", "wit/v0.1/healer.wit"),
+    file!("wit/v0.1/kv-write.wit", "wit/v0.1/kv-write.wit"),
     file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
     file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
     file!("wit/v0.1/metrics.wit", "wit/v0.1/metrics.wit"),
     file!("wit/v0.1/prompter.wit", "wit/v0.1/prompter.wit"),
+    file!("wit/v0.1/observer.wit", "wit/v0.1/observer.wit"),
     file!("wit/v0.1/router.wit", "wit/v0.1/router.wit"),
     file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
 ];
@@ -104,8 +113,8 @@ const WIT: &[File] = &[
 /// What is wrong with a project of a world in a language: there is no template of it.
 pub(super) fn is_missing(lang: Lang, world: World) -> Option<String> {
     let is_there = world == World::Router || matches!(lang, Lang::Rust | Lang::Rhai);
-    let (name, world) = (lang.name(), world.name());
-    (!is_there).then(|| format!("there is no template of a {world} in {name}; there are those in rust and rhai"))
+    let (name, policy) = (lang.name(), world.policy());
+    (!is_there).then(|| format!("there is no template of {policy} in {name}; there are those in rust and rhai"))
 }
 
 /// The files of a new project of this name: their names and texts.
@@ -121,13 +130,23 @@ pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String
         World::Healer => HEALER,
         World::Guard => GUARD,
         World::Prompter => PROMPTER,
+        World::Observer => OBSERVER,
     };
     let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
         let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
-        let of_world = if *file == FILE { own.replace(MANIFEST_WORLD, world.name()) } else { own.to_owned() };
+        let of_world = if *file == FILE { manifest(own, world) } else { own.to_owned() };
         (file.replace(PLACE, name), of_world.replace(PLACE, name))
     });
     all.collect()
+}
+
+/// The manifest of a project of a world: what an observer learns it may read and write.
+fn manifest(text: &str, world: World) -> String {
+    let text = text.replace(MANIFEST_WORLD, world.name());
+    if world != World::Observer {
+        return text;
+    }
+    text.replace("capabilities = [", "capabilities = [\"kv\", \"kv-write\", ").replace(", ]", "]")
 }
 
 #[cfg(test)]
@@ -165,7 +184,8 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
-        for (files, folder) in [(HEALER, "healer"), (GUARD, "guard"), (PROMPTER, "prompter")] {
+        let others = [(HEALER, "healer"), (GUARD, "guard"), (PROMPTER, "prompter"), (OBSERVER, "observer")];
+        for (files, folder) in others {
             let own: BTreeSet<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
             assert_eq!(own, below(&format!("plugins/template/{folder}")));
         }

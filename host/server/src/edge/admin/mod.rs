@@ -5,6 +5,7 @@
 
 mod beside;
 mod keys;
+mod learned;
 mod show;
 
 use std::net::SocketAddr;
@@ -55,6 +56,9 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/keys", get(keys::list).post(keys::create))
         .route("/admin/v1/keys/{name}/rotate", post(keys::rotate))
         .route("/admin/v1/keys/{name}/revoke", post(keys::revoke))
+        .route("/admin/v1/kv", get(learned::spaces))
+        .route("/admin/v1/kv/{space}", get(learned::space))
+        .route("/admin/v1/kv/{space}/clear", post(learned::clear))
         .route("/admin/v1/audit", get(show::audit))
 }
 

@@ -26,6 +26,7 @@ fn question() -> Question {
         draw: None,
         withheld: false,
         redacted: false,
+        reads: Default::default(),
         kairos: "0".into(),
         catalogue: "0".into(),
         as_of: String::new(),
