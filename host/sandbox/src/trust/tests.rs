@@ -106,7 +106,7 @@ fn a_signature_has_one_form() {
     }
     // S plus the order of the group, which a lax check would take.
     let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
-    let (mut other, mut carry) = (good.clone(), 0u16);
+    let (mut other, mut carry) = (good, 0u16);
     for (byte, add) in other[32..].iter_mut().zip(order) {
         carry += u16::from(*byte) + u16::from(add);
         *byte = (carry & 0xff) as u8;

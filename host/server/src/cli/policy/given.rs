@@ -37,8 +37,8 @@ impl Given {
         }
         let fetched = oci::fetch(source, &config()?.policy_limits())?;
         // What is named here goes with it instead of what came with it.
-        let named = |path: Option<&Path>| path.map(|path| read(path)).transpose();
-        let (tests, signature) = (named(tests)?, named(signature)?.map(text));
+        let named = |path: Option<&Path>| path.map(read).transpose();
+        let (tests, signature) = (named(tests)?, named(signature)?.as_deref().map(text));
         Ok(Self { tests: tests.or(fetched.tests), signature: signature.or(fetched.signature), ..fetched })
     }
 
@@ -52,7 +52,7 @@ impl Given {
             file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             bytes: read(file)?,
             tests: beside(tests, cases::beside(file))?,
-            signature: beside(signature, trust::beside(file))?.map(text),
+            signature: beside(signature, trust::beside(file))?.as_deref().map(text),
         })
     }
 
@@ -79,6 +79,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failed> {
 }
 
 /// What is not UTF-8 is no signature, and refused as any that is none.
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

@@ -55,8 +55,8 @@ struct Rotation {
     by: Option<String>,
 }
 
-fn wrong(message: String) -> Trouble {
-    trouble(StatusCode::BAD_REQUEST, "invalid_key", &message, Value::Null)
+fn wrong(message: &str) -> Trouble {
+    trouble(StatusCode::BAD_REQUEST, "invalid_key", message, Value::Null)
 }
 
 fn not_done(error: &KeyError) -> Trouble {
@@ -76,25 +76,25 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
     let catalogue = app.gateway.catalogue.load();
     if let Some(models) = &asked.models {
         if !(1..=MOST_MODELS).contains(&models.len()) || models.iter().any(|name| name.len() > NAME_BYTES) {
-            return Err(wrong(format!(
+            return Err(wrong(&format!(
                 "`models` names 1 to {MOST_MODELS} models, with {NAME_BYTES} bytes each at most"
             )));
         }
         if let Some(unknown) = models.iter().find(|name| !scope::is_model(&catalogue, name)) {
             let near = catalogue.nearest(unknown).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            return Err(wrong(format!("no model that can be called answers for {unknown:?}{near}")));
+            return Err(wrong(&format!("no model that can be called answers for {unknown:?}{near}")));
         }
     }
     let dialect = |name: &String| {
         let names = || Dialect::ALL.map(Dialect::name).join(", ");
         let found = Dialect::ALL.into_iter().find(|dialect| dialect.name() == name);
-        found.ok_or_else(|| wrong(format!("there is no dialect {name:?}; there are {}", names())))
+        found.ok_or_else(|| wrong(&format!("there is no dialect {name:?}; there are {}", names())))
     };
     let dialects = asked.dialects.as_ref().map(|names| names.iter().map(dialect).collect()).transpose()?;
     let fits = |(name, value): (&String, &String)| !name.is_empty() && is_tag(name) && is_tag(value);
     if asked.tags.len() > KEY_TAGS || !asked.tags.iter().all(fits) {
         let what = "names and values of at most 64 characters a–z, A–Z, 0–9 and _-.:/@";
-        return Err(wrong(format!("`tags` has at most {KEY_TAGS} tags: {what}")));
+        return Err(wrong(&format!("`tags` has at most {KEY_TAGS} tags: {what}")));
     }
     let tags = asked.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     Ok(Scope { models: asked.models.clone(), dialects, fallback: asked.fallback, tags })
@@ -203,7 +203,7 @@ pub(super) async fn rotate(
     let rotated = async {
         let (Rotation { overlap_seconds, why, by }, _) = change(&app, peer, request, SMALL).await?;
         if overlap_seconds > MOST_OVERLAP_SECONDS {
-            return Err(wrong(format!("`overlap_seconds` is {MOST_OVERLAP_SECONDS} at most")));
+            return Err(wrong(&format!("`overlap_seconds` is {MOST_OVERLAP_SECONDS} at most")));
         }
         aside(&app, move |app| {
             let keys = &app.keys.issued;
