@@ -188,7 +188,7 @@ fn what_cannot_be_begun_is_refused_and_nothing_written() {
     }
     let (code, text) = new("kairos-plugin", &[]);
     assert!(code == 2 && text.contains("is the name of the SDK"), "{text}");
-    for (option, value) in [("--lang", "go"), ("--world", "prompter")] {
+    for (option, value) in [("--lang", "go"), ("--world", "evaluator")] {
         let (code, text) = said(folder.path(), &["plugin", "new", "x", option, value]);
         assert!(code == 2 && text.contains("possible values: "), "{text}");
     }
