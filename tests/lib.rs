@@ -23,6 +23,11 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
+/// The bytes of such a guest.
+pub fn component(name: &str) -> Vec<u8> {
+    std::fs::read(guest(name)).unwrap()
+}
+
 /// A policy of the project.
 pub fn policy(name: &str) -> PathBuf {
     root().join("policies").join(name)

@@ -3,9 +3,9 @@
 
 mod wrong;
 
-use kairos_tests::guest;
 use kairos_tests::http::{Answer, Client, chat, told};
 use kairos_tests::process::{Pair, Setup, metrics, said};
+use kairos_tests::{component, guest};
 use serde_json::{Value, json};
 
 /// A guard that calls itself so, and does this.
@@ -135,21 +135,8 @@ async fn blocks_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     }
 }
 
-/// A list of guards that fail, and a test of each.
-macro_rules! failing {
-    ($($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            blocks_and_gives_way($ending, $bytes, $kind).await;
-        })*
-    };
-}
-
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
-}
-
 failing! {
+    blocks_and_gives_way:
     a_component_that_loops: "wasm", component("bad-guard-loop"), "deadline";
     a_component_that_decides_more_than_there_is: "wasm", component("bad-guard-range"), "invalid_answer";
     a_component_that_replaces_a_part_of_a_character: "wasm", component("bad-guard-character"), "invalid_answer";

@@ -5,7 +5,7 @@ mod wrong;
 
 use kairos_tests::http::{Answer, Client, chat};
 use kairos_tests::process::{Pair, Setup, metrics, said};
-use kairos_tests::{guest, policy};
+use kairos_tests::{component, policy};
 use serde_json::{Value, json};
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
@@ -68,7 +68,7 @@ async fn a_file_in_the_folder_changes_what_follows_a_failure() {
     // A component, from the plugins: as the native default.
     std::fs::remove_file(pair.policies.join("healer.rhai")).unwrap();
     pair.gateway.wait_for_log("the policy's file was removed");
-    put(&pair, "wasm", &std::fs::read(guest("backoff-healer")).unwrap());
+    put(&pair, "wasm", &component("backoff-healer"));
     throttle(&client, &pair, 1).await;
     let (answer, record) = ask(&client, &pair).await;
     assert_eq!(answer.header("x-kairos-model"), CLAUDE);
@@ -135,21 +135,8 @@ async fn fails_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     pair.gateway.wait_for_log("this very file was quarantined");
 }
 
-/// A list of healers that fail, and a test of each.
-macro_rules! failing {
-    ($($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            fails_and_gives_way($ending, $bytes, $kind).await;
-        })*
-    };
-}
-
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
-}
-
 failing! {
+    fails_and_gives_way:
     a_component_that_loops: "wasm", component("bad-healer-loop"), "deadline";
     a_component_that_panics: "wasm", component("bad-healer-panic"), "panic";
     a_component_that_switches_to_nowhere: "wasm", component("bad-healer-switch"), "invalid_answer";

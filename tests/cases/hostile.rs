@@ -6,7 +6,7 @@ mod guests;
 
 use kairos_tests::http::{Answer, Client, chat};
 use kairos_tests::process::{Pair, Setup};
-use kairos_tests::{guest, policy};
+use kairos_tests::{component, policy};
 
 /// A request that is answered, whatever the policy does.
 async fn ask(client: &Client, pair: &Pair) -> Answer {
@@ -67,10 +67,6 @@ async fn fails_and_is_replaced(name: &str) {
     assert_eq!(metrics.of("kairos_policy_refusals_total{slot=\"router\",reason=\"quarantined\"}"), 1);
     assert_eq!(metrics.of("kairos_policy_outdated{slot=\"router\"}"), 0);
     assert_eq!(metrics.of("kairos_policy_recoveries_total{slot=\"router\"}"), 1);
-}
-
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
 }
 
 /// Each folder of guests, and the text that refers to it: none lies there without a test.

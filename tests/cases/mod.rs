@@ -1,5 +1,16 @@
 //! One module a subject.
 
+/// A list of policies that fail, and a test of each: what is to become of them, then the name of the test, the
+/// ending of the file, its bytes, and the kind of the fault.
+macro_rules! failing {
+    ($fails:ident: $($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
+        $(#[tokio::test]
+        async fn $name() {
+            $fails($ending, $bytes, $kind).await;
+        })*
+    };
+}
+
 mod agreement;
 mod batches;
 mod canary;

@@ -3,7 +3,7 @@
 
 use kairos_tests::http::{Answer, Client, chat};
 use kairos_tests::process::{Pair, Setup, metrics, run, said};
-use kairos_tests::{guest, policy};
+use kairos_tests::{component, policy};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::json;
 
@@ -148,10 +148,6 @@ async fn components_learn_where_not_to_go() {
     learns(("wasm", component("latency-observer")), ("wasm", component("latency-router"))).await;
 }
 
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
-}
-
 /// A policy that reads other keys than those that were read is not guessed at.
 #[tokio::test]
 async fn what_was_not_read_then_is_unknown_to_another_policy() {
@@ -283,17 +279,8 @@ async fn fails_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     }
 }
 
-/// A list of observers that fail, and a test of each.
-macro_rules! failing {
-    ($($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            fails_and_gives_way($ending, $bytes, $kind).await;
-        })*
-    };
-}
-
 failing! {
+    fails_and_gives_way:
     a_component_that_loops: "wasm", component("bad-observer-loop"), "deadline";
     a_component_that_writes_and_panics: "wasm", component("bad-observer-trap"), "panic";
     a_component_that_floods: "wasm", component("bad-observer-flood"), "trap";

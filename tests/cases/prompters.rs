@@ -13,7 +13,7 @@ use kairos_pipeline::policy::{
 use kairos_pipeline::request::Operation;
 use kairos_tests::http::{Answer as Answered, Client, chat, converse};
 use kairos_tests::process::{Pair, Setup, metrics, said};
-use kairos_tests::{author, guest, policy};
+use kairos_tests::{author, component, policy};
 use serde_json::{Value, json};
 
 use super::scripted::{Answer, Outcome, run_hinted};
@@ -250,10 +250,6 @@ async fn ask(client: &Client, pair: &Pair) -> (Answered, Value) {
     (answer, record)
 }
 
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
-}
-
 #[tokio::test]
 async fn a_file_in_the_folder_changes_what_is_sent() {
     let pair = Pair::start();
@@ -326,17 +322,8 @@ async fn fails_and_gives_way(ending: &str, bytes: Vec<u8>, kind: &str) {
     assert!(!log.contains("xylophone"), "{log}");
 }
 
-/// A list of prompters that fail, and a test of each.
-macro_rules! failing {
-    ($($name:ident: $ending:literal, $bytes:expr, $kind:literal;)*) => {
-        $(#[tokio::test]
-        async fn $name() {
-            fails_and_gives_way($ending, $bytes, $kind).await;
-        })*
-    };
-}
-
 failing! {
+    fails_and_gives_way:
     a_component_that_changes_what_is_not_there: "wasm", component("bad-prompter-place"), "invalid_answer";
     a_component_that_writes_a_book: "wasm", component("bad-prompter-text"), "invalid_answer";
     a_component_that_panics_with_the_prompt: "wasm", component("bad-prompter-panic"), "panic";

@@ -29,6 +29,8 @@ pub struct Exchange {
     pub key: Arc<str>,
     /// What the caller's key may do; none: everything.
     pub(crate) scope: Option<Arc<Scope>>,
+    /// The catalogue's models that it may use; none: all.
+    allowed: Option<Vec<usize>>,
     /// The caller's tags.
     pub tags: Arc<[(String, String)]>,
     /// What happens, for the record.
@@ -83,6 +85,7 @@ impl Exchange {
             catalogue: gateway.catalogue.load_full(),
             key: Arc::default(),
             scope: None,
+            allowed: None,
             tags: Arc::default(),
             record: record.into(),
             asked: None,
@@ -99,13 +102,14 @@ impl Exchange {
     pub(crate) fn caller(&mut self, caller: Caller) {
         self.record.key = Some(Arc::clone(&caller.key));
         self.key = caller.key;
+        self.allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
         self.scope = caller.scope;
     }
 
     /// Whether the caller's key may use a target.
     pub(crate) fn allows(&self, target: usize) -> bool {
         let model = self.catalogue.targets[target].model;
-        self.scope.as_ref().is_none_or(|scope| scope.allows(&self.catalogue, model))
+        self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&model))
     }
 
     pub(crate) fn decoded(&mut self, request: &Decoded, settings: &Settings) {

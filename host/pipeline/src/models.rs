@@ -158,7 +158,7 @@ impl Catalogue {
     /// Marks which of a policy's names each offered target answers for.
     pub fn mark_names(&self, names: &[String], targets: &[usize], offers: &mut [Offer]) {
         for (place, name) in names.iter().enumerate().take(64) {
-            let Answering::Target { target, .. } = self.answering(name) else { continue };
+            let Some(Answering::Target { target, .. }) = self.known(name) else { continue };
             let model = self.targets[target].model;
             if let Some(index) = targets.iter().position(|&offer| self.targets[offer].model == model) {
                 offers[index].names |= 1 << place;

@@ -38,9 +38,10 @@ pub enum Fallback {
 }
 
 impl Scope {
-    /// Whether the model with this index may answer.
-    pub fn allows(&self, catalogue: &Catalogue, model: usize) -> bool {
-        self.models.as_ref().is_none_or(|names| names.iter().any(|name| answers_for(catalogue, name) == Some(model)))
+    /// The indices of the models that may answer; none: all may.
+    pub fn models_of(&self, catalogue: &Catalogue) -> Option<Vec<usize>> {
+        let names = self.models.as_ref()?;
+        Some(names.iter().filter_map(|name| answers_for(catalogue, name)).collect())
     }
 
     /// Why a model that was named may not answer.

@@ -1,7 +1,8 @@
 //! What the databases here have in common: how they are opened, and what they say of themselves.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -57,4 +58,19 @@ pub(crate) fn set_aside(folder: &Path, file: &str) -> std::io::Result<PathBuf> {
         }
     }
     Ok(aside(""))
+}
+
+/// A time in milliseconds since 1970, as it is stored.
+pub(crate) fn millis(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+/// Waits for a thread that was told to end, so long at most: a disk that hangs does not keep the process
+/// from ending. Whether it ended well.
+pub(crate) fn join_within(thread: JoinHandle<()>, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while !thread.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    thread.is_finished() && thread.join().is_ok()
 }

@@ -1,6 +1,6 @@
 //! Policies that behave on trial and misbehave when they serve, and what kind of fault each is.
 
-use kairos_tests::guest;
+use kairos_tests::component;
 use kairos_tests::raw::{BAD, Raw, TEXT, words};
 
 /// A policy that fails whenever it is called.
@@ -29,10 +29,6 @@ macro_rules! guests {
             })*
         }
     };
-}
-
-fn component(name: &str) -> Vec<u8> {
-    std::fs::read(guest(name)).unwrap()
 }
 
 /// A component that is not built from source.

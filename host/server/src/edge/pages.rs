@@ -62,7 +62,8 @@ pub(super) async fn models(
         Err(failure) => return respond::failure(Dialect::OpenAi, &failure),
     };
     let catalogue = app.gateway.catalogue.load();
-    let may_use = |index: usize| caller.scope.as_ref().is_none_or(|scope| scope.allows(&catalogue, index));
+    let allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&catalogue));
+    let may_use = |index: usize| allowed.as_ref().is_none_or(|allowed| allowed.contains(&index));
     let callable = catalogue.models.iter().enumerate().filter(|(index, model)| model.active && may_use(*index));
     let targets =
         callable.filter_map(|(_, model)| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));

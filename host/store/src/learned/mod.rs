@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kairos_pipeline::learned::{Learned, MOST_KEY_BYTES, MOST_SPACES, MOST_VALUE_BYTES, Snapshot, Space, SpaceId};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use crate::database;
+use crate::database::{self, millis};
 
 /// The file in the data folder.
 pub const FILE: &str = "learned.sqlite";
@@ -128,11 +128,7 @@ impl LearnedStore {
         let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return true };
         self.learned.end();
-        let deadline = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        thread.is_finished() && thread.join().is_ok()
+        database::join_within(thread, patience)
     }
 }
 
@@ -258,8 +254,4 @@ fn values(connection: &Connection, id: &SpaceId) -> Result<Values, LearnedError>
         return Ok(values);
     }
     Err(LearnedError::Damaged(format!("a key or value of {id} is larger than any can be")))
-}
-
-fn millis(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{Entry, PoliciesError, PolicyStore, audit};
+use crate::database::millis;
 
 /// A key. Its name is its own for ever: the ledger knows what was spent by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,12 +86,12 @@ fn write(transaction: &Transaction<'_>, key: &StoredKey) -> rusqlite::Result<()>
     if known.is_none() {
         transaction.execute(
             "INSERT INTO key (name, id, made_ms, expires_ms, revoked_ms, scope) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![name, id, signed(*made_ms), expires_ms.map(signed), revoked_ms.map(signed), scope],
+            params![name, id, millis(*made_ms), expires_ms.map(millis), revoked_ms.map(millis), scope],
         )?;
     } else {
         let changed = transaction.execute(
             "UPDATE key SET expires_ms = ?2, revoked_ms = ?3 WHERE name = ?1 AND id = ?4",
-            params![name, expires_ms.map(signed), revoked_ms.map(signed), id],
+            params![name, expires_ms.map(millis), revoked_ms.map(millis), id],
         )?;
         if changed != 1 {
             // Another key has the name.
@@ -101,14 +102,10 @@ fn write(transaction: &Transaction<'_>, key: &StoredKey) -> rusqlite::Result<()>
     for StoredSecret { version, hash, until_ms } in secrets {
         transaction.execute(
             "INSERT INTO secret (key, version, hash, until_ms) VALUES (?1, ?2, ?3, ?4)",
-            params![id, version, hash, until_ms.map(signed)],
+            params![id, version, hash, until_ms.map(millis)],
         )?;
     }
     Ok(())
-}
-
-fn signed(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 fn unsigned(ms: i64) -> u64 {

@@ -16,7 +16,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kairos_pipeline::record::{Ended, Recorder};
 use kairos_pipeline::request::RequestId;
@@ -265,11 +265,7 @@ impl RecordStore {
         let Some(thread) = thread else { return true };
         self.shared.lock().stop = true;
         self.shared.wake.notify_one();
-        let deadline = Instant::now() + patience;
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        thread.is_finished() && thread.join().is_ok()
+        database::join_within(thread, patience)
     }
 }
 

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::asked::without_what_moves;
 use super::reads::ReadColumn;
+use crate::database::millis;
 
 /// Snapshots of which the writer knows the id; beyond, it forgets all and looks again.
 const KNOWN: usize = 1_024;
@@ -176,10 +177,6 @@ impl Snapshots {
         }
         Ok(())
     }
-}
-
-pub(super) fn millis(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 fn known(catalogue: &Catalogue) -> Known {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use kairos_pipeline::record::Ended;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::snapshots::{Snapshots, millis};
+use super::snapshots::Snapshots;
 use super::{Feedback, MOST_METRICS, Rated, Settings, Shared, Waiting, asked};
+use crate::database::millis;
 
 /// How long records are gathered for one transaction while nobody waits for it. A quarter of a second costs
 /// as much CPU, and some megabytes more of memory.

@@ -7,7 +7,6 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use http::{Request, StatusCode};
-use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::policy::bounded;
 use kairos_pipeline::request::{Dialect, MOST_TAGS, is_tag};
 use kairos_pipeline::scope::{self, Fallback, Scope};
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 use super::super::pages::{Peer, json as answer};
 use super::super::routes::App;
 use super::show::shown;
-use super::{Answer, SMALL, Shared, Trouble, change, either, failed, trouble};
+use super::{Answer, SMALL, Shared, Trouble, change, either, off_the_way, trouble};
 use crate::admin::moment;
 use crate::keys::issued::{Fresh, KeyError, SLOT, Wanted};
 
@@ -143,17 +142,11 @@ fn fresh_json(fresh: &Fresh, now_ms: u64) -> Value {
     })
 }
 
-/// Changes keys where no request waits: the change is on disk before it is told.
+/// Has a key made or changed: that is on disk before it is told.
 async fn aside(app: &Arc<App>, work: impl FnOnce(&App) -> Result<Value, KeyError> + Send + 'static) -> Answer {
     let keys = Arc::clone(app);
-    match tokio::task::spawn_blocking(move || work(&keys)).await {
-        Ok(Ok(done)) => Ok(answer(StatusCode::OK, done.to_string())),
-        Ok(Err(error)) => Err(not_done(&error)),
-        Err(error) => {
-            tracing::error!(%error, "a change of a key was lost");
-            Err(failed(&Failure::new(Kind::Internal, "the change was lost; the gateway's log says why")))
-        }
-    }
+    let done = off_the_way(move || work(&keys)).await?.map_err(|error| not_done(&error))?;
+    Ok(answer(StatusCode::OK, done.to_string()))
 }
 
 pub(super) async fn list(

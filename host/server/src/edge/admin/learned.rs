@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use http::{Request, StatusCode};
-use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::learned::{Snapshot, Space, SpaceId};
 use kairos_sandbox::acts::ActError;
 use kairos_sandbox::versions::By;
@@ -12,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::pages::{Peer, json as answer};
 use super::show::shown;
-use super::{Reasoned, SMALL, Shared, Trouble, change, either, failed, not_done, trouble};
+use super::{Reasoned, SMALL, Shared, Trouble, change, either, not_done, off_the_way, trouble};
 use crate::admin::moment;
 
 /// The space that is named, as `name@schema`, or by its name alone where there is one of that name.
@@ -96,10 +95,7 @@ pub(super) async fn clear(
             policies.clear_learned(id, &by).map_err(|error: ActError| not_done("", &error))?;
             Ok(answer(StatusCode::OK, json!({"cleared": space_json(id, space)}).to_string()))
         };
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "an act of the admin was lost");
-            Err(failed(&Failure::new(Kind::Internal, "the act was lost; the gateway's log says why")))
-        })
+        off_the_way(work).await?
     };
     either(cleared.await)
 }

@@ -162,6 +162,14 @@ async fn change<T: DeserializeOwned>(
 }
 
 /// Does what waits for a disk or a compiler, where no request waits.
+async fn off_the_way<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "an act of the admin was lost");
+        failed(&Failure::new(Kind::Internal, "the act was lost; the gateway's log says why"))
+    })
+}
+
+/// Has a slot's policies changed so.
 async fn aside(
     app: &Arc<App>,
     slot: World,
@@ -169,21 +177,13 @@ async fn aside(
     work: impl FnOnce(&PolicyHost) -> Result<Done, ActError> + Send + 'static,
 ) -> Answer {
     let policies = Arc::clone(app.policies.of(slot));
-    match tokio::task::spawn_blocking(move || work(&policies)).await {
-        Ok(Ok(done)) => {
-            let serves = app.policies.of(slot).status().policy;
-            let digest = done.policy.rsplit_once('@').map(|(_, digest)| digest);
-            Ok(answer(
-                StatusCode::OK,
-                json!({"policy": &*done.policy, "digest": digest, "tests": done.tests, "already": done.already, "serves": &*serves, "ended": done.ended.as_deref()}).to_string(),
-            ))
-        }
-        Ok(Err(error)) => Err(not_done(&file, &error)),
-        Err(error) => {
-            tracing::error!(%error, "an act of the admin was lost");
-            Err(failed(&Failure::new(Kind::Internal, "the act was lost; the gateway's log says why")))
-        }
-    }
+    let done = off_the_way(move || work(&policies)).await?.map_err(|error| not_done(&file, &error))?;
+    let serves = app.policies.of(slot).status().policy;
+    let digest = done.policy.rsplit_once('@').map(|(_, digest)| digest);
+    Ok(answer(
+        StatusCode::OK,
+        json!({"policy": &*done.policy, "digest": digest, "tests": done.tests, "already": done.already, "serves": &*serves, "ended": done.ended.as_deref()}).to_string(),
+    ))
 }
 
 /// A policy, and what goes with it.
