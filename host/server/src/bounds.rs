@@ -57,6 +57,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         refused,
     };
     let ledger = app.ledger.used();
+    let (alerts, dropped) = app.alerts.counts();
     let (most_instances, instances) = app.policies.instances();
     let mut bounds = vec![
         bound("limits.connections", limits.connections, Some(app.connections.open()), Some(refused.connections.get())),
@@ -78,6 +79,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        bound("alerts.outbox", config.alerts.outbox, Some(alerts), Some(dropped)),
         bound("prompts.templates", config.prompts.templates, Some(gateway.prompts.load().all().count()), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
