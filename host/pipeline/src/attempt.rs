@@ -108,11 +108,14 @@ async fn open<'a>(
     let reservation = Reservation {
         key: AttemptKey { request: exchange.id, attempt: number },
         caller: Arc::clone(&exchange.key),
+        team: exchange.team.clone(),
         model: Arc::clone(&model.id),
         tags: Arc::clone(&exchange.tags),
         at_ms: (gateway.clock)(),
         worst,
         price_version: catalogue.version.clone(),
+        policy: exchange.record.decision.as_ref().map(|decision| Arc::clone(&decision.policy)),
+        unpriced: false,
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
@@ -123,7 +126,7 @@ fn not_reserved(error: &ReserveError) -> Failure {
     match error {
         ReserveError::Limit(limit) => Failure {
             // Waiting helps, but no sooner.
-            retry_after: Some(Duration::from_millis(limit.resets_ms)),
+            retry_after: limit.resets_ms.map(Duration::from_millis),
             ..Failure::new(Kind::BudgetExceeded, error.to_string())
         },
         ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),
