@@ -193,7 +193,7 @@ pub(super) fn gateway(
         native_guard: None,
         upstream,
         ledger,
-        catalogue: Arc::new(catalogue).into(),
+        catalogue: Arc::new(Arc::new(catalogue).into()),
         prompts: Arc::default(),
         history: History::new(models),
         records: Records::new(10),

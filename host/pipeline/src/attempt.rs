@@ -17,7 +17,7 @@ use crate::ledger::{AttemptKey, Ending, Reservation, ReserveError, Reserved, res
 use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
 use crate::policy::Task;
-use crate::price::{Limits, worst_case};
+use crate::price::{Day, Limits, Worst, worst_case};
 use crate::record::AttemptRecord;
 use crate::reply::{Outgoing, Reply};
 use crate::request::Dialect;
@@ -37,6 +37,10 @@ pub(crate) enum Answered {
 pub(crate) struct Attempt<'a> {
     pub(crate) target: &'a Target,
     pub(crate) worst: Picodollars,
+    /// The day whose prices hold: that of its reservation.
+    pub(crate) day: Day,
+    /// It has no known price, and another stands in.
+    unpriced: bool,
     number: u32,
     started: Instant,
     task: Task,
@@ -94,7 +98,7 @@ pub(crate) async fn attempt(
 /// Reserves the attempt's worst case.
 async fn open<'a>(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     catalogue: &'a Catalogue,
     request: &Decoded,
     target: usize,
@@ -102,21 +106,30 @@ async fn open<'a>(
     let target = &catalogue.targets[target];
     let model = &catalogue.models[target.model];
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-    let worst = worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
-        .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    let at_ms = (gateway.clock)();
+    let day = catalogue.day_at(at_ms);
+    let Worst { amount: worst, unpriced } =
+        worst_case(&request.outline, request.body.len(), &catalogue.prices(target, day), limits)
+            .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    if unpriced {
+        exchange.warn(&format!(
+            "{} has no known price here: what it costs is an estimate, at the dearest price of its family",
+            target.invocation_id
+        ));
+    }
     let number = u32::try_from(exchange.record.attempts.len()).map_or(u32::MAX, |earlier| earlier.saturating_add(1));
     let reservation = Reservation {
         key: AttemptKey { request: exchange.id, attempt: number },
         caller: Arc::clone(&exchange.key),
         model: Arc::clone(&model.id),
         tags: Arc::clone(&exchange.tags),
-        at_ms: (gateway.clock)(),
+        at_ms,
         worst,
         price_version: catalogue.version.clone(),
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
-    Ok((Attempt { target, worst, number, started: Instant::now(), task }, reserved))
+    Ok((Attempt { target, worst, day, unpriced, number, started: Instant::now(), task }, reserved))
 }
 
 fn not_reserved(error: &ReserveError) -> Failure {
@@ -140,7 +153,7 @@ async fn finish_whole(
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
     let settle =
-        |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
+        |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.bounds());
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
         let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
@@ -221,6 +234,11 @@ fn served_headers(headers: &[(&'static str, String)]) -> Served {
 }
 
 impl Attempt<'_> {
+    /// The most that it can cost, and the day whose prices hold.
+    pub(crate) fn bounds(&self) -> (Picodollars, Day) {
+        (self.worst, self.day)
+    }
+
     /// The model answered: ends the row, and takes the attempt down.
     pub(crate) fn succeeded(&self, gateway: &Gateway, exchange: &mut Exchange, reserved: Reserved, ending: Ending) {
         gateway.history.record(self.target.model, self.task, true);
@@ -286,6 +304,7 @@ impl Attempt<'_> {
             cost_low_usd: low,
             usage,
             prices: catalogue.version.clone(),
+            unpriced: self.unpriced,
         };
         if let Some(observed) = &mut exchange.observed {
             observed.attempted(&ending, usage, failure);

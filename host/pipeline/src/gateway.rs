@@ -37,7 +37,7 @@ pub struct Gateway {
     /// Where money is accounted for.
     pub ledger: Arc<dyn Ledger>,
     /// The models. A request keeps the catalogue that it began with.
-    pub catalogue: ArcSwap<Catalogue>,
+    pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// The templates that requests may name. A request keeps the one that it was given.
     pub prompts: Arc<ArcSwap<Library>>,
     /// How attempts went.

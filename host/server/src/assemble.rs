@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
 use jiff::civil::Date;
 use kairos_bedrock::catalogue::{self, View};
 use kairos_bedrock::client::Client;
@@ -34,10 +33,11 @@ use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
 
 use crate::admin::{Admin, Kept, Token};
-use crate::config::{Config, EndedModels};
+use crate::config::{Config, EndedModels, Unpriced};
 use crate::edge::App;
 use crate::keys::issued::Issued;
 use crate::keys::{Keyring, hash};
+use crate::prices::{self, Book};
 use crate::secret_file;
 use crate::signers;
 use crate::telemetry::{Metrics, Telemetry};
@@ -94,13 +94,39 @@ pub(crate) fn as_of(config: &Config) -> Date {
     config.models.as_of.unwrap_or_else(|| jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
 }
 
-/// The catalogue, for a region and a date.
+/// The catalogue, for a region and a date, with the operator's own prices as they are now.
 pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
-    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-    let (auto, fallback) = (config.models.auto.as_deref(), &config.models.fallback);
-    let view = View { region, as_of, names: &names, auto, fallback };
-    let catalogue =
-        catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| AssemblyError(format!("models: {error}")))?;
+    let own = prices::own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
+    catalogue(config, region, as_of, &own)
+}
+
+/// Does something with what the configuration says of models.
+pub(crate) fn view<T>(
+    config: &Config,
+    region: &str,
+    as_of: Date,
+    own_prices: &str,
+    then: impl FnOnce(&View<'_>) -> T,
+) -> T {
+    let models = &config.models;
+    let names: Vec<_> = models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
+    let (auto, fallback) = (models.auto.as_deref(), &models.fallback);
+    let (is_day_set, allow_unpriced) = (models.as_of.is_some(), models.unpriced == Unpriced::Allow);
+    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names: &names, auto, fallback })
+}
+
+/// The catalogue, for a region and a date, with these own prices.
+pub(crate) fn catalogue(
+    config: &Config,
+    region: &str,
+    as_of: Date,
+    own_prices: &str,
+) -> Result<Catalogue, AssemblyError> {
+    let loaded = view(config, region, as_of, own_prices, |view| catalogue::load(catalogue::BUILT_IN, view));
+    let catalogue = loaded.map_err(|error| match prices::wrong(config, &error) {
+        Some(wrong) => AssemblyError(format!("models.prices: {wrong}")),
+        None => AssemblyError(format!("models: {error}")),
+    })?;
     let default = &config.models.default;
     match catalogue.answering(default) {
         Answering::Unknown(near) if default != "auto" => {
@@ -196,7 +222,6 @@ fn cannot_open(error: &LedgerError) -> AssemblyError {
 
 /// Puts the gateway together.
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
-    let catalogue = read_catalogue(&config, &side.region, as_of(&config))?;
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
     let client = Arc::new(client.map_err(AssemblyError::of)?);
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
@@ -208,6 +233,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     // It locks the data folder: what comes after it has the folder to itself.
     let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    let prices = Arc::new(Book::open(&config, &side.region, as_of(&config))?);
     let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
@@ -224,7 +250,8 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
-    let models = catalogue.models.len();
+    let catalogue = prices.catalogue();
+    let models = catalogue.load().models.len();
     let gateway = Gateway {
         keys: Arc::clone(&keys) as _,
         policies: Arc::clone(&policies) as _,
@@ -233,7 +260,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
-        catalogue: ArcSwap::from_pointee(catalogue),
+        catalogue,
         prompts: prompts.library(),
         history: History::new(models),
         records: Records::new(config.limits.records),
@@ -256,6 +283,6 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         clock: Arc::new(unix_ms),
     };
     let app =
-        App::new(Arc::new(gateway), client, policies, prompts, admin, keys, ledger, recorder, learned, metrics, config);
+        App::new(Arc::new(gateway), client, policies, prompts, prices, admin, keys, ledger, recorder, learned, metrics, config);
     Ok(Arc::new(app))
 }

@@ -38,6 +38,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    prices(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
     learned(app, &mut text);
@@ -78,6 +79,12 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        Bound {
+            name: "models.kept_prices",
+            limit: config.models.kept_prices as u64,
+            used: Some(app.prices.sheets().list().len() as u64),
+            refused: Some(app.prices.sheets().removed()),
+        },
         bound("prompts.templates", config.prompts.templates, Some(gateway.prompts.load().all().count()), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
@@ -124,6 +131,21 @@ fn records(app: &App, text: &mut String) {
         ("kairos_records_failed_total", "Records that could not be written, and are lost.", counts.failed),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
+    }
+}
+
+/// The prices that serve, and what became of the operator's file.
+fn prices(app: &App, text: &mut String) {
+    let status = app.prices.status();
+    let name = "kairos_prices_info";
+    let _ = writeln!(text, "# HELP {name} The version of the prices that serve.\n# TYPE {name} gauge");
+    let _ = writeln!(text, "{name}{{version=\"{}\"}} 1", status.version);
+    for (name, kind, what, count) in [
+        ("kairos_price_loads_total", "counter", "Versions of prices that came to serve.", status.loaded),
+        ("kairos_price_refusals_total", "counter", "Times that the file of own prices was refused.", status.refused),
+        ("kairos_prices_wrong", "gauge", "1 while it is wrong, and the prices from before serve.", u64::from(status.wrong.is_some())),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
     }
 }
 

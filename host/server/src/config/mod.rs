@@ -20,7 +20,7 @@ use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::{Bounds, DailyLimits};
 use kairos_store::records;
 
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
+pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent, Unpriced};
 pub(crate) use self::values::Seconds;
 #[cfg(test)]
 pub(crate) use self::values::SecretText;

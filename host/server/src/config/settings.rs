@@ -191,6 +191,23 @@ pub(crate) struct Models {
     pub(crate) ended: EndedModels,
     /// The date for which models are active or not, instead of today.
     pub(crate) as_of: Option<jiff::civil::Date>,
+    /// A file of own prices.
+    pub(crate) prices: Option<PathBuf>,
+    /// Versions of prices that are kept.
+    pub(crate) kept_prices: usize,
+    /// What happens to requests for what has no known price.
+    pub(crate) unpriced: Unpriced,
+}
+
+/// What happens to requests for what has no known price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Unpriced {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, and their rows marked; what is charged is the dearest price of the family.
+    Allow,
 }
 
 /// What happens to requests for a model that has ended.
@@ -312,6 +329,9 @@ impl Default for Models {
             names: BTreeMap::new(),
             ended: EndedModels::default(),
             as_of: None,
+            prices: None,
+            kept_prices: 64,
+            unpriced: Unpriced::default(),
         }
     }
 }
