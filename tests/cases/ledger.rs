@@ -240,7 +240,7 @@ async fn the_command_says_what_is_wrong() {
         "UPDATE spent SET charged = charged - 1",
         "DELETE FROM meta",
         "DROP TABLE journal",
-        "UPDATE meta SET schema = 2",
+        "UPDATE meta SET schema = 3",
     ];
     for change in changes {
         spoil(change);
@@ -281,8 +281,8 @@ async fn the_command_says_what_is_wrong() {
     DROP TABLE journal: exit 1
     kairos: the ledger is damaged: no such table: journal
 
-    UPDATE meta SET schema = 2: exit 1
-    kairos: the ledger has schema 2, this version knows 1: use the version that wrote it, or a later one
+    UPDATE meta SET schema = 3: exit 1
+    kairos: the ledger has schema 3, this version knows 2: use the version that wrote it, or a later one
 
     as JSON: exit 1
     {

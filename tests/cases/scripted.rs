@@ -91,7 +91,7 @@ impl Keys for Anybody {
     }
 
     fn identify(&self, _: &Presented, _: &Bytes) -> Result<Caller, Failure> {
-        Ok(Caller { key: Arc::from("anybody"), scope: None })
+        Ok(Caller { key: Arc::from("anybody"), team: None, scope: None })
     }
 }
 

@@ -121,11 +121,14 @@ async fn open<'a>(
     let reservation = Reservation {
         key: AttemptKey { request: exchange.id, attempt: number },
         caller: Arc::clone(&exchange.key),
+        team: exchange.team.clone(),
         model: Arc::clone(&model.id),
         tags: Arc::clone(&exchange.tags),
         at_ms,
         worst,
         price_version: catalogue.version.clone(),
+        policy: exchange.record.decision.as_ref().map(|decision| Arc::clone(&decision.policy)),
+        unpriced: false,
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);

@@ -28,6 +28,8 @@ pub struct Exchange {
     pub catalogue: Arc<Catalogue>,
     /// Who calls.
     pub key: Arc<str>,
+    /// Its team.
+    pub(crate) team: Option<Arc<str>>,
     /// What the caller's key may do; none: everything.
     pub(crate) scope: Option<Arc<Scope>>,
     /// The catalogue's models that it may use; none: all.
@@ -85,6 +87,7 @@ impl Exchange {
             dialect: incoming.operation.dialect(),
             catalogue: gateway.catalogue.load_full(),
             key: Arc::default(),
+            team: None,
             scope: None,
             allowed: None,
             tags: Arc::default(),
@@ -103,6 +106,7 @@ impl Exchange {
     pub(crate) fn caller(&mut self, caller: Caller) {
         self.record.key = Some(Arc::clone(&caller.key));
         self.key = caller.key;
+        self.team = caller.team;
         self.allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
         self.scope = caller.scope;
     }

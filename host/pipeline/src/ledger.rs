@@ -45,6 +45,8 @@ pub struct Reservation {
     pub key: AttemptKey,
     /// The caller's key.
     pub caller: Arc<str>,
+    /// The key's team, where it has one.
+    pub team: Option<Arc<str>>,
     /// The model that is called.
     pub model: Arc<str>,
     /// The caller's tags.
@@ -55,6 +57,10 @@ pub struct Reservation {
     pub worst: Picodollars,
     /// Which prices were used.
     pub price_version: Arc<str>,
+    /// Who decided that the model is tried: `name@digest`.
+    pub policy: Option<Arc<str>>,
+    /// Whether the model has no price: what it costs is not known then, and nothing is charged.
+    pub unpriced: bool,
 }
 
 /// A limit that has no room for what was to be reserved: charged + open + worst is above it.
@@ -303,11 +309,14 @@ mod tests {
         Reservation {
             key: AttemptKey { request: RequestId::mint(), attempt },
             caller: "k".into(),
+            team: None,
             model: "m".into(),
             tags: Arc::from([]),
             at_ms: 0,
             worst: Picodollars(100),
             price_version: "v".into(),
+            policy: None,
+            unpriced: false,
         }
     }
 

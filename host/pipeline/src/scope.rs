@@ -37,7 +37,15 @@ pub enum Fallback {
     Never,
 }
 
+/// The tag of a key that says of which team it is.
+const TEAM: &str = "team";
+
 impl Scope {
+    /// The team: the key's tag of this name. A caller's own tag does not count, as it could be any.
+    pub fn team(&self) -> Option<&str> {
+        self.tags.iter().find(|(name, _)| name == TEAM).map(|(_, team)| team.as_str())
+    }
+
     /// The indices of the models that may answer; none: all may.
     pub fn models_of(&self, catalogue: &Catalogue) -> Option<Vec<usize>> {
         let names = self.models.as_ref()?;

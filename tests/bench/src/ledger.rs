@@ -84,11 +84,14 @@ fn reservation(number: u64) -> Reservation {
     Reservation {
         key: AttemptKey { request: RequestId::mint(), attempt: 1 },
         caller: "local".into(),
+        team: None,
         model: format!("model-{}", number % 8).into(),
         tags: Arc::from([]),
         at_ms: now_ms(),
         worst: Picodollars(100),
         price_version: "prices".into(),
+        policy: Some("policy@digest".into()),
+        unpriced: false,
     }
 }
 

@@ -42,6 +42,7 @@ const TAKEN: [&str; 3] = ["local", "bearer", "sigv4"];
 struct Known {
     key: StoredKey,
     name: Arc<str>,
+    team: Option<Arc<str>>,
     scope: Arc<Scope>,
 }
 
@@ -166,7 +167,8 @@ impl Issued {
         if let Some(at) = over(secret.until_ms) {
             return gone(format!("this key was rotated, and its old secret ended at {at}: use the new one"));
         }
-        Ok(Caller { key: Arc::clone(&known.name), scope: Some(Arc::clone(&known.scope)) })
+        let Known { name, team, scope, .. } = known;
+        Ok(Caller { key: Arc::clone(name), team: team.clone(), scope: Some(Arc::clone(scope)) })
     }
 
     /// Makes a key.
@@ -263,6 +265,7 @@ impl Issued {
 fn ready(key: StoredKey) -> Result<(String, Arc<Known>), String> {
     let scope: Scope =
         serde_json::from_str(&key.scope).map_err(|error| format!("the scope of the key {:?}: {error}", key.name))?;
-    let known = Known { name: key.name.as_str().into(), scope: Arc::new(scope), key };
+    let team = scope.team().map(Arc::from);
+    let known = Known { name: key.name.as_str().into(), team, scope: Arc::new(scope), key };
     Ok((known.key.id.clone(), Arc::new(known)))
 }

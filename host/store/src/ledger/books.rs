@@ -300,6 +300,9 @@ impl Books {
             high: amount(worst),
             prices: Some(Arc::clone(&reservation.price_version)),
             tags: (!tags.is_empty()).then(|| serde_json::Value::Object(tags).to_string()),
+            team: reservation.team.clone(),
+            policy: reservation.policy.clone(),
+            unpriced: Some(reservation.unpriced),
             ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))
         });
         self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst });

@@ -118,6 +118,9 @@ impl Journal {
                     why: Some("the gateway stopped".to_owned()),
                     prices: None,
                     tags: None,
+                    team: None,
+                    policy: None,
+                    unpriced: None,
                     ..reserved
                 })
             })

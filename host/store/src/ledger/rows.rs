@@ -19,8 +19,8 @@ pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerErro
 
 pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     for (seq, entry, hash) in &batch.rows {
@@ -42,6 +42,9 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.prices.as_deref(),
             entry.tags,
             hash,
+            entry.team.as_deref(),
+            entry.policy.as_deref(),
+            entry.unpriced,
         ])?;
         if let Some(tuple) = tuple
             && entry.kind != EntryKind::Reserved
@@ -62,6 +65,14 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
         add.execute(params![tuple.day, tuple.caller, tuple.model, charged, estimated, attempts])?;
     }
     Ok(())
+}
+
+/// A column that a file of an earlier schema has not.
+fn added<T>(column: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    match column {
+        Err(rusqlite::Error::InvalidColumnName(_)) => Ok(None),
+        column => column,
+    }
 }
 
 /// Reads a row of the journal, with its place and its hash.
@@ -96,6 +107,9 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         why: row.get("why")?,
         prices: row.get("prices")?,
         tags: row.get("tags")?,
+        team: added(row.get("team"))?,
+        policy: added(row.get("policy"))?,
+        unpriced: added(row.get("unpriced"))?,
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))
 }

@@ -1,4 +1,5 @@
 mod disk;
+mod earlier;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,11 +25,14 @@ fn reservation(caller: &str, worst: u64, at_ms: u64) -> Reservation {
     Reservation {
         key: AttemptKey { request: RequestId::mint(), attempt: 1 },
         caller: caller.into(),
+        team: Some("team".into()),
         model: "model".into(),
         tags: Arc::from([("team".to_owned(), "search".to_owned())]),
         at_ms,
         worst: Picodollars(worst),
         price_version: "prices".into(),
+        policy: Some("policy@digest".into()),
+        unpriced: false,
     }
 }
 
