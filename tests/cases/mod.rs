@@ -35,6 +35,7 @@ mod observed;
 mod observers;
 mod plugins;
 mod policies;
+mod prices;
 mod prompters;
 mod prompts;
 mod records;

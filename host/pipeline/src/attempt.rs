@@ -128,7 +128,7 @@ async fn open<'a>(
         worst,
         price_version: catalogue.version.clone(),
         policy: exchange.record.decision.as_ref().map(|decision| Arc::clone(&decision.policy)),
-        unpriced: false,
+        unpriced,
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);

@@ -54,7 +54,7 @@ impl Sheets {
         self.removed.load(Ordering::Relaxed)
     }
 
-    fn path(&self, version: &str) -> PathBuf {
+    pub(super) fn path(&self, version: &str) -> PathBuf {
         self.folder.join(version).with_extension(ENDING)
     }
 
