@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use kairos_bedrock::catalogue;
 use kairos_dialects::Failure;
 use kairos_dialects::eventstream::{Decoder, Frame, encode};
+use kairos_pipeline::rates::Rates;
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
@@ -201,6 +202,7 @@ pub(super) fn gateway(
         observer: Arc::new(Silent),
         load: Load::new(models),
         places: None,
+        rates: Rates::new(Default::default(), Vec::new()),
         settings: Settings::default(),
         clock: Arc::new(|| 1_795_000_000_000),
     }

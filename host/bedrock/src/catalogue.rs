@@ -59,6 +59,8 @@ struct ModelSource {
     capabilities: Vec<String>,
     strengths: Vec<String>,
     latency_ms: u32,
+    #[serde(default = "once")]
+    burndown: u32,
     #[serde(default)]
     sampling: Sampling,
     top_k: Option<TopK>,
@@ -75,6 +77,10 @@ struct ModelSource {
 /// Routes as rows name them; the others are those of geographic profiles.
 const IN_REGION: &str = "in-region";
 const GLOBAL: &str = "global";
+
+fn once() -> u32 {
+    1
+}
 
 fn yes() -> bool {
     true
@@ -214,6 +220,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
             max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             latency_ms: model.latency_ms,
+            burndown: model.burndown,
             sampling: model.sampling,
             top_k: model.top_k.or_else(|| parsed.top_k.get(&model.family).copied()),
             ends: model.ends.map(|date| date.to_string()),

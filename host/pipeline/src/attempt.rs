@@ -18,6 +18,7 @@ use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
 use crate::policy::Task;
 use crate::price::{Day, Limits, Worst, worst_case};
+use crate::rates::{Ask, Held};
 use crate::record::AttemptRecord;
 use crate::reply::{Outgoing, Reply};
 use crate::request::Dialect;
@@ -44,6 +45,40 @@ pub(crate) struct Attempt<'a> {
     number: u32,
     started: Instant,
     task: Task,
+    /// What it holds of limits a minute, until it is over.
+    held: Option<Held<'a>>,
+}
+
+/// Takes the attempt's part of the limits a minute that cover it, waiting for it where it must.
+async fn rated<'a>(
+    gateway: &'a Gateway,
+    exchange: &Exchange,
+    request: &Decoded,
+    target: usize,
+    reply: &mut Reply,
+) -> Result<Option<Held<'a>>, Failure> {
+    let own = exchange.scope.as_ref().map(|scope| scope.rate()).unwrap_or_default();
+    if !gateway.rates.cover(own) {
+        return Ok(None);
+    }
+    let model = exchange.catalogue.targets[target].model;
+    let outline = &request.outline;
+    // As Bedrock reckons: the input, and the most that may be written.
+    let most = exchange.output_limit(target);
+    let asked = outline.max_output_tokens.filter(|_| !outline.unbounded_output).unwrap_or(most);
+    let written = u64::from(asked).saturating_mul(u64::from(outline.completions));
+    let ask = Ask {
+        key: &exchange.key,
+        own,
+        model,
+        priority: request.hints.priority.unwrap_or_default(),
+        tokens: u64::from(outline.estimated_tokens()).saturating_add(written),
+    };
+    if let Some(held) = gateway.rates.free(&ask) {
+        return Ok(Some(held));
+    }
+    let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+    Box::pin(gateway.rates.wait(&ask, signs, exchange, reply)).await.map(Some)
 }
 
 pub(crate) async fn attempt(
@@ -54,7 +89,11 @@ pub(crate) async fn attempt(
     reply: &mut Reply,
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
+    // Who waits holds nothing.
+    let held = rated(gateway, exchange, request, target, reply).await;
+    let mut held = held.inspect_err(|failure| exchange.warn(&failure.message))?;
     // Before the reservation: who waits holds no money.
+    let mut has_waited = false;
     let _place = match &gateway.places {
         None => None,
         Some(places) => {
@@ -63,13 +102,18 @@ pub(crate) async fn attempt(
                 Some(place) => place,
                 None => {
                     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+                    has_waited = true;
                     let place = Box::pin(places.wait(model, signs, exchange, reply)).await;
                     place.inspect_err(|failure| exchange.warn(&failure.message))?
                 }
             })
         }
     };
-    let (attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    if let Some(held) = held.as_mut().filter(|_| has_waited) {
+        held.renew()?;
+    }
+    let (mut attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    attempt.held = held;
     let _under_way = gateway.load.attempt(attempt.target.model);
     let call = Call {
         operation: request.upstream,
@@ -79,6 +123,9 @@ pub(crate) async fn attempt(
         attempt: reserved.key().text(),
     };
     reserved.mark_sent();
+    if let Some(held) = &attempt.held {
+        held.mark_sent();
+    }
     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
         Ok(Response::Whole(whole)) => finish_whole(gateway, exchange, request, &attempt, reserved, whole).await,
@@ -132,7 +179,8 @@ async fn open<'a>(
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
-    Ok((Attempt { target, worst, day, unpriced, number, started: Instant::now(), task }, reserved))
+    let started = Instant::now();
+    Ok((Attempt { target, worst, day, unpriced, number, started, task, held: None }, reserved))
 }
 
 fn not_reserved(error: &ReserveError) -> Failure {
@@ -286,6 +334,9 @@ impl Attempt<'_> {
 
     fn end(&self, exchange: &mut Exchange, reserved: Reserved, ending: Ending, failure: Option<&Failure>) {
         let catalogue = &exchange.catalogue;
+        if let Some(held) = &self.held {
+            held.ended(&ending, catalogue.models[self.target.model].burndown);
+        }
         let upstream = failure.and_then(|failure| failure.upstream.as_deref());
         let (usage, low) = match &ending {
             Ending::Settled { usage, .. } => (Some(*usage), None),

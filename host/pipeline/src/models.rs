@@ -31,6 +31,8 @@ pub struct Model {
     pub max_output_tokens: u32,
     /// Typical time to a whole answer.
     pub latency_ms: u32,
+    /// How often a token that it writes counts against a quota.
+    pub burndown: u32,
     /// What it takes of `temperature` and `top_p`.
     pub sampling: Sampling,
     /// Where `top_k` goes; none where it has no such parameter.

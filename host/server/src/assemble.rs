@@ -17,6 +17,7 @@ use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
+use kairos_pipeline::rates::{Limit, Rate, Rates};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
 use kairos_pipeline::routers;
@@ -33,7 +34,7 @@ use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
 
 use crate::admin::{Admin, Kept, Token};
-use crate::config::{Config, EndedModels, Unpriced};
+use crate::config::{Config, EndedModels, RateSettings, Unpriced};
 use crate::edge::App;
 use crate::keys::issued::Issued;
 use crate::keys::{Keyring, hash};
@@ -220,6 +221,28 @@ fn cannot_open(error: &LedgerError) -> AssemblyError {
     AssemblyError(format!("the ledger cannot be opened: {error}{hint}"))
 }
 
+/// What may go through in a minute, with the models that are meant.
+fn rates(config: &Config, catalogue: &Catalogue) -> Result<Vec<Rate>, AssemblyError> {
+    let model = |name: &String| match catalogue.answering(name) {
+        Answering::Target { target, .. } => Ok(catalogue.targets[target].model),
+        Answering::Ended(model) | Answering::NotHere(model) => Ok(model),
+        Answering::Unknown(near) => {
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Err(AssemblyError(format!("limits.rates: the model {name:?} is not known{hint}")))
+        }
+    };
+    let one = |set: &RateSettings| {
+        Ok(Rate {
+            name: set.name.as_str().into(),
+            key: set.key.as_deref().map(Into::into),
+            model: set.model.as_ref().map(model).transpose()?,
+            each_key: set.each_key,
+            limit: Limit { requests: set.requests_per_minute, tokens: set.tokens_per_minute },
+        })
+    };
+    config.limits.rates.iter().map(one).collect()
+}
+
 /// Puts the gateway together.
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
@@ -260,13 +283,14 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
-        catalogue,
+        catalogue: Arc::clone(&catalogue),
         prompts: prompts.library(),
         history: History::new(models),
         records: Records::new(config.limits.records),
         recorder: recorder.clone().map(|recorder| recorder as _),
         observer: Arc::new(Telemetry::new(metrics.clone())),
         load: Load::new(models),
+        rates: Rates::new(config.rate_bounds(), rates(&config, &catalogue.load())?),
         places: config.concurrency().map(|bounds| Places::new(bounds, models)),
         settings: Settings {
             draw_salt: hash(salt.expose()),

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use kairos_pipeline::learned::Space;
 use kairos_pipeline::places::Crowd;
+use kairos_pipeline::rates::Status;
 
 use crate::edge::App;
 use crate::keys::issued;
@@ -38,6 +39,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    rates(app, &mut text);
     prices(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
@@ -77,6 +79,8 @@ fn bounds(app: &App) -> Vec<Bound> {
             refused: None,
         },
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
+        bound("limits.rate_waiting", limits.rate_waiting, Some(gateway.rates.kept().0), None),
+        bound("limits.rate_windows", limits.rate_windows, Some(gateway.rates.kept().1), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
         Bound {
@@ -183,6 +187,31 @@ fn learned(app: &App, text: &mut String) {
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
     }
+}
+
+/// What may go through in a minute, and what does: of the names of the configuration, and of all keys' own
+/// limits together.
+fn rates(app: &App, text: &mut String) {
+    let rates = app.gateway.rates.status();
+    let mut family = |name: &str, kind: &str, what: &str, value: &dyn Fn(&Status) -> Vec<(&str, u64)>| {
+        let label = if kind == "counter" { "why" } else { "of" };
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}");
+        for rate in &rates {
+            for (of, value) in value(rate) {
+                let _ = writeln!(text, "{name}{{rate=\"{}\",{label}=\"{of}\"}} {value}", rate.name);
+            }
+        }
+    };
+    family("kairos_rate_limit", "gauge", "What may go through in a minute.", &|rate| {
+        let amounts = [("requests", rate.limit.requests), ("tokens", rate.limit.tokens)];
+        amounts.into_iter().filter_map(|(of, most)| Some((of, most?))).collect()
+    });
+    family("kairos_rate_used", "gauge", "What went through in the last minute; of several keys the most.", &|rate| {
+        vec![("requests", rate.used.requests), ("tokens", rate.used.tokens)]
+    });
+    family("kairos_rate_refused_total", "counter", "Requests that there was no room for.", &|rate| {
+        ["full", "late", "never"].into_iter().zip(rate.refused).collect()
+    });
 }
 
 /// What goes on before and on each model, where places are limited.

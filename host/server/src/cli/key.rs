@@ -24,6 +24,7 @@ Examples:
   kairos key create search
   kairos key create batch --models nova-lite,nova-micro --dialects openai --expires 90d
   kairos key create team-a --tag team=a --tag env=prod --fallback never
+  kairos key create crawler --rpm 60 --tpm 200000
 
 What a key may do holds for as long as it lives: to change it, make another and revoke this one.
 The name stands in records and in the ledger, and is never given twice.")]
@@ -39,6 +40,12 @@ pub(super) struct Create {
     /// Whether another model may answer than the one that a request names: as the request asks, any, never
     #[arg(long, value_name = "asked|any|never", default_value = "asked")]
     fallback: String,
+    /// Requests that it may make in a minute [default: any number]
+    #[arg(long, value_name = "REQUESTS")]
+    rpm: Option<u64>,
+    /// Tokens that they may count for in a minute, as Bedrock counts them against a quota [default: any number]
+    #[arg(long, value_name = "TOKENS")]
+    tpm: Option<u64>,
     /// A tag of every request, which no caller can change
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
@@ -131,8 +138,12 @@ fn line(key: &Value) -> String {
         Some("never") => ", no other model may answer",
         _ => "",
     };
+    let amount = |name: &str, what: &str| {
+        scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"))
+    };
+    let rate = amount("requests_per_minute", "requests") + &amount("tokens_per_minute", "tokens");
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
-    format!("{}  {}  {}…  {models}, {dialects}{fallback}{tags}{until}", text("name"), text("state"), text("begins"))
+    format!("{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{until}", text("name"), text("state"), text("begins"))
 }
 
 impl Key {
@@ -175,6 +186,8 @@ impl Create {
             "models": self.models,
             "dialects": self.dialects,
             "fallback": self.fallback,
+            "requests_per_minute": self.rpm,
+            "tokens_per_minute": self.tpm,
             "tags": tags,
             "expires_in_seconds": self.expires.map(|ms| ms.div_ceil(1_000)),
         });

@@ -20,7 +20,7 @@ use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::{Bounds, DailyLimits};
 use kairos_store::records;
 
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent, Unpriced};
+pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RateSettings, RecordedContent, Unpriced};
 pub(crate) use self::values::Seconds;
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
@@ -176,6 +176,13 @@ impl Config {
         let set = &self.upstream;
         let (waiting, patience) = (set.waiting_requests, set.waiting_seconds.duration());
         set.concurrent_requests.map(|at_once| Concurrency { at_once, waiting, patience })
+    }
+
+    /// Bounds of waiting for what may go through in a minute.
+    pub(crate) fn rate_bounds(&self) -> kairos_pipeline::rates::Bounds {
+        let set = &self.limits;
+        let (waiting, patience) = (set.rate_waiting, set.rate_wait_seconds.duration());
+        kairos_pipeline::rates::Bounds { waiting, patience, windows: set.rate_windows }
     }
 
     /// Limits of a day's spending.

@@ -101,6 +101,31 @@ pub(crate) struct Limits {
     pub(crate) batch_concurrency: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
+    /// Requests and tokens a minute.
+    pub(crate) rates: Vec<RateSettings>,
+    /// Requests that may wait for one of them.
+    pub(crate) rate_waiting: usize,
+    /// How long each waits.
+    pub(crate) rate_wait_seconds: Seconds,
+    /// Limits that are followed at a time, those of each key apart.
+    pub(crate) rate_windows: usize,
+}
+
+/// What may go through in a minute.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RateSettings {
+    /// What people and metrics call it.
+    pub(crate) name: String,
+    /// The key that it covers; none: all.
+    pub(crate) key: Option<String>,
+    /// The model that it covers; none: all.
+    pub(crate) model: Option<String>,
+    /// Whether each key has all of it for itself.
+    #[serde(default)]
+    pub(crate) each_key: bool,
+    pub(crate) requests_per_minute: Option<u64>,
+    /// Tokens, as Bedrock counts them against a quota.
+    pub(crate) tokens_per_minute: Option<u64>,
 }
 
 /// Bounds of the ledger.
@@ -260,6 +285,7 @@ impl Default for MetricSettings {
 
 impl Default for Limits {
     fn default() -> Self {
+        let rates = kairos_pipeline::rates::Bounds::default();
         Self {
             body_bytes: 25_000_000,
             header_bytes: 64 * 1024,
@@ -275,6 +301,10 @@ impl Default for Limits {
             batch_entries: 100,
             batch_concurrency: 10,
             records: 4_000,
+            rates: Vec::new(),
+            rate_waiting: rates.waiting,
+            rate_wait_seconds: Seconds::of(rates.patience),
+            rate_windows: rates.windows,
         }
     }
 }
