@@ -38,6 +38,7 @@ mod policies;
 mod prices;
 mod prompters;
 mod prompts;
+mod rates;
 mod records;
 mod refusals;
 mod registries;

@@ -1,11 +1,17 @@
 //! Prices: those of the day, an operator's own while the gateway serves, and what has none.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use kairos_bedrock::catalogue::{self, View};
+use kairos_pipeline::policy::Family;
+use kairos_pipeline::request::Operation;
 use kairos_tests::audit::{ledger_json, picodollars};
 use kairos_tests::http::{Answer, Client, converse};
 use kairos_tests::process::{Pair, Setup, metrics, on_data, said};
 use serde_json::{Value, json};
+
+use super::scripted::{Answer as Scripted, run_with};
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
 
@@ -136,20 +142,42 @@ async fn what_has_no_price_is_refused_or_marked_and_never_free() {
     assert!(answer.header("x-kairos-warnings").contains("has no known price"), "{answer:?}");
     let record = record(&client, &pair, &answer).await;
     let attempt = &record["attempts"][0];
-    assert_eq!((&attempt["unpriced"], &attempt["ledger"]), (&json!(true), &json!("estimated")));
+    // Bedrock served another tier, which has a price: the bill is known all the same.
+    assert_eq!((&attempt["unpriced"], &attempt["ledger"]), (&Value::Null, &json!("settled")));
     let rows = rows(&pair, &answer);
-    assert!(rows.iter().all(|row| row["state"] != "settled"), "{rows:?}");
-    assert_eq!(rows[0]["unpriced"], true, "{rows:?}");
-    // What is charged is no less than the bill, and what was reserved no less than that.
+    assert_eq!((&rows[0]["state"], &rows[0]["unpriced"]), (&json!("reserved"), &json!(true)), "{rows:?}");
     let id = answer.header("x-kairos-request-id");
     let bill = client.get(&format!("{}/sim/v1/bill/{id}-1", pair.simulator.url)).await.json();
-    let (billed, charged) = (picodollars(&bill["cost_usd"]), picodollars(&rows[1]["high_usd"]));
-    assert!(0 < billed && billed <= charged && charged <= picodollars(&rows[0]["high_usd"]), "{rows:?} {bill}");
-    let counted = metrics(&pair).await;
-    let line = "kairos_unpriced_attempts_total{model=\"anthropic.claude-sonnet-4-6\",status=\"estimated\"} 1";
-    assert!(counted.contains(line), "{counted}");
-    // What has a price is settled as ever.
+    assert_eq!(record["cost_usd"], bill["cost_usd"]);
+    assert!(picodollars(&bill["cost_usd"]) < picodollars(&rows[0]["high_usd"]), "{rows:?} {bill}");
+    // What has a price is marked nowhere.
     let answer = ask(&client, &pair, model, json!({})).await;
-    let settled = super::prices::record(&client, &pair, &answer).await;
-    assert_eq!((&settled["attempts"][0]["ledger"], &settled["attempts"][0]["unpriced"]), (&json!("settled"), &Value::Null));
+    assert!(super::prices::rows(&pair, &answer).iter().all(|row| row["unpriced"] == false));
+}
+
+#[tokio::test]
+async fn an_estimate_stands_in_for_a_price_that_is_not_known() {
+    let body = json!({
+        "messages": [{"role": "user", "content": [{"text": "hi"}]}],
+        "serviceTier": {"type": "flex"},
+    });
+    let usage = json!({"inputTokens": 10, "outputTokens": 20, "totalTokens": 30});
+    let message = json!({"role": "assistant", "content": [{"text": "hi"}]});
+    let answer = json!({"output": {"message": message}, "stopReason": "end_turn", "usage": usage}).to_string();
+    let view = View { allow_unpriced: true, ..View::plain("us-east-1", "2026-11-23".parse().unwrap()) };
+    let catalogue = Arc::new(catalogue::load(catalogue::BUILT_IN, &view).unwrap());
+    let dearest = catalogue.stand_ins.iter().find(|(family, _)| *family == Family::Claude).unwrap().1;
+    let model = "us.anthropic.claude-sonnet-4-6";
+    let outcome = run_with(Operation::Converse, model, body, vec![Scripted::Whole(answer)], None, |gateway| {
+        gateway.catalogue.store(catalogue);
+    });
+    let outcome = outcome.await;
+    assert_eq!(outcome.status, 200, "{}", outcome.body);
+    let attempt = &outcome.record.attempts[0];
+    assert_eq!((attempt.unpriced, attempt.ledger), (true, "estimated"));
+    // The most that it can be counts against budgets, the least is nothing.
+    let charged = 10 * dearest.input + 20 * dearest.output;
+    assert_eq!((attempt.cost_usd.0, attempt.cost_low_usd.unwrap().0), (charged, 0));
+    assert_eq!((outcome.totals.charged, outcome.totals.estimated), (charged.into(), charged.into()));
+    assert!(outcome.record.warnings.iter().any(|warning| warning.contains("has no known price")));
 }

@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use kairos_bedrock::catalogue;
 use kairos_dialects::Failure;
 use kairos_dialects::eventstream::{Decoder, Frame, encode};
-use kairos_pipeline::rates::Rates;
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
 use kairos_pipeline::history::History;
@@ -20,6 +19,7 @@ use kairos_pipeline::policy::{
     Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving,
     Watcher, Went, World,
 };
+use kairos_pipeline::rates::Rates;
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
 use kairos_pipeline::request::{Caller, Incoming, Keys, Operation, Presented};

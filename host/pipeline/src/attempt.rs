@@ -160,7 +160,7 @@ async fn open<'a>(
             .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
     if unpriced {
         exchange.warn(&format!(
-            "{} has no known price here: what it costs is an estimate, at the dearest price of its family",
+            "{} has no known price as it is asked for: what is charged may be an estimate, at the dearest of its family",
             target.invocation_id
         ));
     }
@@ -358,7 +358,8 @@ impl Attempt<'_> {
             cost_low_usd: low,
             usage,
             prices: catalogue.version.clone(),
-            unpriced: self.unpriced,
+            // What was served instead may have a price.
+            unpriced: self.unpriced && matches!(ending, Ending::Estimated { .. }),
         };
         if let Some(observed) = &mut exchange.observed {
             observed.attempted(&ending, usage, failure);

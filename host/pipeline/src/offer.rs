@@ -138,12 +138,7 @@ fn is_invoke(operation: Operation) -> bool {
 }
 
 /// The most that the request can cost at a target on a day.
-pub(crate) fn worst(
-    catalogue: &Catalogue,
-    target: usize,
-    request: &Decoded,
-    day: Day,
-) -> Result<Worst, PriceError> {
+pub(crate) fn worst(catalogue: &Catalogue, target: usize, request: &Decoded, day: Day) -> Result<Worst, PriceError> {
     let model = catalogue.model_of(target);
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
     let prices = catalogue.prices(&catalogue.targets[target], day);
@@ -240,6 +235,9 @@ fn ends(model: &Model) -> &str {
 fn unknown(asked: &str, nearest: Option<String>) -> Failure {
     let shown = &asked[..asked.floor_char_boundary(100)];
     let hint = match nearest {
+        _ if asked.starts_with("arn:") => {
+            "under [models.names] in kairos.toml the gateway is told what model an ARN stands for".to_owned()
+        }
         Some(nearest) => format!("did you mean {nearest:?}?"),
         None => "GET /v1/models lists what there is".to_owned(),
     };

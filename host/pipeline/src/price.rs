@@ -22,8 +22,7 @@ pub struct Rates {
 
 impl Rates {
     /// Nothing: less than any.
-    pub const NONE: Self =
-        Self { input: 0, output: 0, cache_read: None, cache_write_5m: None, cache_write_1h: None };
+    pub const NONE: Self = Self { input: 0, output: 0, cache_read: None, cache_write_5m: None, cache_write_1h: None };
 
     /// Of each kind the dearer.
     #[must_use]

@@ -17,8 +17,8 @@ use kairos_dialects::{Failure, Kind, Usage};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use self::window::{Room, Window};
 pub use self::window::{Amount, Limit};
+use self::window::{Room, Window};
 use crate::exchange::Exchange;
 use crate::ledger::Ending;
 use crate::policy::Priority;
@@ -318,11 +318,9 @@ impl Rates {
             _ => (&counts.late, format!("it had none within {:?}", self.bounds.patience)),
         };
         count.fetch_add(1, Ordering::Relaxed);
-        let rooms = covering.iter().filter_map(|(of, limit)| {
-            match state.windows.get(of)?.room(limit, need) {
-                Room::At(at) => Some(at.saturating_sub(now_ms)),
-                Room::Now | Room::Never => None,
-            }
+        let rooms = covering.iter().filter_map(|(of, limit)| match state.windows.get(of)?.room(limit, need) {
+            Room::At(at) => Some(at.saturating_sub(now_ms)),
+            Room::Now | Room::Never => None,
         });
         // Behind others, it is a second at least.
         let wait = Duration::from_millis(rooms.max().unwrap_or(0).max(1_000));
@@ -387,8 +385,12 @@ impl State {
         };
         let mine = |of: &Of| covering.iter().any(|(own, _)| own == of);
         for waiter in waiting.iter().filter(|waiter| waiter.rank < rank) {
-            let lacking: Vec<_> =
-                waiter.covering.iter().filter(|(of, limit)| !has_room(of, limit, waiter.need)).map(|(of, _)| of).collect();
+            let lacking: Vec<_> = waiter
+                .covering
+                .iter()
+                .filter(|(of, limit)| !has_room(of, limit, waiter.need))
+                .map(|(of, _)| of)
+                .collect();
             let first = match lacking.is_empty() {
                 true => waiter.covering.iter().map(|(of, _)| of).find(|of| mine(of)),
                 false => lacking.into_iter().find(|of| mine(of)),

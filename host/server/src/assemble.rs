@@ -306,7 +306,19 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    let app =
-        App::new(Arc::new(gateway), client, policies, prompts, prices, admin, keys, ledger, recorder, learned, metrics, config);
+    let app = App::new(
+        Arc::new(gateway),
+        client,
+        policies,
+        prompts,
+        prices,
+        admin,
+        keys,
+        ledger,
+        recorder,
+        learned,
+        metrics,
+        config,
+    );
     Ok(Arc::new(app))
 }

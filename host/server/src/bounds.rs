@@ -147,7 +147,12 @@ fn prices(app: &App, text: &mut String) {
     for (name, kind, what, count) in [
         ("kairos_price_loads_total", "counter", "Versions of prices that came to serve.", status.loaded),
         ("kairos_price_refusals_total", "counter", "Times that the file of own prices was refused.", status.refused),
-        ("kairos_prices_wrong", "gauge", "1 while it is wrong, and the prices from before serve.", u64::from(status.wrong.is_some())),
+        (
+            "kairos_prices_wrong",
+            "gauge",
+            "1 while it is wrong, and the prices from before serve.",
+            u64::from(status.wrong.is_some()),
+        ),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
     }

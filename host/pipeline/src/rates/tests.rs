@@ -180,7 +180,8 @@ fn every_limit_that_covers_an_attempt_has_room_or_none_is_touched() {
         assert!(rates.free(&asks).inspect(Held::mark_sent).is_some() && rates.free(&asks).is_none());
         let told: Vec<_> = rates.status().into_iter().map(|status| (status.name, status.used)).collect();
         let amount = |requests, tokens| Amount { requests, tokens };
-        let expected = [("model", amount(1, 90)), ("each", amount(2, 590)), ("b-on-2", amount(1, 50)), ("key", amount(1, 3))];
+        let expected =
+            [("model", amount(1, 90)), ("each", amount(2, 590)), ("b-on-2", amount(1, 50)), ("key", amount(1, 3))];
         assert_eq!(told, expected.map(|(name, used)| (Arc::from(name), used)));
     });
 }

@@ -47,10 +47,7 @@ impl std::fmt::Display for Limit {
 }
 
 fn less(one: Amount, other: Amount) -> Amount {
-    Amount {
-        requests: one.requests.saturating_sub(other.requests),
-        tokens: one.tokens.saturating_sub(other.tokens),
-    }
+    Amount { requests: one.requests.saturating_sub(other.requests), tokens: one.tokens.saturating_sub(other.tokens) }
 }
 
 /// When there is room.

@@ -138,12 +138,16 @@ fn line(key: &Value) -> String {
         Some("never") => ", no other model may answer",
         _ => "",
     };
-    let amount = |name: &str, what: &str| {
-        scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"))
-    };
-    let rate = amount("requests_per_minute", "requests") + &amount("tokens_per_minute", "tokens");
+    let amount =
+        |name: &str, what: &str| scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"));
+    let rate = [amount("requests_per_minute", "requests"), amount("tokens_per_minute", "tokens")].concat();
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
-    format!("{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{until}", text("name"), text("state"), text("begins"))
+    format!(
+        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{until}",
+        text("name"),
+        text("state"),
+        text("begins")
+    )
 }
 
 impl Key {

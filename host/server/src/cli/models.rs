@@ -100,7 +100,9 @@ impl Models {
                 let (source, own) = catalogue::parts(&sheet);
                 let loaded = assemble::view(&config, &region, as_of, own, |view| catalogue::load(source, view));
                 let other = |error| {
-                    Failed::new(format!("the prices {version} were of another version of Kairos, or this one cannot read them: {error}"))
+                    Failed::new(format!(
+                        "the prices {version} were of another version of Kairos, or this one cannot read them: {error}"
+                    ))
                 };
                 loaded.map_err(other)?
             }

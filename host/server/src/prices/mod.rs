@@ -154,8 +154,8 @@ impl Book {
         let catalogue = assemble::view(&self.config, &self.region, as_of, &own, |view| {
             kairos_bedrock::catalogue::load(BUILT_IN, view)
         });
-        let catalogue = catalogue
-            .map_err(|error| wrong(&self.config, &error).unwrap_or_else(|| other(error.to_string())))?;
+        let catalogue =
+            catalogue.map_err(|error| wrong(&self.config, &error).unwrap_or_else(|| other(error.to_string())))?;
         let kept = self.sheets.keep(&catalogue.version, &sheet(BUILT_IN, &own));
         kept.map_err(|error| other(format!("they cannot be kept: {error}")))?;
         if catalogue.version != self.serves.load().version {

@@ -33,7 +33,9 @@ pub(crate) struct Sheet {
 /// Why there is no sheet.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoSheet {
-    #[error("{0:?} is no version of prices: 6 to 64 digits of 0-9 and a-f are expected, as a row of the ledger has them")]
+    #[error(
+        "{0:?} is no version of prices: 6 to 64 digits of 0-9 and a-f are expected, as a row of the ledger has them"
+    )]
     Form(String),
     #[error("no prices {version} are kept in {}; {}", folder.display(), if known.is_empty() { "nothing is".to_owned() } else { format!("there are {}", known.join(", ")) })]
     Unknown { version: String, folder: PathBuf, known: Vec<String> },
@@ -83,7 +85,9 @@ impl Sheets {
         for sheet in sheets.iter().skip(self.most.saturating_sub(1)) {
             match std::fs::remove_file(self.path(&sheet.version)) {
                 Ok(()) => drop(self.removed.fetch_add(1, Ordering::Relaxed)),
-                Err(error) => tracing::warn!(version = sheet.version, "prices that are kept cannot be removed: {error}"),
+                Err(error) => {
+                    tracing::warn!(version = sheet.version, "prices that are kept cannot be removed: {error}");
+                }
             }
         }
     }
@@ -94,7 +98,8 @@ impl Sheets {
         let mut sheets: Vec<Sheet> = entries
             .filter_map(|entry| {
                 let path = entry.path();
-                let version = path.file_stem()?.to_str().filter(|stem| is_version(stem) && stem.len() == 64)?.to_owned();
+                let version =
+                    path.file_stem()?.to_str().filter(|stem| is_version(stem) && stem.len() == 64)?.to_owned();
                 let known = entry.metadata().ok().filter(|known| known.is_file())?;
                 let is_sheet = path.extension().is_some_and(|ending| ending == ENDING);
                 is_sheet.then_some(Sheet { version, bytes: known.len(), served: known.modified().ok()? })

@@ -94,7 +94,8 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
     };
     let dialects = asked.dialects.as_ref().map(|names| names.iter().map(dialect).collect()).transpose()?;
     let limits = [("requests_per_minute", asked.requests_per_minute), ("tokens_per_minute", asked.tokens_per_minute)];
-    if let Some((name, _)) = limits.iter().find(|(_, most)| most.is_some_and(|most| !(1..=MOST_A_MINUTE).contains(&most)))
+    if let Some((name, _)) =
+        limits.iter().find(|(_, most)| most.is_some_and(|most| !(1..=MOST_A_MINUTE).contains(&most)))
     {
         return Err(wrong(&format!("`{name}` may be from 1 to {MOST_A_MINUTE}")));
     }

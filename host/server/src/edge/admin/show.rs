@@ -157,9 +157,9 @@ pub(super) async fn prices(
 ) -> Response {
     shown(app, peer, request, |app| {
         let status = app.prices.status();
-        let wrong = status.wrong.map(|wrong| {
-            json!({"file": wrong.file.display().to_string(), "line": wrong.line, "message": wrong.message})
-        });
+        let wrong = status.wrong.map(
+            |wrong| json!({"file": wrong.file.display().to_string(), "line": wrong.line, "message": wrong.message}),
+        );
         let kept = app.prices.sheets().list().into_iter().map(|sheet| {
             let since = sheet.served.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
             let served = moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
