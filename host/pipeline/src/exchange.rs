@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::arm;
+use crate::budget::Spender;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::guarded::Guarded;
@@ -114,6 +115,11 @@ impl Exchange {
     /// The day whose prices are offered. What is reserved is at the prices of the reservation's day.
     pub(crate) fn day(&self) -> Day {
         self.catalogue.day_at(self.record.received_ms)
+    }
+
+    /// Who spends, for budgets.
+    pub(crate) fn spender(&self) -> Spender<'_> {
+        Spender { key: &self.key, team: self.team.as_deref(), tags: &self.tags }
     }
 
     /// Whether the caller's key may use a target.

@@ -5,6 +5,7 @@
 mod admin;
 mod assemble;
 mod bounds;
+mod budgets;
 mod cli;
 mod config;
 mod edge;

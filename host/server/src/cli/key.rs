@@ -9,7 +9,7 @@ use super::{Failed, age};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Key {
     /// Make a key, for OpenAI's clients and AWS's; it is shown this once
-    Create(Create),
+    Create(Box<Create>),
     /// List keys: whose they are, what they may do, until when
     List(List),
     /// Give a key a new secret, and let the old one go on for a while
@@ -25,6 +25,7 @@ Examples:
   kairos key create batch --models nova-lite,nova-micro --dialects openai --expires 90d
   kairos key create team-a --tag team=a --tag env=prod --fallback never
   kairos key create crawler --rpm 60 --tpm 200000
+  kairos key create intern --budget-usd 5 --budget-period week
 
 What a key may do holds for as long as it lives: to change it, make another and revoke this one.
 The name stands in records and in the ledger, and is never given twice.")]
@@ -49,6 +50,15 @@ pub(super) struct Create {
     /// A tag of every request, which no caller can change
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
+    /// The most that may be spent with it, in US dollars, in each period [default: no limit of its own]
+    #[arg(long, value_name = "DOLLARS")]
+    budget_usd: Option<String>,
+    /// The period of its budget: minute, hour, day, week, month
+    #[arg(long, value_name = "PERIOD", requires = "budget_usd", default_value = "day")]
+    budget_period: String,
+    /// Where the period begins, as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", requires = "budget_usd")]
+    budget_zone: Option<String>,
     /// When it ends: 12h, 90d [default: never]
     #[arg(long, value_name = "AGE", value_parser = age)]
     expires: Option<u64>,
@@ -141,9 +151,10 @@ fn line(key: &Value) -> String {
     let amount =
         |name: &str, what: &str| scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"));
     let rate = [amount("requests_per_minute", "requests"), amount("tokens_per_minute", "tokens")].concat();
+    let budget = scope["budget"]["limit_usd"].as_str().map_or(String::new(), |limit| format!(", budget {limit} USD"));
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
     format!(
-        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{until}",
+        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{budget}{until}",
         text("name"),
         text("state"),
         text("begins")
@@ -193,6 +204,9 @@ impl Create {
             "requests_per_minute": self.rpm,
             "tokens_per_minute": self.tpm,
             "tags": tags,
+            "budget": self.budget_usd.map(|limit| {
+                json!({"limit_usd": limit, "period": self.budget_period, "time_zone": self.budget_zone})
+            }),
             "expires_in_seconds": self.expires.map(|ms| ms.div_ceil(1_000)),
         });
         let made = self.asked.done("", body)?;

@@ -6,6 +6,7 @@ use kairos_pipeline::ledger::{AttemptKey, Ending};
 use sha2::{Digest as _, Sha256};
 
 use super::books::TupleKey;
+use super::scopes::Counts;
 
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub struct Entry {
     pub policy: Option<Arc<str>>,
     /// Whether the model had no price. Of reservations; rows of schema 1 do not say.
     pub unpriced: Option<bool>,
+    /// Where it counts, for sums of budgets. No part of the row.
+    pub(crate) counts: Counts,
 }
 
 /// An amount as the database keeps it. What is beyond is the most that it keeps.
@@ -116,6 +119,7 @@ impl Entry {
             team: None,
             policy: None,
             unpriced: None,
+            counts: Counts::default(),
         }
     }
 
