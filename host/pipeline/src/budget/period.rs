@@ -138,7 +138,9 @@ impl fmt::Display for Window {
             Self::Rolling { seconds } => {
                 let seconds = i64::try_from(*seconds).unwrap_or(i64::MAX);
                 match () {
-                    () if seconds % 86_400 == 0 && seconds > 86_400 => write!(formatter, "in any {}d", seconds / 86_400),
+                    () if seconds % 86_400 == 0 && seconds > 86_400 => {
+                        write!(formatter, "in any {}d", seconds / 86_400)
+                    }
                     () if seconds % 3_600 == 0 => write!(formatter, "in any {}h", seconds / 3_600),
                     () if seconds % 60 == 0 => write!(formatter, "in any {}m", seconds / 60),
                     () => write!(formatter, "in any {seconds}s"),
