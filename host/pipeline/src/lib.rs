@@ -20,6 +20,7 @@ pub mod places;
 pub mod policy;
 pub mod price;
 pub mod prompts;
+pub mod rates;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -23,7 +23,7 @@ use kairos_store::ledger::Bounds;
 use kairos_store::records;
 
 pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
+pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RateSettings, RecordedContent, Unpriced};
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
 pub(crate) use self::values::{Seconds, age};
@@ -178,6 +178,13 @@ impl Config {
         let set = &self.upstream;
         let (waiting, patience) = (set.waiting_requests, set.waiting_seconds.duration());
         set.concurrent_requests.map(|at_once| Concurrency { at_once, waiting, patience })
+    }
+
+    /// Bounds of waiting for what may go through in a minute.
+    pub(crate) fn rate_bounds(&self) -> kairos_pipeline::rates::Bounds {
+        let set = &self.limits;
+        let (waiting, patience) = (set.rate_waiting, set.rate_wait_seconds.duration());
+        kairos_pipeline::rates::Bounds { waiting, patience, windows: set.rate_windows }
     }
 
     /// Budgets. `model` finds the id of a model by any of its names.

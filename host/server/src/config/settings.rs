@@ -95,6 +95,31 @@ pub(crate) struct Limits {
     pub(crate) batch_concurrency: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
+    /// Requests and tokens a minute.
+    pub(crate) rates: Vec<RateSettings>,
+    /// Requests that may wait for one of them.
+    pub(crate) rate_waiting: usize,
+    /// How long each waits.
+    pub(crate) rate_wait_seconds: Seconds,
+    /// Limits that are followed at a time, those of each key apart.
+    pub(crate) rate_windows: usize,
+}
+
+/// What may go through in a minute.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RateSettings {
+    /// What people and metrics call it.
+    pub(crate) name: String,
+    /// The key that it covers; none: all.
+    pub(crate) key: Option<String>,
+    /// The model that it covers; none: all.
+    pub(crate) model: Option<String>,
+    /// Whether each key has all of it for itself.
+    #[serde(default)]
+    pub(crate) each_key: bool,
+    pub(crate) requests_per_minute: Option<u64>,
+    /// Tokens, as Bedrock counts them against a quota.
+    pub(crate) tokens_per_minute: Option<u64>,
 }
 
 /// Bounds of the ledger.
@@ -185,6 +210,23 @@ pub(crate) struct Models {
     pub(crate) ended: EndedModels,
     /// The date for which models are active or not, instead of today.
     pub(crate) as_of: Option<jiff::civil::Date>,
+    /// A file of own prices.
+    pub(crate) prices: Option<PathBuf>,
+    /// Versions of prices that are kept.
+    pub(crate) kept_prices: usize,
+    /// What happens to requests for what has no known price.
+    pub(crate) unpriced: Unpriced,
+}
+
+/// What happens to requests for what has no known price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Unpriced {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, and their rows marked; what is charged is the dearest price of the family.
+    Allow,
 }
 
 /// What happens to requests for a model that has ended.
@@ -239,6 +281,7 @@ impl Default for MetricSettings {
 
 impl Default for Limits {
     fn default() -> Self {
+        let rates = kairos_pipeline::rates::Bounds::default();
         Self {
             body_bytes: 25_000_000,
             header_bytes: 64 * 1024,
@@ -254,6 +297,10 @@ impl Default for Limits {
             batch_entries: 100,
             batch_concurrency: 10,
             records: 4_000,
+            rates: Vec::new(),
+            rate_waiting: rates.waiting,
+            rate_wait_seconds: Seconds::of(rates.patience),
+            rate_windows: rates.windows,
         }
     }
 }
@@ -308,6 +355,9 @@ impl Default for Models {
             names: BTreeMap::new(),
             ended: EndedModels::default(),
             as_of: None,
+            prices: None,
+            kept_prices: 64,
+            unpriced: Unpriced::default(),
         }
     }
 }

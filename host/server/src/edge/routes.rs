@@ -38,6 +38,7 @@ use crate::admin::Admin;
 use crate::alerts::Alerts;
 use crate::config::Config;
 use crate::keys::Keyring;
+use crate::prices::Book;
 use crate::telemetry::Metrics;
 
 /// Feedback that may wait for its request to end; more is told that there is no such request.
@@ -49,6 +50,7 @@ pub(crate) struct App {
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<Slots>,
     pub(crate) prompts: Arc<Prompts>,
+    pub(crate) prices: Arc<Book>,
     pub(crate) admin: Admin,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -80,6 +82,7 @@ impl App {
         upstream: Arc<Client>,
         policies: Arc<Slots>,
         prompts: Arc<Prompts>,
+        prices: Arc<Book>,
         admin: Admin,
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
@@ -95,6 +98,7 @@ impl App {
             upstream,
             policies,
             prompts,
+            prices,
             admin,
             keys,
             ledger,
