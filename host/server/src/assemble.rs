@@ -35,6 +35,7 @@ use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
 
 use crate::admin::{Admin, Kept, Token};
+use crate::alerts::Alerts;
 use crate::config::{Config, EndedModels, RateSettings, Unpriced};
 use crate::edge::App;
 use crate::keys::issued::Issued;
@@ -278,6 +279,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    let alerts = Arc::new(Alerts::open(&config, Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
@@ -334,6 +336,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         ledger,
         recorder,
         learned,
+        alerts,
         metrics,
         config,
     );

@@ -60,6 +60,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         refused,
     };
     let ledger = app.ledger.used();
+    let (alerts, dropped) = app.alerts.counts();
     let (most_instances, instances) = app.policies.instances();
     let mut bounds = vec![
         bound("limits.connections", limits.connections, Some(app.connections.open()), Some(refused.connections.get())),
@@ -83,6 +84,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.rate_windows", limits.rate_windows, Some(gateway.rates.kept().1), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        bound("alerts.outbox", config.alerts.outbox, Some(alerts), Some(dropped)),
         Bound {
             name: "models.kept_prices",
             limit: config.models.kept_prices as u64,

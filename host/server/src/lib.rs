@@ -3,6 +3,7 @@
 //! A library only so that tests can run it on a disk of their own: [`run`] is all of it.
 
 mod admin;
+mod alerts;
 mod assemble;
 mod bounds;
 mod budgets;

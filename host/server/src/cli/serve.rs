@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
 use crate::admin::Note;
+use crate::alerts;
 use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
@@ -169,6 +170,7 @@ pub(super) async fn serve(
     let workers = Workers::start().map_err(|error| Failed::new(format!("no threads to serve with: {error}")))?;
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
+    let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
@@ -191,6 +193,11 @@ pub(super) async fn serve(
     }
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
+    alerting.abort();
+    let last = Arc::clone(&app.alerts);
+    if let Err(error) = tokio::task::spawn_blocking(move || last.look()).await {
+        tracing::error!("what budgets have passed last is told at the next start: {error}");
+    }
     let policies = Arc::clone(&app.policies);
     if let Err(error) = tokio::task::spawn_blocking(move || policies.settle(LAST_EVENTS)).await {
         tracing::error!("what was measured of a canary last is not written down: {error}");

@@ -65,6 +65,7 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         // An attempt claims two.
         ("ledger.queued_rows", ledger.queued_rows as u64, 4..=16_777_216),
         ("ledger.pairs", ledger.pairs as u64, 1..=16_777_216),
+        ("alerts.outbox", config.alerts.outbox as u64, 1..=1_000_000),
         ("records.days", records.days, 1..=3_650),
         ("records.bytes", records.bytes, MIB..=1024 * GIB),
         ("records.queue", records.queue as u64, 16..=1_000_000),
@@ -135,6 +136,21 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
     {
         let what = format!("{} is above the daily limit of {}: it would never be passed", alert.0, limit.0);
         wrong.push(Wrong { setting: "budget.alert_threshold_usd", what });
+    }
+    let alerts = &config.alerts;
+    let is_url = |url: &str| {
+        let uri = url.parse::<http::Uri>().ok();
+        uri.is_some_and(|uri| uri.authority().is_some() && ["http", "https"].map(Some).contains(&uri.scheme_str()))
+    };
+    if alerts.webhook_url.as_ref().is_some_and(|url| !is_url(url.0.expose())) {
+        wrong.push(Wrong {
+            setting: "alerts.webhook_url",
+            what: "an address is expected: https://HOST/PATH".to_owned(),
+        });
+    }
+    if alerts.webhook_secret.as_ref().is_some_and(|secret| secret.0.expose().len() < 16) {
+        let what = "a secret of at least 16 characters is needed".to_owned();
+        wrong.push(Wrong { setting: "alerts.webhook_secret", what });
     }
     // Which models there are is known once the region is.
     let found = config.budget_rules(|model| Ok(model.to_owned())).err().unwrap_or_default();

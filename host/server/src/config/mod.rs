@@ -22,7 +22,7 @@ use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::Bounds;
 use kairos_store::records;
 
-pub(crate) use self::settings::budgets::{MOST_BUDGETS, window};
+pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
 pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RateSettings, RecordedContent, Unpriced};
 #[cfg(test)]
 pub(crate) use self::values::SecretText;

@@ -11,7 +11,7 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
-use self::budgets::{Budget, BudgetSettings};
+use self::budgets::{AlertSettings, Budget, BudgetSettings};
 use self::policies::{GuardSettings, Healing, ObserverSettings, PolicySettings, PromptSettings, PrompterSettings};
 use super::values::{Seconds, SecretText};
 
@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     pub(crate) budget: Budget,
     pub(crate) budgets: Vec<BudgetSettings>,
+    pub(crate) alerts: AlertSettings,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
     pub(crate) records: RecordSettings,
@@ -255,6 +256,7 @@ impl Default for Config {
             auth: Auth::default(),
             budget: Budget::default(),
             budgets: Vec::new(),
+            alerts: AlertSettings::default(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
             records: RecordSettings::default(),

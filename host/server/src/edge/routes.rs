@@ -35,6 +35,7 @@ use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
 use super::{admin, feedback, guard, pages, respond, under_way};
 use crate::admin::Admin;
+use crate::alerts::Alerts;
 use crate::config::Config;
 use crate::keys::Keyring;
 use crate::prices::Book;
@@ -57,6 +58,7 @@ pub(crate) struct App {
     pub(crate) records: Option<Arc<RecordStore>>,
     /// What observers learn, on disk.
     pub(crate) learned: Arc<LearnedStore>,
+    pub(crate) alerts: Arc<Alerts>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
@@ -86,6 +88,7 @@ impl App {
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
         learned: Arc<LearnedStore>,
+        alerts: Arc<Alerts>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
@@ -101,6 +104,7 @@ impl App {
             ledger,
             records,
             learned,
+            alerts,
             metrics,
             config,
             tasks: TaskTracker::new(),
