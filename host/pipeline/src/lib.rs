@@ -4,9 +4,12 @@
 //! Rhai or disks: what does is behind a trait ([`upstream`], [`policy`], [`ledger`], [`request::Keys`]).
 
 pub mod batch;
+pub mod evaluators;
 pub mod exchange;
 pub mod features;
+pub mod fitness;
 pub mod gateway;
+pub mod genome;
 pub mod guard;
 pub mod guards;
 pub mod healers;
@@ -15,6 +18,7 @@ pub mod learned;
 pub mod ledger;
 pub mod models;
 pub mod money;
+pub mod mutators;
 pub mod places;
 pub mod policy;
 pub mod price;

@@ -10,6 +10,7 @@ mod config;
 mod edge;
 mod keys;
 mod log;
+mod outside;
 mod replay;
 mod secret_file;
 mod signers;

@@ -16,11 +16,12 @@ use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::places::Concurrency;
+use kairos_pipeline::policy::MutatorBounds;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::{Bounds, DailyLimits};
 use kairos_store::records;
 
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
+pub(crate) use self::settings::{Auth, Config, EndedModels, HttpSettings, Limits, ModelSettings, RecordedContent};
 pub(crate) use self::values::Seconds;
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
@@ -213,6 +214,10 @@ impl Config {
         kairos_sandbox::limits::Limits {
             deadline: Duration::from_millis(set.deadline_ms),
             observer_deadline: Duration::from_millis(self.observer.deadline_ms),
+            evaluator: (Duration::from_millis(self.evaluator.deadline_ms), self.evaluator.seconds.duration()),
+            mutator: (Duration::from_millis(self.mutator.deadline_ms), self.mutator.seconds.duration()),
+            proposals: MutatorBounds { proposals: self.mutator.proposals, text_bytes: self.mutator.text_bytes },
+            reach: set.http.reach(&set.model),
             init_deadline: Duration::from_millis(set.init_deadline_ms),
             memory_bytes: set.memory_bytes,
             interpreter_memory_bytes: set.interpreter_memory_bytes,
