@@ -15,8 +15,8 @@ mod question;
 mod serving;
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 pub use kairos_dialects::Needs;
 use kairos_dialects::Outline;
@@ -26,11 +26,11 @@ use crate::guards::Pii;
 use crate::learned::{Reads, Snapshot, SpaceId};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub(crate) use self::evaluating::said;
 pub use self::evaluating::{
     Case, CaseEnding, CaseOutcome, Evaluator, MOST_METRICS, MOST_PART, MOST_REMARK, Measure, Metric, Score, ScoreInput,
     WHOLE_BELOW, part,
 };
-pub(crate) use self::evaluating::said;
 pub use self::guarding::{
     Direction, Guard, InspectInput, MOST_HELD, MOST_OPEN, MOST_REPLACED, MOST_SHOWN, MOST_STATE, Origin, Passage,
     Replacement, Verdict,

@@ -7,7 +7,8 @@ use kairos_pipeline::evaluators::Quality;
 use kairos_pipeline::learned::{Learned, Snapshot, SpaceId};
 use kairos_pipeline::mutators::Numbers;
 use kairos_pipeline::policy::{
-    Assigned, Evaluator as _, Fault, Guard, Healer, Identity, Mutator as _, Policies, Prompter, Router, Serving, Watcher, Went, World,
+    Assigned, Evaluator as _, Fault, Guard, Healer, Identity, Mutator as _, Policies, Prompter, Router, Serving,
+    Watcher, Went, World,
 };
 use kairos_pipeline::request::RequestId;
 

@@ -41,10 +41,10 @@ mod host;
 pub mod testing;
 mod world;
 
-#[cfg(target_family = "wasm")]
-pub use self::bindings::evaluator::kairos::plugin::cases::{Case, Outcome as CaseOutcome};
 pub use self::bindings::evaluator::exports::kairos::plugin::evaluating::Scores as Score;
 pub use self::bindings::evaluator::kairos::plugin::cases::Ending as CaseEnding;
+#[cfg(target_family = "wasm")]
+pub use self::bindings::evaluator::kairos::plugin::cases::{Case, Outcome as CaseOutcome};
 pub use self::bindings::evaluator::kairos::plugin::fitness::{Measure, Metric};
 pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
 pub use self::bindings::healer::exports::kairos::plugin::healing::{Abilities, Action, Attempt, Failure, Remedy, Wait};
@@ -215,8 +215,8 @@ impl Edits {
 #[doc(hidden)]
 #[cfg(target_family = "wasm")]
 pub mod exported {
-    pub use crate::bindings::exports::kairos::plugin::lifecycle;
     pub use crate::bindings::evaluator::export_evaluator;
+    pub use crate::bindings::exports::kairos::plugin::lifecycle;
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
     pub use crate::bindings::kairos::plugin::types;

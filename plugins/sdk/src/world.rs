@@ -1,8 +1,8 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
 use crate::{
-    Attempt, Case, CaseOutcome, Context, Draft, Edits, Event, Evidence, Failure, Features, Genome, Host, Model, Passage,
-    Plan, PluginError, Proposal, Remedy, Score, Verdict,
+    Attempt, Case, CaseOutcome, Context, Draft, Edits, Event, Evidence, Failure, Features, Genome, Host, Model,
+    Passage, Plan, PluginError, Proposal, Remedy, Score, Verdict,
 };
 
 /// Which models answer a request.

@@ -84,9 +84,11 @@ fn only_what_is_listed_is_called() {
 async fn models_are_called_through_the_gateway_and_within_what_a_run_may_spend() {
     let pair = Pair::start();
     let folder = tempfile::tempdir().unwrap();
-    let judge = "fn score(ctx, case, outcome) {\n    let s = score();\n    let judged = model_call(#{ model: \"nova-lite\", prompt: `Judge ${outcome.text(0)}`, max_output_tokens: 16 });\n    if \"error\" in judged { s.metric(\"refused\", \"count\", 1); s.remark(judged.error + \": \" + judged.message); return s; }\n    s.metric(\"cost\", \"cost\", judged.cost);\n    s.metric(\"bytes\", \"count\", judged.text.len);\n    s\n}\n";
+    let judge = "fn score(ctx, item, outcome) {\n    let s = score();\n    let judged = model_call(#{ model: \"nova-lite\", prompt: `Judge ${outcome.text(0)}`, max_output_tokens: 16 });\n    if \"error\" in judged { s.metric(\"refused\", \"count\", 1); s.remark(judged.error + \": \" + judged.message); return s; }\n    s.metric(\"cost\", \"cost\", judged.cost);\n    s.metric(\"bytes\", \"count\", judged.text.len);\n    s\n}\n";
     let path = put(folder.path(), "evaluator.rhai", judge);
-    let cases: String = (0..3).map(|place| format!("{{\"id\": \"c{place}\", \"outcomes\": {{\"m\": {{\"text\": \"x\"}}}}}}\n")).collect();
+    let cases: String = (0..3)
+        .map(|place| format!("{{\"id\": \"c{place}\", \"outcomes\": {{\"m\": {{\"text\": \"x\"}}}}}}\n"))
+        .collect();
     let data = put(folder.path(), "cases.jsonl", cases);
     let ran = |config: &str, gateway: Option<&str>| {
         let config = put(folder.path(), "kairos.toml", format!("[policies]\ngrants = [\"model\"]\n{config}"));
@@ -127,7 +129,7 @@ async fn a_gateway_is_called_with_a_key() {
     let config = "[auth]\nbearer_key = \"0123456789abcdef\"\n";
     let pair = Setup { config, ..Setup::default() }.start();
     let folder = tempfile::tempdir().unwrap();
-    let judge = "fn score(ctx, case, outcome) { let s = score(); let j = model_call(#{ model: \"nova-lite\", prompt: \"x\", max_output_tokens: 4 }); s.metric(\"ok\", \"share\", if \"error\" in j { 0 } else { 1 }); if \"error\" in j { s.remark(j.error + \": \" + j.message); } s }";
+    let judge = "fn score(ctx, item, outcome) { let s = score(); let j = model_call(#{ model: \"nova-lite\", prompt: \"x\", max_output_tokens: 4 }); s.metric(\"ok\", \"share\", if \"error\" in j { 0 } else { 1 }); if \"error\" in j { s.remark(j.error + \": \" + j.message); } s }";
     let path = put(folder.path(), "evaluator.rhai", judge);
     let data = put(folder.path(), "cases.jsonl", "{\"outcomes\": {\"m\": {}}}\n");
     let config = put(folder.path(), "kairos.toml", "[policies]\ngrants = [\"model\"]\n");

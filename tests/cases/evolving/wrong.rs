@@ -19,24 +19,31 @@ fn checked(files: &[(&str, &str)], config: &str) -> String {
 /// What these worlds may not, what only they may, and what is not granted, is told with what to set.
 #[test]
 fn what_is_not_granted_or_not_theirs_is_told() {
-    let score = |body: &str| format!("fn score(ctx, case, outcome) {{ {body} }}");
+    let score = |body: &str| format!("fn score(ctx, item, outcome) {{ {body} }}");
     let asks = score("http_send(#{ url: \"https://api.test/\" }); let s = score(); s.metric(\"a\", \"share\", 1); s");
     let calls = "fn describe() { #{ reasons: #{ \"1\": \"x\" } } }\nfn propose(ctx, genome, evidence, seed) { model_call(#{ model: \"nova-lite\", prompt: \"x\", max_output_tokens: 1 }); [] }";
-    let of_all = "[policies]\ngrants = [\"log\", \"metrics\", \"kv\", \"kv-write\", \"content\", \"http\", \"model\"]\n";
+    let of_all =
+        "[policies]\ngrants = [\"log\", \"metrics\", \"kv\", \"kv-write\", \"content\", \"http\", \"model\"]\n";
     let mut told = checked(&[("evaluator.rhai", &asks), ("mutator.rhai", calls)], "");
     told.push_str(&checked(
         &[
             ("evaluator.rhai", &asks),
             ("mutator.rhai", calls),
-            ("router.rhai", "fn route(ctx, features, models) { http_send(#{ url: \"https://api.test/\" }); plan([0], 1) }"),
+            (
+                "router.rhai",
+                "fn route(ctx, features, models) { http_send(#{ url: \"https://api.test/\" }); plan([0], 1) }",
+            ),
             ("evaluator.rhai", &score("kv_get(\"a\"); decline()")),
             ("mutator.rhai", "fn propose(ctx, genome, evidence, seed) { ctx.prompt }"),
             ("evaluator.rhai", "fn propose(ctx, genome, evidence, seed) { [] }"),
-            ("evaluator.rhai", "fn score(case, outcome) { }"),
+            ("evaluator.rhai", "fn score(item, outcome) { }"),
             ("evaluator.rhai", &score("let s = score(); s.metric(\"Bad\", \"share\", 1); s")),
             ("evaluator.rhai", &score("let s = score(); s.metric(\"a\", \"shares\", 1); s")),
             ("evaluator.rhai", &score("score()")),
-            ("mutator.rhai", "fn propose(ctx, genome, evidence, seed) { let p = proposal(1); p.replace(\"a\", \"b\"); [p] }"),
+            (
+                "mutator.rhai",
+                "fn propose(ctx, genome, evidence, seed) { let p = proposal(1); p.replace(\"a\", \"b\"); [p] }",
+            ),
             ("mutator.rhai", "fn propose(ctx, genome, evidence, seed) { [1] }"),
         ],
         of_all,
@@ -66,8 +73,8 @@ fn wrong_tests_are_told_with_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let config = put(folder.path(), "kairos.toml", "[policies]\ngrants = [\"http\", \"model\"]\n");
     let script = r#"
-fn score(ctx, case, outcome) {
-    let seen = http_send(#{ method: "post", url: "https://api.test/" + case.id, body: outcome.text(0) });
+fn score(ctx, item, outcome) {
+    let seen = http_send(#{ method: "post", url: "https://api.test/" + item.id, body: outcome.text(0) });
     if seen.error != () { throw seen.error + ": " + seen.message; }
     let judged = model_call(#{ model: "nova-lite", system: "Judge.", prompt: seen.body, max_output_tokens: 5 });
     if "error" in judged { decline(); }
@@ -77,7 +84,8 @@ fn score(ctx, case, outcome) {
     s
 }"#;
     let path = put(folder.path(), "evaluator.rhai", script);
-    let seen = "http = [{ method = \"post\", url = \"https://api.test/1\", body = \"Oslo\", status = 200, reply = \"so\" }]";
+    let seen =
+        "http = [{ method = \"post\", url = \"https://api.test/1\", body = \"Oslo\", status = 200, reply = \"so\" }]";
     let model = "model = [{ model = \"nova-lite\", prompt = \"so\", text = \"0.5\", cost = 3 }]";
     let mut told = String::new();
     for says_it in [
@@ -129,7 +137,9 @@ fn an_evaluator_that_gives_no_number_is_given_up() {
 #[test]
 fn an_evaluator_that_changes_what_it_measures_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    let cases = (0..8).map(|place| format!("{{\"id\": \"c{place}\", \"prompt\": \"{}\", \"outcomes\": {{\"m\": {{}}}}}}\n", "x".repeat(place)));
+    let cases = (0..8).map(|place| {
+        format!("{{\"id\": \"c{place}\", \"prompt\": \"{}\", \"outcomes\": {{\"m\": {{}}}}}}\n", "x".repeat(place))
+    });
     let data = put(folder.path(), "cases.jsonl", cases.collect::<String>());
     let path = put(folder.path(), "evaluator.wasm", component("bad-evaluator-measure"));
     let (code, text) = says(folder.path(), &["policy", "evaluate", &path, "--data", &data]);

@@ -172,7 +172,9 @@ fn only(text: &str, find: &str) -> Result<usize, String> {
 
 fn spliced(text: &str, mut patches: Vec<Patch>, most: usize) -> Result<String, String> {
     patches.sort_by_key(|patch| (patch.start, patch.end));
-    if patches.windows(2).any(|two| two[1].start < two[0].end || (two[0].start, two[0].end) == (two[1].start, two[1].end))
+    if patches
+        .windows(2)
+        .any(|two| two[1].start < two[0].end || (two[0].start, two[0].end) == (two[1].start, two[1].end))
     {
         return Err("two edits change the same place".to_owned());
     }

@@ -38,7 +38,9 @@ impl Genome {
         for (slot, text) in texts {
             if !is_slot(&slot) {
                 let shown = &slot[..slot.floor_char_boundary(SLOT_BYTES)];
-                return Err(format!("{shown:?} is no name of a slot: 1 to {SLOT_BYTES} of A-Z, a-z, 0-9, -, _ and . are"));
+                return Err(format!(
+                    "{shown:?} is no name of a slot: 1 to {SLOT_BYTES} of A-Z, a-z, 0-9, -, _ and . are"
+                ));
             }
             if text.len() > most {
                 return Err(format!("the text of {slot} has {} bytes; {most} are allowed", text.len()));

@@ -32,15 +32,8 @@ pub enum World {
 
 impl World {
     /// All.
-    pub const ALL: [Self; 7] = [
-        Self::Router,
-        Self::Healer,
-        Self::Guard,
-        Self::Prompter,
-        Self::Observer,
-        Self::Evaluator,
-        Self::Mutator,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Router, Self::Healer, Self::Guard, Self::Prompter, Self::Observer, Self::Evaluator, Self::Mutator];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {

@@ -34,11 +34,11 @@ pub(super) fn questions() -> Vec<Golden> {
         ..CaseOutcome::default()
     };
     ask("an answer of which all is known", case(), outcome());
-    ask("another answer than is expected", case(), CaseOutcome {
-        text: "Bergen".to_owned(),
-        quality: None,
-        ..outcome()
-    });
+    ask(
+        "another answer than is expected",
+        case(),
+        CaseOutcome { text: "Bergen".to_owned(), quality: None, ..outcome() },
+    );
     for (about, ending) in [
         ("an attempt that failed", CaseEnding::Failed(FailureKind::Throttled)),
         ("an attempt that was refused", CaseEnding::Refused),

@@ -219,7 +219,7 @@ Types: `int` has 64 bits, `float` is double precision, a `column` holds one numb
 `fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`; a prompter has \
 `fn render(ctx, features, models, first, draft)`, which gives `edits`; an observer has \
 `fn observe(ctx, at, missed, event)`, which writes by `kv_set`, and whose result does not matter; an evaluator has \
-`fn score(ctx, case, outcome)`, which gives a `score`; a mutator has `fn propose(ctx, genome, evidence, seed)`, which \
+`fn score(ctx, item, outcome)`, which gives a `score`; a mutator has `fn propose(ctx, genome, evidence, seed)`, which \
 gives an array of proposals. Each may have `fn describe()`, \
 which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`, and of a guard `hold_back: 64`: the most bytes \
 of a text that it leaves undecided. What reads or writes what was learned says in which space, and of which layout: \

@@ -49,7 +49,20 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, records, upstream, healing, prompts, prompter, observer, evaluator, mutator, policies, .. } = config;
+    let Config {
+        limits,
+        ledger,
+        records,
+        upstream,
+        healing,
+        prompts,
+        prompter,
+        observer,
+        evaluator,
+        mutator,
+        policies,
+        ..
+    } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.

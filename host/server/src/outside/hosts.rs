@@ -18,7 +18,9 @@ impl Host {
     /// Reads a setting: `api.example.com`, `api.example.com:8443`, `https://…` or `http://…`, without a path.
     pub(crate) fn read(listed: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("{listed:?} is no host: \"api.example.com\" is one, or \"http://host:8080\" where it is to be in the clear")
+            format!(
+                "{listed:?} is no host: \"api.example.com\" is one, or \"http://host:8080\" where it is to be in the clear"
+            )
         };
         let whole = if listed.contains("://") { listed.to_owned() } else { format!("https://{listed}") };
         let uri: Uri = whole.parse().map_err(|_| wrong())?;
@@ -69,9 +71,20 @@ mod tests {
         ] {
             assert_eq!(Host::read(listed).unwrap().listed(), again);
         }
-        for wrong in
-            ["", "*.example.com", "ftp://x", "user@x", "https://u:p@x", "x/path", "x?q", "x#f", "a b", "http://", "x:99999", "x:"]
-        {
+        for wrong in [
+            "",
+            "*.example.com",
+            "ftp://x",
+            "user@x",
+            "https://u:p@x",
+            "x/path",
+            "x?q",
+            "x#f",
+            "a b",
+            "http://",
+            "x:99999",
+            "x:",
+        ] {
             assert!(Host::read(wrong).is_err(), "{wrong}");
         }
     }

@@ -19,9 +19,7 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use kairos_bedrock::connect::{ConnectorError, Direct, direct};
-use kairos_pipeline::policy::{
-    Failing, HttpMethod, HttpRequest, HttpResponse, MOST_RESPONSE_HEADERS, OutsideError,
-};
+use kairos_pipeline::policy::{Failing, HttpMethod, HttpRequest, HttpResponse, MOST_RESPONSE_HEADERS, OutsideError};
 use tower_service::Service;
 
 use super::address::{Place, place};
@@ -86,7 +84,7 @@ fn why(address: IpAddr) -> &'static str {
 
 /// Resolves names, and gives only what is allowed: a name with one address that is not is none.
 #[derive(Clone, Debug)]
-struct Checked<R> {
+pub(crate) struct Checked<R> {
     inner: R,
     reach: Reach,
 }
@@ -177,7 +175,10 @@ where
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.run_calls {
             self.calls.fetch_sub(1, Ordering::Relaxed);
             let most = self.run_calls;
-            return failed(Failing::OverLimit, format!("more than {most} requests in one run ([policies.http] run_calls)"));
+            return failed(
+                Failing::OverLimit,
+                format!("more than {most} requests in one run ([policies.http] run_calls)"),
+            );
         }
         let client = if reach == Reach::Local { &self.local } else { &self.public };
         let patience = self.patience.min(until.saturating_duration_since(Instant::now()));
@@ -233,7 +234,10 @@ where
             Ok(body) => body.to_bytes().to_vec(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let most = self.bytes;
-                return failed(Failing::OverLimit, format!("the answer has more than {most} bytes ([policies.http] bytes)"));
+                return failed(
+                    Failing::OverLimit,
+                    format!("the answer has more than {most} bytes ([policies.http] bytes)"),
+                );
             }
             Err(error) => return failed(Failing::Unavailable, format!("the answer broke off: {}", innermost(&*error))),
         };
@@ -243,7 +247,8 @@ where
 
 /// Headers as policies are shown them.
 fn shown(headers: &HeaderMap) -> Vec<(String, String)> {
-    let texts = headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+    let texts =
+        headers.iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     texts.take(MOST_RESPONSE_HEADERS).collect()
 }
 
@@ -266,7 +271,8 @@ fn built(request: &HttpRequest, uri: Uri) -> Result<Request<Full<Bytes>>, Outsid
         if OWN_HEADERS.contains(&name.as_str()) {
             return Err(wrong("is set by the host"));
         }
-        headers.append(name, HeaderValue::try_from(value.as_str()).map_err(|_| wrong("has a value that none may have"))?);
+        headers
+            .append(name, HeaderValue::try_from(value.as_str()).map_err(|_| wrong("has a value that none may have"))?);
     }
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION"))));
     let mut built = Request::new(Full::new(Bytes::from(request.body.clone())));

@@ -144,7 +144,10 @@ impl ModelCaller {
     fn worst_case(&self, request: &ModelRequest, bytes: usize) -> Result<u64, OutsideError> {
         let name = one_line(request.model.clone(), 100);
         let Answering::Target { target, .. } = self.catalogue.answering(&request.model) else {
-            let near = self.catalogue.nearest(&request.model).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            let near = self
+                .catalogue
+                .nearest(&request.model)
+                .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             return failed(Failing::Invalid, format!("the model {name:?} is not known here, nor what it costs{near}"));
         };
         let model = self.catalogue.model_of(target);
@@ -170,7 +173,10 @@ impl ModelCaller {
         let mut purse = self.purse();
         if purse.calls >= self.run_calls {
             let most = self.run_calls;
-            return failed(Failing::OverLimit, format!("more than {most} calls of models in one run ([policies.model] run_calls)"));
+            return failed(
+                Failing::OverLimit,
+                format!("more than {most} calls of models in one run ([policies.model] run_calls)"),
+            );
         }
         if purse.left < i128::from(worst) {
             let (left, worst) = (dollars(u128::try_from(purse.left).unwrap_or(0)), dollars(worst.into()));
@@ -216,9 +222,10 @@ enum Asked {
 }
 
 fn body(request: &ModelRequest) -> Bytes {
-    let said = request.messages.iter().map(|(is_users, text)| {
-        json!({"role": if *is_users { "user" } else { "assistant" }, "content": text})
-    });
+    let said = request
+        .messages
+        .iter()
+        .map(|(is_users, text)| json!({"role": if *is_users { "user" } else { "assistant" }, "content": text}));
     let system = request.system.iter().map(|text| json!({"role": "system", "content": text}));
     let mut body = json!({
         "model": request.model,

@@ -98,7 +98,8 @@ pub(super) fn expected(table: &mut Table<'_>) -> Read<Option<ScoreLike>> {
 
 /// A score, for people.
 pub(super) fn in_words(score: &Score) -> String {
-    let metrics = score.metrics.iter().map(|Metric { name, measure, value }| format!("{name} {value} ({})", measure.name()));
+    let metrics =
+        score.metrics.iter().map(|Metric { name, measure, value }| format!("{name} {value} ({})", measure.name()));
     let remark = score.remark.as_ref().map_or(String::new(), |remark| format!("; {remark:?}"));
     format!("the score is {}{remark}", metrics.collect::<Vec<_>>().join(", "))
 }

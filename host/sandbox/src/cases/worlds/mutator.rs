@@ -150,7 +150,8 @@ impl CandidatesLike {
                 let expected: BTreeMap<&str, &str> =
                     expected.iter().map(|(slot, text)| (slot.as_str(), text.as_str())).collect();
                 if is != expected {
-                    let shown = one_line(format!("candidates: {place} changes {is:?}, expected {expected:?}"), SHOWN * 2);
+                    let shown =
+                        one_line(format!("candidates: {place} changes {is:?}, expected {expected:?}"), SHOWN * 2);
                     wrong.push(shown);
                 }
             }
@@ -159,7 +160,8 @@ impl CandidatesLike {
             if let Some(expected) = self.left_out.filter(|expected| *expected != came.left_out.len()) {
                 wrong.push(format!("left_out: {}, expected {expected}", came.left_out.len()));
             }
-            let why = came.left_out.iter().map(|left| format!("proposal {} comes to nothing: {}", left.place, left.why));
+            let why =
+                came.left_out.iter().map(|left| format!("proposal {} comes to nothing: {}", left.place, left.why));
             wrong.extend(why.map(|why| one_line(why, SHOWN)));
         }
         wrong

@@ -158,7 +158,8 @@ impl Outside for Scripted {
 
     fn left_over(&self) -> Vec<String> {
         let (http, model) = (self.http.lock(), self.model.lock());
-        let (http, model) = (http.unwrap_or_else(PoisonError::into_inner), model.unwrap_or_else(PoisonError::into_inner));
+        let (http, model) =
+            (http.unwrap_or_else(PoisonError::into_inner), model.unwrap_or_else(PoisonError::into_inner));
         let sent = http.iter().map(|sent| format!("http: `{} {}` was not sent", sent.method.name(), sent.url));
         let called = model.iter().map(|called| format!("model: {:?} was not called", called.model));
         sent.chain(called).map(|what| one_line(what, SHOWN)).collect()

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{
-    Case, CaseEnding, CaseOutcome, MOST_METRICS, Measure, Metric, Score, ScoreInput, part,
-};
+use kairos_pipeline::policy::{Case, CaseEnding, CaseOutcome, MOST_METRICS, Measure, Metric, Score, ScoreInput, part};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 
 use super::super::api::{Ctx, amount, option};
@@ -15,7 +13,7 @@ use super::Judgement;
 pub(super) const JUDGEMENT: Judgement = Judgement {
     function: "score",
     parameters: 3,
-    hint: "an evaluator has `fn score(ctx, case, outcome) { … }`, which gives score(), to which metrics were added",
+    hint: "an evaluator has `fn score(ctx, item, outcome) { … }`, which gives score(), to which metrics were added",
 };
 
 /// The case.
@@ -59,11 +57,11 @@ pub(super) fn metric(metric: &Metric) -> Map {
 
 fn register_case(api: &mut Api<'_>) {
     api.section(
-        "`case`: what was asked",
-        "Of an evaluator, as are the next two tables; of its `ctx`, and of a mutator's, only `config` says something. \
+        "`item`: the case, and what was asked",
+        "`case` is a word of Rhai's own. Of an evaluator, as are the next two tables; of its `ctx`, and of a mutator's, only `config` says something. \
          Of a text, 65,536 bytes are shown at a time, from the byte that is named.",
     )
-    .of::<CaseView>("Case", "case")
+    .of::<CaseView>("Case", "item")
     .property("id: string", "What the data set calls it.", |case: &mut CaseView| word(Some(&case.0.id)))
     .property("task: string?", "What it is about, where the data set says.", |case: &mut CaseView| {
         word(case.0.task.as_deref())
@@ -133,9 +131,7 @@ fn register_score(api: &mut Api<'_>) {
         "Adds a metric: 32 at most, each name once. A whole number will do for `value`.",
         |score: &mut Score, name: &str, measure: &str, value: f64| add(score, name, measure, value),
     )
-    .also("metric", |score: &mut Score, name: &str, measure: &str, value: i64| {
-        add(score, name, measure, value as f64)
-    })
+    .also("metric", |score: &mut Score, name: &str, measure: &str, value: i64| add(score, name, measure, value as f64))
     .function(
         "remark(text: string)",
         "Says why, for whoever proposes something better: 4,096 bytes at most.",

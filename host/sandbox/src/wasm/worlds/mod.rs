@@ -12,9 +12,7 @@ mod router;
 use std::sync::Arc;
 
 use kairos_pipeline::genome::Genome;
-use kairos_pipeline::policy::{
-    Answer, Case, CaseOutcome, Evidence, FailureKind, Features, Offer, Question, World,
-};
+use kairos_pipeline::policy::{Answer, Case, CaseOutcome, Evidence, FailureKind, Features, Offer, Question, World};
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 

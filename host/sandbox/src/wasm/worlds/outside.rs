@@ -18,9 +18,11 @@ impl http::Host for HostState {
             return Ok(Err(http::Error::Invalid(wrong)));
         }
         let method = HttpMethod::ALL[method as usize];
-        Ok(self.reach.send(&HttpRequest { method, url, headers, body })?.map_err(http_error).map(|response| {
-            http::Response { status: response.status, headers: response.headers, body: response.body }
-        }))
+        Ok(self
+            .reach
+            .send(&HttpRequest { method, url, headers, body })?
+            .map_err(http_error)
+            .map(|response| http::Response { status: response.status, headers: response.headers, body: response.body }))
     }
 }
 

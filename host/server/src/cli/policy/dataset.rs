@@ -111,7 +111,9 @@ fn lines(path: &Path, most: usize, line_bytes: usize, ends: bool) -> Result<Vec<
             break;
         }
         if rows.len() == most {
-            return Err(wrong(format!("there are more than {most} cases ([evaluator] cases); --limit N takes the first N")));
+            return Err(wrong(format!(
+                "there are more than {most} cases ([evaluator] cases); --limit N takes the first N"
+            )));
         }
         let line: Line = serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
         rows.push(row(line, number).map_err(wrong)?);
@@ -153,7 +155,10 @@ fn outcome(model: &str, came: Came) -> Result<CaseOutcome, String> {
         (Some(name), false) => {
             let kind = FailureKind::ALL.into_iter().find(|kind| kind.name() == name);
             CaseEnding::Failed(kind.ok_or_else(|| {
-                format!("there is no failure {name:?}; there are {}", FailureKind::ALL.map(FailureKind::name).join(", "))
+                format!(
+                    "there is no failure {name:?}; there are {}",
+                    FailureKind::ALL.map(FailureKind::name).join(", ")
+                )
             })?)
         }
     };

@@ -72,7 +72,11 @@ impl Evaluate {
         if let Some(file) = &self.evidence {
             ran.write_evidence(file)?;
         }
-        if json { print_line(&ran.json())? } else { print!("{}", ran.text()) }
+        if json {
+            print_line(&ran.json())?
+        } else {
+            print!("{}", ran.text())
+        }
         match ran.faults.first() {
             _ if ran.faults.len() >= faults => {
                 let (count, first) = (counted(ran.faults.len(), "score"), &ran.faults[0]);
@@ -132,7 +136,10 @@ impl Ran {
         let mut line = json!({"id": case.id, "model": model});
         let taken = score.and_then(|score| {
             self.all.add(&score).map_err(|wrong| {
-                PolicyError::Fault(kairos_pipeline::policy::Fault::new(kairos_pipeline::policy::FaultKind::Error, wrong))
+                PolicyError::Fault(kairos_pipeline::policy::Fault::new(
+                    kairos_pipeline::policy::FaultKind::Error,
+                    wrong,
+                ))
             })?;
             Ok(score)
         });

@@ -58,9 +58,7 @@ pub(super) fn summary(summary: &[Summary]) -> Value {
 
 /// The file.
 pub(super) fn written(means: &[Summary], weakest: &Weakest) -> String {
-    let metric = |one: &Metric| {
-        json!({"name": one.name, "measure": one.measure.name(), "value": number(one.measure, one.value)})
-    };
+    let metric = |one: &Metric| json!({"name": one.name, "measure": one.measure.name(), "value": number(one.measure, one.value)});
     let weakness = |(_, one): &(f64, Weakness)| {
         json!({
             "id": one.id, "task": one.task, "prompt": one.prompt, "answer": one.answer, "remark": one.remark,

@@ -101,13 +101,19 @@ impl Asked {
     pub(super) fn ask(&self, question: Question<'_>) -> Result<Answer, PolicyError> {
         let answer = match (self, question) {
             (Self::Loaded(generation), question) => generation.ask(question, 0).0?,
-            (Self::Native(Native::Evaluator(native)), Question::Score(input)) => Answer::Score(Box::new(native.score(input)?)),
-            (Self::Native(Native::Mutator(native)), Question::Propose(input)) => Answer::Proposals(native.propose(input)?),
+            (Self::Native(Native::Evaluator(native)), Question::Score(input)) => {
+                Answer::Score(Box::new(native.score(input)?))
+            }
+            (Self::Native(Native::Mutator(native)), Question::Propose(input)) => {
+                Answer::Proposals(native.propose(input)?)
+            }
             (Self::Native(_), _) => return Err(PolicyError::Declined),
         };
         match question.check(&answer, self.identity()) {
             Ok(()) => Ok(answer),
-            Err(wrong) => Err(PolicyError::Fault(Fault::new(FaultKind::Error, format!("its answer is not valid: {wrong}")))),
+            Err(wrong) => {
+                Err(PolicyError::Fault(Fault::new(FaultKind::Error, format!("its answer is not valid: {wrong}"))))
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ impl Propose {
 fn genome(files: &[PathBuf], bounds: MutatorBounds) -> Result<Genome, Failed> {
     let read = |file: &PathBuf| {
         let slot = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = text(file, bounds.text_bytes).map_err(|error| Failed::usage(format!("{}: {error}", file.display())))?;
+        let text =
+            text(file, bounds.text_bytes).map_err(|error| Failed::usage(format!("{}: {error}", file.display())))?;
         Ok((slot, text))
     };
     let texts = files.iter().map(read).collect::<Result<Vec<_>, Failed>>()?;

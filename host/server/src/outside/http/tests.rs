@@ -95,21 +95,25 @@ fn names_at_addresses_that_are_not_allowed_are_denied() {
     ] {
         for url in ["https://api.test/", "http://api.test/"] {
             let said = Said::so(&[addresses]);
-            let error = send(&settings(&["api.test", "http://api.test"], &[]), said.clone(), &request(url)).unwrap_err();
+            let error =
+                send(&settings(&["api.test", "http://api.test"], &[]), said.clone(), &request(url)).unwrap_err();
             assert_eq!((error.kind, said.asked()), (Failing::Denied, 1), "{addresses:?}: {}", error.message);
             assert!(error.message.starts_with("api.test is at "), "{}", error.message);
         }
     }
     // What is listed as local may be near, and is never of the link, of metadata or of many.
     for never in ["169.254.169.254", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0", "224.0.0.1"] {
-        let error = send(&settings(&[], &["api.test"]), Said::so(&[&[never]]), &request("https://api.test/")).unwrap_err();
+        let error =
+            send(&settings(&[], &["api.test"]), Said::so(&[&[never]]), &request("https://api.test/")).unwrap_err();
         assert!(error.kind == Failing::Denied && error.message.contains("no policy may call"), "{}", error.message);
     }
 }
 
 #[test]
 fn addresses_that_are_written_out_are_looked_at_too() {
-    for host in ["127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:a9fe:a9fe]", "10.0.0.1", "0.0.0.0", "[fd00:ec2::254]"] {
+    for host in
+        ["127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:a9fe:a9fe]", "10.0.0.1", "0.0.0.0", "[fd00:ec2::254]"]
+    {
         let (url, said) = (format!("https://{host}/latest/meta-data/"), Said::default());
         let error = send(&settings(&[host], &[]), said.clone(), &request(&url)).unwrap_err();
         assert_eq!((error.kind, said.asked()), (Failing::Denied, 0), "{host}: {}", error.message);
@@ -187,7 +191,8 @@ fn answers_and_runs_are_bounded() {
     let host = format!("http://127.0.0.1:{port}");
     let bounded = HttpSettings { bytes: 9, ..settings(&[], &[&host]) };
     assert_eq!(send(&bounded, Said::default(), &request(&host)).unwrap_err().kind, Failing::OverLimit);
-    let caller = HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, Said::default()).unwrap();
+    let caller =
+        HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, Said::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     assert!(runtime.block_on(caller.send(&request(&host), until)).is_ok());
