@@ -18,11 +18,12 @@ use kairos_dialects::Outline;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::money::{Picodollars, dollars};
 use kairos_pipeline::policy::{Failing, ModelRequest, ModelResponse, OutsideError, one_line};
-use kairos_pipeline::price::{Limits, worst_case};
+use kairos_pipeline::price::{Limits, day_of, worst_case};
 use kairos_pipeline::request::Secret;
 use serde_json::{Value, json};
 
 use super::{failed, innermost};
+use crate::assemble::unix_ms;
 use crate::config::ModelSettings;
 
 /// Bytes of an answer that are read: a model's longest is far shorter.
@@ -160,8 +161,10 @@ impl ModelCaller {
             ..Outline::default()
         };
         let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
+        let day = day_of(unix_ms());
         let costs = routes.filter_map(|route| {
-            worst_case(&outline, bytes, &route.prices, &self.catalogue.guardrail_prices, limits).ok()
+            let worst = worst_case(&outline, bytes, &self.catalogue.prices(route, day), limits).ok();
+            worst.map(|worst| worst.amount)
         });
         match costs.max() {
             Some(cost) => Ok(cost.0),

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{
-    Case, CaseOutcome, Evidence, MOST_REMARK, MOST_WEAKNESSES, Measure, Metric, Score, Summary, Weakness,
-};
+use kairos_pipeline::policy::{Case, CaseOutcome, Evidence, Measure, Metric, Score, Summary, Weakness};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -100,12 +98,12 @@ struct Weak {
     answer: String,
     remark: Option<String>,
     #[serde(default)]
-    metrics: Vec<Value_>,
+    metrics: Vec<Measured>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Value_ {
+struct Measured {
     name: String,
     measure: String,
     value: f64,
@@ -135,7 +133,7 @@ pub(super) fn read(path: &Path) -> Result<Evidence, Failed> {
 
 fn evidence(file: File) -> Result<Evidence, String> {
     let mean = |one: Mean| Ok(Summary { name: one.name, measure: measure(&one.measure)?, mean: one.mean, n: one.n });
-    let metric = |one: Value_| Ok(Metric { name: one.name, measure: measure(&one.measure)?, value: one.value });
+    let metric = |one: Measured| Ok(Metric { name: one.name, measure: measure(&one.measure)?, value: one.value });
     let weakness = |one: Weak| {
         Ok(Weakness {
             id: one.id,
@@ -152,5 +150,3 @@ fn evidence(file: File) -> Result<Evidence, String> {
         notes: file.notes,
     })
 }
-
-const _: () = assert!(KEPT <= MOST_WEAKNESSES && MOST_REMARK > 0);

@@ -54,7 +54,7 @@ impl Propose {
             Err(error) => return Err(Failed::new(format!("{}: {error}", identity.label()))),
         };
         if self.within.json {
-            return print_json(&as_json(&came, &genome, &identity, spent));
+            return print_json(&as_json(&came, &genome, &identity, spent.as_deref()));
         }
         print!("{}", as_text(&came, &genome, &identity));
         if let Some(spent) = spent {
@@ -95,7 +95,7 @@ fn changed<'a>(candidate: &'a Candidate, parent: &'a Genome) -> impl Iterator<It
     })
 }
 
-fn as_json(came: &Candidates, parent: &Genome, identity: &Identity, spent: Option<String>) -> Value {
+fn as_json(came: &Candidates, parent: &Genome, identity: &Identity, spent: Option<&str>) -> Value {
     let candidate = |one: &Candidate| {
         let slots: Map<_, _> = changed(one, parent).map(|(slot, _, text)| (slot.to_owned(), text.into())).collect();
         let reason = identity.reason(one.reason).map(|name| name.to_string());
