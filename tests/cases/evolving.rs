@@ -64,7 +64,7 @@ fn a_data_set_is_scored_and_what_went_badly_is_evidence() {
     insta::assert_snapshot!(text, @r"
      2 outcomes scored
     all
-      cost                            0.000002000000 USD ↓  n = 1
+      cost                          0.000002000000 USD ↓  n = 1
       of_best                                   1.0000 ↑  n = 2
       quality                                   0.7500 ↑  n = 2
     ");
@@ -115,7 +115,9 @@ async fn the_slots_are_filled_and_emptied() {
         let (code, text) = said(&pair, &["policy", "show", slot]);
         let name = file.trim_end_matches(".rhai");
         assert!(code == 0 && text.contains(&format!("active    {name}@")), "{text}");
-        let (code, text) = said(&pair, &["policy", "rollback", slot]);
+        std::fs::remove_file(pair.policies.join(format!("{slot}.rhai"))).unwrap();
+        pair.gateway.wait_for_log("the policy's file was removed");
+        let (code, text) = said(&pair, &["policy", "show", slot]);
         assert!(code == 0 && text.contains("native"), "{text}");
     }
 }

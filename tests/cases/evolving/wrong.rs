@@ -58,7 +58,7 @@ fn a_component_that_calls_others_needs_a_grant() {
     let path = put(folder.path(), "evaluator.wasm", component("bad-evaluator-caller"));
     let (code, text) = says(folder.path(), &["policy", "check", &path]);
     insta::assert_snapshot!(format!("{code} {text}"), @r#"
-    1 evaluator.wasm: refused (not_granted): the component imports `http`, which is not granted
+    1 evaluator.wasm: the component imports `http`, which is not granted
       hint: to grant it, set `grants = ["log", "metrics", "kv", "kv-write", "http"]` under [policies] in kairos.toml
     "#);
     // Renamed to another slot, it is told where it belongs.
