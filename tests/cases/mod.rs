@@ -20,6 +20,7 @@ mod clients;
 mod counts;
 mod doctor;
 mod errors;
+mod evolving;
 mod families;
 mod generate;
 mod guarded;

@@ -12,6 +12,7 @@ mod config;
 mod edge;
 mod keys;
 mod log;
+mod outside;
 mod prices;
 mod replay;
 mod secret_file;
