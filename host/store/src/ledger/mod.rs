@@ -10,9 +10,11 @@
 //! `writer` the thread between.
 
 mod books;
+mod correct;
 mod entry;
 mod error;
 mod journal;
+mod lines;
 mod read;
 mod rows;
 mod schema;
@@ -35,8 +37,10 @@ use self::journal::Journal;
 use self::writer::{Shared, Stop, Writer};
 
 pub use self::books::{Bounds, DailyLimits, TupleKey, Used};
+pub use self::correct::{Correction, Corrector};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
+pub use self::lines::{End, Line, Range};
 pub use self::read::{DaySum, Reader, Verified};
 pub use self::writer::Ended;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
@@ -21,7 +21,7 @@ const PAGE: i64 = 1_000;
 
 /// A ledger that is only read.
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// What was spent on a day by a key on a model, in picodollars.
@@ -76,6 +76,15 @@ impl Reader {
             })
         })?;
         Ok(sums.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether the last run ended properly: it left nothing to be recovered.
+    pub fn is_closed(&self) -> Result<bool, LedgerError> {
+        let last: Option<String> = self
+            .connection
+            .query_row("SELECT kind FROM journal WHERE seq = (SELECT head FROM meta)", [], |row| row.get(0))
+            .optional()?;
+        Ok(last.is_none_or(|kind| kind == EntryKind::Closed.name()))
     }
 
     /// All that was ever spent.
@@ -179,15 +188,21 @@ impl Walk {
                 }
             }
             EntryKind::Unidentified => {}
+            EntryKind::Corrected => {
+                let estimated = entry.tuple.as_ref().and_then(|tuple| self.sums.get(tuple)).map(|sums| sums[1]);
+                if estimated != Some(i128::from(entry.low)) {
+                    return wrong("it corrects another sum than was estimated");
+                }
+            }
         }
-        if !(0 <= entry.low && entry.low <= entry.high) {
+        let in_order = entry.low <= entry.high || entry.kind == EntryKind::Corrected;
+        if entry.low < 0 || entry.high < 0 || !in_order {
             return wrong("its amounts contradict each other");
         }
         if let (Some(tuple), true) = (&entry.tuple, entry.kind != EntryKind::Reserved) {
             let sums = self.sums.entry(tuple.clone()).or_default();
-            let charged = i128::from(entry.charged());
-            sums[0] += charged;
-            sums[1] += if entry.kind == EntryKind::Settled { 0 } else { charged };
+            sums[0] += i128::from(entry.charged());
+            sums[1] += i128::from(entry.estimated());
             sums[2] += i128::from(entry.kind.is_ending());
         }
         Ok(())
