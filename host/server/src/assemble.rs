@@ -223,7 +223,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
-    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
+    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default(), summing: Default::default() };
     let models = catalogue.models.len();
     let gateway = Gateway {
         keys: Arc::clone(&keys) as _,

@@ -4,6 +4,7 @@
 
 mod admin;
 mod assemble;
+mod bill;
 mod bounds;
 mod cli;
 mod config;
@@ -13,6 +14,7 @@ mod log;
 mod replay;
 mod secret_file;
 mod signers;
+mod spend;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -170,7 +170,7 @@ fn read_config(flags: &Flags) -> Result<Config, Failed> {
 }
 
 /// Reads a time, in milliseconds.
-fn age(text: &str) -> Result<u64, String> {
+pub(crate) fn age(text: &str) -> Result<u64, String> {
     let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
     let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(at);

@@ -182,11 +182,8 @@ impl Reader {
         mut each: impl FnMut(&Line) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut place = (first_id(range.since_ms.saturating_sub(SLACK_MS)), -1i64);
-        let end = if range.until_ms == i64::MAX {
-            [u8::MAX; 16]
-        } else {
-            first_id(range.until_ms.saturating_add(SLACK_MS))
-        };
+        let end =
+            if range.until_ms == i64::MAX { [u8::MAX; 16] } else { first_id(range.until_ms.saturating_add(SLACK_MS)) };
         loop {
             let page = self.attempts(place, end)?;
             let Some(key) = page.last().and_then(|line| line.row.key) else { break };
@@ -218,9 +215,8 @@ impl Reader {
 
     fn loose(&self, after: i64) -> Result<Vec<Line>, LedgerError> {
         let mut found = self.connection.prepare_cached(LOOSE)?;
-        let lines = found.query_map(params![after, PAGE], |row| {
-            read_entry(row).map(|(seq, row, _)| Line { seq, row, end: None })
-        })?;
+        let lines = found
+            .query_map(params![after, PAGE], |row| read_entry(row).map(|(seq, row, _)| Line { seq, row, end: None }))?;
         Ok(lines.collect::<Result<Vec<_>, _>>()?)
     }
 

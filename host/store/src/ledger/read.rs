@@ -106,6 +106,13 @@ impl Reader {
         let snapshot = self.connection.transaction()?;
         let node: String = snapshot.query_row("SELECT node FROM meta", [], |row| row.get(0))?;
         let (epoch, head) = head_of(&snapshot)?;
+        let oldest_open: i64 = snapshot.query_row("SELECT oldest_open FROM meta", [], |row| row.get(0))?;
+        let ends = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM journal";
+        let (first, last): (i64, i64) = snapshot.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if first < 1 || last > head.seq {
+            let row = if first < 1 { first } else { last };
+            return Err(LedgerError::Damaged(format!("row {row} is outside of the journal: it was not written")));
+        }
         let mut sums: BTreeMap<TupleKey, [i128; 3]> = BTreeMap::new();
         {
             let mut spent = snapshot.prepare("SELECT day, caller, model, charged, estimated, attempts FROM spent")?;
@@ -139,7 +146,7 @@ impl Reader {
                 walk.seq
             )));
         }
-        walk.finish(epoch, &sums)
+        walk.finish(epoch, oldest_open, &sums)
     }
 }
 
@@ -150,7 +157,7 @@ struct Walk {
     hash: [u8; 32],
     epoch: i64,
     closed: bool,
-    open: HashMap<AttemptKey, Entry>,
+    open: HashMap<AttemptKey, (i64, Entry)>,
     sums: BTreeMap<TupleKey, [i128; 3]>,
 }
 
@@ -175,12 +182,12 @@ impl Walk {
             EntryKind::Closed => self.closed = true,
             EntryKind::Reserved => {
                 let Some(key) = entry.key else { return wrong("it names no attempt") };
-                if self.open.insert(key, entry.clone()).is_some() {
+                if self.open.insert(key, (seq, entry.clone())).is_some() {
                     return wrong("the attempt was reserved before");
                 }
             }
             EntryKind::Settled | EntryKind::Estimated | EntryKind::Voided => {
-                let Some(reserved) = entry.key.and_then(|key| self.open.remove(&key)) else {
+                let Some((_, reserved)) = entry.key.and_then(|key| self.open.remove(&key)) else {
                     return wrong("it ends an attempt that is not open");
                 };
                 if reserved.tuple != entry.tuple {
@@ -208,9 +215,20 @@ impl Walk {
         Ok(())
     }
 
-    fn finish(self, epoch: i64, spent: &BTreeMap<TupleKey, [i128; 3]>) -> Result<Verified, LedgerError> {
+    fn finish(
+        self,
+        epoch: i64,
+        oldest_open: i64,
+        spent: &BTreeMap<TupleKey, [i128; 3]>,
+    ) -> Result<Verified, LedgerError> {
         if self.epoch != epoch {
             return Err(LedgerError::Damaged(format!("the journal is in epoch {}, the ledger in {epoch}", self.epoch)));
+        }
+        // What is left out by it would not be recovered.
+        if let Some(seq) = self.open.values().map(|(seq, _)| *seq).min().filter(|seq| *seq < oldest_open) {
+            return Err(LedgerError::Damaged(format!(
+                "row {seq} is open, and the ledger has the oldest at {oldest_open}"
+            )));
         }
         for (tuple, sums) in &self.sums {
             if spent.get(tuple) != Some(sums) {
@@ -230,7 +248,7 @@ impl Walk {
             all.estimated += estimated.unsigned_abs();
             all.ended_rows += u64::try_from(*attempts).unwrap_or(0);
         }
-        all.open = self.open.values().map(|entry| i128::from(entry.high).unsigned_abs()).sum();
+        all.open = self.open.values().map(|(_, entry)| i128::from(entry.high).unsigned_abs()).sum();
         all.open_rows = self.open.len() as u64;
         Ok(Verified { rows: self.seq.unsigned_abs(), open: self.open.len() as u64, totals: all })
     }

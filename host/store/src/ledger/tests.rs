@@ -1,6 +1,7 @@
 mod disk;
 mod earlier;
 mod lines;
+mod tampered;
 
 use std::collections::HashMap;
 use std::path::Path;

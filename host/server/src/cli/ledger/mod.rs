@@ -1,28 +1,72 @@
 //! `kairos ledger`.
 
+mod export;
+mod forecast;
+mod reconcile;
+mod show;
+
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Subcommand;
-use kairos_pipeline::money::{Picodollars, dollars};
-use kairos_pipeline::request::RequestId;
-use kairos_store::ledger::{DaySum, Entry, EntryKind, FILE, LedgerError, Reader};
-use serde_json::{Value, json};
+use kairos_pipeline::money::dollars;
+use kairos_store::ledger::{FILE, LedgerError, Reader};
+use serde_json::json;
 
 use super::Failed;
-use crate::config::Flags;
+use super::gateway::print_json;
+use crate::config::{Config, Flags};
+use crate::spend::Filter;
 
-/// Look into the ledger: what was spent, and whether its rows are whole
+/// Look into the ledger: what was spent, what a period will have cost, whether it agrees with AWS's bill
 #[derive(Debug, Subcommand)]
 pub(super) enum Ledger {
-    /// What was spent, by day, key and model; or the rows of one request
+    /// What was spent, by day, key and model, or by what you say; or the rows of one request
     #[command(after_help = "\
 Examples:
   kairos ledger show
-  kairos ledger show --json --data ./kairos-data
+  kairos ledger show --since 7d --by day,key
+  kairos ledger show --since 2026-11-01 --until 2026-12-01 --team search --by week,model --json
+  kairos ledger show --tag project=atlas --by tag:stage
   kairos ledger show --request 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e
 
-The gateway may be running. Days are UTC days of the requests.")]
-    Show(Show),
+The gateway may be running. A request counts when its money was reserved; hours, days, weeks (from
+Monday) and months are UTC's.")]
+    Show(show::Show),
+    /// What the current day, week or month will have cost at its end
+    #[command(after_help = "\
+Examples:
+  kairos ledger forecast --period month
+  kairos ledger forecast --period week --team search --json
+
+What is spent so far, and the mean of the last whole weeks' days (four at most) for each day that is
+left. The interval holds the outcome in 95 of 100 periods, if days to come are like those; it knows no
+growth. Below seven whole days there is no forecast, and the exit code is 1.")]
+    Forecast(forecast::Forecast),
+    /// Every line, as CSV, JSON or Parquet
+    #[command(after_help = "\
+Examples:
+  kairos ledger export --format csv --out november.csv --since 2026-11-01 --until 2026-12-01
+  kairos ledger export --format parquet --out ledger.parquet
+  kairos ledger export --format json --out - --key search | jq .
+  kairos ledger export --columns
+
+One row an attempt, as it stands by now, and one for each amount that is about no attempt. The gateway
+may be running.")]
+    Export(export::Export),
+    /// Hold the ledger against AWS's bill, and say what every difference is
+    #[command(after_help = "\
+Examples:
+  kairos ledger reconcile cur2-00001.csv.gz cur2-00002.csv.gz
+  kairos ledger reconcile bill.parquet --tolerance 0.005 --json
+  kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01
+  kairos ledger reconcile bill.csv --settle
+
+A bill is an export of CUR 2.0 (CSV, .csv.gz or Parquet, several files of it together), or the JSON of
+Cost Explorer's GetCostAndUsage by day, grouped by SERVICE and USAGE_TYPE. Exit code 0 where the totals
+differ by no more than the tolerance, else 1. With --settle estimates become what the bill says, where
+it says it: rows are appended, none is changed; no gateway may have the ledger then.")]
+    Reconcile(reconcile::Reconcile),
     /// Whether every row is there as it was written, and the sums are those of the rows
     #[command(after_help = "\
 Examples:
@@ -48,15 +92,6 @@ pub(super) struct Where {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Show {
-    #[command(flatten)]
-    place: Where,
-    /// Only this request: every row of its attempts
-    #[arg(long, value_name = "ID")]
-    request: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     #[command(flatten)]
     place: Where,
@@ -69,72 +104,104 @@ impl From<LedgerError> for Failed {
 }
 
 impl Where {
-    fn open(&self) -> Result<Reader, Failed> {
+    fn config(&self) -> Result<Config, Failed> {
         let flags = Flags { data: self.data.clone(), config: self.config.clone(), ..Flags::default() };
-        let config = super::read_config(&flags)?;
-        Ok(Reader::open(&config.data.join(FILE))?)
+        super::read_config(&flags)
     }
+
+    fn open(&self) -> Result<Reader, Failed> {
+        Ok(Reader::open(&self.config()?.data.join(FILE))?)
+    }
+}
+
+/// Which lines.
+#[derive(Debug, clap::Args)]
+pub(super) struct Which {
+    /// From then on: a UTC date, a time, or how long ago, as 24h or 7d
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Up to then, and no longer: until 2026-12-01 is until the end of November
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Whose lines.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// Only of this key; several times: of any of them
+    #[arg(long, value_name = "NAME")]
+    key: Vec<String>,
+    /// Only of keys of this team
+    #[arg(long, value_name = "NAME")]
+    team: Vec<String>,
+    /// Only on this model, by its id
+    #[arg(long, value_name = "ID")]
+    model: Vec<String>,
+    /// Only what this policy decided: its name, or name@digest, which may be cut
+    #[arg(long, value_name = "POLICY")]
+    policy: Vec<String>,
+    /// Only with this tag
+    #[arg(long, value_name = "NAME=VALUE")]
+    tag: Vec<String>,
+}
+
+impl Which {
+    fn is_empty(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.whose.is_empty()
+    }
+
+    fn filter(&self, now_ms: i64) -> Result<Filter, Failed> {
+        let mut filter = self.whose.filter()?;
+        for (name, value) in [("since", &self.since), ("until", &self.until)] {
+            if let Some(value) = value {
+                filter.set(name, value, now_ms).map_err(|error| Failed::usage(format!("--{error}")))?;
+            }
+        }
+        filter.check().map_err(|error| Failed::usage(format!("--{error}")))?;
+        Ok(filter)
+    }
+}
+
+impl Whose {
+    fn is_empty(&self) -> bool {
+        [&self.key, &self.team, &self.model, &self.policy, &self.tag].into_iter().all(Vec::is_empty)
+    }
+
+    fn filter(&self) -> Result<Filter, Failed> {
+        let mut filter = Filter::default();
+        let kinds = [
+            ("key", &self.key),
+            ("team", &self.team),
+            ("model", &self.model),
+            ("policy", &self.policy),
+            ("tag", &self.tag),
+        ];
+        for (name, values) in kinds {
+            for value in values {
+                filter.set(name, value, 0).map_err(|error| Failed::usage(format!("--{error}")))?;
+            }
+        }
+        Ok(filter)
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Ledger {
     pub(super) fn run(self) -> Result<(), Failed> {
         match self {
             Self::Show(show) => show.run(),
+            Self::Forecast(forecast) => forecast.run(),
+            Self::Export(export) => export.run(),
+            Self::Reconcile(reconcile) => reconcile.run(),
             Self::Verify(verify) => verify.run(),
         }
-    }
-}
-
-impl Show {
-    fn run(self) -> Result<(), Failed> {
-        let reader = self.place.open()?;
-        if let Some(id) = &self.request {
-            let wanted = RequestId::parse(id).ok_or_else(|| {
-                Failed::usage(format!("{id:?} is not the id of a request: x-kairos-request-id has it"))
-            })?;
-            let rows = reader.request(wanted)?;
-            if rows.is_empty() {
-                return Err(Failed::new(format!("no attempt of the request {id} has a row")));
-            }
-            if self.place.json {
-                return print_json(&Value::Array(rows.iter().map(|(seq, entry)| row_json(*seq, entry)).collect()));
-            }
-            for (seq, entry) in &rows {
-                println!("{}", row_text(*seq, entry));
-            }
-            return Ok(());
-        }
-        let (days, totals) = (reader.days()?, reader.totals()?);
-        if self.place.json {
-            return print_json(&json!({
-                "charged_usd": dollars(totals.charged),
-                "estimated_usd": dollars(totals.estimated),
-                "attempts": totals.ended_rows,
-                "days": days.iter().map(sum_json).collect::<Vec<_>>(),
-            }));
-        }
-        println!(
-            "{:<10}  {:<16}  {:<48}  {:>8}  {:>18}  {:>18}",
-            "day", "key", "model", "attempts", "charged USD", "of it estimated"
-        );
-        for sum in &days {
-            println!(
-                "{:<10}  {:<16}  {:<48}  {:>8}  {:>18}  {:>18}",
-                date(sum.tuple.day),
-                sum.tuple.caller,
-                sum.tuple.model,
-                sum.attempts,
-                Picodollars(sum.charged).to_string(),
-                Picodollars(sum.estimated).to_string()
-            );
-        }
-        println!(
-            "{} USD charged for {} attempts, {} USD of it estimated",
-            dollars(totals.charged),
-            totals.ended_rows,
-            dollars(totals.estimated)
-        );
-        Ok(())
     }
 }
 
@@ -169,71 +236,4 @@ impl Verify {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn print_json(value: &Value) -> Result<(), Failed> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Failed::new(error.to_string()))?;
-    println!("{text}");
-    Ok(())
-}
-
-/// Amounts of rows are never negative.
-fn amount(picodollars: i64) -> String {
-    Picodollars(picodollars.unsigned_abs()).to_string()
-}
-
-/// A UTC day, in days since 1970, as a date.
-fn date(day: u32) -> String {
-    let seconds = i64::from(day) * 86_400;
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| day.to_string(), |at| at.strftime("%Y-%m-%d").to_string())
-}
-
-fn moment(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| at_ms.to_string(), |at| at.to_string())
-}
-
-fn sum_json(sum: &DaySum) -> Value {
-    json!({
-        "day": date(sum.tuple.day),
-        "key": &*sum.tuple.caller,
-        "model": &*sum.tuple.model,
-        "attempts": sum.attempts,
-        "charged_usd": Picodollars(sum.charged),
-        "estimated_usd": Picodollars(sum.estimated),
-    })
-}
-
-fn row_json(seq: i64, entry: &Entry) -> Value {
-    let inner = |text: &Option<String>| text.as_deref().and_then(|text| serde_json::from_str::<Value>(text).ok());
-    json!({
-        "row": seq,
-        "at": moment(entry.at_ms),
-        "state": entry.kind.name(),
-        "attempt": entry.key.map(|key| key.attempt),
-        "key": entry.tuple.as_ref().map(|tuple| &*tuple.caller),
-        "model": entry.tuple.as_ref().map(|tuple| &*tuple.model),
-        "low_usd": amount(entry.low),
-        "high_usd": amount(entry.high),
-        "usage": inner(&entry.usage),
-        "why": entry.why,
-        "prices": entry.prices.as_deref(),
-        "tags": inner(&entry.tags),
-        "team": entry.team.as_deref(),
-        "policy": entry.policy.as_deref(),
-        "unpriced": entry.unpriced,
-    })
-}
-
-fn row_text(seq: i64, entry: &Entry) -> String {
-    let attempt = entry.key.map_or(0, |key| key.attempt);
-    let model = entry.tuple.as_ref().map_or("", |tuple| &*tuple.model);
-    let money = match entry.kind {
-        EntryKind::Reserved => format!("at most {} USD", amount(entry.high)),
-        EntryKind::Estimated => {
-            format!("between {} and {} USD, the latter charged", amount(entry.low), amount(entry.high))
-        }
-        _ => format!("{} USD", amount(entry.high)),
-    };
-    let why = entry.why.as_ref().map_or(String::new(), |why| format!(" ({why})"));
-    format!("row {seq}  {}  attempt {attempt}  {}  {}  {money}{why}", moment(entry.at_ms), entry.kind.name(), model)
 }

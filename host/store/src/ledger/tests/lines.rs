@@ -6,7 +6,8 @@ use super::*;
 async fn filled(folder: &Path) {
     let ledger = ledger(folder, None);
     for number in 0..2_500u64 {
-        let reservation = reservation(if number % 2 == 0 { "a" } else { "b" }, 100, NOON + (number % 3) * books::DAY_MS);
+        let reservation =
+            reservation(if number % 2 == 0 { "a" } else { "b" }, 100, NOON + (number % 3) * books::DAY_MS);
         ledger.open(&reservation).await.unwrap();
         match number % 5 {
             0 => ledger.end(reservation.key, Ending::Voided { why: "never sent" }),
@@ -23,7 +24,11 @@ async fn filled(folder: &Path) {
 
 fn lines(folder: &Path, range: Range) -> Vec<Line> {
     let mut lines = Vec::new();
-    reader(folder).lines(range, |line| Ok::<_, LedgerError>(lines.push(line.clone()))).unwrap();
+    let keep = |line: &Line| {
+        lines.push(line.clone());
+        Ok::<_, LedgerError>(())
+    };
+    reader(folder).lines(range, keep).unwrap();
     lines
 }
 
@@ -41,7 +46,10 @@ async fn every_attempt_is_one_line_with_its_end() {
     assert_eq!((totals.charged, totals.estimated), (1_500 * 7 + 500 * 100, 500 * 100));
     assert_eq!((sum(Line::reserved), sum(Line::open)), (250_000, 0));
     let first = &all[2];
-    assert_eq!((first.state(), first.bounds(), first.row.target.as_deref()), (EntryKind::Settled, (7, 7), Some("us.model")));
+    assert_eq!(
+        (first.state(), first.bounds(), first.row.target.as_deref()),
+        (EntryKind::Settled, (7, 7), Some("us.model"))
+    );
     assert_eq!((first.row.region.as_deref(), first.row.tier.as_deref()), (Some("us-east-1"), Some("standard")));
 }
 
@@ -62,7 +70,10 @@ async fn a_range_is_looked_up() {
     let ms = |minutes: u64| i64::try_from(now - minutes * 60_000).unwrap();
     let found = |since, until| lines(folder.path(), Range { since_ms: since, until_ms: until }).len();
     while found(i64::MIN, i64::MAX) < 4 {}
-    assert_eq!((found(ms(20), i64::MAX), found(i64::MIN, ms(20)), found(ms(20), ms(10)), found(ms(9), ms(1))), (3, 1, 1, 0));
+    assert_eq!(
+        (found(ms(20), i64::MAX), found(i64::MIN, ms(20)), found(ms(20), ms(10)), found(ms(9), ms(1))),
+        (3, 1, 1, 0)
+    );
 
     let connection = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
     let plan = |query: &str, parameters: usize| {
@@ -102,7 +113,8 @@ async fn a_correction_is_appended_and_whole() {
     assert_eq!(rows(folder.path()), before);
     let of = |day, caller: &str| {
         let lines = lines(folder.path(), Range::ALL);
-        let own = lines.iter().filter(|line| line.row.tuple.as_ref().is_some_and(|t| t.day == day && &*t.caller == caller));
+        let own =
+            lines.iter().filter(|line| line.row.tuple.as_ref().is_some_and(|t| t.day == day && &*t.caller == caller));
         let (charged, estimated) = own.fold((0, 0), |sum, line| (sum.0 + line.charged(), sum.1 + line.estimated()));
         (charged.unsigned_abs(), estimated.unsigned_abs())
     };
