@@ -9,8 +9,11 @@ pub(crate) mod amount;
 pub(crate) mod compare;
 pub(crate) mod cur;
 pub(crate) mod explorer;
+pub(crate) mod live;
 pub(crate) mod settle;
 mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usage_type;
 pub(crate) mod whose;
 

@@ -1,3 +1,4 @@
+mod clock;
 mod disk;
 mod earlier;
 mod lines;

@@ -55,6 +55,9 @@ impl Export {
             return self.write(&reader, &filter, to).map(|_| ()).map_err(|error| failed(&error));
         }
         let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(failed(&format!("there is no folder {}", folder.display())));
+        }
         let beside = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
         let file: &File = beside.as_file();
         let lines = self.write(&reader, &filter, BufWriter::new(file)).map_err(|error| failed(&error))?;

@@ -60,6 +60,7 @@ Examples:
   kairos ledger reconcile cur2-00001.csv.gz cur2-00002.csv.gz
   kairos ledger reconcile bill.parquet --tolerance 0.005 --json
   kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01
+  kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01
   kairos ledger reconcile bill.csv --settle
 
 A bill is an export of CUR 2.0 (CSV, .csv.gz or Parquet, several files of it together), or the JSON of

@@ -6,12 +6,12 @@ use kairos_bedrock::catalogue::{BUILT_IN, View, load};
 use kairos_store::ledger::{Correction, Corrector, FILE, Range, Reader};
 use serde_json::{Value, json};
 
-use super::super::Failed;
 use super::super::gateway::print_json;
+use super::super::{Failed, on_runtime};
 use super::{Where, now_ms};
 use crate::bill::compare::{Cause, Cell, Comparison, compare};
 use crate::bill::settle::{Settlement, settle};
-use crate::bill::{Bill, amount, cur};
+use crate::bill::{Bill, amount, cur, live};
 use crate::spend::{Filter, signed_dollars, utc};
 
 /// Differences that are printed, the largest first; as JSON there are all.
@@ -22,8 +22,11 @@ pub(in crate::cli) struct Reconcile {
     #[command(flatten)]
     place: Where,
     /// The bill: files that belong together
-    #[arg(value_name = "BILL", required = true)]
+    #[arg(value_name = "BILL", required_unless_present = "cost_explorer")]
     bills: Vec<PathBuf>,
+    /// Ask AWS's Cost Explorer, from --since on; AWS takes 0.01 USD for each page
+    #[arg(long, requires = "since", conflicts_with = "bills")]
+    cost_explorer: bool,
     /// Only days from then on [default: the bill's first]
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
@@ -55,7 +58,7 @@ impl Reconcile {
         let tolerance = amount::parse(&self.tolerance).filter(|part| (0..=1_000_000_000_000).contains(part));
         let tolerance = tolerance.ok_or_else(wrong)?;
         let range = self.range()?;
-        let (bill, digest) = self.bill()?;
+        let (bill, digest) = if self.cost_explorer { asked(range)? } else { self.bill()? };
         if self.settle && bill.uninvoiced > 0 && !self.is_final {
             return Err(Failed::new(format!(
                 "{} lines of the bill have no invoice yet, and AWS may still add to them: settle by the bill of a \
@@ -119,6 +122,22 @@ impl Reconcile {
         };
         Ok((bill, hex::encode(digest)))
     }
+}
+
+/// Cost Explorer's bill of the days of a range, until today at most.
+fn asked(range: Range) -> Result<(Bill, String), Failed> {
+    let day = |at_ms: i64| {
+        let at =
+            jiff::Timestamp::from_millisecond(at_ms).map_err(|error| Failed::usage(format!("--since: {error}")))?;
+        Ok::<_, Failed>(at.to_zoned(jiff::tz::TimeZone::UTC).date())
+    };
+    // Of today it knows what there is by now.
+    let (since, tomorrow) = (day(range.since_ms)?, now_ms().saturating_add(86_400_000));
+    let until = day(range.until_ms.min(tomorrow))?;
+    let failed = |error: &dyn std::fmt::Display| Failed::new(format!("Cost Explorer: {error}"));
+    let mut bill = Bill::default();
+    let digest = on_runtime(async { live::ask(since, until, &mut bill).await.map_err(|error| failed(&error)) })?;
+    Ok((bill, hex::encode(digest)))
 }
 
 fn today() -> jiff::civil::Date {
