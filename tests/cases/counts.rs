@@ -2,6 +2,7 @@
 
 mod beside;
 mod bill;
+mod budgets;
 mod calls;
 mod crashes;
 mod fuzz;

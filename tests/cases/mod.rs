@@ -13,6 +13,7 @@ macro_rules! failing {
 
 mod agreement;
 mod batches;
+mod budgets;
 mod canary;
 mod cli;
 mod clients;

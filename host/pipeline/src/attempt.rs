@@ -129,7 +129,7 @@ fn not_reserved(error: &ReserveError) -> Failure {
     match error {
         ReserveError::Limit(limit) => Failure {
             // Waiting helps, but no sooner.
-            retry_after: Some(Duration::from_millis(limit.resets_ms)),
+            retry_after: limit.resets_ms.map(Duration::from_millis),
             ..Failure::new(Kind::BudgetExceeded, error.to_string())
         },
         ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),

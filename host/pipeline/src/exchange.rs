@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::arm;
+use crate::budget::Spender;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::guarded::Guarded;
@@ -108,6 +109,11 @@ impl Exchange {
         self.team = caller.team;
         self.allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
         self.scope = caller.scope;
+    }
+
+    /// Who spends, for budgets.
+    pub(crate) fn spender(&self) -> Spender<'_> {
+        Spender { key: &self.key, team: self.team.as_deref(), tags: &self.tags }
     }
 
     /// Whether the caller's key may use a target.

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use kairos_dialects::Usage;
 use kairos_dialects::outline::ServiceTier;
 
+use crate::budget::Spender;
 use crate::money::Picodollars;
 use crate::request::RequestId;
 
@@ -70,27 +71,34 @@ pub struct Reservation {
     pub unpriced: bool,
 }
 
-/// A limit that has no room for what was to be reserved: charged + open + worst is above it.
+/// A budget that has no room for what was to be reserved: charged + open + worst is above its limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the day's limit of {limit} USD has no room for what the request can cost, {worst} USD: {charged} USD are spent, \
-     {open} USD reserved for requests under way"
+    "the budget {budget:?} of {limit} USD {window} has no room for what the request can cost, {worst} USD: \
+     {charged} USD are spent, {open} USD reserved for requests under way{}",
+    if resets_ms.is_none() { "; it never has: lower the output limit of the request, or name a cheaper model" } else { "" }
 )]
 pub struct LimitReached {
-    /// The limit.
+    /// The budget's name.
+    pub budget: Arc<str>,
+    /// Its limit.
     pub limit: Picodollars,
+    /// In which time, as text.
+    pub window: Arc<str>,
     /// What is spent of it.
     pub charged: Picodollars,
     /// What is reserved by requests under way.
     pub open: Picodollars,
     /// The most that the refused request could cost.
     pub worst: Picodollars,
-    /// Milliseconds until the limit begins anew.
-    pub resets_ms: u64,
+    /// Milliseconds until there is room for it, if nothing else is spent: in every budget that has none now.
+    /// None where a limit is too low for it at any time. Requests under way may cost less than they reserved,
+    /// so that there can be room before.
+    pub resets_ms: Option<u64>,
 }
 
-/// What is left of the budgets that cover a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What is left of the budgets that cover a request, whatever its model.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     /// The least that is left, open reservations counted as spent.
     pub remaining: Picodollars,
@@ -98,6 +106,17 @@ pub struct Budget {
     pub used: f64,
     /// How many alert thresholds are passed.
     pub level: u32,
+    /// The first budget of which nothing is left, of those that refuse nothing.
+    pub degraded: Option<Degraded>,
+}
+
+/// A budget of which nothing is left, and that refuses nothing all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degraded {
+    /// The budget's name.
+    pub budget: Arc<str>,
+    /// Milliseconds until something may be left.
+    pub resets_ms: u64,
 }
 
 /// Why nothing was reserved. Nothing may be sent then.
@@ -168,7 +187,7 @@ pub trait Ledger: Send + Sync {
     fn end(&self, key: AttemptKey, ending: Ending);
 
     /// What is left of the budgets that cover a request at this time; none where no budget does.
-    fn budget(&self, at_ms: u64) -> Option<Budget>;
+    fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget>;
 
     /// What was spent and what is open.
     fn totals(&self) -> Totals;
@@ -299,7 +318,7 @@ impl Ledger for MemoryLedger {
         }
     }
 
-    fn budget(&self, _: u64) -> Option<Budget> {
+    fn budget(&self, _: &Spender<'_>, _: u64) -> Option<Budget> {
         None
     }
 

@@ -8,11 +8,13 @@ use crate::decode::{AUTO, Decoded};
 use crate::exchange::Exchange;
 use crate::features::{self, Found};
 use crate::gateway::Gateway;
+use crate::ledger::Budget;
 use crate::models::{Answering, Catalogue, Model, Target};
 use crate::money::Picodollars;
 use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Limits, PriceError, worst_case};
 use crate::request::Operation;
+use crate::thrift;
 use crate::translate;
 
 /// What may answer a request.
@@ -40,6 +42,11 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
+    let budget = gateway.ledger.budget(&exchange.spender(), (gateway.clock)());
+    let degraded = budget.as_ref().and_then(|budget| budget.degraded.as_ref());
+    if let Some(degraded) = degraded {
+        thrift::admit(degraded, request)?;
+    }
     let named = if asked == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
     let mut offers = Vec::with_capacity(MAX_OFFERS);
     let mut targets = Vec::with_capacity(MAX_OFFERS);
@@ -58,14 +65,19 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         let fitting = others.filter(|&target| fits(&catalogue, target, request));
         let priced =
             fitting.filter_map(|target| Some((target, worst(&catalogue, &catalogue.targets[target], request).ok()?)));
-        for (target, worst) in priced.take(MAX_OFFERS - usize::from(named.is_some())) {
-            add(target, worst);
+        let left = MAX_OFFERS - usize::from(named.is_some());
+        match degraded {
+            None => priced.take(left).for_each(|(target, worst)| add(target, worst)),
+            Some(_) => thrift::cheapest(priced).for_each(|(target, worst)| add(target, worst)),
         }
     }
     if targets.is_empty() {
         return Err(nothing_fits(&catalogue, request));
     }
-    let features = features_of(gateway, request, &found, named.is_some());
+    if let (Some(degraded), None) = (degraded, named) {
+        exchange.warn(&thrift::told(degraded));
+    }
+    let features = features_of(request, &found, named.is_some(), budget.as_ref());
     let info = info_of(gateway, exchange, request, &targets);
     Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
 }
@@ -84,14 +96,14 @@ pub(crate) fn afresh(
         Ok(facts(gateway, catalogue, target, worst, found.task, &request.outline))
     };
     let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
-    let features = features_of(gateway, request, &found, request.is_named(&gateway.settings));
+    let budget = gateway.ledger.budget(&exchange.spender(), (gateway.clock)());
+    let features = features_of(request, &found, request.is_named(&gateway.settings), budget.as_ref());
     let info = Arc::new(info_of(gateway, exchange, request, &targets));
     Ok(Offers { targets, facts, features, info })
 }
 
-fn features_of(gateway: &Gateway, request: &Decoded, found: &Found, named: bool) -> Features {
+fn features_of(request: &Decoded, found: &Found, named: bool, budget: Option<&Budget>) -> Features {
     let Decoded { outline, hints, .. } = request;
-    let budget = gateway.ledger.budget((gateway.clock)());
     Features {
         task: found.task,
         task_hinted: hints.task.is_some(),

@@ -1,8 +1,11 @@
 //! What a key may do, and between steps 2 and 3 whether a request keeps to it.
 
+use std::sync::Arc;
+
 use kairos_dialects::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::OfKey;
 use crate::decode::{AUTO, Decoded};
 use crate::models::{Answering, Catalogue};
 use crate::request::{Dialect, MOST_TAGS};
@@ -22,6 +25,9 @@ pub struct Scope {
     /// Tags of every request, which no caller can change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// What may be spent with the key, beside what other budgets say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<OfKey>,
 }
 
 /// Whether another model may answer than the one that was named.
@@ -105,6 +111,11 @@ fn answers_for(catalogue: &Catalogue, name: &str) -> Option<usize> {
         Answering::Target { target, .. } => Some(catalogue.targets[target].model),
         Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
     }
+}
+
+/// The id of the model that answers for a name.
+pub fn model_id(catalogue: &Catalogue, name: &str) -> Option<Arc<str>> {
+    answers_for(catalogue, name).map(|model| Arc::clone(&catalogue.models[model].id))
 }
 
 /// Whether a scope can name a model so: by a name that some model answers for, and not `auto`.

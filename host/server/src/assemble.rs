@@ -11,6 +11,7 @@ use kairos_bedrock::catalogue::{self, View};
 use kairos_bedrock::client::Client;
 use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::Backoff;
@@ -20,7 +21,7 @@ use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
-use kairos_pipeline::routers;
+use kairos_pipeline::{routers, scope};
 use kairos_sandbox::cases::{self, Catalogues};
 use kairos_sandbox::host::Clock;
 use kairos_sandbox::load::Loader;
@@ -29,7 +30,7 @@ use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
 use kairos_store::learned::LearnedStore;
-use kairos_store::ledger::{LedgerError, SqliteLedger};
+use kairos_store::ledger::{LedgerError, Locked, SqliteLedger};
 use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
 
@@ -194,6 +195,21 @@ fn cannot_open(error: &LedgerError) -> AssemblyError {
     AssemblyError(format!("the ledger cannot be opened: {error}{hint}"))
 }
 
+/// Budgets of the configuration, and those that keys have of their own.
+fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Vec<Arc<Rule>>, AssemblyError> {
+    let model = |name: &str| match scope::model_id(catalogue, name) {
+        Some(id) => Ok(id.to_string()),
+        None => {
+            let near = catalogue.nearest(name).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Err(format!("model: no model that can be called answers for {name:?}{near}"))
+        }
+    };
+    let mut rules =
+        config.budget_rules(model).map_err(|wrong| AssemblyError(format!("budgets: {}", wrong.join("; "))))?;
+    rules.extend(issued.budgets().map(Arc::new));
+    Ok(rules)
+}
+
 /// Puts the gateway together.
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let catalogue = read_catalogue(&config, &side.region, as_of(&config))?;
@@ -204,11 +220,14 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let started = std::time::Instant::now();
     let ticks: Clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
-    let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
-    // It locks the data folder: what comes after it has the folder to itself.
-    let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
-    let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    // What comes after it has the data folder to itself.
+    let folder = Locked::folder(&config.data).map_err(|error| cannot_open(&error))?;
     let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
+    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
+    let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
+    let budgets = budgets(&config, &catalogue, &issued)?;
+    let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
+    let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
@@ -219,8 +238,6 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let learned = Arc::new(LearnedStore::open(&config.data, GATHER).map_err(AssemblyError::of)?);
     let told: Clock = Arc::new(unix_ms);
     let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
-    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
-    let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default(), summing: Default::default() };

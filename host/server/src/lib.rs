@@ -6,6 +6,7 @@ mod admin;
 mod assemble;
 mod bill;
 mod bounds;
+mod budgets;
 mod cli;
 mod config;
 mod edge;

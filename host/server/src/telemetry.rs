@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kairos_dialects::Usage;
+use kairos_pipeline::budget::Spender;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::FaultKind;
@@ -116,7 +117,11 @@ impl Metrics {
             ("kairos_ledger_open_rows", 1, "Attempts under way that may cost money."),
             ("kairos_ledger_charged_usd", 1, "All that was ever charged, as far as a float can say it."),
             ("kairos_ledger_estimated_usd", 1, "The part of it that is estimated."),
-            ("kairos_budget_remaining_usd", 1, "What is left of the day's limit, open reservations counted as spent."),
+            (
+                "kairos_budget_remaining_usd",
+                1,
+                "The least that is left of the budgets of all callers, open reservations counted as spent.",
+            ),
         ] {
             describe(name, what, kind);
         }
@@ -197,7 +202,7 @@ impl Metrics {
         self.gauge("kairos_ledger_open_rows", Vec::new(), totals.open_rows as f64);
         self.gauge("kairos_ledger_charged_usd", Vec::new(), totals.charged as f64 / 1e12);
         self.gauge("kairos_ledger_estimated_usd", Vec::new(), totals.estimated as f64 / 1e12);
-        if let Some(budget) = gateway.ledger.budget((gateway.clock)()) {
+        if let Some(budget) = gateway.ledger.budget(&Spender::default(), (gateway.clock)()) {
             self.gauge("kairos_budget_remaining_usd", Vec::new(), budget.remaining.0 as f64 / 1e12);
         }
         let mut text = self.handle.render();

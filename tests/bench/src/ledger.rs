@@ -10,7 +10,7 @@ use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::ledger::{AttemptKey, Ending, Ledger as _, Reservation};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
-use kairos_store::ledger::{DailyLimits, Ended, FILE, Reader, SqliteLedger};
+use kairos_store::ledger::{Ended, FILE, Reader, SqliteLedger};
 
 use crate::measure::{head, median, row};
 use crate::root;
@@ -51,7 +51,7 @@ fn disk() -> f64 {
 /// Settlements of the ledger, a second, the last commit included.
 fn settle() -> f64 {
     let folder = tempfile::tempdir_in(root().join("target")).unwrap();
-    let ledger = Arc::new(SqliteLedger::open(folder.path(), DailyLimits::default(), Arc::new(now_ms)).unwrap());
+    let ledger = Arc::new(SqliteLedger::open(folder.path(), &[], Arc::new(now_ms)).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let started = Instant::now();
     runtime.block_on(async {

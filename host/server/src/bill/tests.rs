@@ -10,7 +10,7 @@ use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::ledger::{AttemptKey, Ending, Ledger as _, Reservation};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
-use kairos_store::ledger::{Corrector, DailyLimits, Ended, FILE, Range, Reader, SqliteLedger};
+use kairos_store::ledger::{Corrector, Ended, FILE, Range, Reader, SqliteLedger};
 
 use super::compare::{CompareError, Comparison, compare};
 use super::settle::{Settlement, settle};
@@ -40,7 +40,7 @@ fn estimated(low: u64, high: u64) -> Ending {
 async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
     // Rows end a minute after the last of them.
     let last = attempts.iter().map(|(_, _, minutes, _)| *minutes).max().unwrap_or(0);
-    let ledger = SqliteLedger::open(folder, DailyLimits::default(), Arc::new(move || at(last + 1))).unwrap();
+    let ledger = SqliteLedger::open(folder, &[], Arc::new(move || at(last + 1))).unwrap();
     for (key, model, minutes, ending) in attempts {
         let reservation = Reservation {
             key: AttemptKey { request: RequestId::mint(), attempt: 1 },

@@ -24,6 +24,7 @@ Examples:
   kairos key create search
   kairos key create batch --models nova-lite,nova-micro --dialects openai --expires 90d
   kairos key create team-a --tag team=a --tag env=prod --fallback never
+  kairos key create intern --budget-usd 5 --budget-period week
 
 What a key may do holds for as long as it lives: to change it, make another and revoke this one.
 The name stands in records and in the ledger, and is never given twice.")]
@@ -42,6 +43,15 @@ pub(super) struct Create {
     /// A tag of every request, which no caller can change
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
+    /// The most that may be spent with it, in US dollars, in each period [default: no limit of its own]
+    #[arg(long, value_name = "DOLLARS")]
+    budget_usd: Option<String>,
+    /// The period of its budget: minute, hour, day, week, month
+    #[arg(long, value_name = "PERIOD", requires = "budget_usd", default_value = "day")]
+    budget_period: String,
+    /// Where the period begins, as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", requires = "budget_usd")]
+    budget_zone: Option<String>,
     /// When it ends: 12h, 90d [default: never]
     #[arg(long, value_name = "AGE", value_parser = age)]
     expires: Option<u64>,
@@ -131,8 +141,14 @@ fn line(key: &Value) -> String {
         Some("never") => ", no other model may answer",
         _ => "",
     };
+    let budget = scope["budget"]["limit_usd"].as_str().map_or(String::new(), |limit| format!(", budget {limit} USD"));
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
-    format!("{}  {}  {}…  {models}, {dialects}{fallback}{tags}{until}", text("name"), text("state"), text("begins"))
+    format!(
+        "{}  {}  {}…  {models}, {dialects}{fallback}{tags}{budget}{until}",
+        text("name"),
+        text("state"),
+        text("begins")
+    )
 }
 
 impl Key {
@@ -176,6 +192,9 @@ impl Create {
             "dialects": self.dialects,
             "fallback": self.fallback,
             "tags": tags,
+            "budget": self.budget_usd.map(|limit| {
+                json!({"limit_usd": limit, "period": self.budget_period, "time_zone": self.budget_zone})
+            }),
             "expires_in_seconds": self.expires.map(|ms| ms.div_ceil(1_000)),
         });
         let made = self.asked.done("", body)?;

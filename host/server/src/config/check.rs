@@ -132,6 +132,9 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
         let what = format!("{} is above the daily limit of {}: it would never be passed", alert.0, limit.0);
         wrong.push(Wrong { setting: "budget.alert_threshold_usd", what });
     }
+    // Which models there are is known once the region is.
+    let found = config.budget_rules(|model| Ok(model.to_owned())).err().unwrap_or_default();
+    wrong.extend(found.into_iter().map(|what| Wrong { setting: "budgets", what }));
 }
 
 fn waits(config: &Config, wrong: &mut Vec<Wrong>) {

@@ -12,22 +12,24 @@ mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::places::Concurrency;
 use kairos_sandbox::capability::{Capability, Grants};
-use kairos_store::ledger::{Bounds, DailyLimits};
+use kairos_store::ledger::Bounds;
 use kairos_store::records;
 
+pub(crate) use self::settings::budgets::{MOST_BUDGETS, window};
 pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
-pub(crate) use self::values::Seconds;
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
+pub(crate) use self::values::{Seconds, age};
 
 use self::check::Wrong;
 use self::provenance::{Origin, Origins};
-use self::values::Dollars;
 
 /// A complete `kairos.toml` in which every setting has its default.
 pub(crate) const EXAMPLE: &str = include_str!("example.toml");
@@ -178,10 +180,12 @@ impl Config {
         set.concurrent_requests.map(|at_once| Concurrency { at_once, waiting, patience })
     }
 
-    /// Limits of a day's spending.
-    pub(crate) fn daily_limits(&self) -> DailyLimits {
-        let amount = |dollars: Option<Dollars>| dollars.map(|dollars| dollars.0.0);
-        DailyLimits { limit: amount(self.budget.daily_limit_usd), alert: amount(self.budget.alert_threshold_usd) }
+    /// Budgets. `model` finds the id of a model by any of its names.
+    pub(crate) fn budget_rules(
+        &self,
+        model: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Vec<Arc<Rule>>, Vec<String>> {
+        settings::budgets::rules(&self.budget, &self.budgets, model)
     }
 
     /// Bounds of the ledger.

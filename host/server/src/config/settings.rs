@@ -1,5 +1,6 @@
 //! What there is to set, with its defaults. `example.toml` beside this file says the same to operators.
 
+pub(crate) mod budgets;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,9 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
+use self::budgets::{Budget, BudgetSettings};
 use self::policies::{GuardSettings, Healing, ObserverSettings, PolicySettings, PromptSettings, PrompterSettings};
-use super::values::{Dollars, Seconds, SecretText};
+use super::values::{Seconds, SecretText};
 
 /// All settings. What is not set has the default that [`Config::default`] shows.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) auth: Auth,
     pub(crate) budget: Budget,
+    pub(crate) budgets: Vec<BudgetSettings>,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
     pub(crate) records: RecordSettings,
@@ -56,16 +59,6 @@ pub(crate) struct Auth {
 pub(crate) struct KeyPair {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: SecretText,
-}
-
-/// What may be spent, by all callers together.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct Budget {
-    /// The most in a UTC day, in US dollars. What could pass it is refused.
-    pub(crate) daily_limit_usd: Option<Dollars>,
-    /// Spending in a UTC day at which the operator is told, once.
-    pub(crate) alert_threshold_usd: Option<Dollars>,
 }
 
 /// Bounds of what callers can ask of the gateway.
@@ -219,6 +212,7 @@ impl Default for Config {
             data: PathBuf::from("kairos-data"),
             auth: Auth::default(),
             budget: Budget::default(),
+            budgets: Vec::new(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
             records: RecordSettings::default(),

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::request::{Caller, Secret};
 use kairos_pipeline::scope::Scope;
 use kairos_store::policies::{Entry, PoliciesError, PolicyStore, StoredKey, StoredSecret};
@@ -127,6 +128,14 @@ impl Issued {
         let mut keys: Vec<_> = self.known.load().values().map(|known| known.key.clone()).collect();
         keys.sort_by(|one, other| (one.made_ms, &one.name).cmp(&(other.made_ms, &other.name)));
         keys
+    }
+
+    /// Budgets that keys have of their own.
+    pub(crate) fn budgets(&self) -> std::vec::IntoIter<Rule> {
+        let of = |known: &Arc<Known>| known.scope.budget.as_ref().map(|budget| budget.rule(&known.name));
+        let mut rules: Vec<_> = self.known.load().values().filter_map(of).collect();
+        rules.sort_by(|one, other| one.name.cmp(&other.name));
+        rules.into_iter()
     }
 
     /// Whose bearer key this is.

@@ -67,7 +67,7 @@ fn time(name: &'static str, value: &str, now_ms: i64) -> Result<i64, NameError> 
     if let Ok(at) = value.parse::<jiff::Timestamp>() {
         return Ok(at.as_millisecond());
     }
-    let ago = crate::cli::age(value).map_err(|_| wrong())?;
+    let ago = crate::config::age(value).map_err(|_| wrong())?;
     Ok(now_ms.saturating_sub(i64::try_from(ago).unwrap_or(i64::MAX)))
 }
 

@@ -1,7 +1,6 @@
 //! Corrections: a bill says what estimates come to, and rows are appended that say so. What was written
 //! stays as it is.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
 use super::journal::{CommitError, Journal};
 use super::read::Reader;
-use super::{FILE, TupleKey, lock};
+use super::{FILE, Locked, TupleKey};
 
 /// All estimates of a key and model on a day come to `amount` instead of `replaced`, in picodollars.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub struct Correction {
 pub struct Corrector {
     folder: PathBuf,
     journal: Option<Journal>,
-    _lock: File,
+    _lock: Locked,
 }
 
 impl Corrector {
@@ -39,7 +38,7 @@ impl Corrector {
     pub fn open(folder: &Path, now_ms: u64) -> Result<Self, LedgerError> {
         // Nothing is made where there is no ledger.
         let reader = Reader::open(&folder.join(FILE))?;
-        let lock = lock(folder)?;
+        let lock = Locked::folder(folder)?;
         let journal = if reader.is_closed()? { None } else { Some(begin(folder, now_ms)?) };
         Ok(Self { folder: folder.to_owned(), journal, _lock: lock })
     }
@@ -77,7 +76,8 @@ impl Corrector {
 }
 
 fn begin(folder: &Path, now_ms: u64) -> Result<Journal, LedgerError> {
-    Journal::open(&folder.join(FILE), amount(now_ms))
+    // Without budgets: what is kept of theirs is made anew by the next gateway, from the rows.
+    Journal::open(&folder.join(FILE), &[], amount(now_ms))
 }
 
 fn close(journal: &mut Journal, now_ms: u64) -> Result<(), LedgerError> {

@@ -7,6 +7,7 @@ use kairos_pipeline::ledger::{AttemptKey, Ending};
 use sha2::{Digest as _, Sha256};
 
 use super::books::TupleKey;
+use super::scopes::Counts;
 
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub struct Entry {
     pub region: Option<Arc<str>>,
     /// In which service tier, as it was asked for.
     pub tier: Option<Cow<'static, str>>,
+    /// Where it counts, for sums of budgets. No part of the row.
+    pub(crate) counts: Counts,
 }
 
 /// An amount as the database keeps it. What is beyond is the most that it keeps.
@@ -138,6 +141,7 @@ impl Entry {
             target: None,
             region: None,
             tier: None,
+            counts: Counts::default(),
         }
     }
 

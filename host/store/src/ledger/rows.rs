@@ -6,11 +6,12 @@ use kairos_pipeline::ledger::AttemptKey;
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, Row, params};
 
-use super::Map;
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
+use super::scopes::Counts;
+use super::{Map, budgets};
 
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
     let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
@@ -23,6 +24,8 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
+    let mut of_budgets: Map<(&str, i64), i64> = Map::default();
+    let mut days: Map<u32, i64> = Map::default();
     for (seq, entry, hash) in &batch.rows {
         let tuple = entry.tuple.as_ref();
         insert.execute(params![
@@ -49,13 +52,21 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.region.as_deref(),
             entry.tier.as_deref(),
         ])?;
+        if let Some(tuple) = tuple {
+            days.entry(tuple.day).or_insert(*seq);
+        }
         if let Some(tuple) = tuple
             && entry.kind != EntryKind::Reserved
         {
             let sums = spent.entry(tuple).or_default();
-            sums[0] = sums[0].saturating_add(entry.charged());
+            let charged = entry.charged();
+            sums[0] = sums[0].saturating_add(charged);
             sums[1] = sums[1].saturating_add(entry.estimated());
             sums[2] += i64::from(entry.kind.is_ending());
+            for count in entry.counts.iter().filter(|count| count.is_written && charged > 0) {
+                let sum = of_budgets.entry((&count.budget, count.start)).or_default();
+                *sum = sum.saturating_add(charged);
+            }
         }
     }
     let mut add = connection.prepare_cached(
@@ -65,7 +76,10 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
     for (tuple, [charged, estimated, attempts]) in spent {
         add.execute(params![tuple.day, tuple.caller, tuple.model, charged, estimated, attempts])?;
     }
-    Ok(())
+    for (day, seq) in days {
+        budgets::begin_day(connection, day, seq)?;
+    }
+    budgets::add(connection, &of_budgets)
 }
 
 /// A column that a file of an earlier schema has not.
@@ -114,6 +128,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         target: added(row.get("target"))?,
         region: added(row.get("region"))?,
         tier: added(row.get::<_, Option<String>>("tier"))?.map(Into::into),
+        counts: Counts::default(),
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))
 }

@@ -71,6 +71,20 @@ ALTER TABLE journal ADD COLUMN target TEXT;
 ALTER TABLE journal ADD COLUMN region TEXT;
 ALTER TABLE journal ADD COLUMN tier TEXT;
 CREATE INDEX journal_loose ON journal (seq) WHERE request IS NULL;
+CREATE TABLE day_began (
+    day INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO day_began SELECT day, min(seq) FROM journal WHERE day IS NOT NULL GROUP BY day;
+CREATE TABLE budget (
+    budget TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE TABLE budget_spent (
+    budget TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    charged INTEGER NOT NULL,
+    PRIMARY KEY (budget, start)
+) STRICT, WITHOUT ROWID;
 "];
 
 /// What is before the first row of a ledger, whatever its schema.

@@ -154,7 +154,7 @@ fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str)
 /// output limit: of the default model, or of the cheapest that `auto` offers.
 fn affordable(config: &Config, catalogue: &Catalogue) -> Option<Check> {
     const CHECK: &str = "budget";
-    let limit = Picodollars(config.daily_limits().limit?);
+    let limit = config.budget.daily_limit_usd?.0;
     let target = |name: &String| match catalogue.answering(name) {
         Answering::Target { target, .. } => Some(target),
         Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,

@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use http::{Request, StatusCode};
+use kairos_pipeline::budget::{OfKey, Period};
+use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::bounded;
 use kairos_pipeline::request::{Dialect, MOST_TAGS, is_tag};
 use kairos_pipeline::scope::{self, Fallback, Scope};
@@ -19,6 +21,7 @@ use super::super::routes::App;
 use super::show::shown;
 use super::{Answer, SMALL, Shared, Trouble, change, either, off_the_way, trouble};
 use crate::admin::moment;
+use crate::config;
 use crate::keys::issued::{Fresh, KeyError, SLOT, Wanted};
 
 /// Models that a scope names at most, and bytes of such a name.
@@ -41,8 +44,31 @@ pub(super) struct Asked {
     #[serde(default)]
     tags: BTreeMap<String, String>,
     expires_in_seconds: Option<u64>,
+    budget: Option<AskedBudget>,
     why: Option<String>,
     by: Option<String>,
+}
+
+/// The budget that it is to have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedBudget {
+    limit_usd: Picodollars,
+    period: Option<Period>,
+    rolling: Option<String>,
+    time_zone: Option<String>,
+}
+
+impl AskedBudget {
+    fn of_key(&self) -> Result<OfKey, Trouble> {
+        let wrong = |what: &str| wrong(&format!("`budget`: {what}"));
+        // What the ledger can hold.
+        if self.limit_usd == Picodollars::ZERO || i64::try_from(self.limit_usd.0).is_err() {
+            return Err(wrong("limit_usd: it is above 0, and below 9 million"));
+        }
+        let window = config::window(self.period, self.rolling.as_deref(), self.time_zone.as_deref());
+        Ok(OfKey { limit_usd: self.limit_usd, window: window.map_err(|what| wrong(&what))? })
+    }
 }
 
 #[derive(Deserialize)]
@@ -96,7 +122,8 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
         return Err(wrong(&format!("`tags` has at most {KEY_TAGS} tags: {what}")));
     }
     let tags = asked.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Ok(Scope { models: asked.models.clone(), dialects, fallback: asked.fallback, tags })
+    let budget = asked.budget.as_ref().map(AskedBudget::of_key).transpose()?;
+    Ok(Scope { models: asked.models.clone(), dialects, fallback: asked.fallback, tags, budget })
 }
 
 fn entry(app: &App, act: &str, name: &str, by: Option<String>, why: Option<String>) -> Entry {
@@ -176,7 +203,12 @@ pub(super) async fn create(
             let after = |seconds: u64| keys.now_ms().saturating_add(seconds.saturating_mul(1_000));
             let wanted = Wanted { expires_ms: expires_in_seconds.map(after), scope, name: name.clone() };
             let were_needed = app.keys.are_needed();
+            let budget = wanted.scope.budget.as_ref().map(|budget| budget.rule(&name));
             let fresh = keys.create(wanted, &entry(app, "create", &name, by, why))?;
+            // Nobody has its secret yet: nothing is spent with it before.
+            if let Some(rule) = budget {
+                app.ledger.add_budget(Arc::new(rule));
+            }
             tracing::info!(key = name, "a key was made");
             let mut made = fresh_json(&fresh, keys.now_ms());
             made["is_first"] = json!(!were_needed);

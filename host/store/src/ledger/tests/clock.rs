@@ -12,10 +12,10 @@ async fn a_clock_that_jumps_back_loses_nothing() {
     let now = Arc::new(AtomicU64::new(NOON));
     let told = Arc::clone(&now);
     let clock: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || told.load(Ordering::Relaxed));
-    let limits = DailyLimits { limit: Some(1_000), alert: None };
+    let limits = daily(Some(1_000));
     let mut spent: HashMap<u64, u64> = HashMap::new();
     for run in 0..2 {
-        let ledger = SqliteLedger::open(folder.path(), limits, Arc::clone(&clock)).unwrap();
+        let ledger = SqliteLedger::open(folder.path(), &limits, Arc::clone(&clock)).unwrap();
         for back in [0, 1_000, 3_600_000, 0, 3 * books::DAY_MS, 60 * books::DAY_MS, 0] {
             now.store(NOON - back, Ordering::Relaxed);
             let reservation = reservation("key", 100, NOON - back);
@@ -44,7 +44,7 @@ async fn a_clock_that_jumps_back_loses_nothing() {
     assert_eq!(seen, 14);
     // What the day has spent in both runs is still spent, wherever the clock is.
     now.store(NOON - 60 * books::DAY_MS, Ordering::Relaxed);
-    let ledger = SqliteLedger::open(folder.path(), limits, clock).unwrap();
+    let ledger = SqliteLedger::open(folder.path(), &limits, clock).unwrap();
     let today = spent[&20_000];
     let more = ledger.open(&reservation("key", 1_000 - today + 1, NOON)).await;
     assert!(matches!(more, Err(ReserveError::Limit(_))), "{more:?}");

@@ -47,7 +47,7 @@ async fn a_ledger_of_schema_1_goes_on() {
 
     for other in [0, schema::SCHEMA + 1] {
         first.execute("UPDATE meta SET schema = ?1", [other]).unwrap();
-        let refused = SqliteLedger::open(folder.path(), DailyLimits::default(), clock(NOON)).err().unwrap().to_string();
+        let refused = SqliteLedger::open(folder.path(), &[], clock(NOON)).err().unwrap().to_string();
         assert!(refused.contains(&format!("has schema {other}, this version knows")), "{refused}");
         assert!(Reader::open(&folder.path().join(FILE)).is_err());
     }
