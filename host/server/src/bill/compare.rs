@@ -14,6 +14,8 @@ use super::{Bill, ROUNDING};
 const DAY_MS: i64 = 86_400_000;
 /// So near to midnight, AWS may have counted a request on the other day.
 const NEAR_MS: i64 = 5 * 60_000;
+/// What a request lasts at most.
+const LONGEST_MS: i64 = 3_600_000;
 /// Days, models and unknown usage types that are compared at most.
 const MOST: usize = 200_000;
 
@@ -281,12 +283,11 @@ impl Work<'_> {
         let whose = self.names.of_ledger(&tuple.model);
         let day_of = |at_ms: i64| i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
         let (at, day) = (line.at_ms(), day_of(line.at_ms()));
-        let touched = day_of(at - NEAR_MS)..=day_of(line.end.as_ref().map_or(at, |end| end.at_ms.max(at)) + NEAR_MS);
+        // What a crash left open ends whenever it is found; the request itself did not last for longer.
+        let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(LONGEST_MS)));
+        let touched = day_of(at - NEAR_MS)..=day_of(ended + NEAR_MS);
         if line.row.key.is_some() && touched.start() != touched.end() {
-            // A request lasts minutes; what a crash left open ends whenever it is found.
-            for day in
-                [*touched.start(), day, day + 1].into_iter().filter(|day| touched.contains(day) && days.contains(day))
-            {
+            for day in touched.filter(|day| days.contains(day)) {
                 self.cell(day, whose.clone())?.1.near_midnight += 1;
             }
         }

@@ -10,9 +10,9 @@ pub(super) const COLUMNS: [&str; 13] = [
     "line_item_usage_type",
     "line_item_unblended_cost",
     "line_item_line_item_type",
+    "line_item_product_code",
     "line_item_usage_end_date",
     "line_item_usage_amount",
-    "line_item_product_code",
     "line_item_currency_code",
     "line_item_resource_id",
     "pricing_unit",
@@ -21,14 +21,14 @@ pub(super) const COLUMNS: [&str; 13] = [
     "bill_invoice_id",
 ];
 /// How many of them a bill must have.
-const NEEDED: usize = 4;
+const NEEDED: usize = 5;
 const START: usize = 0;
 const USAGE_TYPE: usize = 1;
 const COST: usize = 2;
 const TYPE: usize = 3;
-const END: usize = 4;
-const AMOUNT: usize = 5;
-const CODE: usize = 6;
+const CODE: usize = 4;
+const END: usize = 5;
+const AMOUNT: usize = 6;
 const CURRENCY: usize = 7;
 const RESOURCE: usize = 8;
 const UNIT: usize = 9;
@@ -108,10 +108,8 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
     let usage_type = cell(USAGE_TYPE);
     let code = cell(CODE);
     let is_sold_apart = || UsageType::parse(usage_type).is_some_and(|parsed| parsed.product == Product::Marketplace);
-    let is_ours = code.starts_with("AmazonBedrock")
-        || is_sold_apart()
-        || (code.is_empty() && UsageType::parse(usage_type).is_some());
-    if !is_ours {
+    // What the Marketplace sells may stand under a code of its own.
+    if !code.starts_with("AmazonBedrock") && !is_sold_apart() {
         return Ok(Row::default());
     }
     if !matches!(cell(CURRENCY), "" | "USD") {

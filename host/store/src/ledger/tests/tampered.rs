@@ -16,7 +16,7 @@ fn sound(folder: &Path) {
             1 => Ending::Voided { why: "never sent" },
             _ => Ending::Estimated { low: Picodollars(1), high: Picodollars(90), usage: None, why: "timeout" },
         };
-        gateway.shared.lock().end(key, &ending, NOON);
+        gateway.shared.lock().end(key, &ending, NOON, gateway.second);
         gateway.round();
     }
     gateway.ask("a", 50, 20_000);
