@@ -78,7 +78,7 @@ impl Mix {
                 self.at(model, operation, body)
             }
             6 => {
-                short["serviceTier"] = json!({"type": ["flex", "priority"][round % 2]});
+                short["serviceTier"] = json!({"type": (["flex", "priority"][round % 2])});
                 self.at("amazon.nova-pro-v1:0", stream, short)
             }
             7 => {

@@ -36,6 +36,13 @@ fn estimated(low: u64, high: u64) -> Ending {
     Ending::Estimated { low: Picodollars(low * MICRO), high: Picodollars(high * MICRO), usage: None, why: "timeout" }
 }
 
+/// An id as it is minted then: its first bytes say when.
+fn minted(at_ms: u64) -> RequestId {
+    let mut id = *RequestId::mint().as_bytes();
+    id[..6].copy_from_slice(&at_ms.to_be_bytes()[2..]);
+    RequestId::from_bytes(id)
+}
+
 /// Books attempts: whose, on what, when, and how it ended.
 async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
     // Rows end a minute after the last of them.
@@ -43,7 +50,7 @@ async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
     let ledger = SqliteLedger::open(folder, &[], Arc::new(move || at(last + 1))).unwrap();
     for (key, model, minutes, ending) in attempts {
         let reservation = Reservation {
-            key: AttemptKey { request: RequestId::mint(), attempt: 1 },
+            key: AttemptKey { request: minted(at(*minutes)), attempt: 1 },
             caller: (*key).into(),
             team: Some("team".into()),
             model: (*model).into(),

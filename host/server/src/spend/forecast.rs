@@ -151,12 +151,12 @@ mod tests {
         assert_eq!((made.low, made.middle, made.high), (5.0, 5.0, 5.0));
     }
 
-    /// A worked example: n = 7, x̄ = 4, s = √10, k = 7; 5 + 28 ± 2.446912 · √10 · √14.
+    /// A worked example: n = 7, x̄ = 4, s = √(64/6), k = 7; 5 + 28 ± 2.446912 · √(64/6) · √14.
     #[test]
     fn the_interval_is_that_of_the_source() {
         let made = past(&[1.0, 1.0, 2.0, 3.0, 5.0, 6.0, 10.0], 7.0).forecast().unwrap();
         assert!((made.middle - 33.0).abs() < 1e-9);
-        assert!((made.high - 33.0 - 2.446_912 * 10.0_f64.sqrt() * 14.0_f64.sqrt()).abs() < 1e-6, "{made:?}");
+        assert!((made.high - 33.0 - 2.446_912 * (64.0_f64 / 6.0).sqrt() * 14.0_f64.sqrt()).abs() < 1e-6, "{made:?}");
         // Nothing that was spent comes back.
         assert!((made.low - 5.0).abs() < 1e-9, "{made:?}");
     }

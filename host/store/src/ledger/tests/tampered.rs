@@ -103,7 +103,7 @@ fn commit(deed: &Deed, ledger: &rusqlite::Connection) -> Option<i64> {
             let (seq, column) = (seq(row), COLUMNS[column]);
             let value = match column {
                 "seq" => format!("seq + {}", rows + 1),
-                "request" | "hash" => format!("coalesce(substr({column}, 2), x'00') || x'{to:02x}'"),
+                "request" | "hash" => format!("CAST(coalesce(substr({column}, 2), x'00') || x'{to:02x}' AS BLOB)"),
                 "at_ms" | "epoch" | "attempt" | "day" | "low" | "high" | "unpriced" => {
                     format!("coalesce({column}, 0) + {}", u32::from(to) + 1)
                 }
