@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kairos_dialects::Usage;
+use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::budget::{Counting, Over, Rule};
 use kairos_pipeline::ledger::{AttemptKey, Ending, Ledger as _, Reservation};
 use kairos_pipeline::money::Picodollars;
@@ -112,6 +113,9 @@ fn reservation(number: u64) -> Reservation {
         caller: "local".into(),
         team: None,
         model: format!("model-{}", number % 8).into(),
+        target: "us.model".into(),
+        region: "us-east-1".into(),
+        tier: ServiceTier::Standard,
         tags: Arc::from([]),
         at_ms: now_ms(),
         worst: Picodollars(100),
