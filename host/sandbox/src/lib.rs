@@ -35,6 +35,7 @@ pub mod packed;
 pub mod prompts;
 mod purity;
 mod question;
+pub mod reach;
 pub mod refusal;
 pub mod reports;
 mod restore;

@@ -5,6 +5,7 @@
 mod admin;
 mod alerts;
 mod assemble;
+mod bill;
 mod bounds;
 mod budgets;
 mod cli;
@@ -12,10 +13,12 @@ mod config;
 mod edge;
 mod keys;
 mod log;
+mod outside;
 mod prices;
 mod replay;
 mod secret_file;
 mod signers;
+mod spend;
 mod telemetry;
 
 use std::process::ExitCode;

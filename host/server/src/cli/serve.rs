@@ -135,9 +135,21 @@ pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
         tracing::info!(file = %file.display(), "the admin token, which every change through /admin needs, is in this file");
     }
     let serves = |world| app.policies.of(world).status().policy;
-    let [policy, healer, guard, prompter, observer] = World::ALL.map(serves);
+    let [policy, healer, guard, prompter, observer, evaluator, mutator] = World::ALL.map(serves);
     let (policy, healer, guard, prompter, observer) = (&*policy, &*healer, &*guard, &*prompter, &*observer);
-    tracing::info!(region, endpoint, policy, healer, guard, prompter, observer, "the gateway starts");
+    let (evaluator, mutator) = (&*evaluator, &*mutator);
+    tracing::info!(
+        region,
+        endpoint,
+        policy,
+        healer,
+        guard,
+        prompter,
+        observer,
+        evaluator,
+        mutator,
+        "the gateway starts"
+    );
     let totals = app.ledger.totals();
     let (data, charged_usd) = (app.config.data.display(), dollars(totals.charged));
     tracing::info!(%data, charged_usd, attempts = totals.ended_rows, "the ledger is open");

@@ -8,6 +8,7 @@ use kairos_sandbox::load::SLOTS;
 use kairos_sandbox::trust::MOST_KEYS;
 
 use super::settings::Config;
+use crate::outside::{Host, MOST_HOSTS};
 
 /// What is wrong with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +43,27 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
     names(config, &mut wrong);
     rates(config, &mut wrong);
     signers(config, &mut wrong);
+    hosts(config, &mut wrong);
     wrong
 }
 
 /// Every number that is no time, with what it may be. The upper bounds are what this machine's
 /// memory or the kernel could not give anyway: a larger number is a slip of the hand.
 fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
-    let Config { limits, ledger, records, upstream, healing, prompts, prompter, observer, policies, .. } = config;
+    let Config {
+        limits,
+        ledger,
+        records,
+        upstream,
+        healing,
+        prompts,
+        prompter,
+        observer,
+        evaluator,
+        mutator,
+        policies,
+        ..
+    } = config;
     let mut numbers = vec![
         ("limits.body_bytes", limits.body_bytes as u64, 1..=GIB),
         // Hyper takes no smaller buffer.
@@ -84,6 +99,18 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("observer.queue", observer.queue as u64, 1..=1_000_000),
         ("observer.remembered", observer.remembered as u64, 0..=1_000_000),
         ("observer.deadline_ms", observer.deadline_ms, 1..=60_000),
+        ("evaluator.deadline_ms", evaluator.deadline_ms, 1..=600_000),
+        ("evaluator.case_bytes", evaluator.case_bytes as u64, 1..=64 * MIB),
+        ("evaluator.cases", evaluator.cases as u64, 1..=10_000_000),
+        ("mutator.deadline_ms", mutator.deadline_ms, 1..=600_000),
+        ("mutator.proposals", mutator.proposals as u64, 1..=256),
+        ("mutator.text_bytes", mutator.text_bytes as u64, 1..=16 * MIB),
+        ("policies.http.calls", policies.http.calls.into(), 1..=1_000),
+        ("policies.http.bytes", policies.http.bytes as u64, 1..=64 * MIB),
+        ("policies.http.run_calls", policies.http.run_calls.into(), 1..=1_000_000),
+        ("policies.model.calls", policies.model.calls.into(), 1..=1_000),
+        ("policies.model.bytes", policies.model.bytes as u64, 1..=16 * MIB),
+        ("policies.model.run_calls", policies.model.run_calls.into(), 1..=1_000_000),
         ("policies.kv.keys", policies.kv.keys as u64, 1..=1_000_000),
         ("policies.kv.bytes", policies.kv.bytes as u64, 1_024..=GIB),
         ("policies.deadline_ms", policies.deadline_ms, 1..=10_000),
@@ -189,6 +216,20 @@ fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
             config.listen
         );
         add("listen", &what);
+    }
+}
+
+/// Services that policies may call.
+fn hosts(config: &Config, wrong: &mut Vec<Wrong>) {
+    let http = &config.policies.http;
+    for (setting, hosts) in [("policies.http.hosts", &http.hosts), ("policies.http.local_hosts", &http.local_hosts)] {
+        if hosts.len() > MOST_HOSTS {
+            let what = format!("{} hosts are more than the {MOST_HOSTS} that may be listed", hosts.len());
+            wrong.push(Wrong { setting, what });
+        }
+        if let Some(error) = hosts.iter().find_map(|host| Host::read(host).err()) {
+            wrong.push(Wrong { setting, what: error });
+        }
     }
 }
 

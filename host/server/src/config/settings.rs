@@ -1,6 +1,7 @@
 //! What there is to set, with its defaults. `example.toml` beside this file says the same to operators.
 
 pub(crate) mod budgets;
+mod evolving;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
 use self::budgets::{AlertSettings, Budget, BudgetSettings};
+use self::evolving::{EvaluatorSettings, MutatorSettings};
+pub(crate) use self::evolving::{HttpSettings, ModelSettings};
 use self::policies::{GuardSettings, Healing, ObserverSettings, PolicySettings, PromptSettings, PrompterSettings};
 use super::values::{Seconds, SecretText};
 
@@ -36,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) prompts: PromptSettings,
     pub(crate) prompter: PrompterSettings,
     pub(crate) observer: ObserverSettings,
+    pub(crate) evaluator: EvaluatorSettings,
+    pub(crate) mutator: MutatorSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -266,6 +271,8 @@ impl Default for Config {
             prompts: PromptSettings::default(),
             prompter: PrompterSettings::default(),
             observer: ObserverSettings::default(),
+            evaluator: EvaluatorSettings::default(),
+            mutator: MutatorSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
