@@ -1,4 +1,7 @@
+use super::held::tokens;
 use super::*;
+use crate::ledger::Ending;
+use kairos_dialects::Usage;
 use proptest::prelude::*;
 use tokio::time::advance;
 
