@@ -75,6 +75,15 @@ period = "week"
     let one = made(&pair, &["one", "--tag", "team=a"]);
     let two = made(&pair, &["two", "--tag", "team=b"]);
     let own = made(&pair, &["own", "--budget-usd", "0.000075", "--budget-period", "hour"]);
+    for (wrong, why) in [
+        (["--budget-usd", "a lot", "--budget-period", "day"], "an amount of US dollars is expected"),
+        (["--budget-usd", "5", "--budget-period", "fortnight"], "unknown variant `fortnight`"),
+        (["--budget-usd", "5", "--budget-zone", "Berlin"], "time_zone: \"Berlin\" is not known here"),
+        (["--budget-usd", "0", "--budget-period", "day"], "limit_usd: it is above 0"),
+    ] {
+        let (code, told) = said(&pair, &[&["key", "create", "wrong"], &wrong[..]].concat());
+        assert!(code != 0 && told.contains(why), "{wrong:?}: {told}");
+    }
     assert_eq!(ask(&pair, &one, "nova-lite", &[]).await.status, 200);
     assert_eq!(ask(&pair, &two, "nova-lite", &[]).await.status, 200);
     insta::assert_snapshot!(refusal(&ask(&pair, &two, "claude-sonnet-4-6", &[]).await), @r#"the budget "claude" of N USD a month has no room for what the request can cost, N USD: 0 USD are spent, 0 USD reserved for requests under way; it never has: lower the output limit of the request, or name a cheaper model retry-after: false"#);
@@ -87,6 +96,13 @@ period = "week"
         last = ask(&pair, &one, "nova-lite", &[]).await;
     }
     insta::assert_snapshot!(refusal(&last), @r#"the budget "a-day" of N USD a day has no room for what the request can cost, N USD: N USD are spent, 0 USD reserved for requests under way retry-after: true"#);
+    // Not too early, by no part of a second.
+    let after: f64 = last.header("retry-after").parse().unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let ends = listed(&pair)[0]["until"].as_str().unwrap().to_owned();
+    let ends = std::process::Command::new("date").args(["-d", &ends, "+%s"]).output().unwrap().stdout;
+    let ends: f64 = String::from_utf8(ends).unwrap().trim().parse().unwrap();
+    assert!(now + after >= ends && after <= 90_000.0, "{now} + {after}: {ends}");
     assert_eq!(ask(&pair, &two, "nova-lite", &[]).await.status, 200);
 
     // A key's own budget holds at once, and after a restart, as all do.

@@ -45,6 +45,7 @@ mod records;
 mod refusals;
 mod registries;
 mod replay;
+mod reports;
 mod routing;
 mod scripted;
 mod signing;

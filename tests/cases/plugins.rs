@@ -94,7 +94,7 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
                 text.split(['@', ' ']).nth(1).unwrap().clone_into(&mut digest);
             }
             "kairos replay --policy" => {
-                assert!(text.contains("replay of my-own@") && text.contains(" over 4 decisions "), "{text}")
+                assert!(text.contains("replay of my-own@") && text.contains(" over 4 decisions "), "{text}");
             }
             "kairos policy canary" => assert!(text.contains("my-own@") && text.contains(" serves a share;"), "{text}"),
             "kairos policy activate" => {

@@ -46,7 +46,8 @@ pub fn configured_by(variable: impl Fn(&str) -> Option<String>) -> Option<&'stat
     ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"].into_iter().find(|name| set(name).is_some())
 }
 
-fn configured(variable: &'static str, value: &str) -> Result<Endpoint, EndpointError> {
+/// The endpoint that a variable says.
+pub fn configured(variable: &'static str, value: &str) -> Result<Endpoint, EndpointError> {
     let error = || EndpointError { variable, value: value.to_owned() };
     let url = value.trim_end_matches('/');
     let uri: http::Uri = url.parse().map_err(|_| error())?;

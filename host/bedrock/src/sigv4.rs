@@ -126,6 +126,18 @@ impl Canonical<'_> {
         }
     }
 
+    /// What `Authorization` says.
+    fn authorization(&self, access_key_id: &str, scope: &str, signature: &Hex) -> String {
+        let mut authorization = String::with_capacity(256);
+        for part in [ALGORITHM, " Credential=", access_key_id, "/", scope, ", SignedHeaders="] {
+            authorization.push_str(part);
+        }
+        self.write_signed_headers(&mut authorization);
+        authorization.push_str(", Signature=");
+        authorization.push_str(signature.as_str());
+        authorization
+    }
+
     /// The signature of this at a time, by a key for the scope.
     fn signature(&self, key: Hmac<Sha256>, stamp: &str, scope: &str) -> Hex {
         let mut text = String::with_capacity(512);
@@ -216,14 +228,7 @@ impl Signer {
             scope.push_str(part);
         }
         let signature = canonical.signature(self.key(&credentials.secret, moment.date()), stamp, &scope);
-        let mut authorization = String::with_capacity(256);
-        for part in [ALGORITHM, " Credential=", &credentials.access_key_id, "/", &scope, ", SignedHeaders="] {
-            authorization.push_str(part);
-        }
-        canonical.write_signed_headers(&mut authorization);
-        authorization.push_str(", Signature=");
-        authorization.push_str(signature.as_str());
-        authorization
+        canonical.authorization(&credentials.access_key_id, &scope, &signature)
     }
 
     fn key(&self, secret: &str, date: &str) -> Hmac<Sha256> {
@@ -237,6 +242,23 @@ impl Signer {
             }
         }
     }
+}
+
+/// Signs a POST of `body` to `/` of another service of AWS's, now and then: the key is made anew. `headers`
+/// are what is sent, sorted by name, `host` and `x-amz-date` among them. Gives what `Authorization` says.
+pub fn sign_once(
+    credentials: &SigningCredentials,
+    moment: &Moment,
+    (region, service): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> String {
+    let payload_hash = Hex::of(Sha256::digest(body));
+    let canonical = Canonical { method: "POST", path: "/", query: "", headers, payload_hash: payload_hash.as_str() };
+    let scope = format!("{}/{region}/{service}/aws4_request", moment.date());
+    let key = signing_key(&credentials.secret, moment.date(), region, service);
+    let signature = canonical.signature(key, moment.stamp(), &scope);
+    canonical.authorization(&credentials.access_key_id, &scope, &signature)
 }
 
 /// A signed request that came in: what is needed to verify it.

@@ -165,6 +165,11 @@ impl ServiceTier {
         })
     }
 
+    /// Our name of the tier.
+    pub fn name(self) -> &'static str {
+        if self == Self::Standard { "standard" } else { self.as_bedrock() }
+    }
+
     /// Bedrock's name of the tier.
     pub fn as_bedrock(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use kairos_dialects::Usage;
+use kairos_dialects::outline::ServiceTier;
 
 use crate::budget::Spender;
 use crate::money::Picodollars;
@@ -50,6 +51,12 @@ pub struct Reservation {
     pub team: Option<Arc<str>>,
     /// The model that is called.
     pub model: Arc<str>,
+    /// How it is called: its id, or that of an inference profile, which says by which route.
+    pub target: Arc<str>,
+    /// From which region.
+    pub region: Arc<str>,
+    /// In which service tier, as it is asked for.
+    pub tier: ServiceTier,
     /// The caller's tags.
     pub tags: Arc<[(String, String)]>,
     /// When, in milliseconds since 1970.
@@ -330,6 +337,9 @@ mod tests {
             caller: "k".into(),
             team: None,
             model: "m".into(),
+            target: "us.m".into(),
+            region: "us-east-1".into(),
+            tier: ServiceTier::Standard,
             tags: Arc::from([]),
             at_ms: 0,
             worst: Picodollars(100),

@@ -185,7 +185,8 @@ pub struct GuardrailPrices {
 }
 
 impl GuardrailPrices {
-    fn cost(&self, units: GuardrailUnits) -> Option<u64> {
+    /// What units cost; none where the sum does not fit.
+    pub fn cost(&self, units: GuardrailUnits) -> Option<u64> {
         [
             (units.topic_policy_units, self.topic),
             (units.content_policy_units, self.content),

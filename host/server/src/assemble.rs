@@ -292,7 +292,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
-    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
+    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default(), summing: Default::default() };
     let models = catalogue.load().models.len();
     let gateway = Gateway {
         keys: Arc::clone(&keys) as _,

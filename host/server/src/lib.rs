@@ -5,6 +5,7 @@
 mod admin;
 mod alerts;
 mod assemble;
+mod bill;
 mod bounds;
 mod budgets;
 mod cli;
@@ -17,6 +18,7 @@ mod prices;
 mod replay;
 mod secret_file;
 mod signers;
+mod spend;
 mod telemetry;
 
 use std::process::ExitCode;

@@ -288,6 +288,17 @@ fn own_prices_go_before_the_catalogues_where_and_when_they_are_for() {
 }
 
 #[test]
+fn the_example_of_the_readme_is_right() {
+    let readme = include_str!("../../../../README.md");
+    let (_, example) = readme.split_once("```toml\n[[price]]").unwrap();
+    let example = format!("[[price]]{}", example.split_once("```").unwrap().0);
+    let view = View { own_prices: &example, ..View::plain("us-east-1", "2026-11-23".parse().unwrap()) };
+    let of = |day| priced(&view, "global.anthropic.claude-sonnet-4-6", day);
+    assert_eq!(of("2026-12-31"), Some((3_000_000, 15_000_000)));
+    assert_eq!(of("2027-01-01"), Some((2_700_000, 13_500_000)));
+}
+
+#[test]
 fn own_prices_that_are_wrong_are_told_with_their_line() {
     let row = |more: &str| format!("# Ours\n[[price]]\n{more}\n");
     let sonnet = "model = \"claude-sonnet-4-6\"\nat = \"us\"\n";

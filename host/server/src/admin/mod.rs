@@ -30,6 +30,8 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<PolicyStore>,
     /// Held while a version is compiled and tested: one at a time.
     pub(crate) staging: Arc<tokio::sync::Mutex<()>>,
+    /// Held while lines of the ledger are summed up: one at a time.
+    pub(crate) summing: std::sync::Mutex<()>,
 }
 
 /// The token that every change needs.

@@ -21,7 +21,8 @@ Examples:
 This is not AWS. It accepts the example keys of AWS's documentation (AKIDEXAMPLE with
 wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY), the pair in AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, and the API key `kairos-simulator-key`.
-GET /sim/v1/bill is what AWS would charge; PUT /sim/v1/faults changes what goes wrong.")]
+GET /sim/v1/bill is what AWS would charge, /sim/v1/bill.csv the same as CUR 2.0 exports it, which
+`kairos ledger reconcile` reads; PUT /sim/v1/faults changes what goes wrong.")]
 pub(super) struct Simulate {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]

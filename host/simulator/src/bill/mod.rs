@@ -4,6 +4,7 @@
 //! or answers, only charges.
 
 mod charge;
+mod cur;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +17,7 @@ use charge::LineKey;
 use rows::{Id, Row, Rows};
 
 use crate::catalogue::Catalogue;
+use crate::config::Clock;
 use crate::money::Usd;
 
 /// Rows given at a time at most.
@@ -25,6 +27,7 @@ const PAGE: usize = 10_000;
 #[derive(Clone)]
 pub struct Bill {
     catalogue: Arc<Catalogue>,
+    clock: Clock,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -110,9 +113,9 @@ fn as_number<S: serde::Serializer>(quantity: &u128, serializer: S) -> Result<S::
 }
 
 impl Bill {
-    pub(crate) fn new(catalogue: Arc<Catalogue>, rows: usize) -> Self {
+    pub(crate) fn new(catalogue: Arc<Catalogue>, rows: usize, clock: Clock) -> Self {
         let inner = Inner { rows: Rows::new(rows), totals: HashMap::new() };
-        Self { catalogue, inner: Arc::new(Mutex::new(inner)) }
+        Self { catalogue, clock, inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Books an invocation, unless there is nothing to charge.
@@ -121,13 +124,14 @@ impl Bill {
             return;
         }
         let id = Id::new(invocation_id);
+        let hour = u32::try_from(self.clock.now().as_second() / 3_600).unwrap_or(0);
         let mut inner = self.lock();
         for line in charge.lines(&self.catalogue) {
             let (quantity, cost) = inner.totals.entry(line.key).or_default();
             *quantity = quantity.saturating_add(u128::from(line.quantity));
             *cost = cost.saturating_add(u128::from(line.cost));
         }
-        inner.rows.push(id, asked, charge);
+        inner.rows.push(id, asked, charge, hour);
     }
 
     /// The rows after number `after`, oldest first, at most `limit` (and 10,000).

@@ -74,6 +74,8 @@ pub(crate) struct Row {
     pub(crate) id: Id,
     pub(crate) asked: Arc<str>,
     pub(crate) charge: Charge,
+    /// When, in hours since 1970.
+    pub(crate) hour: u32,
     /// The previous row whose id has the same hash; 0 for none.
     before: u64,
 }
@@ -95,7 +97,7 @@ impl Rows {
         Self { most, rows: VecDeque::with_capacity(room), first: 1, newest: HashMap::with_capacity(room) }
     }
 
-    pub(crate) fn push(&mut self, id: Id, asked: Arc<str>, charge: Charge) {
+    pub(crate) fn push(&mut self, id: Id, asked: Arc<str>, charge: Charge, hour: u32) {
         if self.most == 0 {
             self.first += 1;
             return;
@@ -111,7 +113,7 @@ impl Rows {
         }
         let number = self.first + self.rows.len() as u64;
         let before = self.newest.insert(id.hash(), number).unwrap_or(0);
-        self.rows.push_back(Row { id, asked, charge, before });
+        self.rows.push_back(Row { id, asked, charge, hour, before });
     }
 
     /// How many rows there ever were.

@@ -6,7 +6,11 @@ use crate::catalogue::{Region, Route, Tier};
 use crate::usage::{GuardUnits, Usage};
 
 fn bill(rows: usize) -> Bill {
-    Bill::new(Arc::new(Catalogue::load(date(2026, 11, 23)).unwrap()), rows)
+    Bill::new(
+        Arc::new(Catalogue::load(date(2026, 11, 23)).unwrap()),
+        rows,
+        Clock::fixed("2026-11-23T14:59:59Z".parse().unwrap()),
+    )
 }
 
 fn charge(bill: &Bill, id: &str, route: Route, tier: Tier, usage: Usage) -> Charge {
@@ -150,4 +154,40 @@ proptest! {
         }
         prop_assert_eq!(bill.totals().cost_usd.picodollars(), sum);
     }
+}
+
+/// As AWS exports it: a line for each hour, usage type and model.
+#[test]
+fn an_export_has_every_row() {
+    let bill = bill(10);
+    let usage = Usage { input: 1_000_001, output: 10, ..Usage::default() };
+    for _ in 0..2 {
+        bill.book("a", SONNET.into(), charge(&bill, SONNET, Route::Global, Tier::Standard, usage));
+    }
+    let pro = "amazon.nova-pro-v1:0";
+    bill.book(
+        "b",
+        pro.into(),
+        charge(&bill, pro, Route::InRegion, Tier::Standard, Usage { output: 3, ..Usage::default() }),
+    );
+    let text = bill.cur().unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[1],
+        "SIMULATED,2026-11-01T00:00:00.000Z,0,Usage,2026-11-23T14:00:00.000Z,2026-11-23T15:00:00.000Z,\
+         AmazonBedrockFoundationModels,USE1-MP:USE1_InputTokenCount_Global-Units,Inference,2.000002,1M tokens,6.000006,USD,\
+         \"2.000002 1M tokens of USE1-MP:USE1_InputTokenCount_Global-Units\",\
+         \"{\"\"product_name\"\":\"\"Claude Sonnet 4.6 (Amazon Bedrock Edition)\"\"}\""
+    );
+    assert!(
+        lines[3].contains(",AmazonBedrock,USE1-NovaPro-output-tokens,Inference,0.000003,1M tokens,0.0000096,USD,"),
+        "{}",
+        lines[3]
+    );
+    for _ in 0..10 {
+        bill.book("c", pro.into(), charge(&bill, pro, Route::InRegion, Tier::Standard, usage));
+    }
+    // Some of it is gone: what is left is no bill.
+    assert_eq!(bill.cur(), None);
 }

@@ -26,7 +26,7 @@ fn nothing_here() -> ApiError {
     ApiError {
         status: 404,
         name: "ResourceNotFoundException",
-        message: "There are /sim/v1/faults, /sim/v1/bill and /sim/v1/bill/{invocation-id}.".into(),
+        message: "There are /sim/v1/faults, /sim/v1/bill, /sim/v1/bill/{invocation-id} and /sim/v1/bill.csv.".into(),
     }
 }
 
@@ -40,6 +40,7 @@ pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Response<P
     let answered = match path.split_once('/') {
         None if path == "faults" => answer_faults(service, &head.method, body),
         None if path == "bill" => answer_bill(service, head),
+        None if path == "bill.csv" => answer_cur(service, &head.method),
         Some(("bill", id)) if !id.is_empty() => answer_row(service, &head.method, id),
         _ => Err(nothing_here()),
     };
@@ -83,6 +84,16 @@ fn answer_bill(service: &Service, head: &Parts) -> Result<Response<Payload>, Api
         "totals": service.bill.totals(),
     });
     Ok(respond::json(body.to_string()))
+}
+
+/// The bill as an export of CUR 2.0.
+fn answer_cur(service: &Service, method: &Method) -> Result<Response<Payload>, ApiError> {
+    if *method != Method::GET {
+        return Err(wrong_method("GET"));
+    }
+    let message = "The first rows of the bill are no longer kept: an export without them would be wrong.";
+    let gone = ApiError { status: 410, name: "ResourceNotFoundException", message: message.into() };
+    service.bill.cur().map(respond::csv).ok_or(gone)
 }
 
 fn answer_row(service: &Service, method: &Method, id: &str) -> Result<Response<Payload>, ApiError> {

@@ -84,6 +84,7 @@ impl Simulator {
         let addr = listener.local_addr()?;
         let catalogue = Arc::new(Catalogue::load(config.as_of).map_err(io::Error::other)?);
         let (stop, stopped) = watch::channel(false);
+        let clock = config.clock.clone();
         let generator = Generator {
             resolver: Resolver::new(Arc::clone(&catalogue), config.application_profiles, config.require_profiles),
             guardrails: config.guardrails,
@@ -95,7 +96,7 @@ impl Simulator {
         let service = Service {
             generator,
             authority: Authority::new(config.keys, config.api_keys),
-            bill: Bill::new(catalogue, config.bill_rows),
+            bill: Bill::new(catalogue, config.bill_rows, clock),
             faults: Faults::new(config.faults),
             ids: RequestIds::new(),
             large_bodies: body::large_bodies(),

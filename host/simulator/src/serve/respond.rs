@@ -28,6 +28,13 @@ pub(super) fn json(body: impl Into<Bytes>) -> Response<Payload> {
     response
 }
 
+/// A table of commas.
+pub(super) fn csv(body: String) -> Response<Payload> {
+    let mut response = Response::new(Payload::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
+    response
+}
+
 /// A stream of frames.
 pub(super) fn event_stream(payload: Payload) -> Response<Payload> {
     let mut response = Response::new(payload);

@@ -274,6 +274,9 @@ impl Books {
             prices: Some(Arc::clone(&reservation.price_version)),
             tags: (!tags.is_empty()).then(|| serde_json::Value::Object(tags).to_string()),
             team: reservation.team.clone(),
+            target: Some(Arc::clone(&reservation.target)),
+            region: Some(Arc::clone(&reservation.region)),
+            tier: Some(reservation.tier.name().into()),
             policy: reservation.policy.clone(),
             unpriced: Some(reservation.unpriced),
             ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))

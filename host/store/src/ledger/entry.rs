@@ -1,5 +1,6 @@
 //! One row of the journal, and its place in the chain of hashes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kairos_pipeline::ledger::{AttemptKey, Ending};
@@ -23,14 +24,25 @@ pub enum EntryKind {
     Voided,
     /// Something was drawn on a lease and its row was lost: up to `high`, which is charged.
     Unidentified,
+    /// The bill said what the estimates of a key and model on a day come to: they were charged at `low`, and
+    /// are at `high`.
+    Corrected,
     /// An epoch ended, with nothing open.
     Closed,
 }
 
 impl EntryKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Opened, Self::Reserved, Self::Settled, Self::Estimated, Self::Voided, Self::Unidentified, Self::Closed];
+    pub const ALL: [Self; 8] = [
+        Self::Opened,
+        Self::Reserved,
+        Self::Settled,
+        Self::Estimated,
+        Self::Voided,
+        Self::Unidentified,
+        Self::Corrected,
+        Self::Closed,
+    ];
 
     /// The name in the database.
     pub fn name(self) -> &'static str {
@@ -41,6 +53,7 @@ impl EntryKind {
             Self::Estimated => "estimated",
             Self::Voided => "voided",
             Self::Unidentified => "unidentified",
+            Self::Corrected => "corrected",
             Self::Closed => "closed",
         }
     }
@@ -90,8 +103,14 @@ pub struct Entry {
     pub team: Option<Arc<str>>,
     /// Who decided: `name@digest`.
     pub policy: Option<Arc<str>>,
-    /// Whether the model had no price. Of reservations; rows of schema 1 do not say.
+    /// Whether the model had no price. Of reservations, as what follows is; rows of schema 1 do not say.
     pub unpriced: Option<bool>,
+    /// The id that was called, which says by which route.
+    pub target: Option<Arc<str>>,
+    /// From which region.
+    pub region: Option<Arc<str>>,
+    /// In which service tier, as it was asked for.
+    pub tier: Option<Cow<'static, str>>,
     /// Where it counts, for sums of budgets. No part of the row.
     pub(crate) counts: Counts,
 }
@@ -119,6 +138,9 @@ impl Entry {
             team: None,
             policy: None,
             unpriced: None,
+            target: None,
+            region: None,
+            tier: None,
             counts: Counts::default(),
         }
     }
@@ -144,9 +166,28 @@ impl Entry {
         }
     }
 
-    /// What it adds to what is charged.
+    /// What it adds to what is charged: less than nothing where a correction takes something back.
     pub(crate) fn charged(&self) -> i64 {
-        if self.kind.charges() { self.high } else { 0 }
+        match self.kind {
+            EntryKind::Corrected => self.high.saturating_sub(self.low),
+            kind if kind.charges() => self.high,
+            _ => 0,
+        }
+    }
+
+    /// What it adds to what is estimated: a correction is of all that was.
+    pub(crate) fn estimated(&self) -> i64 {
+        match self.kind {
+            EntryKind::Estimated | EntryKind::Unidentified => self.high,
+            EntryKind::Corrected => self.low.saturating_neg(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the row has none of the columns that schema 2 added.
+    fn is_of_schema_1(&self) -> bool {
+        let texts = [&self.team, &self.policy, &self.target, &self.region];
+        texts.into_iter().all(Option::is_none) && self.unpriced.is_none() && self.tier.is_none()
     }
 
     /// The hash of this row behind the row whose hash is `previous`: SHA-256 of a tag, the previous
@@ -154,7 +195,7 @@ impl Entry {
     /// of the columns that schema 2 added is hashed as schema 1 did; the tag tells the two apart.
     pub(crate) fn hash(&self, seq: i64, previous: &[u8; 32]) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        let is_first = self.team.is_none() && self.policy.is_none() && self.unpriced.is_none();
+        let is_first = self.is_of_schema_1();
         hasher.update(if is_first { b"kairos-ledger-1" } else { b"kairos-ledger-2" });
         hasher.update(previous);
         let mut number = |value: Option<i64>| match value {
@@ -193,6 +234,9 @@ impl Entry {
         if !is_first {
             bytes(self.team.as_deref().map(str::as_bytes));
             bytes(self.policy.as_deref().map(str::as_bytes));
+            bytes(self.target.as_deref().map(str::as_bytes));
+            bytes(self.region.as_deref().map(str::as_bytes));
+            bytes(self.tier.as_deref().map(str::as_bytes));
         }
         hasher.finalize().into()
     }

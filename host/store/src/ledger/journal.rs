@@ -136,6 +136,9 @@ impl Journal {
                     team: None,
                     policy: None,
                     unpriced: None,
+                    target: None,
+                    region: None,
+                    tier: None,
                     counts: counts_of(budgets, &reserved),
                     ..reserved
                 })
@@ -279,6 +282,16 @@ impl Journal {
             .connection
             .prepare_cached("SELECT upto FROM lease WHERE epoch = ?1 AND day = ?2 AND caller = ?3 AND model = ?4")?
             .query_row(params![self.epoch, tuple.day, tuple.caller, tuple.model], |row| row.get(0))
+            .optional()?;
+        Ok(found.map_or(0, i64::unsigned_abs))
+    }
+
+    /// What is estimated of a key and model on a day, as far as no bill said what it is.
+    pub(crate) fn estimated(&self, tuple: &TupleKey) -> Result<u64, LedgerError> {
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT estimated FROM spent WHERE day = ?1 AND caller = ?2 AND model = ?3")?
+            .query_row(params![tuple.day, tuple.caller, tuple.model], |row| row.get(0))
             .optional()?;
         Ok(found.map_or(0, i64::unsigned_abs))
     }

@@ -11,9 +11,11 @@
 
 mod books;
 mod budgets;
+mod correct;
 mod entry;
 mod error;
 mod journal;
+mod lines;
 mod read;
 mod rows;
 mod schema;
@@ -38,8 +40,10 @@ use self::journal::Journal;
 use self::writer::{Shared, Stop, Writer};
 
 pub use self::books::{Bounds, TupleKey, Used};
+pub use self::correct::{Correction, Corrector};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
+pub use self::lines::{End, Line, Range};
 pub use self::read::{DaySum, Reader, Verified};
 pub use self::scopes::Crossed;
 pub use self::writer::Ended;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::books::TupleKey;
 use super::budgets::Counted;
@@ -25,7 +25,7 @@ const PAGE: i64 = 1_000;
 
 /// A ledger that is only read.
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// What was spent on a day by a key on a model, in picodollars.
@@ -82,6 +82,15 @@ impl Reader {
         Ok(sums.collect::<Result<_, _>>()?)
     }
 
+    /// Whether the last run ended properly: it left nothing to be recovered.
+    pub fn is_closed(&self) -> Result<bool, LedgerError> {
+        let last: Option<String> = self
+            .connection
+            .query_row("SELECT kind FROM journal WHERE seq = (SELECT head FROM meta)", [], |row| row.get(0))
+            .optional()?;
+        Ok(last.is_none_or(|kind| kind == EntryKind::Closed.name()))
+    }
+
     /// All that was ever spent.
     pub fn totals(&self) -> Result<Totals, LedgerError> {
         totals(&self.connection)
@@ -101,6 +110,13 @@ impl Reader {
         let snapshot = self.connection.transaction()?;
         let node: String = snapshot.query_row("SELECT node FROM meta", [], |row| row.get(0))?;
         let (epoch, head) = head_of(&snapshot)?;
+        let oldest_open: i64 = snapshot.query_row("SELECT oldest_open FROM meta", [], |row| row.get(0))?;
+        let ends = "SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM journal";
+        let (first, last): (i64, i64) = snapshot.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if first < 1 || last > head.seq {
+            let row = if first < 1 { first } else { last };
+            return Err(LedgerError::Damaged(format!("row {row} is outside of the journal: it was not written")));
+        }
         let mut sums: BTreeMap<TupleKey, [i128; 3]> = BTreeMap::new();
         {
             let mut spent = snapshot.prepare("SELECT day, caller, model, charged, estimated, attempts FROM spent")?;
@@ -138,7 +154,7 @@ impl Reader {
             )));
         }
         walk.budgets_agree(&of_budgets)?;
-        walk.finish(epoch, &sums)
+        walk.finish(epoch, oldest_open, &sums)
     }
 }
 
@@ -162,7 +178,7 @@ struct Walk {
     hash: [u8; 32],
     epoch: i64,
     closed: bool,
-    open: HashMap<AttemptKey, Entry>,
+    open: HashMap<AttemptKey, (i64, Entry)>,
     sums: BTreeMap<TupleKey, [i128; 3]>,
     budgets: Vec<Counted>,
     counts: Map<AttemptKey, Counts>,
@@ -201,12 +217,12 @@ impl Walk {
             EntryKind::Closed => self.closed = true,
             EntryKind::Reserved => {
                 let Some(key) = entry.key else { return wrong("it names no attempt") };
-                if self.open.insert(key, entry.clone()).is_some() {
+                if self.open.insert(key, (seq, entry.clone())).is_some() {
                     return wrong("the attempt was reserved before");
                 }
             }
             EntryKind::Settled | EntryKind::Estimated | EntryKind::Voided => {
-                let Some(reserved) = entry.key.and_then(|key| self.open.remove(&key)) else {
+                let Some((_, reserved)) = entry.key.and_then(|key| self.open.remove(&key)) else {
                     return wrong("it ends an attempt that is not open");
                 };
                 if reserved.tuple != entry.tuple {
@@ -214,8 +230,15 @@ impl Walk {
                 }
             }
             EntryKind::Unidentified => {}
+            EntryKind::Corrected => {
+                let estimated = entry.tuple.as_ref().and_then(|tuple| self.sums.get(tuple)).map(|sums| sums[1]);
+                if estimated != Some(i128::from(entry.low)) {
+                    return wrong("it corrects another sum than was estimated");
+                }
+            }
         }
-        if !(0 <= entry.low && entry.low <= entry.high) {
+        let in_order = entry.low <= entry.high || entry.kind == EntryKind::Corrected;
+        if entry.low < 0 || entry.high < 0 || !in_order {
             return wrong("its amounts contradict each other");
         }
         for (count, charged) in budgets::step(&self.budgets, &mut self.counts, entry) {
@@ -223,17 +246,27 @@ impl Walk {
         }
         if let (Some(tuple), true) = (&entry.tuple, entry.kind != EntryKind::Reserved) {
             let sums = self.sums.entry(tuple.clone()).or_default();
-            let charged = i128::from(entry.charged());
-            sums[0] += charged;
-            sums[1] += if entry.kind == EntryKind::Settled { 0 } else { charged };
+            sums[0] += i128::from(entry.charged());
+            sums[1] += i128::from(entry.estimated());
             sums[2] += i128::from(entry.kind.is_ending());
         }
         Ok(())
     }
 
-    fn finish(self, epoch: i64, spent: &BTreeMap<TupleKey, [i128; 3]>) -> Result<Verified, LedgerError> {
+    fn finish(
+        self,
+        epoch: i64,
+        oldest_open: i64,
+        spent: &BTreeMap<TupleKey, [i128; 3]>,
+    ) -> Result<Verified, LedgerError> {
         if self.epoch != epoch {
             return Err(LedgerError::Damaged(format!("the journal is in epoch {}, the ledger in {epoch}", self.epoch)));
+        }
+        // What is left out by it would not be recovered.
+        if let Some(seq) = self.open.values().map(|(seq, _)| *seq).min().filter(|seq| *seq < oldest_open) {
+            return Err(LedgerError::Damaged(format!(
+                "row {seq} is open, and the ledger has the oldest at {oldest_open}"
+            )));
         }
         for (tuple, sums) in &self.sums {
             if spent.get(tuple) != Some(sums) {
@@ -253,7 +286,7 @@ impl Walk {
             all.estimated += estimated.unsigned_abs();
             all.ended_rows += u64::try_from(*attempts).unwrap_or(0);
         }
-        all.open = self.open.values().map(|entry| i128::from(entry.high).unsigned_abs()).sum();
+        all.open = self.open.values().map(|(_, entry)| i128::from(entry.high).unsigned_abs()).sum();
         all.open_rows = self.open.len() as u64;
         Ok(Verified { rows: self.seq.unsigned_abs(), open: self.open.len() as u64, totals: all })
     }

@@ -20,8 +20,8 @@ pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerErro
 
 pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     let mut of_budgets: Map<(&str, i64), i64> = Map::default();
@@ -48,6 +48,9 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.team.as_deref(),
             entry.policy.as_deref(),
             entry.unpriced,
+            entry.target.as_deref(),
+            entry.region.as_deref(),
+            entry.tier.as_deref(),
         ])?;
         if let Some(tuple) = tuple {
             days.entry(tuple.day).or_insert(*seq);
@@ -57,9 +60,8 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
         {
             let sums = spent.entry(tuple).or_default();
             let charged = entry.charged();
-            let estimated = if entry.kind == EntryKind::Settled { 0 } else { charged };
             sums[0] = sums[0].saturating_add(charged);
-            sums[1] = sums[1].saturating_add(estimated);
+            sums[1] = sums[1].saturating_add(entry.estimated());
             sums[2] += i64::from(entry.kind.is_ending());
             for count in entry.counts.iter().filter(|count| count.is_written && charged > 0) {
                 let sum = of_budgets.entry((&count.budget, count.start)).or_default();
@@ -123,6 +125,9 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         team: added(row.get("team"))?,
         policy: added(row.get("policy"))?,
         unpriced: added(row.get("unpriced"))?,
+        target: added(row.get("target"))?,
+        region: added(row.get("region"))?,
+        tier: added(row.get::<_, Option<String>>("tier"))?.map(Into::into),
         counts: Counts::default(),
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))

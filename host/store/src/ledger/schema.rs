@@ -67,6 +67,10 @@ const STEPS: [&str; (SCHEMA - 1) as usize] = ["
 ALTER TABLE journal ADD COLUMN team TEXT;
 ALTER TABLE journal ADD COLUMN policy TEXT;
 ALTER TABLE journal ADD COLUMN unpriced INTEGER;
+ALTER TABLE journal ADD COLUMN target TEXT;
+ALTER TABLE journal ADD COLUMN region TEXT;
+ALTER TABLE journal ADD COLUMN tier TEXT;
+CREATE INDEX journal_loose ON journal (seq) WHERE request IS NULL;
 CREATE TABLE day_began (
     day INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL

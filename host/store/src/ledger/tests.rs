@@ -1,11 +1,15 @@
 mod budgets;
+mod clock;
 mod disk;
 mod earlier;
+mod lines;
+mod tampered;
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use kairos_dialects::Usage;
+use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
 use proptest::prelude::*;
@@ -33,6 +37,9 @@ fn reservation(caller: &str, worst: u64, at_ms: u64) -> Reservation {
         caller: caller.into(),
         team: Some("team".into()),
         model: "model".into(),
+        target: "us.model".into(),
+        region: "us-east-1".into(),
+        tier: ServiceTier::Standard,
         tags: Arc::from([("team".to_owned(), "search".to_owned())]),
         at_ms,
         worst: Picodollars(worst),

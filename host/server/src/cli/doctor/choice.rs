@@ -130,7 +130,9 @@ fn named(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
     let auto = models.auto.iter().flatten();
     let default = default.into_iter().map(|name| ("models.default", name));
     let auto = auto.map(|name| ("models.auto", name.as_str()));
-    default.chain(auto).chain(models.fallback.iter().map(|name| ("models.fallback", name.as_str())))
+    let rates = config.limits.rates.iter().filter_map(|rate| rate.model.as_deref());
+    let fallback = models.fallback.iter().map(|name| ("models.fallback", name.as_str()));
+    default.chain(auto).chain(fallback).chain(rates.map(|name| ("limits.rates", name)))
 }
 
 fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str) -> Option<Check> {

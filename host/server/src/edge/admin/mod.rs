@@ -8,6 +8,7 @@ mod budgets;
 mod keys;
 mod learned;
 mod show;
+mod spend;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
         .route("/admin/v1/prices", get(show::prices))
+        .route("/admin/v1/spend", get(spend::spend))
         .route("/admin/v1/audit", get(show::audit))
 }
 

@@ -1,0 +1,359 @@
+//! The ledger beside a bill: what both say of each model on each day, and why they differ.
+
+use std::collections::BTreeMap;
+
+use kairos_dialects::Usage;
+use kairos_pipeline::models::Catalogue;
+use kairos_store::ledger::{EntryKind, LedgerError, Line, Range, Reader, TupleKey};
+
+use super::usage_type::Kind;
+use super::whose::{Names, Whose};
+use super::{Bill, ROUNDING};
+
+/// Milliseconds of a day.
+const DAY_MS: i64 = 86_400_000;
+/// So near to midnight, AWS may have counted a request on the other day.
+const NEAR_MS: i64 = 5 * 60_000;
+/// What a request lasts at most.
+const LONGEST_MS: i64 = 3_600_000;
+/// Days, models and unknown usage types that are compared at most.
+const MOST: usize = 200_000;
+
+/// What the bill says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Billed {
+    /// In picodollars.
+    pub(crate) cost: i128,
+    /// Lines of the bill.
+    pub(crate) lines: u64,
+    /// Tokens by kind; none where the bill does not say in what it counts.
+    pub(crate) tokens: Option<BTreeMap<Kind, i128>>,
+    /// Its usage types.
+    pub(crate) usage_types: Vec<String>,
+}
+
+/// What is estimated of a key and model on a day, in picodollars.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Estimates {
+    /// The least.
+    pub(crate) low: i128,
+    /// What is charged: the most.
+    pub(crate) high: i128,
+    /// The team of all of them; none where they differ, or where none is named.
+    pub(crate) team: Option<Option<std::sync::Arc<str>>>,
+    /// Some of it was corrected before: what the rest is at least, is not known.
+    is_corrected: bool,
+}
+
+/// What the ledger says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Booked {
+    /// What is charged.
+    pub(crate) charged: i128,
+    /// Attempts and amounts without one.
+    pub(crate) lines: u64,
+    /// Those of them that are estimated, and were not corrected.
+    pub(crate) estimates: BTreeMap<TupleKey, Estimates>,
+    /// Tokens by kind.
+    pub(crate) tokens: BTreeMap<Kind, i128>,
+    /// Attempts whose tokens are not known.
+    pub(crate) without_tokens: u64,
+    /// Attempts on models without a price.
+    pub(crate) unpriced: u64,
+    /// Attempts under way.
+    pub(crate) open: u64,
+    /// Attempts after the bill's last line, and what is charged for them.
+    pub(crate) late: (u64, i128),
+    /// Attempts near midnight.
+    pub(crate) near_midnight: u64,
+}
+
+impl Booked {
+    /// The least and the most that it can be.
+    pub(crate) fn bounds(&self) -> (i128, i128) {
+        let known = self.charged - self.estimates.values().map(|of| of.high).sum::<i128>();
+        let low: i128 = self.estimates.values().map(|of| of.low).sum();
+        (known + low, self.charged)
+    }
+}
+
+/// Why a bill and the ledger differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// AWS rounds each line.
+    Rounding,
+    /// The bill lies between what the estimates are at least and at most.
+    Estimated,
+    /// Models without a price.
+    Unpriced,
+    /// The bill ends before.
+    Late,
+    /// Counted on the day beside.
+    Midnight,
+    /// A usage type, or its model, that is not known.
+    UnknownUsageType,
+    /// Only the bill has it.
+    NotInTheLedger,
+    /// Only the ledger has it.
+    NotInTheBill,
+    /// The tokens are the same.
+    Prices,
+    /// So many tokens on the bill and in the ledger.
+    Tokens(Vec<(Kind, i128, i128)>),
+    /// None of these.
+    Unexplained,
+}
+
+/// What both say of a model on a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// The UTC day, in days since 1970.
+    pub(crate) day: i32,
+    /// Of which model.
+    pub(crate) whose: Whose,
+    /// The bill.
+    pub(crate) bill: Billed,
+    /// The ledger.
+    pub(crate) ledger: Booked,
+}
+
+impl Cell {
+    /// What the bill has more than the ledger.
+    pub(crate) fn difference(&self) -> i128 {
+        self.bill.cost - self.ledger.charged
+    }
+
+    /// What rounding of its lines can come to.
+    pub(crate) fn rounding(&self) -> i128 {
+        ROUNDING * i128::from(self.bill.lines)
+    }
+
+    /// Why they differ; nothing where they do not.
+    pub(crate) fn causes(&self) -> Vec<Cause> {
+        let difference = self.difference();
+        if difference == 0 {
+            return Vec::new();
+        }
+        if matches!(self.whose, Whose::Unknown(_)) {
+            return vec![Cause::UnknownUsageType];
+        }
+        if difference.abs() <= self.rounding() {
+            return vec![Cause::Rounding];
+        }
+        let ledger = &self.ledger;
+        let (low, high) = ledger.bounds();
+        let rounding = self.rounding();
+        let mut causes = Vec::new();
+        if !ledger.estimates.is_empty() && (low - rounding..=high + rounding).contains(&self.bill.cost) {
+            causes.push(Cause::Estimated);
+        }
+        if ledger.late.0 > 0 && difference < 0 {
+            causes.push(Cause::Late);
+        }
+        if ledger.unpriced > 0 {
+            causes.push(Cause::Unpriced);
+        }
+        if ledger.near_midnight > 0 {
+            causes.push(Cause::Midnight);
+        }
+        if causes.is_empty() {
+            causes.push(self.remaining_cause());
+        }
+        causes
+    }
+
+    fn remaining_cause(&self) -> Cause {
+        if self.ledger.lines == 0 {
+            return Cause::NotInTheLedger;
+        }
+        if self.bill.lines == 0 {
+            return Cause::NotInTheBill;
+        }
+        let Some(tokens) = &self.bill.tokens else { return Cause::Unexplained };
+        if self.ledger.without_tokens > 0 || self.whose == Whose::Guardrails {
+            return Cause::Unexplained;
+        }
+        let of = |tokens: &BTreeMap<Kind, i128>, kind| tokens.get(&kind).copied().unwrap_or(0);
+        let differ = Kind::ALL.into_iter().map(|kind| (kind, of(tokens, kind), of(&self.ledger.tokens, kind)));
+        let differ: Vec<_> = differ.filter(|(_, bill, ledger)| bill != ledger).collect();
+        if differ.is_empty() { Cause::Prices } else { Cause::Tokens(differ) }
+    }
+}
+
+/// Both, day by day and model by model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Comparison {
+    /// Each of them.
+    pub(crate) cells: Vec<Cell>,
+    /// The first day, and the first after the last.
+    pub(crate) days: (i32, i32),
+}
+
+impl Comparison {
+    /// What the bill comes to.
+    pub(crate) fn billed(&self) -> i128 {
+        self.cells.iter().map(|cell| cell.bill.cost).sum()
+    }
+
+    /// What the ledger comes to.
+    pub(crate) fn booked(&self) -> i128 {
+        self.cells.iter().map(|cell| cell.ledger.charged).sum()
+    }
+
+    /// Whether the totals differ by no more than this part of the bill, in units of 10⁻¹².
+    pub(crate) fn is_within(&self, tolerance: i128) -> bool {
+        let difference = (self.billed() - self.booked()).abs();
+        difference.saturating_mul(1_000_000_000_000) <= self.billed().abs().saturating_mul(tolerance)
+    }
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompareError {
+    /// The ledger cannot be read.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// No data is never a pass.
+    #[error("the bill has no line of Bedrock in this time: there is nothing to compare")]
+    Empty,
+    /// More than is kept.
+    #[error("more than {MOST} days, models and usage types: compare less time")]
+    Many,
+}
+
+type Cells = BTreeMap<(i32, Whose), (Billed, Booked)>;
+
+/// What is put together for a comparison.
+struct Work<'a> {
+    names: Names<'a>,
+    catalogue: &'a Catalogue,
+    cells: Cells,
+    until_ms: Option<i64>,
+}
+
+/// Holds the ledger against a bill, for the days of the bill that lie in the range.
+pub(crate) fn compare(
+    bill: &Bill,
+    reader: &Reader,
+    catalogue: &Catalogue,
+    range: Range,
+) -> Result<Comparison, CompareError> {
+    let begins = |day: i32| i64::from(day) * DAY_MS;
+    let usage = || bill.usage.iter().filter(|(key, _)| range.holds(begins(key.day)));
+    let days = || usage().map(|(key, _)| key.day);
+    let (Some(first), Some(last)) = (days().min(), days().max()) else { return Err(CompareError::Empty) };
+    let names = Names::new(catalogue, usage().map(|(key, _)| key));
+    let until_ms = bill.until_ms;
+    let mut work = Work { names, catalogue, cells: Cells::new(), until_ms };
+    for (key, sum) in usage() {
+        let (whose, parsed) = work.names.of_bill(key);
+        let (billed, _) = work.cell(key.day, whose)?;
+        billed.cost += sum.cost;
+        billed.lines += sum.lines;
+        if billed.usage_types.last() != Some(&key.usage_type) {
+            billed.usage_types.push(key.usage_type.clone());
+        }
+        let known = billed.tokens.take().or_else(|| (billed.lines == sum.lines).then(BTreeMap::new));
+        billed.tokens = known.zip(sum.quantity).map(|(mut tokens, quantity)| {
+            if let Some(kind) = parsed.and_then(|parsed| parsed.kind) {
+                *tokens.entry(kind).or_default() += quantity;
+            }
+            tokens
+        });
+    }
+    // Attempts of the nights before and after matter to the days that they touch.
+    let around = Range { since_ms: begins(first) - NEAR_MS, until_ms: begins(last + 1) + NEAR_MS };
+    reader.lines(around, |line| work.add(line, first..=last))?;
+    let cells = work.cells.into_iter();
+    let cells = cells.map(|((day, whose), (bill, ledger))| Cell { day, whose, bill, ledger }).collect();
+    Ok(Comparison { cells, days: (first, last + 1) })
+}
+
+impl Work<'_> {
+    fn cell(&mut self, day: i32, whose: Whose) -> Result<&mut (Billed, Booked), CompareError> {
+        if self.cells.len() >= MOST {
+            return Err(CompareError::Many);
+        }
+        Ok(self.cells.entry((day, whose)).or_default())
+    }
+
+    /// Takes a line of the ledger in.
+    fn add(&mut self, line: &Line, days: std::ops::RangeInclusive<i32>) -> Result<(), CompareError> {
+        let Some(tuple) = &line.row.tuple else { return Ok(()) };
+        let whose = self.names.of_ledger(&tuple.model);
+        let day_of = |at_ms: i64| i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
+        let (at, day) = (line.at_ms(), day_of(line.at_ms()));
+        // What a crash left open ends whenever it is found; the request itself did not last for longer.
+        let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(LONGEST_MS)));
+        let touched = day_of(at - NEAR_MS)..=day_of(ended + NEAR_MS);
+        if line.row.key.is_some() && touched.start() != touched.end() {
+            for day in touched.filter(|day| days.contains(day)) {
+                self.cell(day, whose.clone())?.1.near_midnight += 1;
+            }
+        }
+        if !days.contains(&day) {
+            return Ok(());
+        }
+        let usage = line.usage().and_then(|usage| serde_json::from_str::<Usage>(usage).ok());
+        let is_settled = line.state() == EntryKind::Settled;
+        let units = usage.filter(|usage| is_settled && !usage.guardrail.is_nothing());
+        let guarded = units.and_then(|usage| self.catalogue.guardrail_prices.cost(usage.guardrail)).unwrap_or(0);
+        if guarded > 0 {
+            let (_, guardrails) = self.cell(day, Whose::Guardrails)?;
+            guardrails.charged += i128::from(guarded);
+            guardrails.lines += 1;
+        }
+        let until_ms = self.until_ms;
+        let (_, booked) = self.cell(day, whose)?;
+        let charged = i128::from(line.charged()) - i128::from(guarded);
+        booked.charged += charged;
+        booked.lines += 1;
+        booked.open += u64::from(line.state() == EntryKind::Reserved);
+        booked.unpriced += u64::from(line.row.unpriced == Some(true));
+        if line.row.key.is_some() && until_ms.is_some_and(|until| at >= until) {
+            booked.late = (booked.late.0 + 1, booked.late.1 + charged);
+        }
+        match usage {
+            Some(usage) => booked.count(&usage),
+            None => booked.without_tokens += u64::from(line.charged() != 0),
+        }
+        booked.estimate(line, tuple);
+        Ok(())
+    }
+}
+
+impl Booked {
+    fn count(&mut self, usage: &Usage) {
+        for (kind, tokens) in [
+            (Kind::Input, usage.input),
+            (Kind::Output, usage.output),
+            (Kind::CacheRead, usage.cache_read),
+            (Kind::CacheWrite5m, usage.cache_write_5m),
+            (Kind::CacheWrite1h, usage.cache_write_1h),
+        ] {
+            *self.tokens.entry(kind).or_default() += i128::from(tokens);
+        }
+        self.without_tokens += u64::from(usage.cache_write_unknown > 0);
+    }
+
+    fn estimate(&mut self, line: &Line, tuple: &TupleKey) {
+        let estimated = i128::from(line.estimated());
+        let is_correction = line.state() == EntryKind::Corrected;
+        if estimated == 0 && !is_correction {
+            return;
+        }
+        let known = self.estimates.entry(tuple.clone()).or_default();
+        known.high += estimated;
+        known.is_corrected |= is_correction;
+        known.low = if known.is_corrected { 0 } else { known.low + i128::from(line.bounds().0) };
+        known.team = match known.team.take() {
+            None => Some(line.row.team.clone()),
+            // What a crash left names no team.
+            Some(team) if line.row.team.is_none() || team == line.row.team => Some(team),
+            Some(_) => Some(None),
+        };
+        if known.high == 0 {
+            self.estimates.remove(tuple);
+        }
+    }
+}

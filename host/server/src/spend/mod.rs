@@ -1,0 +1,25 @@
+//! What was spent: which lines of the ledger are meant, what they come to by whatever they are grouped
+//! by, what a period will have cost, and lines as files.
+//!
+//! Lines come from `store`, one after the other; nothing here keeps more than sums. It must not know who
+//! asks: the command line and the admin's address say the same words.
+
+pub(crate) mod export;
+pub(crate) mod filter;
+pub(crate) mod forecast;
+pub(crate) mod sums;
+
+pub(crate) use self::filter::Filter;
+pub(crate) use self::sums::{By, Sum, Sums, SumsError};
+
+/// The UTC date and time of milliseconds since 1970, as `format` has it.
+pub(crate) fn utc(at_ms: i64, format: &str) -> String {
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_or_else(|_| at_ms.to_string(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime(format).to_string())
+}
+
+/// A sum that may be below nothing, as a decimal number of dollars.
+pub(crate) fn signed_dollars(picodollars: i128) -> String {
+    let sign = if picodollars < 0 { "-" } else { "" };
+    format!("{sign}{}", kairos_pipeline::money::dollars(picodollars.unsigned_abs()))
+}

@@ -1,0 +1,89 @@
+//! Cost Explorer, as moto serves it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use kairos_tests::http::{Client, requests};
+use kairos_tests::process::{Setup, kairos};
+use kairos_tests::{policy, python};
+use serde_json::{Value, json};
+
+use super::data;
+
+/// A server of moto's, which ends with the test.
+struct Moto {
+    child: Child,
+    url: String,
+}
+
+impl Moto {
+    fn start() -> Self {
+        let serve = ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"];
+        let mut child =
+            Command::new(python()).args(serve).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let url = lines.find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned())).unwrap();
+        // Its log is read, so that it never waits for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The simulator's bill as Cost Explorer has it: a sum for each service and usage type of a day.
+fn result(csv: &str, day: &str, next: &str) -> Value {
+    let groups = csv.lines().skip(1).map(|line| {
+        let cells: Vec<_> = line.split(',').collect();
+        let product: String = line.rsplit_once(",\"{").unwrap().1.replace("\"\"", "\"");
+        let product: Value = serde_json::from_str(&format!("{{{}", product.trim_end_matches('"'))).unwrap();
+        json!({"Keys": [product["product_name"], cells[7]], "Metrics": {"UnblendedCost": {"Amount": cells[11], "Unit": "USD"}}})
+    });
+    let groups: Vec<_> = groups.collect();
+    json!({
+        "ResultsByTime": [{"TimePeriod": {"Start": day, "End": next}, "Total": {}, "Groups": groups, "Estimated": false}],
+        "DimensionValueAttributes": [],
+    })
+}
+
+#[tokio::test]
+async fn cost_explorer_is_asked_and_reconciled() {
+    let mut pair = Setup { policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let client = Client::default();
+    for (url, body) in requests(&pair.gateway.url) {
+        assert_eq!(client.post(&url, &[], &body).await.status, 200);
+    }
+    let csv = client.get(&format!("{}/sim/v1/bill.csv", pair.simulator.url)).await.text();
+    pair.gateway.stop();
+    // The day of the bill, which may no longer be today.
+    let day: jiff::civil::Date = csv.lines().nth(1).unwrap().split(',').nth(4).unwrap()[..10].parse().unwrap();
+    let moto = Moto::start();
+    let seed = json!({"results": [result(&csv, &day.to_string(), &day.tomorrow().unwrap().to_string())]});
+    let seeded = client.post(&format!("{}/moto-api/static/ce/cost-and-usage-results", moto.url), &[], &seed).await;
+    assert!(seeded.status.is_success(), "{}", seeded.text());
+
+    let ask = |endpoint: &str, key: &str| {
+        let output = kairos()
+            .args(["ledger", "reconcile", "--json", "--tolerance", "0", "--cost-explorer", "--since", &day.to_string()])
+            .arg("--data")
+            .arg(data(&pair))
+            .env("AWS_ENDPOINT_URL_COST_EXPLORER", endpoint)
+            .env("AWS_ACCESS_KEY_ID", key)
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .output()
+            .unwrap();
+        let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+        (output.status.code().unwrap(), said)
+    };
+    let (code, said) = ask(&moto.url, "AKIDEXAMPLE");
+    let told: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!((code, &told["difference_usd"], &told["differences"]), (0, &json!("0"), &json!([])), "{said}");
+    assert!(told["compared"].as_u64().unwrap() >= 2);
+    let (code, said) = ask("http://127.0.0.1:1", "AKIDEXAMPLE");
+    assert!(code == 1 && said.starts_with("kairos: Cost Explorer: http://127.0.0.1:1: "), "{said}");
+}
