@@ -84,7 +84,7 @@ fn only_what_is_listed_is_called() {
 async fn models_are_called_through_the_gateway_and_within_what_a_run_may_spend() {
     let pair = Pair::start();
     let folder = tempfile::tempdir().unwrap();
-    let judge = "fn score(ctx, item, outcome) {\n    let s = score();\n    let judged = model_call(#{ model: \"nova-lite\", prompt: `Judge ${outcome.text(0)}`, max_output_tokens: 16 });\n    if \"error\" in judged { s.metric(\"refused\", \"count\", 1); s.remark(judged.error + \": \" + judged.message); return s; }\n    s.metric(\"cost\", \"cost\", judged.cost);\n    s.metric(\"bytes\", \"count\", judged.text.len);\n    s\n}\n";
+    let judge = "fn score(ctx, item, outcome) {\n    let s = score();\n    let judged = model_call(#{ model: \"nova-lite\", prompt: `Judge ${outcome.text_bytes} bytes`, max_output_tokens: 16 });\n    if \"error\" in judged { s.metric(\"refused\", \"count\", 1); s.remark(judged.error + \": \" + judged.message); return s; }\n    s.metric(\"cost\", \"cost\", judged.cost);\n    s.metric(\"bytes\", \"count\", judged.text.len);\n    s\n}\n";
     let path = put(folder.path(), "evaluator.rhai", judge);
     let cases: String = (0..3)
         .map(|place| format!("{{\"id\": \"c{place}\", \"outcomes\": {{\"m\": {{\"text\": \"x\"}}}}}}\n"))

@@ -40,7 +40,8 @@ impl Host {
         };
         let authority = uri.authority()?;
         let name = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        if name.is_empty() || authority.as_str().contains('@') || authority.as_str().ends_with(':') {
+        let has_rest = authority.as_str().len() > authority.host().len();
+        if name.is_empty() || authority.as_str().contains('@') || (has_rest && authority.port_u16().is_none()) {
             return None;
         }
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });

@@ -132,7 +132,8 @@ impl ModelCaller {
                 return failed(Failing::Unavailable, why);
             }
         };
-        let cost = charged(&headers, worst);
+        // Who is not known was served nothing.
+        let cost = if status == StatusCode::UNAUTHORIZED { 0 } else { charged(&headers, worst) };
         self.settle(worst, cost);
         let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
         if !status.is_success() {
