@@ -1,8 +1,9 @@
 //! The three forms of each router, and one in Python that was written from the seed and
 //! `policies/ROUTING.md` alone, decide alike on generated contexts; so do components of `score` that are
 //! written in Python and in JavaScript. Of the healer there are three forms; of the prompter, of what learns
-//! latencies and of what routes by them, two.
+//! latencies and of what routes by them, two; of the evaluator and the mutator, three.
 
+mod evolving;
 mod guards;
 mod healers;
 mod observers;

@@ -3,7 +3,7 @@
 use kairos_tests::audit::picodollars;
 use kairos_tests::http::{Answer, Client, chat, converse};
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Setup, metrics, on_data, said};
+use kairos_tests::process::{Pair, Setup, on_data, said};
 use serde_json::{Value, json};
 
 fn made(pair: &Pair, arguments: &[&str]) -> String {
@@ -42,10 +42,13 @@ fn refusal(answer: &Answer) -> String {
 #[tokio::test]
 async fn each_budget_holds_for_whom_it_covers() {
     let config = r#"
+[auth]
+bearer_key = "the-operators-own-key"
+
 [[budgets]]
 name = "a-day"
 team = "a"
-limit_usd = "0.00006"
+limit_usd = "0.00008"
 period = "day"
 time_zone = "Europe/Berlin"
 
@@ -71,11 +74,20 @@ period = "week"
     let mut pair = setup.start();
     let one = made(&pair, &["one", "--tag", "team=a"]);
     let two = made(&pair, &["two", "--tag", "team=b"]);
-    let own = made(&pair, &["own", "--budget-usd", "0.0000075", "--budget-period", "hour"]);
+    let own = made(&pair, &["own", "--budget-usd", "0.000075", "--budget-period", "hour"]);
+    for (wrong, why) in [
+        (["--budget-usd", "a lot", "--budget-period", "day"], "an amount of US dollars is expected"),
+        (["--budget-usd", "5", "--budget-period", "fortnight"], "unknown variant `fortnight`"),
+        (["--budget-usd", "5", "--budget-zone", "Berlin"], "time_zone: \"Berlin\" is not known here"),
+        (["--budget-usd", "0", "--budget-period", "day"], "limit_usd: it is above 0"),
+    ] {
+        let (code, told) = said(&pair, &[&["key", "create", "wrong"], &wrong[..]].concat());
+        assert!(code != 0 && told.contains(why), "{wrong:?}: {told}");
+    }
     assert_eq!(ask(&pair, &one, "nova-lite", &[]).await.status, 200);
     assert_eq!(ask(&pair, &two, "nova-lite", &[]).await.status, 200);
     insta::assert_snapshot!(refusal(&ask(&pair, &two, "claude-sonnet-4-6", &[]).await), @r#"the budget "claude" of N USD a month has no room for what the request can cost, N USD: 0 USD are spent, 0 USD reserved for requests under way; it never has: lower the output limit of the request, or name a cheaper model retry-after: false"#);
-    insta::assert_snapshot!(refusal(&ask(&pair, &two, "nova-lite", &[("x-kairos-tags", "env=prod")]).await), @r#"the budget "prod" of N USD in any 1d has no room for what the request can cost, N USD: 0 USD are spent, 0 USD reserved for requests under way; it never has: lower the output limit of the request, or name a cheaper model retry-after: false"#);
+    insta::assert_snapshot!(refusal(&ask(&pair, &two, "nova-lite", &[("x-kairos-tags", "env=prod")]).await), @r#"the budget "prod" of N USD in any 24h has no room for what the request can cost, N USD: 0 USD are spent, 0 USD reserved for requests under way; it never has: lower the output limit of the request, or name a cheaper model retry-after: false"#);
     // A team's budget pays for all its keys; nobody else's requests count.
     let spent = charged(&pair, "a-day");
     assert!(spent > 0 && charged(&pair, "whole") == 2 * spent, "{spent}");
@@ -84,6 +96,13 @@ period = "week"
         last = ask(&pair, &one, "nova-lite", &[]).await;
     }
     insta::assert_snapshot!(refusal(&last), @r#"the budget "a-day" of N USD a day has no room for what the request can cost, N USD: N USD are spent, 0 USD reserved for requests under way retry-after: true"#);
+    // Not too early, by no part of a second.
+    let after: f64 = last.header("retry-after").parse().unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let ends = listed(&pair)[0]["until"].as_str().unwrap().to_owned();
+    let ends = std::process::Command::new("date").args(["-d", &ends, "+%s"]).output().unwrap().stdout;
+    let ends: f64 = String::from_utf8(ends).unwrap().trim().parse().unwrap();
+    assert!(now + after >= ends && after <= 90_000.0, "{now} + {after}: {ends}");
     assert_eq!(ask(&pair, &two, "nova-lite", &[]).await.status, 200);
 
     // A key's own budget holds at once, and after a restart, as all do.
@@ -100,7 +119,8 @@ period = "week"
         assert!(answer.text().contains(&format!("the budget \\\"{budget}\\\"")), "{}", answer.text());
     }
 
-    let text = metrics(&pair).await;
+    let operator = [("authorization", "Bearer the-operators-own-key")];
+    let text = Client::default().send("GET", &format!("{}/metrics", pair.gateway.url), &operator, "").await.text();
     for line in ["kairos_budget_limit_usd{budget=\"whole\"} 5", "kairos_budget_open_usd{budget=\"a-day\"} 0"] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -110,7 +130,7 @@ period = "week"
     assert!(
         code == 0
             && row.contains("0 USD spent, 0 open, of 0.0000001 USD a month, until ")
-            && row.ends_with("(key two, model us.anthropic.claude-sonnet-4-6)"),
+            && row.ends_with("(key two, model anthropic.claude-sonnet-4-6)"),
         "{table}"
     );
 }
@@ -167,4 +187,108 @@ async fn a_budget_that_degrades_saves() {
     // Who names a model gets it.
     let named = client.post(&url.replace("auto", "us.anthropic.claude-sonnet-4-6"), &[], &converse("hello")).await;
     assert_eq!(named.status, 200);
+}
+
+/// Takes what is POSTed to it; refuses the first so many.
+struct Receiver {
+    url: String,
+    taken: std::sync::mpsc::Receiver<(String, String)>,
+}
+
+impl Receiver {
+    fn start(address: &str, refuses: usize) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let (send, taken) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let mut stream = std::io::BufReader::new(stream.unwrap());
+                let (signature, body) = read(&mut stream);
+                let status = if number < refuses { "503 Service Unavailable" } else { "204 No Content" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                std::io::Write::write_all(stream.get_mut(), answer.as_bytes()).unwrap();
+                if number >= refuses && send.send((signature, body)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { url, taken }
+    }
+
+    /// The next alert: its kind, its budget, its threshold or why.
+    fn next(&self) -> (String, String, String) {
+        let (signature, body) = self.taken.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+        let (second, hex) = signature.trim_start_matches("t=").split_once(",v1=").unwrap();
+        let mut child = std::process::Command::new("openssl")
+            .args(["dgst", "-sha256", "-hmac", "a-secret-of-the-hook"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{second}.{body}").as_bytes()).unwrap();
+        let digest = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+        assert!(digest.trim_end().ends_with(hex), "{digest} {hex}");
+        let alert: Value = serde_json::from_str(&body).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let what = alert["threshold_usd"].as_str().or(alert["why"].as_str()).unwrap_or_default().to_owned();
+        (text(&alert["kind"]), text(&alert["budget"]["name"]), what)
+    }
+}
+
+/// Reads a request: what it is signed with, and its body.
+fn read(stream: &mut impl std::io::BufRead) -> (String, String) {
+    let (mut signature, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        let Some((name, value)) = line.split_once(": ") else { continue };
+        match name {
+            "content-length" => length = value.parse().unwrap(),
+            "x-kairos-signature" => value.clone_into(&mut signature),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (signature, String::from_utf8(body).unwrap())
+}
+
+/// Each threshold is told once, though the receiver fails at first and the gateway is killed in between; and so
+/// is that a raised limit ends it.
+#[tokio::test]
+async fn alerts_are_told_once_whatever_happens() {
+    let receiver = Receiver::start("127.0.0.1:0", 2);
+    let config = |limit: &str| {
+        format!(
+            "[alerts]\nwebhook_url = \"{}\"\nwebhook_secret = \"a-secret-of-the-hook\"\n[[budgets]]\nname = \"soft\"\n\
+             limit_usd = \"{limit}\"\nperiod = \"month\"\nover = \"degrade\"\nalerts = [0.5, 1.0]\n",
+            receiver.url
+        )
+    };
+    let before = config("0.000001");
+    let setup = Setup { config: &before, policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    assert_eq!(ask(&pair, "Bearer x", "nova-lite", &[]).await.status, 200);
+    let passed = |what: &str| ("threshold_passed".to_owned(), "soft".to_owned(), what.to_owned());
+    assert!(pair.gateway.wait_for_log("the webhook of alerts cannot be reached").contains("it answers 503"));
+    pair.gateway.kill();
+    pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    assert_eq!(receiver.next(), passed("0.0000005"));
+    assert_eq!(receiver.next(), passed("0.000001"));
+    // Nothing is told anew, also after a proper stop: what comes next is that the limit is raised.
+    pair.gateway.terminate();
+    pair.gateway.wait_for_log("\"stopped\"");
+    let raised = config("5");
+    let setup = Setup { config: &raised, ..setup };
+    pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    let over = ("recovered".to_owned(), "soft".to_owned(), "the limit was raised".to_owned());
+    assert_eq!(receiver.next(), over);
+    let told = pair.gateway.wait_for_log("below its alert thresholds again");
+    assert!(told.contains("the limit was raised"), "{told}");
+    let text = kairos_tests::process::metrics(&pair).await;
+    assert!(text.contains("kairos_bound_used{bound=\"alerts.outbox\"}"), "{text}");
 }

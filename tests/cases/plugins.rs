@@ -94,7 +94,7 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
                 text.split(['@', ' ']).nth(1).unwrap().clone_into(&mut digest);
             }
             "kairos replay --policy" => {
-                assert!(text.contains("replay of my-own@") && text.contains(" over 4 decisions "), "{text}")
+                assert!(text.contains("replay of my-own@") && text.contains(" over 4 decisions "), "{text}");
             }
             "kairos policy canary" => assert!(text.contains("my-own@") && text.contains(" serves a share;"), "{text}"),
             "kairos policy activate" => {
@@ -134,7 +134,7 @@ async fn a_plugin_in_rhai_from_nothing_to_serving() {
 
 /// A project of this world is tested and checked as it is; where there is no template of one, that is said.
 fn from_nothing(world: &str) {
-    let policy = if world == "observer" { "an observer".to_owned() } else { format!("a {world}") };
+    let policy = if world.starts_with(['o', 'e']) { format!("an {world}") } else { format!("a {world}") };
     let folder = tempfile::tempdir().unwrap();
     for lang in ["rhai", "rust"] {
         // What is compiled is kept by name, for all projects.
@@ -179,6 +179,16 @@ fn an_observer_from_nothing() {
     from_nothing("observer");
 }
 
+#[test]
+fn an_evaluator_from_nothing() {
+    from_nothing("evaluator");
+}
+
+#[test]
+fn a_mutator_from_nothing() {
+    from_nothing("mutator");
+}
+
 #[tokio::test]
 async fn a_plugin_in_python_from_nothing_to_serving() {
     let from = "    def route(self, ctx, features, models):\n";
@@ -207,7 +217,7 @@ fn what_cannot_be_begun_is_refused_and_nothing_written() {
     }
     let (code, text) = new("kairos-plugin", &[]);
     assert!(code == 2 && text.contains("is the name of the SDK"), "{text}");
-    for (option, value) in [("--lang", "go"), ("--world", "evaluator")] {
+    for (option, value) in [("--lang", "go"), ("--world", "oracle")] {
         let (code, text) = said(folder.path(), &["plugin", "new", "x", option, value]);
         assert!(code == 2 && text.contains("possible values: "), "{text}");
     }

@@ -40,8 +40,33 @@ pub enum ConnectorError {
     Tls(#[from] rustls::Error),
 }
 
+/// What a client connects with that no proxy stands before, and whose names `R` resolves.
+pub type Direct<R> = Deadline<HttpsConnector<HttpConnector<R>>>;
+
+/// Makes a connector that goes where `resolver` says, and nowhere else. An address that is written out is not
+/// resolved.
+pub fn direct<R>(timeout: Duration, resolver: R) -> Result<Direct<R>, ConnectorError> {
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls(None)?).https_or_http().enable_http1();
+    Ok(Deadline { inner: https.wrap_connector(tuned(HttpConnector::new_with_resolver(resolver))), timeout })
+}
+
+fn tuned<R>(mut http: HttpConnector<R>) -> HttpConnector<R> {
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    http
+}
+
 /// Makes a connector. `ca_bundle` is a file of further certificate authorities (`AWS_CA_BUNDLE`).
 pub fn connector(timeout: Duration, ca_bundle: Option<&Path>) -> Result<Connector, ConnectorError> {
+    let tls = tls(ca_bundle)?;
+    let connect = ProxyOrDirect { http: tuned(HttpConnector::new()), proxies: Arc::new(Matcher::from_env()) };
+    let https =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connect);
+    Ok(Deadline { inner: https, timeout })
+}
+
+fn tls(ca_bundle: Option<&Path>) -> Result<rustls::ClientConfig, ConnectorError> {
     let mut roots = rustls::RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -57,18 +82,10 @@ pub fn connector(timeout: Duration, ca_bundle: Option<&Path>) -> Result<Connecto
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_keepalive(Some(Duration::from_secs(60)));
-    let connect = ProxyOrDirect { http, proxies: Arc::new(Matcher::from_env()) };
-    let https =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connect);
-    Ok(Deadline { inner: https, timeout })
+        .with_no_client_auth())
 }
 
 /// Connects directly, or through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and

@@ -222,7 +222,8 @@ pub fn error(dialect: Dialect, failure: &Failure) -> Outgoing {
 fn error_of(dialect: Dialect, failure: &Failure, record: Option<&Record>) -> Outgoing {
     let mut headers = Vec::new();
     if let Some(after) = failure.retry_after {
-        headers.push(("retry-after", after.as_secs().max(1).to_string()));
+        // Rounded up: a second too early is in vain.
+        headers.push(("retry-after", after.as_millis().div_ceil(1_000).max(1).to_string()));
     }
     let body = match dialect {
         Dialect::OpenAi => openai::error::body(failure),

@@ -14,6 +14,7 @@ use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::observe::Observed;
 use crate::policy::{Assigned, Went};
+use crate::price::Day;
 use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 use crate::scope::Scope;
@@ -109,6 +110,11 @@ impl Exchange {
         self.team = caller.team;
         self.allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
         self.scope = caller.scope;
+    }
+
+    /// The day whose prices are offered. What is reserved is at the prices of the reservation's day.
+    pub(crate) fn day(&self) -> Day {
+        self.catalogue.day_at(self.record.received_ms)
     }
 
     /// Who spends, for budgets.

@@ -5,9 +5,12 @@
 
 pub mod batch;
 pub mod budget;
+pub mod evaluators;
 pub mod exchange;
 pub mod features;
+pub mod fitness;
 pub mod gateway;
+pub mod genome;
 pub mod guard;
 pub mod guards;
 pub mod healers;
@@ -16,10 +19,12 @@ pub mod learned;
 pub mod ledger;
 pub mod models;
 pub mod money;
+pub mod mutators;
 pub mod places;
 pub mod policy;
 pub mod price;
 pub mod prompts;
+pub mod rates;
 pub mod record;
 pub mod reply;
 pub mod request;

@@ -3,17 +3,20 @@
 //! Every world version is adapted to these. Nothing here knows how a policy is written.
 
 mod answer;
+mod evaluating;
 pub(crate) mod exact;
 mod guarding;
 mod healing;
+mod mutating;
 mod observing;
+mod outside;
 mod prompting;
 mod question;
 mod serving;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 pub use kairos_dialects::Needs;
 use kairos_dialects::Outline;
@@ -23,6 +26,11 @@ use crate::guards::Pii;
 use crate::learned::{Reads, Snapshot, SpaceId};
 
 pub use self::answer::{CacheDirective, Candidate, Fault, FaultKind, Plan, PolicyError, Undecided, bounded, one_line};
+pub(crate) use self::evaluating::said;
+pub use self::evaluating::{
+    Case, CaseEnding, CaseOutcome, Evaluator, MOST_METRICS, MOST_PART, MOST_REMARK, Measure, Metric, Score, ScoreInput,
+    WHOLE_BELOW, part,
+};
 pub use self::guarding::{
     Direction, Guard, InspectInput, MOST_HELD, MOST_OPEN, MOST_REPLACED, MOST_SHOWN, MOST_STATE, Origin, Passage,
     Replacement, Verdict,
@@ -31,8 +39,15 @@ pub use self::healing::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, MOST_HEALER_MODELS, MOST_WAIT_MS,
     Remedy, Wait,
 };
+pub use self::mutating::{
+    Evidence, MOST_NOTES, MOST_WEAKNESSES, Mutator, MutatorBounds, ProposeInput, Summary, Weakness,
+};
 pub use self::observing::{
     Ending, Event, EventKind, MOST_CHANGES, ObserveInput, Outcome, Rating, SeenAttempt, Stop, Watcher, Written,
+};
+pub use self::outside::{
+    Failing, HttpMethod, HttpRequest, HttpResponse, MOST_MESSAGES, MOST_REQUEST_HEADERS, MOST_RESPONSE_HEADERS,
+    ModelRequest, ModelResponse, NOWHERE, Outside, OutsideError,
 };
 pub use self::prompting::{
     Draft, DraftMessage, DraftParameters, Edit, Edits, MOST_EXAMPLES, MOST_TEXT_EDITS, Piece, Place, PromptInput,
@@ -405,6 +420,30 @@ pub trait Names: Send + Sync + std::fmt::Debug {
     /// The id of the active model that answers for `name`.
     fn answering(&self, name: &str) -> Option<Arc<str>>;
 }
+
+/// Nothing answers for any name.
+#[derive(Debug)]
+struct NoNames;
+
+impl Names for NoNames {
+    fn answering(&self, _: &str) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// The request of questions that are about none.
+pub(crate) static NO_REQUEST: LazyLock<Arc<RequestInfo>> = LazyLock::new(|| {
+    Arc::new(RequestInfo {
+        content: Content::default(),
+        tags: Vec::new(),
+        task_label: None,
+        asked_model: String::new(),
+        model_ids: [].into(),
+        regions: Vec::new(),
+        names: Arc::new(NoNames),
+        learned: Arc::default(),
+    })
+});
 
 impl RequestInfo {
     /// The index of the offered model that answers for `name`.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::budget::OfKey;
 use crate::decode::{AUTO, Decoded};
 use crate::models::{Answering, Catalogue};
+use crate::rates::Limit;
 use crate::request::{Dialect, MOST_TAGS};
 
 /// What the holder of a key may ask for. The default is everything.
@@ -22,6 +23,12 @@ pub struct Scope {
     pub dialects: Option<Vec<Dialect>>,
     /// Whether another model may answer than the one that was named.
     pub fallback: Fallback,
+    /// Requests that it may make in a minute; none: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens that they may count for, as Bedrock counts them against a quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
     /// Tags of every request, which no caller can change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
@@ -50,6 +57,11 @@ impl Scope {
     /// The team: the key's tag of this name. A caller's own tag does not count, as it could be any.
     pub fn team(&self) -> Option<&str> {
         self.tags.iter().find(|(name, _)| name == TEAM).map(|(_, team)| team.as_str())
+    }
+
+    /// What may go through in a minute.
+    pub fn rate(&self) -> Limit {
+        Limit { requests: self.requests_per_minute, tokens: self.tokens_per_minute }
     }
 
     /// The indices of the models that may answer; none: all may.

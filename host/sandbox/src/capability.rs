@@ -18,11 +18,16 @@ pub enum Capability {
     KvWrite,
     /// Reading what the caller wrote.
     Content,
+    /// Calling other services.
+    Http,
+    /// Calling models.
+    Model,
 }
 
 impl Capability {
     /// All capabilities.
-    pub const ALL: [Self; 5] = [Self::Log, Self::Metrics, Self::Kv, Self::KvWrite, Self::Content];
+    pub const ALL: [Self; 7] =
+        [Self::Log, Self::Metrics, Self::Kv, Self::KvWrite, Self::Content, Self::Http, Self::Model];
 
     /// The interface's name, which is also the name in the configuration.
     pub fn name(self) -> &'static str {
@@ -32,16 +37,21 @@ impl Capability {
             Self::Kv => "kv",
             Self::KvWrite => "kv-write",
             Self::Content => "content",
+            Self::Http => "http",
+            Self::Model => "model",
         }
     }
 
     /// Whether policies of a world can have it at all. What was learned has one writer; and no caller's words
-    /// are in it, as whoever reads it may see them.
+    /// are in it, as whoever reads it may see them. Who calls others is asked where no request waits, and knows
+    /// of no request.
     pub fn is_of(self, world: World) -> bool {
         match self {
             Self::KvWrite => world == World::Observer,
-            Self::Content => world != World::Observer,
-            Self::Log | Self::Metrics | Self::Kv => true,
+            Self::Content => world != World::Observer && !world.is_of_evolution(),
+            Self::Kv => !world.is_of_evolution(),
+            Self::Http | Self::Model => world.is_of_evolution(),
+            Self::Log | Self::Metrics => true,
         }
     }
 
@@ -114,6 +124,10 @@ impl Grants {
     pub(crate) fn why_not(&self, missing: Capability) -> &'static str {
         match missing {
             Capability::KvWrite if !self.fits(missing) => "is for observers only",
+            Capability::Http | Capability::Model if !self.fits(missing) => "is for evaluators and mutators only",
+            _ if !self.fits(missing) && self.world.is_some_and(World::is_of_evolution) => {
+                "is not for evaluators and mutators"
+            }
             _ if !self.fits(missing) => "is not for observers",
             _ if self.is_asked(missing) => "is not granted",
             _ => "is not asked for in plugin.toml",
@@ -125,6 +139,12 @@ impl Grants {
         match missing {
             Capability::KvWrite if !self.fits(missing) => {
                 return "what was learned has one writer: a policy in the slot `observer`".to_owned();
+            }
+            Capability::Http | Capability::Model if !self.fits(missing) => {
+                return "a policy that is asked while a request waits calls nobody".to_owned();
+            }
+            _ if !self.fits(missing) && self.world.is_some_and(World::is_of_evolution) => {
+                return "these are asked where there is no request: nothing is said, and nothing learned".to_owned();
             }
             _ if !self.fits(missing) => {
                 return "what an observer learns is read by other policies: no caller's words belong there".to_owned();

@@ -41,6 +41,16 @@ impl Meter {
         Self { wall: deadline * TRIAL_WALL_FACTOR, ..Self::start(deadline) }
     }
 
+    /// A call that begins now, and may take so long on the clock.
+    pub fn start_within(deadline: Duration, wall: Duration) -> Self {
+        Self { wall, ..Self::start(deadline) }
+    }
+
+    /// When the call is over on the clock, however little CPU it used.
+    pub fn until(&self) -> Instant {
+        self.started + self.wall
+    }
+
     /// Whether the call is over its deadline. To be asked from the thread that makes the call,
     /// now and then.
     pub fn is_over(&mut self) -> bool {
@@ -61,6 +71,14 @@ impl Meter {
     /// case, whether it was so by far.
     pub fn was_over(&mut self) -> bool {
         self.started.elapsed() >= self.wall || (self.halfway.is_some() && self.is_over())
+    }
+
+    /// What a call that is over is over, for people.
+    pub fn over_what(&self) -> String {
+        match self.started.elapsed() >= self.wall {
+            true => format!("over its {:?} on the clock", self.wall),
+            false => format!("over its deadline of {:?}", self.deadline),
+        }
     }
 
     /// The deadline.

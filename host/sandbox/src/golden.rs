@@ -1,7 +1,9 @@
 //! Questions that every policy is asked before it serves.
 
+mod evaluator;
 mod guard;
 mod healer;
+mod mutator;
 mod observer;
 mod prompter;
 mod router;
@@ -48,6 +50,8 @@ pub fn questions(world: World) -> Vec<Golden> {
         World::Guard => guard::questions(),
         World::Prompter => prompter::questions(),
         World::Observer => observer::questions(),
+        World::Evaluator => evaluator::questions(),
+        World::Mutator => mutator::questions(),
     }
 }
 

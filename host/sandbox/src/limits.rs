@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use kairos_pipeline::policy::World;
+use kairos_pipeline::policy::{MutatorBounds, World};
 
 use crate::kv::SpaceBounds;
+use crate::reach::ReachBounds;
 
 /// Bounds of policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,14 @@ pub struct Limits {
     pub deadline: Duration,
     /// CPU time of one call of an observer.
     pub observer_deadline: Duration,
+    /// CPU time of one call of an evaluator, and time on the clock, calls of others included.
+    pub evaluator: (Duration, Duration),
+    /// The same of a mutator.
+    pub mutator: (Duration, Duration),
+    /// What a mutator may propose.
+    pub proposals: MutatorBounds,
+    /// Calls of others that one call of an evaluator or a mutator may make.
+    pub reach: ReachBounds,
     /// CPU time of making an instance ready: instantiation and `init`.
     pub init_deadline: Duration,
     /// Linear memory of a compiled guest, in bytes.
@@ -72,6 +81,10 @@ impl Default for Limits {
         Self {
             deadline: Duration::from_millis(10),
             observer_deadline: Duration::from_millis(100),
+            evaluator: (Duration::from_secs(1), Duration::from_secs(30)),
+            mutator: (Duration::from_secs(2), Duration::from_secs(120)),
+            proposals: MutatorBounds::default(),
+            reach: ReachBounds::default(),
             init_deadline: Duration::from_secs(2),
             memory_bytes: 16 * 1024 * 1024,
             interpreter_memory_bytes: 128 * 1024 * 1024,
@@ -98,8 +111,27 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// CPU time of one call of a policy of a world. No request waits for an observer.
+    /// CPU time of one call of a policy of a world. No request waits for an observer, and none for evolution.
     pub fn deadline_of(&self, world: World) -> Duration {
-        if world == World::Observer { self.observer_deadline } else { self.deadline }
+        match world {
+            World::Observer => self.observer_deadline,
+            World::Evaluator => self.evaluator.0,
+            World::Mutator => self.mutator.0,
+            World::Router | World::Healer | World::Guard | World::Prompter => self.deadline,
+        }
+    }
+
+    /// Time on the clock of one call, where that is a setting of its own.
+    pub(crate) fn wall_of(&self, world: World) -> Option<Duration> {
+        match world {
+            World::Evaluator => Some(self.evaluator.1),
+            World::Mutator => Some(self.mutator.1),
+            _ => None,
+        }
+    }
+
+    /// The longest deadline that there is.
+    pub(crate) fn longest_deadline(&self) -> Duration {
+        World::ALL.into_iter().map(|world| self.deadline_of(world)).fold(self.init_deadline, Duration::max)
     }
 }

@@ -203,7 +203,7 @@ impl Loader {
         } else {
             let (policy, identity) = WasmPolicy::load(&self.wasm, source, grants, dropped)?;
             manifest.iter().try_for_each(|manifest| manifest.is_of(&identity, source.world))?;
-            policy.prepare(std::thread::available_parallelism().map_or(2, usize::from));
+            policy.prepare(source.world, std::thread::available_parallelism().map_or(2, usize::from));
             (Engine::Wasm(Box::new(policy)), identity)
         };
         let grants: Vec<_> = Capability::ALL.into_iter().filter(|one| grants.has(*one)).map(Capability::name).collect();

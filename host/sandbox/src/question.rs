@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use kairos_pipeline::genome::Genome;
 use kairos_pipeline::learned::Reads;
 use kairos_pipeline::policy::{
-    Draft, Event, FailedAttempt, FailureFacts, Features, HealInput, InspectInput, ObserveInput, Offer, Passage,
-    PromptInput, Question, RequestInfo, RouteInput,
+    Case, CaseOutcome, Draft, Event, Evidence, FailedAttempt, FailureFacts, Features, HealInput, InspectInput,
+    MutatorBounds, ObserveInput, Offer, Outside, Passage, PromptInput, ProposeInput, Question, RequestInfo, RouteInput,
+    ScoreInput,
 };
 
 use crate::golden;
@@ -36,6 +38,28 @@ pub(crate) enum What {
     Render { first: u32, draft: Arc<Draft> },
     /// What is learned of this event?
     Observe(Observed),
+    /// How good is this outcome?
+    Score(Scored),
+    /// What might be better than this?
+    Propose(Proposed),
+}
+
+/// A case, what came of it, and whom the evaluator may call.
+#[derive(Clone, Debug)]
+pub(crate) struct Scored {
+    pub(crate) case: Arc<Case>,
+    pub(crate) outcome: Arc<CaseOutcome>,
+    pub(crate) outside: Arc<dyn Outside>,
+}
+
+/// A genome, what is known of it, and whom the mutator may call.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposed {
+    pub(crate) genome: Arc<Genome>,
+    pub(crate) evidence: Arc<Evidence>,
+    pub(crate) seed: u64,
+    pub(crate) bounds: MutatorBounds,
+    pub(crate) outside: Arc<dyn Outside>,
 }
 
 /// An event.
@@ -76,6 +100,14 @@ impl OwnedQuestion {
                 let (event, learned) = (Arc::clone(event), Arc::clone(learned));
                 What::Observe(Observed { event, at_ms, missed, learned })
             }
+            Question::Score(ScoreInput { case, outcome, outside }) => {
+                let (case, outcome, outside) = (Arc::clone(case), Arc::clone(outcome), Arc::clone(outside));
+                What::Score(Scored { case, outcome, outside })
+            }
+            Question::Propose(ProposeInput { genome, evidence, seed, bounds, outside }) => {
+                let (genome, evidence, outside) = (Arc::clone(genome), Arc::clone(evidence), Arc::clone(outside));
+                What::Propose(Proposed { genome, evidence, seed, bounds, outside })
+            }
         };
         Self { request: Arc::clone(question.request()), features, models: models.to_vec(), what }
     }
@@ -94,6 +126,10 @@ impl OwnedQuestion {
             }
             What::Observe(Observed { event, at_ms, missed, learned }) => {
                 Question::Observe(ObserveInput { event, models, at_ms: *at_ms, missed: *missed, learned })
+            }
+            What::Score(Scored { case, outcome, outside }) => Question::Score(ScoreInput { case, outcome, outside }),
+            What::Propose(Proposed { genome, evidence, seed, bounds, outside }) => {
+                Question::Propose(ProposeInput { genome, evidence, seed: *seed, bounds: *bounds, outside })
             }
         }
     }

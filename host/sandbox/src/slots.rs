@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kairos_pipeline::evaluators::Quality;
 use kairos_pipeline::learned::{Learned, Snapshot, SpaceId};
+use kairos_pipeline::mutators::Numbers;
 use kairos_pipeline::policy::{
-    Assigned, Fault, Guard, Healer, Identity, Policies, Prompter, Router, Serving, Watcher, Went, World,
+    Assigned, Evaluator as _, Fault, Guard, Healer, Identity, Mutator as _, Policies, Prompter, Router, Serving,
+    Watcher, Went, World,
 };
 use kairos_pipeline::request::RequestId;
 
@@ -15,7 +18,7 @@ use crate::host::{Clock, Helpers, PolicyHost};
 use crate::load::Loader;
 use crate::reports::Dropped;
 pub use crate::serving::EventCounts;
-use crate::serving::{Front, Guards, Healers, Observers, Prompters, Routers};
+use crate::serving::{Evolvers, Front, Guards, Healers, Observers, Prompters, Routers};
 use crate::versions::{Act, By, Versions};
 
 /// What serves where no policy does, by world.
@@ -64,6 +67,8 @@ impl Slots {
                 World::Guard => Arc::clone(&guards) as _,
                 World::Prompter => Arc::clone(&prompters) as _,
                 World::Observer => Arc::clone(&observers) as _,
+                World::Evaluator => Arc::new(Evolvers::new(Quality::default().identity())),
+                World::Mutator => Arc::new(Evolvers::new(Numbers::default().identity())),
             };
             let (clock, versions) = (Arc::clone(clock), Arc::clone(versions));
             PolicyHost::new(loader.clone(), world, front, clock, versions, helpers.clone())

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 
-use kairos_pipeline::budget::{Status, Window};
+use kairos_pipeline::budget::{Rule, Status, Window};
 use kairos_pipeline::money::{Picodollars, dollars};
 use serde_json::{Value, json};
 
 use crate::admin::moment;
 use crate::config::MOST_BUDGETS;
 use crate::edge::App;
+use crate::keys::issued;
 
 /// Budgets at `/metrics`: those of the configuration, which come first. Those of keys are listed elsewhere.
 const METERED: usize = MOST_BUDGETS + 1;
+
+/// All budgets: those of the configuration, and one of each key.
+pub(crate) const MOST: usize = METERED + issued::MOST;
 
 /// How a budget stands.
 pub(crate) fn status_json(status: &Status) -> Value {
@@ -41,8 +45,7 @@ pub(crate) fn status_json(status: &Status) -> Value {
 
 /// The lines of all budgets, in Prometheus's text format.
 pub(crate) fn render(app: &App) -> String {
-    let statuses = app.ledger.budgets(METERED);
-    let statuses: Vec<_> = statuses.iter().filter(|status| !is_of_key(status)).collect();
+    let statuses = app.ledger.budgets(METERED, |rule| !is_of_key(rule));
     let mut text = String::new();
     let mut family = |name: &str, what: &str, value: fn(&Status) -> Option<u64>| {
         // Writing to a string cannot fail.
@@ -59,6 +62,6 @@ pub(crate) fn render(app: &App) -> String {
 }
 
 /// Names of the configuration have no colon.
-fn is_of_key(status: &Status) -> bool {
-    status.rule.name.contains(':')
+fn is_of_key(rule: &Rule) -> bool {
+    rule.name.contains(':')
 }

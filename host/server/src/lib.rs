@@ -3,6 +3,7 @@
 //! A library only so that tests can run it on a disk of their own: [`run`] is all of it.
 
 mod admin;
+mod alerts;
 mod assemble;
 mod bill;
 mod bounds;
@@ -12,6 +13,8 @@ mod config;
 mod edge;
 mod keys;
 mod log;
+mod outside;
+mod prices;
 mod replay;
 mod secret_file;
 mod signers;

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     requests: Handles<(Arc<str>, &'static str), Counter>,
     attempts: Handles<(Arc<str>, &'static str), Counter>,
+    unpriced: Handles<(Arc<str>, &'static str), Counter>,
     response_times: Handles<Arc<str>, Histogram>,
     tokens: Handles<Arc<str>, [Counter; 4]>,
     prompts: Handles<(Arc<str>, u32), Counter>,
@@ -92,6 +93,7 @@ impl Metrics {
             ("bedrock_requests_total", 0, "Requests, by the model that answered and how they ended."),
             ("bedrock_response_time_seconds", 2, "Time from a request's arrival to the end of its answer."),
             ("kairos_attempts_total", 0, "Calls of models, by how they ended."),
+            ("kairos_unpriced_attempts_total", 0, "Calls without a known price, by what became of their rows."),
             ("kairos_tokens_total", 0, "Tokens consumed, by kind."),
             ("kairos_prompt_requests_total", 0, "Requests that named a template."),
             ("kairos_policy_faults_total", 0, "Calls of policies that failed, by kind."),
@@ -130,6 +132,7 @@ impl Metrics {
             recorder,
             requests: Handles::default(),
             attempts: Handles::default(),
+            unpriced: Handles::default(),
             response_times: Handles::default(),
             tokens: Handles::default(),
             prompts: Handles::default(),
@@ -359,6 +362,9 @@ impl Metrics {
         }
         for attempt in &record.attempts {
             metrics.ended(&metrics.attempts, "kairos_attempts_total", &attempt.model, attempt.status);
+            if attempt.unpriced {
+                metrics.ended(&metrics.unpriced, "kairos_unpriced_attempts_total", &attempt.model, attempt.ledger);
+            }
             let Some(usage) = &attempt.usage else { continue };
             let counters = metrics.tokens.get(Arc::clone(&attempt.model), |model| {
                 TOKENS.map(|kind| {

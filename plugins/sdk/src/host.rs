@@ -4,10 +4,11 @@ use std::sync::OnceLock;
 
 use crate::bindings::exports::kairos::plugin::lifecycle::Description;
 use crate::bindings::kairos::plugin::types::Request;
-use crate::bindings::kairos::plugin::{content, kv, kv_write, log, metrics};
+use crate::bindings::kairos::plugin::{content, http, kv, kv_write, log, metrics, model};
 use crate::{
-    Attempt, Draft, Edits, Event, Failure, Features, Guard, Healer, Level, Model, Observer, Passage, Plan, PluginError,
-    Prompter, Refusal, Remedy, Router, Verdict,
+    Attempt, Case, CaseOutcome, Draft, Edits, Evaluator, Event, Evidence, Failure, Features, Genome, Guard, Healer,
+    HttpError, HttpRequest, HttpResponse, Level, Model, ModelError, ModelRequest, ModelResponse, Mutator, Observer,
+    Passage, Plan, PluginError, Prompter, Proposal, Refusal, Remedy, Router, Score, Verdict,
 };
 
 /// The request at hand, and what else the host can be asked. It costs what is asked for.
@@ -75,6 +76,36 @@ impl Context<'_> {
     /// Deletes what was learned under a key, likewise.
     pub fn forget(&self, key: &str) {
         kv_write::delete(key);
+    }
+
+    /// Writes a line into the operator's log: 1,024 bytes, at most 16 a call. Needs the capability `log`.
+    pub fn log(&self, level: Level, line: &str) {
+        log::write(level, line);
+    }
+
+    /// Adds to a counter of this policy. Needs the capability `metrics`.
+    pub fn count(&self, name: &str, by: u64) {
+        metrics::add(name, by);
+    }
+
+    /// Sets a gauge of this policy. Needs the capability `metrics`.
+    pub fn gauge(&self, name: &str, value: f64) {
+        metrics::set(name, value);
+    }
+}
+
+/// What an evaluator or a mutator can ask the host.
+pub struct Host;
+
+impl Host {
+    /// Sends a request to a service that the operator lists. Needs the capability `http`.
+    pub fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpError> {
+        http::send(request)
+    }
+
+    /// Calls a model through the gateway. Needs the capability `model`.
+    pub fn call(&self, request: &ModelRequest) -> Result<ModelResponse, ModelError> {
+        model::call(request)
     }
 
     /// Writes a line into the operator's log: 1,024 bytes, at most 16 a call. Needs the capability `log`.
@@ -196,4 +227,19 @@ pub fn observe<O: Observer>(
     event: &Event,
 ) -> Result<(), PluginError> {
     made(policy)?.observe(&Context { request }, at, missed, event)
+}
+
+/// Asks an evaluator.
+pub fn score<E: Evaluator>(policy: &OnceLock<E>, case: &Case, outcome: &CaseOutcome) -> Result<Score, PluginError> {
+    made(policy)?.score(&Host, case, outcome)
+}
+
+/// Asks a mutator.
+pub fn propose<M: Mutator>(
+    policy: &OnceLock<M>,
+    genome: &Genome,
+    evidence: &Evidence,
+    seed: u64,
+) -> Result<Vec<Proposal>, PluginError> {
+    made(policy)?.propose(&Host, genome, evidence, seed)
 }

@@ -23,7 +23,8 @@
 //! ```
 //!
 //! A healer implements [`Healer`] likewise, and is exported `as healer`; a guard [`Guard`], `as guard`; a prompter
-//! [`Prompter`], `as prompter`; an observer [`Observer`], `as observer`.
+//! [`Prompter`], `as prompter`; an observer [`Observer`], `as observer`; an evaluator [`Evaluator`], `as evaluator`; a
+//! mutator [`Mutator`], `as mutator`.
 //!
 //! What a policy asks of the host it asks of its [`Context`]. Each capability is imported only where a
 //! policy uses it: whoever never calls [`Context::prompt`] needs no `content`. `log` is always imported,
@@ -33,19 +34,35 @@
 
 #[doc(hidden)]
 pub mod bindings;
+mod evolving;
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod world;
 
+pub use self::bindings::evaluator::exports::kairos::plugin::evaluating::Scores as Score;
+pub use self::bindings::evaluator::kairos::plugin::cases::Ending as CaseEnding;
+#[cfg(target_family = "wasm")]
+pub use self::bindings::evaluator::kairos::plugin::cases::{Case, Outcome as CaseOutcome};
+pub use self::bindings::evaluator::kairos::plugin::fitness::{Measure, Metric};
 pub use self::bindings::guard::exports::kairos::plugin::guarding::{Direction, Origin, Passage, Replacement, Verdict};
 pub use self::bindings::healer::exports::kairos::plugin::healing::{Abilities, Action, Attempt, Failure, Remedy, Wait};
+pub use self::bindings::kairos::plugin::http::{
+    Error as HttpError, Method, Request as HttpRequest, Response as HttpResponse,
+};
 pub use self::bindings::kairos::plugin::kv_write::Refusal;
 pub use self::bindings::kairos::plugin::log::Level;
+pub use self::bindings::kairos::plugin::model::{
+    Error as ModelError, Request as ModelRequest, Response as ModelResponse, Role as Said,
+};
 pub use self::bindings::kairos::plugin::types::{
     Capabilities, Complexity, FailureKind, Family, Features, Model, PluginError, Priority, Route, Strengths, Task,
 };
+pub use self::bindings::mutator::exports::kairos::plugin::mutating::{Change, Edit, Proposal};
+#[cfg(target_family = "wasm")]
+pub use self::bindings::mutator::kairos::plugin::genomes::{Evidence, Genome};
+pub use self::bindings::mutator::kairos::plugin::genomes::{Number, Summary, Weakness};
 #[cfg(target_family = "wasm")]
 pub use self::bindings::observer::kairos::plugin::events::Event;
 pub use self::bindings::observer::kairos::plugin::events::{
@@ -60,11 +77,12 @@ pub use self::bindings::prompter::kairos::plugin::drafts::{
     Message, Parameters, Passage as Shown, Piece, Role, Template,
 };
 pub use self::bindings::router::exports::kairos::plugin::routing::{CacheDirective, Candidate, Plan};
+pub use self::evolving::draw;
 #[cfg(target_family = "wasm")]
-pub use self::host::Context;
+pub use self::host::{Context, Host};
 #[cfg(not(target_family = "wasm"))]
-pub use self::testing::{Context, Draft, Event};
-pub use self::world::{Guard, Healer, Observer, Prompter, Router};
+pub use self::testing::{Case, CaseOutcome, Context, Draft, Event, Evidence, Genome, Host};
+pub use self::world::{Evaluator, Guard, Healer, Mutator, Observer, Prompter, Router};
 
 impl Task {
     /// Its name, as in the contract.
@@ -197,13 +215,15 @@ impl Edits {
 #[doc(hidden)]
 #[cfg(target_family = "wasm")]
 pub mod exported {
+    pub use crate::bindings::evaluator::export_evaluator;
     pub use crate::bindings::exports::kairos::plugin::lifecycle;
     pub use crate::bindings::guard::export_guard;
     pub use crate::bindings::healer::export_healer;
     pub use crate::bindings::kairos::plugin::types;
+    pub use crate::bindings::mutator::export_mutator;
     pub use crate::bindings::observer::export_observer;
     pub use crate::bindings::prompter::export_prompter;
     pub use crate::bindings::router::export_router;
     pub use crate::bindings::{self, export_lifecycle};
-    pub use crate::host::{Facts, describe, heal, init, inspect, observe, render, route};
+    pub use crate::host::{Facts, describe, heal, init, inspect, observe, propose, render, route, score};
 }

@@ -8,6 +8,8 @@
 //! assert_eq!((features().turns, models(3).len()), (1, 3));
 //! ```
 
+mod evolving;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -17,6 +19,8 @@ use crate::{
     Guard, Level, Message, Model, Origin, Outcome, Parameters, Passage, Piece, Priority, Rating, Refusal, Role, Route,
     SeenAttempt, Shown, Stop, Strengths, Task, Template,
 };
+
+pub use self::evolving::{Case, CaseOutcome, Evidence, Genome, Host, answered, value};
 
 /// The request at hand, and what else a host could be asked; here it is what a test says.
 #[derive(Clone, Debug, Default)]

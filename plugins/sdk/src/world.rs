@@ -1,7 +1,8 @@
 //! Worlds: what a policy judges. One trait each, and one arm of `export!`.
 
 use crate::{
-    Attempt, Context, Draft, Edits, Event, Failure, Features, Model, Passage, Plan, PluginError, Remedy, Verdict,
+    Attempt, Case, CaseOutcome, Context, Draft, Edits, Event, Evidence, Failure, Features, Genome, Host, Model,
+    Passage, Plan, PluginError, Proposal, Remedy, Score, Verdict,
 };
 
 /// Which models answer a request.
@@ -158,13 +159,51 @@ pub trait Observer: Sized + Send + Sync + 'static {
     fn observe(&self, ctx: &Context, at: u64, missed: u32, event: &Event) -> Result<(), PluginError>;
 }
 
+/// How good an outcome is.
+///
+/// Asked by a command, on an instance of its own each time. Pure, but for what others answer that it calls.
+pub trait Evaluator: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.evaluator]` as JSON, `{}`
+    /// where there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Judges. What is not known is left out of the score; [`PluginError::Declined`] says that nothing is.
+    fn score(&self, host: &Host, case: &Case, outcome: &CaseOutcome) -> Result<Score, PluginError>;
+}
+
+/// What might be better.
+///
+/// Asked by a command, on an instance of its own each time. `seed` is the only randomness.
+pub trait Mutator: Sized + Send + Sync + 'static {
+    /// What the policy calls itself: 1 to 64 of a–z, 0–9 and `-`.
+    const NAME: &'static str;
+    /// Names of the codes that proposals carry: the n-th, from 1, is that of code n. At most 64, of 64 bytes each.
+    const REASONS: &'static [&'static str];
+
+    /// Makes a policy of the operator's configuration: the table `[policies.config.mutator]` as JSON, `{}` where
+    /// there is none. An error refuses the policy.
+    fn new(config: &str) -> Result<Self, PluginError>;
+
+    /// Proposes. [`PluginError::Declined`] has nothing to propose.
+    fn propose(
+        &self,
+        host: &Host,
+        genome: &Genome,
+        evidence: &Evidence,
+        seed: u64,
+    ) -> Result<Vec<Proposal>, PluginError>;
+}
+
 /// Exports a type as a component of a world: `export!(MyRouter as router);`, once a crate. A native
 /// build has nothing to export.
 #[macro_export]
 macro_rules! export {
     ($policy:ty as router) => {
         $crate::export! {
-            @ $policy, Router, [model_names: <$policy as $crate::Router>::MODEL_NAMES, reasons: <$policy as $crate::Router>::REASONS],
+            @ $policy, Router, [kv_schema: <$policy as $crate::Router>::KV_SCHEMA, kv: <$policy as $crate::Router>::KV, model_names: <$policy as $crate::Router>::MODEL_NAMES, reasons: <$policy as $crate::Router>::REASONS],
             use exported::bindings::router::exports::kairos::plugin::routing;
 
             exported::export_router!(Exported with_types_in exported::bindings::router);
@@ -182,7 +221,7 @@ macro_rules! export {
     };
     ($policy:ty as healer) => {
         $crate::export! {
-            @ $policy, Healer, [model_names: <$policy as $crate::Healer>::MODEL_NAMES, reasons: <$policy as $crate::Healer>::REASONS],
+            @ $policy, Healer, [kv_schema: <$policy as $crate::Healer>::KV_SCHEMA, kv: <$policy as $crate::Healer>::KV, model_names: <$policy as $crate::Healer>::MODEL_NAMES, reasons: <$policy as $crate::Healer>::REASONS],
             use exported::bindings::healer::exports::kairos::plugin::healing;
 
             exported::export_healer!(Exported with_types_in exported::bindings::healer);
@@ -202,7 +241,7 @@ macro_rules! export {
     };
     ($policy:ty as guard) => {
         $crate::export! {
-            @ $policy, Guard, [hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK), reasons: <$policy as $crate::Guard>::REASONS],
+            @ $policy, Guard, [kv_schema: <$policy as $crate::Guard>::KV_SCHEMA, kv: <$policy as $crate::Guard>::KV, hold_back: Some(<$policy as $crate::Guard>::HOLD_BACK), reasons: <$policy as $crate::Guard>::REASONS],
             use exported::bindings::guard::exports::kairos::plugin::guarding;
 
             exported::export_guard!(Exported with_types_in exported::bindings::guard);
@@ -222,7 +261,7 @@ macro_rules! export {
     };
     ($policy:ty as prompter) => {
         $crate::export! {
-            @ $policy, Prompter, [model_names: <$policy as $crate::Prompter>::MODEL_NAMES, reasons: <$policy as $crate::Prompter>::REASONS],
+            @ $policy, Prompter, [kv_schema: <$policy as $crate::Prompter>::KV_SCHEMA, kv: <$policy as $crate::Prompter>::KV, model_names: <$policy as $crate::Prompter>::MODEL_NAMES, reasons: <$policy as $crate::Prompter>::REASONS],
             use exported::bindings::prompter::exports::kairos::plugin::prompting;
 
             exported::export_prompter!(Exported with_types_in exported::bindings::prompter);
@@ -242,7 +281,7 @@ macro_rules! export {
     };
     ($policy:ty as observer) => {
         $crate::export! {
-            @ $policy, Observer, [model_names: <$policy as $crate::Observer>::MODEL_NAMES, reasons: &[]],
+            @ $policy, Observer, [kv_schema: <$policy as $crate::Observer>::KV_SCHEMA, kv: <$policy as $crate::Observer>::KV, model_names: <$policy as $crate::Observer>::MODEL_NAMES, reasons: &[]],
             use exported::bindings::observer::exports::kairos::plugin::observing;
 
             exported::export_observer!(Exported with_types_in exported::bindings::observer);
@@ -259,11 +298,46 @@ macro_rules! export {
             }
         }
     };
+    ($policy:ty as evaluator) => {
+        $crate::export! {
+            @ $policy, Evaluator, [],
+            use exported::bindings::evaluator::exports::kairos::plugin::evaluating;
+
+            exported::export_evaluator!(Exported with_types_in exported::bindings::evaluator);
+
+            impl evaluating::Guest for Exported {
+                fn score(
+                    case: &evaluating::Case,
+                    outcome: &evaluating::Outcome,
+                ) -> Result<evaluating::Scores, types::PluginError> {
+                    exported::score(&POLICY, case, outcome)
+                }
+            }
+        }
+    };
+    ($policy:ty as mutator) => {
+        $crate::export! {
+            @ $policy, Mutator, [reasons: <$policy as $crate::Mutator>::REASONS],
+            use exported::bindings::mutator::exports::kairos::plugin::mutating;
+
+            exported::export_mutator!(Exported with_types_in exported::bindings::mutator);
+
+            impl mutating::Guest for Exported {
+                fn propose(
+                    genome: &mutating::Genome,
+                    evidence: &mutating::Evidence,
+                    seed: u64,
+                ) -> Result<Vec<mutating::Proposal>, types::PluginError> {
+                    exported::propose(&POLICY, genome, evidence, seed)
+                }
+            }
+        }
+    };
     ($policy:ty as $world:ident) => {
         compile_error!(concat!(
             "there is no world `",
             stringify!($world),
-            "`; there are `router`, `healer`, `guard`, `prompter` and `observer`"
+            "`; there are `router`, `healer`, `guard`, `prompter`, `observer`, `evaluator` and `mutator`"
         ));
     };
     // What every world exports, and the judgement of this one.
@@ -281,8 +355,6 @@ macro_rules! export {
                 fn describe() -> lifecycle::Description {
                     let facts = exported::Facts {
                         name: <$policy as $crate::$world>::NAME,
-                        kv_schema: <$policy as $crate::$world>::KV_SCHEMA,
-                        kv: <$policy as $crate::$world>::KV,
                         $($fact: $value,)*
                         ..exported::Facts::NONE
                     };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kairos_dialects::Usage;
 use kairos_dialects::outline::ServiceTier;
+use kairos_pipeline::budget::{Counting, Over, Rule};
 use kairos_pipeline::ledger::{AttemptKey, Ending, Ledger as _, Reservation};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
@@ -24,16 +25,41 @@ const SYNCS: usize = 200;
 pub(crate) fn run() {
     println!("\n## The ledger\n");
     println!("{SETTLEMENTS} attempts, each reserved and settled, {IN_FLIGHT} at once, until the last is on disk.\n");
-    let (mut settles, mut syncs) = (Vec::new(), Vec::new());
+    let (mut settles, mut held, mut syncs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
         syncs.push(disk());
-        settles.push(settle());
+        settles.push(settle(&[]));
+        held.push(settle(&budgets()));
     }
     head(&["", "a second"]);
     row(&["durable settlements".to_owned(), format!("{:.0}", median(settles.clone()))]);
+    row(&["the same, held against eight budgets".to_owned(), format!("{:.0}", median(held.clone()))]);
+    let more = settles.iter().zip(&held).map(|(settles, held)| 1e6 / held - 1e6 / settles).collect();
+    row(&["what the budgets add to each, in µs".to_owned(), format!("{:.1}", median(more))]);
     row(&["the disk's own syncs of 4 KiB, one by one".to_owned(), format!("{:.0}", median(syncs.clone()))]);
     let ratio = median(settles.iter().zip(&syncs).map(|(settles, syncs)| settles / syncs).collect());
     row(&["settlements for each sync the disk could do".to_owned(), format!("{ratio:.0}")]);
+}
+
+/// Budgets that cover every attempt, of every kind, and that none passes.
+fn budgets() -> Vec<Arc<Rule>> {
+    let limit = Some(Picodollars(u64::MAX / 4));
+    let kinds = [
+        r#"{"calendar":{"period":"day","zone":"UTC"}}"#,
+        r#"{"calendar":{"period":"minute","zone":"UTC"}}"#,
+        r#"{"calendar":{"period":"month","zone":"Europe/Berlin"}}"#,
+        r#"{"rolling":{"seconds":86400}}"#,
+        r#"{"key":"local","calendar":{"period":"hour","zone":"UTC"}}"#,
+        r#"{"key":"local","rolling":{"seconds":60}}"#,
+        r#"{"key":"local","calendar":{"period":"week","zone":"America/New_York"}}"#,
+        r#"{"key":"local","calendar":{"period":"day","zone":"Asia/Kolkata"}}"#,
+    ];
+    let rule = |(number, kind): (usize, &str)| {
+        let counting: Counting = serde_json::from_str(kind).unwrap();
+        let name = format!("budget-{number}").into();
+        Arc::new(Rule { name, counting, limit, alerts: Vec::new(), over: Over::Refuse })
+    };
+    kinds.into_iter().enumerate().map(rule).collect()
 }
 
 /// Appends and syncs of the disk, a second.
@@ -49,9 +75,9 @@ fn disk() -> f64 {
 }
 
 /// Settlements of the ledger, a second, the last commit included.
-fn settle() -> f64 {
+fn settle(budgets: &[Arc<Rule>]) -> f64 {
     let folder = tempfile::tempdir_in(root().join("target")).unwrap();
-    let ledger = Arc::new(SqliteLedger::open(folder.path(), &[], Arc::new(now_ms)).unwrap());
+    let ledger = Arc::new(SqliteLedger::open(folder.path(), budgets, Arc::new(now_ms)).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let started = Instant::now();
     runtime.block_on(async {

@@ -138,7 +138,9 @@ impl fmt::Display for Window {
             Self::Rolling { seconds } => {
                 let seconds = i64::try_from(*seconds).unwrap_or(i64::MAX);
                 match () {
-                    () if seconds % 86_400 == 0 => write!(formatter, "in any {}d", seconds / 86_400),
+                    () if seconds % 86_400 == 0 && seconds > 86_400 => {
+                        write!(formatter, "in any {}d", seconds / 86_400)
+                    }
                     () if seconds % 3_600 == 0 => write!(formatter, "in any {}h", seconds / 3_600),
                     () if seconds % 60 == 0 => write!(formatter, "in any {}m", seconds / 60),
                     () => write!(formatter, "in any {seconds}s"),
@@ -211,6 +213,8 @@ mod tests {
             }
         }
         assert_eq!(Window::Rolling { seconds: 3_600 }.to_string(), "in any 1h");
+        assert_eq!(Window::Rolling { seconds: 86_400 }.to_string(), "in any 24h");
+        assert_eq!(Window::Rolling { seconds: 7 * 86_400 }.to_string(), "in any 7d");
         assert_eq!(Window::utc_day().to_string(), "a day");
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::{
-    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, ObserveInput, Offer, Plan, PolicyError,
-    PromptInput, Remedy, RequestInfo, RouteInput, Verdict, Written,
+    Edits, Fault, FaultKind, Features, HealInput, Identity, InspectInput, NO_REQUEST, ObserveInput, Offer, Plan,
+    PolicyError, PromptInput, ProposeInput, Remedy, RequestInfo, RouteInput, Score, ScoreInput, Verdict, Written,
 };
+use crate::genome::Proposal;
 use crate::learned::Reads;
 
 /// A kind of judgement.
@@ -23,20 +24,31 @@ pub enum World {
     Prompter,
     /// What is learned of what happened.
     Observer,
+    /// How good an outcome is.
+    Evaluator,
+    /// What might be better.
+    Mutator,
 }
 
 impl World {
     /// All.
-    pub const ALL: [Self; 5] = [Self::Router, Self::Healer, Self::Guard, Self::Prompter, Self::Observer];
+    pub const ALL: [Self; 7] =
+        [Self::Router, Self::Healer, Self::Guard, Self::Prompter, Self::Observer, Self::Evaluator, Self::Mutator];
 
     /// Its name in the contract, which is that of its slot.
     pub const fn name(self) -> &'static str {
-        ["router", "healer", "guard", "prompter", "observer"][self as usize]
+        ["router", "healer", "guard", "prompter", "observer", "evaluator", "mutator"][self as usize]
     }
 
     /// What a policy of it is called.
     pub fn policy(self) -> &'static str {
-        ["a router", "a healer", "a guard", "a prompter", "an observer"][self as usize]
+        ["a router", "a healer", "a guard", "a prompter", "an observer", "an evaluator", "a mutator"][self as usize]
+    }
+
+    /// Whether a policy of it is of evolution: asked by a command, never on a request's way, on an instance of
+    /// its own each time; it may call others, and knows of no request and of nothing that was learned.
+    pub fn is_of_evolution(self) -> bool {
+        matches!(self, Self::Evaluator | Self::Mutator)
     }
 
     /// The world of a slot.
@@ -58,6 +70,10 @@ pub enum Question<'a> {
     Render(PromptInput<'a>),
     /// What is learned of this event?
     Observe(ObserveInput<'a>),
+    /// How good is this outcome?
+    Score(ScoreInput<'a>),
+    /// What might be better than this?
+    Propose(ProposeInput<'a>),
 }
 
 /// What a policy answers.
@@ -73,6 +89,10 @@ pub enum Answer {
     Edits(Box<Edits>),
     /// To [`Question::Observe`].
     Written(Written),
+    /// To [`Question::Score`].
+    Score(Box<Score>),
+    /// To [`Question::Propose`].
+    Proposals(Vec<Proposal>),
 }
 
 impl<'a> Question<'a> {
@@ -84,10 +104,12 @@ impl<'a> Question<'a> {
             Self::Inspect(_) => World::Guard,
             Self::Render(_) => World::Prompter,
             Self::Observe(_) => World::Observer,
+            Self::Score(_) => World::Evaluator,
+            Self::Propose(_) => World::Mutator,
         }
     }
 
-    /// What every question is asked with: what of the request is not a number.
+    /// What every question is asked with: what of the request is not a number. Nothing where there is none.
     pub fn request(&self) -> &'a Arc<RequestInfo> {
         match *self {
             Self::Route(RouteInput { request, .. })
@@ -95,6 +117,7 @@ impl<'a> Question<'a> {
             | Self::Inspect(InspectInput { request, .. })
             | Self::Render(PromptInput { request, .. }) => request,
             Self::Observe(ObserveInput { event, .. }) => &event.request,
+            Self::Score(_) | Self::Propose(_) => &NO_REQUEST,
         }
     }
 
@@ -103,17 +126,17 @@ impl<'a> Question<'a> {
     pub fn learned(&self) -> &'a Arc<Reads> {
         match *self {
             Self::Observe(ObserveInput { learned, .. }) => learned,
-            Self::Route(_) | Self::Heal(_) | Self::Inspect(_) | Self::Render(_) => &self.request().learned,
+            _ => &self.request().learned,
         }
     }
 
-    /// What the host knows of the request, and the models; none: it is about a text.
+    /// What the host knows of the request, and the models; none: it is about a text, or about no request.
     pub fn about(&self) -> Option<(&'a Features, &'a [Offer])> {
         match *self {
             Self::Route(RouteInput { features, models, .. })
             | Self::Heal(HealInput { features, models, .. })
             | Self::Render(PromptInput { features, models, .. }) => Some((features, models)),
-            Self::Inspect(_) => None,
+            Self::Inspect(_) | Self::Score(_) | Self::Propose(_) => None,
             Self::Observe(ObserveInput { event, models, .. }) => Some((&event.features, models)),
         }
     }
@@ -126,6 +149,8 @@ impl<'a> Question<'a> {
             (Self::Inspect(input), Answer::Verdict(verdict)) => verdict.check(input, policy.hold_back(), policy),
             (Self::Render(input), Answer::Edits(edits)) => edits.check(*input, policy),
             (Self::Observe(_), Answer::Written(written)) => written.check(),
+            (Self::Score(_), Answer::Score(score)) => score.check(),
+            (Self::Propose(input), Answer::Proposals(proposals)) => input.check(proposals, policy),
             _ => Err("the answer is to another kind of question".to_owned()),
         }
     }
@@ -173,6 +198,22 @@ impl Answer {
     pub fn written(self) -> Result<Written, PolicyError> {
         match self {
             Self::Written(written) => Ok(written),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The score that it is.
+    pub fn score(self) -> Result<Score, PolicyError> {
+        match self {
+            Self::Score(score) => Ok(*score),
+            _ => Err(mixed_up()),
+        }
+    }
+
+    /// The proposals that it is.
+    pub fn proposals(self) -> Result<Vec<Proposal>, PolicyError> {
+        match self {
+            Self::Proposals(proposals) => Ok(proposals),
             _ => Err(mixed_up()),
         }
     }

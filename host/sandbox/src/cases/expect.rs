@@ -7,6 +7,7 @@ use super::offers::Chosen;
 use super::table::{Read, Value, did_you_mean, wrong};
 use super::worlds::{self, Like};
 use crate::aside::Released;
+use crate::question::What;
 
 /// A reason, as a test names it.
 pub(super) enum Reason {
@@ -91,13 +92,14 @@ impl Expected {
     pub(super) fn wrong_with(
         &self,
         question: &Question<'_>,
+        what: &What,
         answer: &Result<Answer, PolicyError>,
         names: &Names<'_>,
     ) -> Vec<String> {
         let kind = worlds::answer(question.world());
         match (self, answer) {
             (Self::Answer(expected), Ok(answer)) => match question.check(answer, names.identity) {
-                Ok(()) => expected.wrong_with(answer, names),
+                Ok(()) => expected.wrong_with(answer, what, names),
                 Err(why) => vec![format!("the {kind} is not valid: {why}")],
             },
             (Self::Declined, Err(PolicyError::Declined)) => Vec::new(),

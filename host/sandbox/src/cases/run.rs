@@ -11,7 +11,7 @@ use crate::aside::Judging;
 use crate::deadline::Meter;
 use crate::generation::{Engine, Manner};
 use crate::limits::Limits;
-use crate::question::{OwnedQuestion, What};
+use crate::question::{OwnedQuestion, Proposed, Scored, What};
 use crate::refusal::{Reason, Refusal};
 
 /// A policy with the configuration of a test, as JSON.
@@ -63,7 +63,10 @@ fn ask(case: &Case, engine: &Arc<Engine>, identity: &Identity, line: usize) -> O
     }
     let question = marked.asked();
     let answer = engine.ask(question, Manner::Test);
-    let mut wrong = case.expected.wrong_with(&question, &answer, &names);
+    let mut wrong = case.expected.wrong_with(&question, &marked.what, &answer, &names);
+    if let What::Score(Scored { outside, .. }) | What::Propose(Proposed { outside, .. }) = &marked.what {
+        wrong.extend(outside.left_over());
+    }
     if case.has_kv && identity.space().is_none() {
         wrong.push("kv: `describe` states no kv-schema, so the policy has no space: every key is absent".to_owned());
     }

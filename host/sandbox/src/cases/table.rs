@@ -116,6 +116,11 @@ impl<'a> Value<'a> {
         self.value.as_str().map_or_else(|| self.is_not("text"), Ok)
     }
 
+    /// The text, owned.
+    pub(crate) fn into_text(self) -> Read<String> {
+        self.text().map(str::to_owned)
+    }
+
     pub(crate) fn is_text(&self) -> bool {
         self.value.is_str()
     }

@@ -8,7 +8,7 @@ use tracing::Level;
 
 use super::policy::{learned, using};
 use super::table::{Api, Fallible};
-use super::{column, models, worlds};
+use super::{column, models, outside, worlds};
 use crate::capability::{Capability, Grants};
 use crate::limits::Limits;
 use crate::reports::Reports;
@@ -65,6 +65,7 @@ fn fill(api: &mut Api<'_>, of: &[World], reports: &Arc<Reports>) {
     let name = of.first().map_or("", |world| world.name()).into();
     register_reports(api, reports, &name);
     register_learned(api, reports);
+    outside::register(api);
 }
 
 fn register_reports(api: &mut Api<'_>, reports: &Arc<Reports>, name: &Arc<str>) {

@@ -7,6 +7,7 @@ mod api;
 mod column;
 mod engine;
 mod models;
+mod outside;
 mod policy;
 mod table;
 mod worlds;

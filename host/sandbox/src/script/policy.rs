@@ -17,6 +17,7 @@ use crate::kv::{Kv, SpaceBounds};
 use crate::limits::Limits;
 use crate::load::Source;
 use crate::manifest::is_label;
+use crate::reach::{Reach, ReachBounds, Unscripted};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, Reports, Used};
 
@@ -26,6 +27,9 @@ pub struct ScriptPolicy {
     config: Dynamic,
     deadline: Duration,
     repeat_deadline: Duration,
+    /// Time on the clock of a call, where that is a setting of its own.
+    wall: Option<Duration>,
+    reach: ReachBounds,
     /// The space of what was learned that it reads, and how much that may hold.
     space: (Option<SpaceId>, SpaceBounds),
     reports: Arc<Reports>,
@@ -56,6 +60,8 @@ thread_local! {
     static USED: RefCell<Used> = RefCell::default();
     /// What that call sees and changes of what was learned.
     static KV: RefCell<Kv> = RefCell::default();
+    /// Whom that call may call.
+    static REACH: RefCell<Reach> = RefCell::default();
 }
 
 /// Works on what the call has used of its share.
@@ -66,6 +72,11 @@ pub(super) fn using<T>(work: impl FnOnce(&mut Used) -> T) -> T {
 /// Works on what the call sees of what was learned.
 pub(super) fn learned<T>(work: impl FnOnce(&mut Kv) -> T) -> T {
     KV.with_borrow_mut(work)
+}
+
+/// Calls others, as far as the call may.
+pub(super) fn reaching<T>(work: impl FnOnce(&mut Reach) -> Result<T, Unscripted>) -> Result<T, Unscripted> {
+    REACH.with_borrow_mut(work)
 }
 
 /// Reasons that a policy may name.
@@ -112,6 +123,8 @@ impl ScriptPolicy {
             config: config.into(),
             deadline: limits.deadline_of(source.world),
             repeat_deadline: limits.init_deadline,
+            wall: limits.wall_of(source.world),
+            reach: limits.reach,
             space: (None, limits.space),
             reports,
         };
@@ -132,12 +145,15 @@ impl ScriptPolicy {
             Manner::Trial | Manner::Test => Meter::start_on_trial(self.deadline),
             Manner::Afresh => Meter::start(self.repeat_deadline),
         };
+        let meter = self.wall.map_or(meter, |wall| Meter::start_within(self.deadline, wall));
         let ctx = Ctx { request: Arc::clone(question.request()), config: self.config.clone() };
         let (space, bounds) = &self.space;
         let kv = Kv::new(&question, space.as_ref(), manner);
         KV.set(if question.world() == World::Observer { kv.writing(*bounds) } else { kv });
+        REACH.set(Reach::of(&question, self.reach, meter.until()));
         let (result, over) = self.timed(meter, manner.is_silent(), || worlds::call(&self.script, question, ctx));
         KV.take();
+        REACH.take();
         match result {
             Ok(_) if over => Err(PolicyError::Fault(Fault::new(FaultKind::Deadline, self.over_deadline()))),
             result => result.map_err(|error| self.policy_error(*error)),

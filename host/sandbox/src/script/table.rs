@@ -218,7 +218,9 @@ Types: `int` has 64 bits, `float` is double precision, a `column` holds one numb
 `fn heal(ctx, features, failure, history, models)`, which gives a `remedy`; a guard has \
 `fn inspect(ctx, passage, state, text, last)`, which gives a `verdict`; a prompter has \
 `fn render(ctx, features, models, first, draft)`, which gives `edits`; an observer has \
-`fn observe(ctx, at, missed, event)`, which writes by `kv_set`, and whose result does not matter. Each may have `fn describe()`, \
+`fn observe(ctx, at, missed, event)`, which writes by `kv_set`, and whose result does not matter; an evaluator has \
+`fn score(ctx, item, outcome)`, which gives a `score`; a mutator has `fn propose(ctx, genome, evidence, seed)`, which \
+gives an array of proposals. Each may have `fn describe()`, \
 which gives `#{ name: \"thrifty\", reasons: #{ \"1\": \"cheapest\" } }`, and of a guard `hold_back: 64`: the most bytes \
 of a text that it leaves undecided. What reads or writes what was learned says in which space, and of which layout: \
 `kv: \"a-name\", kv_schema: 1`; without `kv` the space is of the policy's own name.
@@ -250,6 +252,9 @@ mod tests {
             ("worlds/guard.rs", include_str!("worlds/guard.rs")),
             ("worlds/prompter.rs", include_str!("worlds/prompter.rs")),
             ("worlds/observer.rs", include_str!("worlds/observer.rs")),
+            ("worlds/evaluator.rs", include_str!("worlds/evaluator.rs")),
+            ("worlds/mutator.rs", include_str!("worlds/mutator.rs")),
+            ("outside.rs", include_str!("outside.rs")),
         ] {
             assert!(!text.contains(".register_"), "{file} registers something that the reference does not know");
         }

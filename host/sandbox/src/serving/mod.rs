@@ -1,6 +1,7 @@
 //! What requests get of a slot: a policy, as the pipeline's type of its world. What is of one world is in
 //! its own file.
 
+mod evolution;
 mod guard;
 mod healer;
 mod observer;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Weak};
 
 use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, PolicyError, Question, bounded};
 
+pub(crate) use self::evolution::Evolvers;
 pub(crate) use self::guard::Guards;
 pub(crate) use self::healer::Healers;
 pub use self::observer::EventCounts;

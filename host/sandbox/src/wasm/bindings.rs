@@ -19,11 +19,15 @@ wasmtime::component::bindgen!({
             include kairos:plugin/guard@0.1.0;
             include kairos:plugin/prompter@0.1.0;
             include kairos:plugin/observer@0.1.0;
+            include kairos:plugin/evaluator@0.1.0;
+            include kairos:plugin/mutator@0.1.0;
             import kairos:plugin/log@0.1.0;
             import kairos:plugin/metrics@0.1.0;
             import kairos:plugin/kv@0.1.0;
             import kairos:plugin/kv-write@0.1.0;
             import kairos:plugin/content@0.1.0;
+            import kairos:plugin/http@0.1.0;
+            import kairos:plugin/model@0.1.0;
         }
     ",
     world: "kairos:host/every-host",
@@ -31,11 +35,17 @@ wasmtime::component::bindgen!({
         "kairos:plugin/types.request": super::host::RequestHandle,
         "kairos:plugin/drafts.draft": super::host::DraftHandle,
         "kairos:plugin/events.event": super::host::EventHandle,
+        "kairos:plugin/cases.case": super::host::CaseHandle,
+        "kairos:plugin/cases.outcome": super::host::OutcomeHandle,
+        "kairos:plugin/genomes.genome": super::host::GenomeHandle,
+        "kairos:plugin/genomes.evidence": super::host::EvidenceHandle,
     },
     imports: { default: trappable },
 });
 
-pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, observing, prompting, routing};
+pub(super) use self::exports::kairos::plugin::{
+    evaluating, guarding, healing, lifecycle, mutating, observing, prompting, routing,
+};
 pub(super) use self::kairos::plugin::types;
 
 /// The package's name and version, as they stand in a component's imports and exports.

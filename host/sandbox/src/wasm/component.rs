@@ -17,6 +17,10 @@ const TYPES: &str = "types";
 const DRAFTS: &str = "drafts";
 /// What an observer is told of.
 const EVENTS: &str = "events";
+/// What an evaluator judges, what it says, and what a mutator begins with.
+const CASES: &str = "cases";
+const FITNESS: &str = "fitness";
+const GENOMES: &str = "genomes";
 
 /// Magic number and version.
 const HEADER_BYTES: usize = 8;
@@ -140,7 +144,14 @@ fn check_import(import: &str, world: World, grants: &Grants) -> Result<(), Refus
         Some(DRAFTS) if world == World::Prompter => Ok(()),
         Some(EVENTS) if world == World::Observer => Ok(()),
         Some(EVENTS) => Err(unknown(format!("the component imports {import}, which is for observers only"))
-            .hint(format!("a {} is told of no events", world.name()))),
+            .hint(format!("{} is told of no events", world.policy()))),
+        Some(CASES) if world == World::Evaluator => Ok(()),
+        Some(FITNESS) if world.is_of_evolution() => Ok(()),
+        Some(GENOMES) if world == World::Mutator => Ok(()),
+        Some(CASES | FITNESS | GENOMES) => {
+            Err(unknown(format!("the component imports {import}, which is for evaluators or mutators only"))
+                .hint(format!("{} is shown neither cases nor genomes", world.policy())))
+        }
         Some(name) => match Capability::from_name(name) {
             Some(capability) if grants.has(capability) => Ok(()),
             Some(capability) => {

@@ -172,7 +172,7 @@ fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
     let engine = engine.weak();
     let ticker = Arc::<Ticker>::default();
     // A guest is first looked at when half of its deadline is over: the longest is not slept through.
-    let idle = (limits.init_deadline.max(limits.deadline) + IDLE).as_nanos() / TICK.as_nanos();
+    let idle = (limits.longest_deadline() + IDLE).as_nanos() / TICK.as_nanos();
     let idle = u32::try_from(idle).unwrap_or(u32::MAX);
     let running = Arc::clone(&ticker);
     let tick = move || {

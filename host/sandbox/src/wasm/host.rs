@@ -8,9 +8,10 @@ use wasmtime::{ResourceLimiter, Result};
 
 use super::bindings::kairos::plugin::{content, kv, kv_write, log, metrics, types};
 use super::engine::Ticker;
-use super::worlds::AtHand;
+use super::worlds::{AtHand, Evolving};
 use crate::deadline::Meter;
 use crate::kv::Kv;
+use crate::reach::{Reach, ReachBounds};
 use crate::reports::{Reports, Used};
 
 /// Names that a call may look up at once.
@@ -26,10 +27,31 @@ pub struct RequestHandle;
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct DraftHandle;
+
 /// The same of the event that an observer is told of.
 #[derive(Debug)]
 #[allow(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct EventHandle;
+
+/// The same of the case that an evaluator judges.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct CaseHandle;
+
+/// The same of what came of it.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct OutcomeHandle;
+
+/// The same of what a mutator begins with.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct GenomeHandle;
+
+/// The same of what is known of it.
+#[derive(Debug)]
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct EvidenceHandle;
 
 /// What belongs to one instance.
 pub(super) struct HostState {
@@ -41,6 +63,11 @@ pub(super) struct HostState {
     pub(super) draft: Option<Arc<Draft>>,
     /// The event at hand.
     pub(super) event: Option<AtHand>,
+    /// What an evaluator or a mutator is asked about.
+    pub(super) evolving: Option<Evolving>,
+    /// Whom it may call.
+    pub(super) reach: Reach,
+    pub(super) reach_bounds: ReachBounds,
     /// What was learned, as this call sees and changes it.
     pub(super) kv: Kv,
     pub(super) reports: Arc<Reports>,

@@ -8,7 +8,9 @@ use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, Pol
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::bindings::kairos::plugin::{content, drafts, events, kv, kv_write, log, metrics, types as wit_types};
+use super::bindings::kairos::plugin::{
+    cases, content, drafts, events, fitness, genomes, http, kv, kv_write, log, metrics, model, types as wit_types,
+};
 use super::bindings::{self, lifecycle};
 use super::engine::{TICK, WasmEngine};
 use super::host::HostState;
@@ -20,6 +22,7 @@ use crate::kv::Kv;
 use crate::limits::{INTERPRETER_COMPONENT_BYTES, Limits};
 use crate::load::Source;
 use crate::manifest::is_label;
+use crate::reach::{Reach, Unscripted};
 use crate::refusal::{Reason, Refusal};
 use crate::reports::{Dropped, Reports, Used};
 
@@ -137,8 +140,11 @@ impl WasmPolicy {
         Ok((policy, identity))
     }
 
-    /// Makes instances ready, so that the first requests find them.
-    pub fn prepare(&self, count: usize) {
+    /// Makes instances ready, so that the first requests find them; none where each call has one of its own.
+    pub fn prepare(&self, world: World, count: usize) {
+        if world.is_of_evolution() {
+            return;
+        }
         let ready: Vec<Instance> =
             (0..count).map_while(|_| self.instantiate(self.engine.limits().init_deadline).ok()).collect();
         ready.into_iter().for_each(|instance| self.put_back(instance));
@@ -168,6 +174,10 @@ impl WasmPolicy {
     pub(crate) fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Answer, PolicyError> {
         let limits = self.engine.limits();
         let deadline = limits.deadline_of(question.world());
+        if let Some(wall) = limits.wall_of(question.world()) {
+            let mut instance = self.instantiate(limits.init_deadline)?;
+            return instance.ask(question, Meter::start_within(deadline, wall), self.used(&question, manner));
+        }
         if manner == Manner::Afresh {
             let mut instance = self.instantiate(limits.init_deadline)?;
             return instance.ask(question, Meter::start(limits.init_deadline), self.used(&question, manner));
@@ -218,6 +228,8 @@ impl WasmPolicy {
             request: None,
             draft: None,
             event: None,
+            evolving: None,
+            reach: Reach::default(),
             kv: Kv::default(),
             reports: Arc::clone(&self.reports),
             used: Used::default(),
@@ -227,6 +239,7 @@ impl WasmPolicy {
             memory_denied: false,
             last_line: None,
             ticker: Arc::clone(self.engine.ticker()),
+            reach_bounds: limits.reach,
         };
         let mut store = new_store(&self.engine, state, limits);
         arm(&mut store, Meter::start(deadline));
@@ -267,12 +280,14 @@ impl Instance {
         let state = self.store.data_mut();
         state.request = Some(Arc::clone(question.request()));
         (state.used, state.kv) = (used, kv);
+        state.reach = Reach::of(&question, state.reach_bounds, meter.until());
         state.last_line = None;
         arm(&mut self.store, meter);
         // There is one request in a call: the handle needs no table to be found by.
         let decided = self.judge.ask(&mut self.store, question, Resource::new_borrow(0));
         let state = self.store.data_mut();
         (state.request, state.kv) = (None, Kv::default());
+        state.reach = Reach::default();
         match decided {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(bindings::plugin_error(error)),
@@ -291,6 +306,15 @@ fn linker(engine: &WasmEngine, world: World, grants: &Grants) -> wasmtime::Resul
     if world == World::Observer {
         events::add_to_linker::<_, Own>(&mut linker, |state| state)?;
     }
+    if world.is_of_evolution() {
+        fitness::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    }
+    if world == World::Evaluator {
+        cases::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    }
+    if world == World::Mutator {
+        genomes::add_to_linker::<_, Own>(&mut linker, |state| state)?;
+    }
     for capability in Capability::ALL.into_iter().filter(|capability| grants.has(*capability)) {
         match capability {
             Capability::Log => log::add_to_linker::<_, Own>(&mut linker, |state| state)?,
@@ -298,6 +322,8 @@ fn linker(engine: &WasmEngine, world: World, grants: &Grants) -> wasmtime::Resul
             Capability::Kv => kv::add_to_linker::<_, Own>(&mut linker, |state| state)?,
             Capability::KvWrite => kv_write::add_to_linker::<_, Own>(&mut linker, |state| state)?,
             Capability::Content => content::add_to_linker::<_, Own>(&mut linker, |state| state)?,
+            Capability::Http => http::add_to_linker::<_, Own>(&mut linker, |state| state)?,
+            Capability::Model => model::add_to_linker::<_, Own>(&mut linker, |state| state)?,
         }
     }
     Ok(linker)
@@ -326,8 +352,10 @@ fn arm(store: &mut Store<HostState>, meter: Meter) {
 /// What kind of fault an error is.
 fn fault(store: &Store<HostState>, error: &wasmtime::Error) -> PolicyError {
     let state = store.data();
-    let (kind, message) = if error.is::<DeadlineOver>() {
-        (FaultKind::Deadline, format!("over its deadline of {:?}", state.meter.deadline()))
+    let (kind, message) = if let Some(Unscripted(said)) = error.downcast_ref() {
+        (FaultKind::Error, said.clone())
+    } else if error.is::<DeadlineOver>() {
+        (FaultKind::Deadline, state.meter.over_what())
     } else if state.memory_denied {
         (FaultKind::Memory, format!("more than {} bytes of memory", state.memory_bytes))
     } else {

@@ -18,12 +18,15 @@ use std::time::Duration;
 use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::budget::Rule;
 use kairos_pipeline::places::Concurrency;
+use kairos_pipeline::policy::MutatorBounds;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::Bounds;
 use kairos_store::records;
 
-pub(crate) use self::settings::budgets::{MOST_BUDGETS, window};
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
+pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
+pub(crate) use self::settings::{
+    Auth, Config, EndedModels, HttpSettings, Limits, ModelSettings, RateSettings, RecordedContent, Unpriced,
+};
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
 pub(crate) use self::values::{Seconds, age};
@@ -180,6 +183,13 @@ impl Config {
         set.concurrent_requests.map(|at_once| Concurrency { at_once, waiting, patience })
     }
 
+    /// Bounds of waiting for what may go through in a minute.
+    pub(crate) fn rate_bounds(&self) -> kairos_pipeline::rates::Bounds {
+        let set = &self.limits;
+        let (waiting, patience) = (set.rate_waiting, set.rate_wait_seconds.duration());
+        kairos_pipeline::rates::Bounds { waiting, patience, windows: set.rate_windows }
+    }
+
     /// Budgets. `model` finds the id of a model by any of its names.
     pub(crate) fn budget_rules(
         &self,
@@ -217,6 +227,10 @@ impl Config {
         kairos_sandbox::limits::Limits {
             deadline: Duration::from_millis(set.deadline_ms),
             observer_deadline: Duration::from_millis(self.observer.deadline_ms),
+            evaluator: (Duration::from_millis(self.evaluator.deadline_ms), self.evaluator.seconds.duration()),
+            mutator: (Duration::from_millis(self.mutator.deadline_ms), self.mutator.seconds.duration()),
+            proposals: MutatorBounds { proposals: self.mutator.proposals, text_bytes: self.mutator.text_bytes },
+            reach: set.http.reach(&set.model),
             init_deadline: Duration::from_millis(set.init_deadline_ms),
             memory_bytes: set.memory_bytes,
             interpreter_memory_bytes: set.interpreter_memory_bytes,

@@ -1,6 +1,7 @@
 //! What there is to set, with its defaults. `example.toml` beside this file says the same to operators.
 
 pub(crate) mod budgets;
+mod evolving;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,9 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
-use self::budgets::{Budget, BudgetSettings};
+use self::budgets::{AlertSettings, Budget, BudgetSettings};
+use self::evolving::{EvaluatorSettings, MutatorSettings};
+pub(crate) use self::evolving::{HttpSettings, ModelSettings};
 use self::policies::{GuardSettings, Healing, ObserverSettings, PolicySettings, PromptSettings, PrompterSettings};
 use super::values::{Seconds, SecretText};
 
@@ -26,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     pub(crate) budget: Budget,
     pub(crate) budgets: Vec<BudgetSettings>,
+    pub(crate) alerts: AlertSettings,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
     pub(crate) records: RecordSettings,
@@ -35,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) prompts: PromptSettings,
     pub(crate) prompter: PrompterSettings,
     pub(crate) observer: ObserverSettings,
+    pub(crate) evaluator: EvaluatorSettings,
+    pub(crate) mutator: MutatorSettings,
     pub(crate) models: Models,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
@@ -94,6 +100,31 @@ pub(crate) struct Limits {
     pub(crate) batch_concurrency: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
+    /// Requests and tokens a minute.
+    pub(crate) rates: Vec<RateSettings>,
+    /// Requests that may wait for one of them.
+    pub(crate) rate_waiting: usize,
+    /// How long each waits.
+    pub(crate) rate_wait_seconds: Seconds,
+    /// Limits that are followed at a time, those of each key apart.
+    pub(crate) rate_windows: usize,
+}
+
+/// What may go through in a minute.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RateSettings {
+    /// What people and metrics call it.
+    pub(crate) name: String,
+    /// The key that it covers; none: all.
+    pub(crate) key: Option<String>,
+    /// The model that it covers; none: all.
+    pub(crate) model: Option<String>,
+    /// Whether each key has all of it for itself.
+    #[serde(default)]
+    pub(crate) each_key: bool,
+    pub(crate) requests_per_minute: Option<u64>,
+    /// Tokens, as Bedrock counts them against a quota.
+    pub(crate) tokens_per_minute: Option<u64>,
 }
 
 /// Bounds of the ledger.
@@ -184,6 +215,23 @@ pub(crate) struct Models {
     pub(crate) ended: EndedModels,
     /// The date for which models are active or not, instead of today.
     pub(crate) as_of: Option<jiff::civil::Date>,
+    /// A file of own prices.
+    pub(crate) prices: Option<PathBuf>,
+    /// Versions of prices that are kept.
+    pub(crate) kept_prices: usize,
+    /// What happens to requests for what has no known price.
+    pub(crate) unpriced: Unpriced,
+}
+
+/// What happens to requests for what has no known price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Unpriced {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, and their rows marked; what is charged is the dearest price of the family.
+    Allow,
 }
 
 /// What happens to requests for a model that has ended.
@@ -213,6 +261,7 @@ impl Default for Config {
             auth: Auth::default(),
             budget: Budget::default(),
             budgets: Vec::new(),
+            alerts: AlertSettings::default(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
             records: RecordSettings::default(),
@@ -222,6 +271,8 @@ impl Default for Config {
             prompts: PromptSettings::default(),
             prompter: PrompterSettings::default(),
             observer: ObserverSettings::default(),
+            evaluator: EvaluatorSettings::default(),
+            mutator: MutatorSettings::default(),
             models: Models::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
@@ -237,6 +288,7 @@ impl Default for MetricSettings {
 
 impl Default for Limits {
     fn default() -> Self {
+        let rates = kairos_pipeline::rates::Bounds::default();
         Self {
             body_bytes: 25_000_000,
             header_bytes: 64 * 1024,
@@ -252,6 +304,10 @@ impl Default for Limits {
             batch_entries: 100,
             batch_concurrency: 10,
             records: 4_000,
+            rates: Vec::new(),
+            rate_waiting: rates.waiting,
+            rate_wait_seconds: Seconds::of(rates.patience),
+            rate_windows: rates.windows,
         }
     }
 }
@@ -306,6 +362,9 @@ impl Default for Models {
             names: BTreeMap::new(),
             ended: EndedModels::default(),
             as_of: None,
+            prices: None,
+            kept_prices: 64,
+            unpriced: Unpriced::default(),
         }
     }
 }

@@ -69,7 +69,7 @@ fn what_is_wrong_is_said_with_what_was_meant() {
     insta::assert_snapshot!(refusal("[limits]\nbdy_bytes = 1"), @"kairos.toml:2: there is no setting `limits.bdy_bytes`; did you mean `limits.body_bytes`?");
     insta::assert_snapshot!(refusal("lisen = 1"), @"kairos.toml:1: there is no setting `lisen`; did you mean `listen`?");
     insta::assert_snapshot!(refusal("[upstream]\nrequest_seconds = 0"), @"kairos.toml:2:19: a time in seconds, above 0 and at most 86400, is expected");
-    insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @r#"policies.config: there is no slot "ruoter"; there are router, healer, guard, prompter, observer"#);
+    insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @r#"policies.config: there is no slot "ruoter"; there are router, healer, guard, prompter, observer, evaluator, mutator"#);
     insta::assert_snapshot!(refusal("[limits]\nconnections = 4611686018427387904"), @"kairos.toml:2: limits.connections: 4611686018427387904 is out of range: it may be from 1 to 1000000");
     insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = 10"), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
     insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"1e3\""), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
@@ -77,7 +77,7 @@ fn what_is_wrong_is_said_with_what_was_meant() {
     for secret in ["sk-live-0123456789abcdef", "1234567890123456789"] {
         assert!(!refusal(&format!("[auth]\nbearer_key = {secret}")).contains(secret));
     }
-    insta::assert_snapshot!(refusal("[policies]\ngrants = [\"http\"]"), @r#"kairos.toml:2: policies.grants: there is no capability "http"; there are log, metrics, kv, kv-write, content"#);
+    insta::assert_snapshot!(refusal("[policies]\ngrants = [\"https\"]"), @r#"kairos.toml:2: policies.grants: there is no capability "https"; there are log, metrics, kv, kv-write, content, http, model"#);
     insta::assert_snapshot!(refusal("[auth]\nbearer_key = \"short\""), @"kairos.toml:2: auth.bearer_key: a key of at least 16 characters is needed");
     insta::assert_snapshot!(refusal("[auth]\nadmin_token = \"short\""), @"kairos.toml:2: auth.admin_token: a token of at least 16 characters is needed");
     insta::assert_snapshot!(refusal("listen = \"0.0.0.0:8000\""), @r#"kairos.toml:1: listen: 0.0.0.0:8000 can be reached from other machines, and no key is configured: everybody could spend your money. Set `bearer_key = "…"` under [auth] in kairos.toml (at least 16 characters; `openssl rand -hex 32` makes one), or `require_key = true` and make keys with `kairos key create`, or listen on 127.0.0.1"#);
@@ -133,6 +133,18 @@ fn every_number_has_its_bounds() {
         ("observer.queue", "0", "1000001"),
         ("observer.deadline_ms", "0", "60001"),
         ("policies.kv.keys", "0", "1000001"),
+        ("evaluator.deadline_ms", "0", "600001"),
+        ("evaluator.case_bytes", "0", "67108865"),
+        ("evaluator.cases", "0", "10000001"),
+        ("mutator.deadline_ms", "0", "600001"),
+        ("mutator.proposals", "0", "257"),
+        ("mutator.text_bytes", "0", "16777217"),
+        ("policies.http.calls", "0", "1001"),
+        ("policies.http.bytes", "0", "67108865"),
+        ("policies.http.run_calls", "0", "1000001"),
+        ("policies.model.calls", "0", "1001"),
+        ("policies.model.bytes", "0", "16777217"),
+        ("policies.model.run_calls", "0", "1000001"),
         ("policies.deadline_ms", "0", "10001"),
         ("policies.memory_bytes", "1", "5000000000"),
         ("policies.stack_bytes", "1", "8388608"),

@@ -133,19 +133,19 @@ impl SqliteLedger {
         self.shared.lock().scopes.add(rule, &[]);
     }
 
-    /// How budgets stand, in the order in which they were given: so many at most.
-    pub fn budgets(&self, most: usize) -> Vec<Status> {
+    /// How budgets stand, in the order in which they were given: of the first so many those that are wanted.
+    pub fn budgets(&self, most: usize, wanted: impl Fn(&Rule) -> bool) -> Vec<Status> {
         let now_ms = self.shared.now_ms();
-        let mut all = Vec::new();
+        let mut found = Vec::new();
         // Requests wait no longer than for a few of them.
-        while all.len() < most {
-            let some = self.shared.lock().scopes.statuses(all.len(), FEW.min(most - all.len()), now_ms);
-            if some.is_empty() {
+        for from in (0..most).step_by(FEW) {
+            let mut books = self.shared.lock();
+            if from >= books.scopes.len() {
                 break;
             }
-            all.extend(some);
+            found.extend(books.scopes.statuses(from, FEW.min(most - from), now_ms, &wanted));
         }
-        all
+        found
     }
 
     /// Alert thresholds that were passed since this was last asked.

@@ -348,9 +348,20 @@ impl Scopes {
         least
     }
 
-    /// How some budgets stand: these many from one on.
-    pub(crate) fn statuses(&mut self, from: usize, most: usize, at_ms: u64) -> Vec<Status> {
-        self.all.iter_mut().skip(from).take(most).map(|scope| scope.status(millis(at_ms))).collect()
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How some budgets stand: of these many from one on those that are wanted.
+    pub(crate) fn statuses(
+        &mut self,
+        from: usize,
+        most: usize,
+        at_ms: u64,
+        wanted: impl Fn(&Rule) -> bool,
+    ) -> Vec<Status> {
+        let some = self.all.iter_mut().skip(from).take(most).filter(|scope| wanted(&scope.rule));
+        some.map(|scope| scope.status(millis(at_ms))).collect()
     }
 
     /// Forgets parts that nothing is open in and that do not count now: they are on disk. Of a window that

@@ -1,8 +1,10 @@
 //! What the contract generates: here what all worlds share, and below what is of one. A component exports
 //! `lifecycle` and its one judgement. All capabilities are declared; it imports those that its code uses.
 
+pub mod evaluator;
 pub mod guard;
 pub mod healer;
+pub mod mutator;
 pub mod observer;
 pub mod prompter;
 pub mod router;
@@ -19,6 +21,8 @@ wit_bindgen::generate!({
             import kairos:plugin/kv@0.1.0;
             import kairos:plugin/kv-write@0.1.0;
             import kairos:plugin/content@0.1.0;
+            import kairos:plugin/http@0.1.0;
+            import kairos:plugin/model@0.1.0;
             export kairos:plugin/lifecycle@0.1.0;
         }
     ",

@@ -1,8 +1,9 @@
-//! What the tests' guests share: a router, a healer, a guard, a prompter or an observer from a function.
+//! What the tests' guests share: a policy of any world from a function.
 
 pub use kairos_plugin::{
-    Action, Attempt, Context, Draft, Edits, Event, Failure, Features, Guard, Healer, Model, Observer, Passage, Plan,
-    PluginError, Prompter, Remedy, Router, TextChange, Verdict, Wait, export,
+    Action, Attempt, Case, CaseOutcome, Change, Context, Draft, Edits, Evaluator, Event, Evidence, Failure, Features,
+    Genome, Guard, Healer, Host, HttpError, HttpRequest, Measure, Method, Model, Mutator, Observer, Passage, Plan,
+    PluginError, Prompter, Proposal, Remedy, Router, Score, TextChange, Verdict, Wait, export,
 };
 
 /// What a guest's `route` is.
@@ -170,6 +171,73 @@ macro_rules! observer {
                 let observe: $crate::Observe = $observe;
                 observe(ctx, event);
                 Ok(())
+            }
+        }
+    };
+}
+
+/// Whether a case is one that the host asks about on trial.
+pub fn is_trial(case: &Case) -> bool {
+    case.id().is_empty() || case.id().starts_with("trial-")
+}
+
+/// What a guest's `score` is.
+pub type ScoreOf = fn(&Host, &Case, &CaseOutcome) -> Score;
+
+/// An evaluator with this name and this `score`.
+#[macro_export]
+macro_rules! evaluator {
+    ($name:literal, $score:expr) => {
+        struct Guest;
+        $crate::export!(Guest as evaluator);
+
+        impl $crate::Evaluator for Guest {
+            const NAME: &'static str = $name;
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn score(
+                &self,
+                host: &$crate::Host,
+                case: &$crate::Case,
+                outcome: &$crate::CaseOutcome,
+            ) -> Result<$crate::Score, $crate::PluginError> {
+                let score: $crate::ScoreOf = $score;
+                Ok(score(host, case, outcome))
+            }
+        }
+    };
+}
+
+/// What a guest's `propose` is.
+pub type Propose = fn(&Host, &Genome, u64) -> Vec<Proposal>;
+
+/// A mutator with this name and this `propose`.
+#[macro_export]
+macro_rules! mutator {
+    ($name:literal, $propose:expr) => {
+        struct Guest;
+        $crate::export!(Guest as mutator);
+
+        impl $crate::Mutator for Guest {
+            const NAME: &'static str = $name;
+            const REASONS: &'static [&'static str] = &["said-so"];
+
+            fn new(_config: &str) -> Result<Self, $crate::PluginError> {
+                Ok(Self)
+            }
+
+            fn propose(
+                &self,
+                host: &$crate::Host,
+                genome: &$crate::Genome,
+                _: &$crate::Evidence,
+                seed: u64,
+            ) -> Result<Vec<$crate::Proposal>, $crate::PluginError> {
+                let propose: $crate::Propose = $propose;
+                Ok(propose(host, genome, seed))
             }
         }
     };

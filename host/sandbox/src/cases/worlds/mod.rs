@@ -1,9 +1,12 @@
 //! What tests say that is of one world: what is asked beside the request and the models, and what is
 //! expected of the answer.
 
+mod evaluator;
 pub(crate) mod guard;
 mod healer;
+mod mutator;
 mod observer;
+mod outside;
 mod prompter;
 mod router;
 
@@ -20,14 +23,14 @@ use crate::question::What;
 /// Models that a test may name.
 pub(super) fn most_models(world: World) -> usize {
     match world {
-        World::Router | World::Guard => MAX_OFFERS,
+        World::Router | World::Guard | World::Evaluator | World::Mutator => MAX_OFFERS,
         World::Healer | World::Prompter | World::Observer => MOST_HEALER_MODELS,
     }
 }
 
-/// Whether a test must name models: who judges texts is shown none.
+/// Whether a test must name models: who judges texts is shown none, nor is who is of evolution.
 pub(super) fn needs_models(world: World) -> bool {
-    world != World::Guard
+    world != World::Guard && !world.is_of_evolution()
 }
 
 /// What an answer is called.
@@ -38,6 +41,8 @@ pub(crate) fn answer(world: World) -> &'static str {
         World::Guard => "verdict",
         World::Prompter => "list of edits",
         World::Observer => "call that writes",
+        World::Evaluator => "score",
+        World::Mutator => "list of proposals",
     }
 }
 
@@ -48,6 +53,8 @@ pub(super) enum Beside<'a> {
     Guard(Box<guard::Beside<'a>>),
     Prompter(Box<prompter::Beside<'a>>),
     Observer(Box<observer::Beside<'a>>),
+    Evaluator(Box<evaluator::Beside<'a>>),
+    Mutator(Box<mutator::Beside<'a>>),
 }
 
 impl<'a> Beside<'a> {
@@ -58,6 +65,8 @@ impl<'a> Beside<'a> {
             World::Guard => Self::Guard(Box::new(guard::Beside::take(test))),
             World::Prompter => Self::Prompter(Box::new(prompter::Beside::take(test))),
             World::Observer => Self::Observer(Box::new(observer::Beside::take(test))),
+            World::Evaluator => Self::Evaluator(Box::new(evaluator::Beside::take(test))),
+            World::Mutator => Self::Mutator(Box::new(mutator::Beside::take(test))),
         }
     }
 
@@ -75,6 +84,8 @@ impl<'a> Beside<'a> {
             Self::Guard(beside) => beside.read(at),
             Self::Prompter(beside) => beside.read(at, chosen, catalogue),
             Self::Observer(beside) => beside.read(at, features, (chosen, catalogue), of),
+            Self::Evaluator(beside) => beside.read(at),
+            Self::Mutator(beside) => beside.read(at),
         }
     }
 }
@@ -86,6 +97,8 @@ pub(super) enum Like {
     Released(guard::ReleasedLike),
     Edits(prompter::EditsLike),
     Written(observer::WrittenLike),
+    Score(evaluator::ScoreLike),
+    Candidates(mutator::CandidatesLike),
 }
 
 /// Reads what `expect` says of an answer; nothing: it says nothing of one.
@@ -101,17 +114,24 @@ pub(super) fn expected(
         World::Guard => guard::expected(table)?.map(Like::Released),
         World::Prompter => prompter::expected(table)?.map(Like::Edits),
         World::Observer => observer::expected(table)?.map(Like::Written),
+        World::Evaluator => evaluator::expected(table)?.map(Like::Score),
+        World::Mutator => mutator::expected(table)?.map(Like::Candidates),
     })
 }
 
 impl Like {
     /// What is not as expected.
-    pub(super) fn wrong_with(&self, answer: &Answer, names: &Names<'_>) -> Vec<String> {
+    pub(super) fn wrong_with(&self, answer: &Answer, what: &What, names: &Names<'_>) -> Vec<String> {
         match (self, answer) {
             (Self::Plan(expected), Answer::Plan(plan)) => expected.wrong_with(plan, names),
             (Self::Remedy(expected), Answer::Remedy(remedy)) => expected.wrong_with(remedy, names),
             (Self::Edits(expected), Answer::Edits(edits)) => expected.wrong_with(edits, names),
             (Self::Written(expected), Answer::Written(written)) => expected.wrong_with(written),
+            (Self::Score(expected), Answer::Score(score)) => expected.wrong_with(score),
+            (Self::Candidates(expected), Answer::Proposals(proposals)) => match what {
+                What::Propose(asked) => expected.wrong_with(proposals, asked),
+                _ => Vec::new(),
+            },
             _ => vec!["the answer is to another kind of question".to_owned()],
         }
     }
@@ -125,5 +145,7 @@ pub(super) fn in_words(answer: &Answer, names: &Names<'_>) -> String {
         Answer::Verdict(verdict) => guard::in_words(verdict, names),
         Answer::Edits(edits) => prompter::in_words(edits, names),
         Answer::Written(written) => observer::in_words(written),
+        Answer::Score(score) => evaluator::in_words(score),
+        Answer::Proposals(proposals) => mutator::in_words(proposals),
     }
 }

@@ -1,7 +1,9 @@
 //! What of scripts is of one world: the function that judges, what it is called with, what it may answer.
 
+mod evaluator;
 mod guard;
 mod healer;
+mod mutator;
 mod observer;
 mod prompter;
 mod router;
@@ -36,6 +38,8 @@ pub(super) fn judgement(world: World) -> &'static Judgement {
         World::Guard => &guard::JUDGEMENT,
         World::Prompter => &prompter::JUDGEMENT,
         World::Observer => &observer::JUDGEMENT,
+        World::Evaluator => &evaluator::JUDGEMENT,
+        World::Mutator => &mutator::JUDGEMENT,
     }
 }
 
@@ -47,6 +51,8 @@ pub(super) fn register(api: &mut Api<'_>, world: World) {
         World::Guard => guard::register(api),
         World::Prompter => prompter::register(api),
         World::Observer => observer::register(api),
+        World::Evaluator => evaluator::register(api),
+        World::Mutator => mutator::register(api),
     }
 }
 
@@ -58,5 +64,7 @@ pub(super) fn call(script: &Script, question: Question<'_>, ctx: Ctx) -> Fallibl
         Question::Inspect(input) => guard::call(script, input, ctx).map(Answer::Verdict),
         Question::Render(input) => prompter::call(script, input, ctx).map(|edits| Answer::Edits(Box::new(edits))),
         Question::Observe(input) => observer::call(script, input, ctx).map(Answer::Written),
+        Question::Score(input) => evaluator::call(script, input, ctx).map(|score| Answer::Score(Box::new(score))),
+        Question::Propose(input) => mutator::call(script, input, ctx).map(Answer::Proposals),
     }
 }

@@ -1,19 +1,31 @@
 //! What of components is of one world: the interface that judges, and its types.
 
+mod evaluator;
 mod guard;
 mod healer;
+mod mutator;
 mod observer;
+mod outside;
 mod prompter;
 mod router;
 
-use kairos_pipeline::policy::{Answer, FailureKind, Features, Offer, Question, World};
+use std::sync::Arc;
+
+use kairos_pipeline::genome::Genome;
+use kairos_pipeline::policy::{Answer, Case, CaseOutcome, Evidence, FailureKind, Features, Offer, Question, World};
 use wasmtime::component::{Instance, InstancePre, Resource};
 use wasmtime::{Result, Store};
 
 pub(super) use self::observer::AtHand;
 use super::bindings::types::{self, PluginError};
-use super::bindings::{self, guarding, healing, observing, prompting, routing, same_order};
+use super::bindings::{self, evaluating, guarding, healing, mutating, observing, prompting, routing, same_order};
 use super::host::{HostState, RequestHandle};
+
+/// What an evaluator or a mutator is asked about.
+pub(super) enum Evolving {
+    Case((Arc<Case>, Arc<CaseOutcome>)),
+    Genome((Arc<Genome>, Arc<Evidence>)),
+}
 
 /// What every judgement is asked with: the request at hand.
 type Request = Resource<RequestHandle>;
@@ -62,6 +74,8 @@ pub(super) fn judgement(world: World) -> &'static str {
         World::Guard => "guarding",
         World::Prompter => "prompting",
         World::Observer => "observing",
+        World::Evaluator => "evaluating",
+        World::Mutator => "mutating",
     }
 }
 
@@ -73,6 +87,8 @@ pub(super) enum JudgeIndices {
     Guard(guarding::GuestIndices),
     Prompter(prompting::GuestIndices),
     Observer(observing::GuestIndices),
+    Evaluator(evaluating::GuestIndices),
+    Mutator(mutating::GuestIndices),
 }
 
 /// The judgement of an instance.
@@ -82,6 +98,8 @@ pub(super) enum Judge {
     Guard(guarding::Guest),
     Prompter(prompting::Guest),
     Observer(observing::Guest),
+    Evaluator(evaluating::Guest),
+    Mutator(mutating::Guest),
 }
 
 impl JudgeIndices {
@@ -92,6 +110,8 @@ impl JudgeIndices {
             World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
             World::Prompter => Self::Prompter(prompting::GuestIndices::new(pre)?),
             World::Observer => Self::Observer(observing::GuestIndices::new(pre)?),
+            World::Evaluator => Self::Evaluator(evaluating::GuestIndices::new(pre)?),
+            World::Mutator => Self::Mutator(mutating::GuestIndices::new(pre)?),
         })
     }
 
@@ -102,6 +122,8 @@ impl JudgeIndices {
             Self::Guard(indices) => Judge::Guard(indices.load(store, instance)?),
             Self::Prompter(indices) => Judge::Prompter(indices.load(store, instance)?),
             Self::Observer(indices) => Judge::Observer(indices.load(store, instance)?),
+            Self::Evaluator(indices) => Judge::Evaluator(indices.load(store, instance)?),
+            Self::Mutator(indices) => Judge::Mutator(indices.load(store, instance)?),
         })
     }
 }
@@ -120,6 +142,8 @@ impl Judge {
             (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
             (Self::Prompter(guest), Question::Render(input)) => prompter::ask(guest, store, input, request),
             (Self::Observer(guest), Question::Observe(input)) => observer::ask(guest, store, input, request),
+            (Self::Evaluator(guest), Question::Score(input)) => evaluator::ask(guest, store, input),
+            (Self::Mutator(guest), Question::Propose(input)) => mutator::ask(guest, store, input),
             _ => wasmtime::bail!("the component is of another world than the question"),
         }
     }

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use kairos_pipeline::evaluators::Quality;
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::{Backoff, BackoffBounds};
-use kairos_pipeline::policy::{Answer, Guard as _, Healer as _, PolicyError, Question, Router as _, World};
+use kairos_pipeline::mutators::Numbers;
+use kairos_pipeline::policy::{
+    Answer, Evaluator as _, Guard as _, Healer as _, Mutator as _, PolicyError, Question, Router as _, World,
+};
 use kairos_pipeline::routers;
 use kairos_sandbox::generation::Generation;
 use kairos_sandbox::golden;
@@ -83,7 +87,7 @@ pub(super) fn plugin(generation: &Generation, calls: u32) -> Result<Cost, Failed
 /// So many calls of the native default of a world; none: there is no native observer.
 fn native(world: World, calls: u32) -> Result<Option<Cost>, Failed> {
     let (router, healer) = (routers::Task::default(), Backoff::new(BackoffBounds::default()));
-    let guard = Pii::default();
+    let (guard, evaluator, mutator) = (Pii::default(), Quality::default(), Numbers::default());
     if world == World::Observer {
         return Ok(None);
     }
@@ -94,6 +98,8 @@ fn native(world: World, calls: u32) -> Result<Option<Cost>, Failed> {
         // There is none that is native: nothing changes.
         Question::Render(_) => Ok(Answer::Edits(Box::default())),
         Question::Observe(_) => Err(PolicyError::Declined),
+        Question::Score(input) => evaluator.score(input).map(|score| Answer::Score(Box::new(score))),
+        Question::Propose(input) => mutator.propose(input).map(Answer::Proposals),
     });
     cost.map(Some)
 }

@@ -36,14 +36,18 @@ const RUST: &[File] = &[
     file!("src/lib.rs", "plugins/template/rust/src/lib.rs"),
     file!("vendor/kairos-plugin/Cargo.toml", "plugins/sdk/Cargo.toml"),
     file!("vendor/kairos-plugin/src/lib.rs", "plugins/sdk/src/lib.rs"),
+    file!("vendor/kairos-plugin/src/bindings/evaluator.rs", "plugins/sdk/src/bindings/evaluator.rs"),
     file!("vendor/kairos-plugin/src/bindings/guard.rs", "plugins/sdk/src/bindings/guard.rs"),
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
     file!("vendor/kairos-plugin/src/bindings/mod.rs", "plugins/sdk/src/bindings/mod.rs"),
+    file!("vendor/kairos-plugin/src/bindings/mutator.rs", "plugins/sdk/src/bindings/mutator.rs"),
     file!("vendor/kairos-plugin/src/bindings/prompter.rs", "plugins/sdk/src/bindings/prompter.rs"),
     file!("vendor/kairos-plugin/src/bindings/observer.rs", "plugins/sdk/src/bindings/observer.rs"),
     file!("vendor/kairos-plugin/src/bindings/router.rs", "plugins/sdk/src/bindings/router.rs"),
+    file!("vendor/kairos-plugin/src/evolving.rs", "plugins/sdk/src/evolving.rs"),
     file!("vendor/kairos-plugin/src/host.rs", "plugins/sdk/src/host.rs"),
     file!("vendor/kairos-plugin/src/testing.rs", "plugins/sdk/src/testing.rs"),
+    file!("vendor/kairos-plugin/src/testing/evolving.rs", "plugins/sdk/src/testing/evolving.rs"),
     file!("vendor/kairos-plugin/src/world.rs", "plugins/sdk/src/world.rs"),
 ];
 
@@ -94,16 +98,34 @@ const OBSERVER: &[File] = &[
     file!("src/lib.rs", "plugins/template/observer/lib.rs"),
 ];
 
+/// The same of an evaluator.
+const EVALUATOR: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/evaluator/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/evaluator/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/evaluator/lib.rs"),
+];
+
+/// The same of a mutator.
+const MUTATOR: &[File] = &[
+    file!("my-plugin.test.toml", "plugins/template/mutator/my-plugin.test.toml"),
+    file!("my-plugin.rhai", "plugins/template/mutator/my-plugin.rhai"),
+    file!("src/lib.rs", "plugins/template/mutator/lib.rs"),
+];
+
 /// The contract, which components are built against.
 const WIT: &[File] = &[
     file!("wit/v0.1/content.wit", "wit/v0.1/content.wit"),
+    file!("wit/v0.1/evaluator.wit", "wit/v0.1/evaluator.wit"),
     file!("wit/v0.1/guard.wit", "wit/v0.1/guard.wit"),
     file!("wit/v0.1/healer.wit", "wit/v0.1/healer.wit"),
+    file!("wit/v0.1/http.wit", "wit/v0.1/http.wit"),
     file!("wit/v0.1/kv-write.wit", "wit/v0.1/kv-write.wit"),
     file!("wit/v0.1/kv.wit", "wit/v0.1/kv.wit"),
     file!("wit/v0.1/lifecycle.wit", "wit/v0.1/lifecycle.wit"),
     file!("wit/v0.1/log.wit", "wit/v0.1/log.wit"),
     file!("wit/v0.1/metrics.wit", "wit/v0.1/metrics.wit"),
+    file!("wit/v0.1/model.wit", "wit/v0.1/model.wit"),
+    file!("wit/v0.1/mutator.wit", "wit/v0.1/mutator.wit"),
     file!("wit/v0.1/prompter.wit", "wit/v0.1/prompter.wit"),
     file!("wit/v0.1/observer.wit", "wit/v0.1/observer.wit"),
     file!("wit/v0.1/router.wit", "wit/v0.1/router.wit"),
@@ -131,6 +153,8 @@ pub(super) fn files(name: &str, lang: Lang, world: World) -> Vec<(String, String
         World::Guard => GUARD,
         World::Prompter => PROMPTER,
         World::Observer => OBSERVER,
+        World::Evaluator => EVALUATOR,
+        World::Mutator => MUTATOR,
     };
     let all = own.iter().chain(SHARED).chain(contract).map(|(file, text)| {
         let own = instead.iter().find(|(other, _)| other == file).map_or(*text, |(_, own)| own);
@@ -184,7 +208,14 @@ mod tests {
         assert_eq!(named(WIT, "wit/v0.1/"), below("wit/v0.1"));
         assert_eq!(named(RUST, "vendor/kairos-plugin/"), below("plugins/sdk"));
         let own: Vec<_> = RUST.iter().filter(|(name, _)| !name.starts_with("vendor/")).copied().collect();
-        let others = [(HEALER, "healer"), (GUARD, "guard"), (PROMPTER, "prompter"), (OBSERVER, "observer")];
+        let others = [
+            (HEALER, "healer"),
+            (GUARD, "guard"),
+            (PROMPTER, "prompter"),
+            (OBSERVER, "observer"),
+            (EVALUATOR, "evaluator"),
+            (MUTATOR, "mutator"),
+        ];
         for (files, folder) in others {
             let own: BTreeSet<_> = files.iter().map(|(name, _)| name.rsplit('/').next().unwrap().to_owned()).collect();
             assert_eq!(own, below(&format!("plugins/template/{folder}")));

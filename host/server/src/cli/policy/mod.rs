@@ -1,8 +1,13 @@
 //! `kairos policy`.
 
 mod beside;
+mod dataset;
+mod evaluate;
+mod evidence;
+mod evolving;
 mod given;
 mod life;
+mod propose;
 mod publish;
 mod sign;
 mod test;
@@ -151,6 +156,27 @@ With what `docker login` keeps. The address that it prints names the digest, by 
 fetches it.
 Exit codes: 0 pushed, 1 the registry refused or failed, 2 wrong usage")]
     Push(publish::Push),
+    /// Score the outcomes of a data set by an evaluator, and say what they come to
+    #[command(after_help = "\
+Examples:
+  kairos policy evaluate policies/quality.rhai --data cases.jsonl
+  kairos policy evaluate judge.wasm --data cases.jsonl --limit 50 --gateway http://127.0.0.1:8000 --json
+  kairos policy evaluate --data cases.jsonl --model nova-lite --evidence evidence.json
+
+A line of the data set is a case: {\"id\": …, \"prompt\": …, \"outcomes\": {MODEL: {\"quality\": …, \"cost\": …}}}.
+What is not known of an outcome counts for nothing. With --json each score is a line, and the last one says what
+they come to. Three scores that fail end the run.
+Exit codes: 0 scored, 1 scores failed or there were none, 2 wrong usage")]
+    Evaluate(evaluate::Evaluate),
+    /// Let a mutator propose changes of some files, and show them
+    #[command(after_help = "\
+Examples:
+  kairos policy propose policies/numbers.rhai --genome router.rhai --seed 1
+  kairos policy propose --genome prompt.txt weights.toml --evidence evidence.json --seed 7 --json
+
+Nothing is written. What does not apply, changes nothing or is there twice is left out, with the reason.
+Exit codes: 0 proposed, 1 it failed, 2 wrong usage")]
+    Propose(propose::Propose),
     /// Print what scripts can see and call: policies/REFERENCE.md
     Reference,
 }
@@ -210,6 +236,8 @@ impl Policy {
             Self::Keygen(keygen) => keygen.run(),
             Self::Sign(sign) => sign.run(),
             Self::Push(push) => push.run(),
+            Self::Evaluate(evaluate) => evaluate.run(),
+            Self::Propose(propose) => propose.run(),
             Self::Reference => {
                 print!("{}", kairos_sandbox::script::reference());
                 Ok(())

@@ -8,7 +8,7 @@ use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::is_tag;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{Dollars, age};
+use super::super::values::{Dollars, SecretText, age};
 
 /// Budgets of the configuration: each request is held against every one that covers it.
 pub(crate) const MOST_BUDGETS: usize = 64;
@@ -26,6 +26,24 @@ pub(crate) struct Budget {
     pub(crate) daily_limit_usd: Option<Dollars>,
     /// Spending in a UTC day at which the operator is told, once.
     pub(crate) alert_threshold_usd: Option<Dollars>,
+}
+
+/// Where alerts of budgets go, beside the log.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct AlertSettings {
+    /// An address that they are POSTed to. It may hold a token.
+    pub(crate) webhook_url: Option<SecretText>,
+    /// What they are signed with there.
+    pub(crate) webhook_secret: Option<SecretText>,
+    /// Alerts that may wait to be delivered; then the oldest are dropped.
+    pub(crate) outbox: usize,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { webhook_url: None, webhook_secret: None, outbox: 1_000 }
+    }
 }
 
 /// One entry of `[[budgets]]`.

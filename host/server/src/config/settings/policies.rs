@@ -16,6 +16,7 @@ use kairos_sandbox::prompts;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::Seconds;
+use super::evolving::{HttpSettings, ModelSettings};
 
 /// What follows a failed attempt, where no policy decides it, and what no policy can pass.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -195,6 +196,8 @@ pub(crate) struct PolicySettings {
     /// Generations that stay resident behind the one that serves.
     pub(crate) previous_generations: usize,
     pub(crate) kv: KvSettings,
+    pub(crate) http: HttpSettings,
+    pub(crate) model: ModelSettings,
     pub(crate) canary: CanarySettings,
 }
 
@@ -307,6 +310,8 @@ impl Default for PolicySettings {
             purity_sample: limits.purity_sample,
             previous_generations: limits.previous_generations,
             kv: KvSettings::default(),
+            http: HttpSettings::default(),
+            model: ModelSettings::default(),
             canary: CanarySettings::default(),
         }
     }

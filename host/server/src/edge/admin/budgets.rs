@@ -9,12 +9,7 @@ use serde_json::json;
 use super::super::pages::Peer;
 use super::Shared;
 use super::show::shown;
-use crate::budgets::status_json;
-use crate::config::MOST_BUDGETS;
-use crate::keys::issued;
-
-/// Budgets of the configuration, and one of each key.
-const MOST: usize = MOST_BUDGETS + 1 + issued::MOST;
+use crate::budgets::{MOST, status_json};
 
 pub(super) async fn list(
     State(app): Shared,
@@ -22,7 +17,7 @@ pub(super) async fn list(
     request: Request<Body>,
 ) -> Response {
     shown(app, peer, request, |app| {
-        let budgets: Vec<_> = app.ledger.budgets(MOST).iter().map(status_json).collect();
+        let budgets: Vec<_> = app.ledger.budgets(MOST, |_| true).iter().map(status_json).collect();
         Ok(json!({"budgets": budgets}))
     })
     .await

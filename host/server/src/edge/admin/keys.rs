@@ -21,7 +21,7 @@ use super::super::routes::App;
 use super::show::shown;
 use super::{Answer, SMALL, Shared, Trouble, change, either, off_the_way, trouble};
 use crate::admin::moment;
-use crate::config;
+use crate::config::{self, check::MOST_A_MINUTE};
 use crate::keys::issued::{Fresh, KeyError, SLOT, Wanted};
 
 /// Models that a scope names at most, and bytes of such a name.
@@ -41,6 +41,8 @@ pub(super) struct Asked {
     dialects: Option<Vec<String>>,
     #[serde(default)]
     fallback: Fallback,
+    requests_per_minute: Option<u64>,
+    tokens_per_minute: Option<u64>,
     #[serde(default)]
     tags: BTreeMap<String, String>,
     expires_in_seconds: Option<u64>,
@@ -116,6 +118,12 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
         found.ok_or_else(|| wrong(&format!("there is no dialect {name:?}; there are {}", names())))
     };
     let dialects = asked.dialects.as_ref().map(|names| names.iter().map(dialect).collect()).transpose()?;
+    let limits = [("requests_per_minute", asked.requests_per_minute), ("tokens_per_minute", asked.tokens_per_minute)];
+    if let Some((name, _)) =
+        limits.iter().find(|(_, most)| most.is_some_and(|most| !(1..=MOST_A_MINUTE).contains(&most)))
+    {
+        return Err(wrong(&format!("`{name}` may be from 1 to {MOST_A_MINUTE}")));
+    }
     let fits = |(name, value): (&String, &String)| !name.is_empty() && is_tag(name) && is_tag(value);
     if asked.tags.len() > KEY_TAGS || !asked.tags.iter().all(fits) {
         let what = "names and values of at most 64 characters a–z, A–Z, 0–9 and _-.:/@";
@@ -123,7 +131,16 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
     }
     let tags = asked.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let budget = asked.budget.as_ref().map(AskedBudget::of_key).transpose()?;
-    Ok(Scope { models: asked.models.clone(), dialects, fallback: asked.fallback, tags, budget })
+    let Asked { requests_per_minute, tokens_per_minute, .. } = *asked;
+    Ok(Scope {
+        models: asked.models.clone(),
+        dialects,
+        fallback: asked.fallback,
+        requests_per_minute,
+        tokens_per_minute,
+        tags,
+        budget,
+    })
 }
 
 fn entry(app: &App, act: &str, name: &str, by: Option<String>, why: Option<String>) -> Entry {

@@ -62,6 +62,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/kv", get(learned::spaces))
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
+        .route("/admin/v1/prices", get(show::prices))
         .route("/admin/v1/spend", get(spend::spend))
         .route("/admin/v1/audit", get(show::audit))
 }
