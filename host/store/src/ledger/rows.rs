@@ -106,9 +106,18 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         (row.get("day")?, row.get("caller")?, row.get("model")?);
     let key =
         request.zip(attempt).map(|(request, attempt)| AttemptKey { request: RequestId::from_bytes(request), attempt });
+    // Hashes are made of what is read: what is not would not be missed.
+    let half = |what: &str| {
+        let what = format!("it names {what} by half").into();
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, what)
+    };
+    if request.is_some() != attempt.is_some() {
+        return Err(half("an attempt"));
+    }
     let tuple = match (day, caller, model) {
         (Some(day), Some(caller), Some(model)) => Some(TupleKey { day, caller, model }),
-        _ => None,
+        (None, None, None) => None,
+        _ => return Err(half("whom it counts against")),
     };
     let entry = Entry {
         kind,
