@@ -33,8 +33,13 @@ fn v4(address: Ipv4Addr) -> Place {
         (127 | 10, ..) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) => Place::Local,
         // Unspecified, link-local, protocol assignments, documentation, the 6to4 relay, benchmarks, multicast, and
         // what is reserved, broadcast among it.
-        (0, ..) | (169, 254, _) | (192, 0, 0 | 2) | (192, 88, 99) | (198, 18 | 19, _) | (198, 51, 100) => Place::Never,
-        (203, 0, 113) | (224..=255, ..) => Place::Never,
+        (0 | 224..=255, ..)
+        | (169, 254, _)
+        | (192, 0, 0 | 2)
+        | (192, 88, 99)
+        | (198, 18 | 19, _)
+        | (198, 51, 100)
+        | (203, 0, 113) => Place::Never,
         _ => Place::Public,
     }
 }
@@ -44,6 +49,10 @@ fn v6(address: Ipv6Addr) -> Place {
         return Place::Local;
     }
     let [a, b, c, d, e, f, high, low] = address.segments();
+    // AWS's services of an instance: metadata, time, names.
+    if (a, b) == (0xfd00, 0x0ec2) {
+        return Place::Never;
+    }
     let [x, y] = high.to_be_bytes();
     let [z, w] = low.to_be_bytes();
     let last = Ipv4Addr::new(x, y, z, w);
@@ -55,8 +64,6 @@ fn v6(address: Ipv6Addr) -> Place {
             let ([x, y], [z, w]) = (b.to_be_bytes(), c.to_be_bytes());
             v4(Ipv4Addr::new(x, y, z, w))
         }
-        // AWS's services of an instance: metadata, time, names.
-        (0xfd00, 0x0ec2, ..) => Place::Never,
         (0xfc00..=0xfdff, ..) => Place::Local,
         // Teredo, benchmarks and ORCHID; documentation. Of the rest, only 2000::/3 is given out.
         (0x2001, 0..=0x1ff, ..) | (0x2001, 0xdb8, ..) | (0x3fff, ..) => Place::Never,

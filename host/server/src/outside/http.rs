@@ -137,7 +137,7 @@ where
 impl HttpCaller {
     /// A caller of what these settings list.
     pub(crate) fn new(settings: &HttpSettings) -> Result<Self, ConnectorError> {
-        Self::resolving(settings, GaiResolver::new())
+        Self::resolving(settings, &GaiResolver::new())
     }
 }
 
@@ -148,7 +148,7 @@ where
     R::Error: Into<BoxError>,
     R::Future: Send,
 {
-    fn resolving(settings: &HttpSettings, resolver: R) -> Result<Self, ConnectorError> {
+    fn resolving(settings: &HttpSettings, resolver: &R) -> Result<Self, ConnectorError> {
         let patience = settings.seconds.duration();
         let client = |reach| -> Result<_, ConnectorError> {
             let connector = direct(patience, Checked { inner: resolver.clone(), reach })?;

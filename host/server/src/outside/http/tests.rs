@@ -48,7 +48,7 @@ fn settings(hosts: &[&str], local_hosts: &[&str]) -> HttpSettings {
 }
 
 fn send(settings: &HttpSettings, resolver: Said, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
-    let caller = HttpCaller::resolving(settings, resolver).unwrap();
+    let caller = HttpCaller::resolving(settings, &resolver).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(caller.send(request, Instant::now() + Duration::from_secs(60)))
 }
@@ -126,7 +126,7 @@ fn a_name_that_changes_is_looked_at_again_and_the_connection_goes_where_it_was_l
     let host = format!("http://api.test:{port}");
     let said = Said::so(&[&["127.0.0.1"], &["169.254.169.254"]]);
     let settings = settings(&[], &[&host]);
-    let caller = HttpCaller::resolving(&settings, said.clone()).unwrap();
+    let caller = HttpCaller::resolving(&settings, &said).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     let first = runtime.block_on(caller.send(&request(&host), until)).unwrap();
@@ -192,14 +192,14 @@ fn answers_and_runs_are_bounded() {
     let bounded = HttpSettings { bytes: 9, ..settings(&[], &[&host]) };
     assert_eq!(send(&bounded, Said::default(), &request(&host)).unwrap_err().kind, Failing::OverLimit);
     let caller =
-        HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, Said::default()).unwrap();
+        HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, &Said::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
     assert!(runtime.block_on(caller.send(&request(&host), until)).is_ok());
     let error = runtime.block_on(caller.send(&request(&host), until)).unwrap_err();
     assert!(error.kind == Failing::OverLimit && error.message.contains("run_calls"), "{}", error.message);
     // Whose time is over waits for nobody.
-    let caller = HttpCaller::resolving(&settings(&[], &[&host]), Said::default()).unwrap();
+    let caller = HttpCaller::resolving(&settings(&[], &[&host]), &Said::default()).unwrap();
     let error = runtime.block_on(caller.send(&request(&host), Instant::now())).unwrap_err();
     assert_eq!(error.kind, Failing::Unavailable);
 }
