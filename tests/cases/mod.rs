@@ -16,6 +16,7 @@ mod batches;
 mod canary;
 mod cli;
 mod clients;
+mod contract;
 mod counts;
 mod doctor;
 mod errors;

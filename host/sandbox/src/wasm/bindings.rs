@@ -38,10 +38,6 @@ wasmtime::component::bindgen!({
 pub(super) use self::exports::kairos::plugin::{guarding, healing, lifecycle, observing, prompting, routing};
 pub(super) use self::kairos::plugin::types;
 
-/// The package's name and version, as they stand in a component's imports and exports.
-pub(super) const PACKAGE: &str = "kairos:plugin/";
-pub(super) const VERSION: &str = "0.1.0";
-
 /// Makes flags of bits. The generated flags know no such way: tables of ten bits each stand in,
 /// as this happens for every model of every call.
 macro_rules! flags_of_bits {
