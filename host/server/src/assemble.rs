@@ -208,7 +208,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     // It locks the data folder: what comes after it has the folder to itself.
     let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
-    let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
+    let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;

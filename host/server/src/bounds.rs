@@ -38,6 +38,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    dropped(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
     learned(app, &mut text);
@@ -82,6 +83,14 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
     ];
+    let kept = app.admin.store.kept();
+    bounds.extend(
+        [
+            ("policies.kept_versions", config.policies.kept_versions, kept.versions),
+            ("policies.kept_bytes", config.policies.kept_bytes, kept.bytes),
+        ]
+        .map(|(name, limit, used)| Bound { name, limit, used: Some(used), refused: None }),
+    );
     let seconds = |name, seconds: crate::config::Seconds, refused: u64| Bound {
         name,
         limit: seconds.duration().as_secs(),
@@ -113,6 +122,13 @@ fn bounds(app: &App) -> Vec<Bound> {
         bounds.push(bound("upstream.waiting_requests", waiting, sum(|crowd| crowd.waiting), None));
     }
     bounds
+}
+
+/// Versions of policies that this run let go, as too many were kept.
+fn dropped(app: &App, text: &mut String) {
+    let name = "kairos_policy_versions_dropped_total";
+    let what = "Versions of policies that are not kept any more, as there were too many.";
+    let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.admin.store.kept().dropped);
 }
 
 /// Records that were written, and those that could not be; those that too many waited before are

@@ -128,7 +128,7 @@ impl Past {
         let slot = World::Router.name();
         let found = self.versions.as_ref().map(|versions| versions.version(slot, digest)).transpose();
         let Some(found) = found.map_err(|error| error.to_string())?.flatten() else {
-            return Err("the version that decided is not kept here".to_owned());
+            return Err("the version that decided is not kept here (kept_versions and kept_bytes under [policies] bound what is)".to_owned());
         };
         let setting: Setting = serde_json::from_str(setting).map_err(|error| format!("its setting: {error}"))?;
         let grants = Grants::of(setting.grants.iter().filter_map(|name| Capability::from_name(name)));
