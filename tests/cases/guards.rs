@@ -209,7 +209,7 @@ async fn a_guard_that_was_activated_and_failed_opens_nothing() {
         restart(&mut pair);
         pair.gateway.wait_for_log("cannot serve, and nothing was before it");
     }
-    put_in(&pair, "words.rhai", &words());
+    put_in(&pair, "words.rhai", words().as_bytes());
     put_in(&pair, "second.rhai", &bad("throw \"y\""));
     for _ in 0..3 {
         assert_eq!(ask(&client, &pair, "hi", false).await.0.status, 403);

@@ -137,6 +137,7 @@ fn records(app: &App, text: &mut String) {
     let Some(counts) = app.records.as_ref().map(|records| records.counts()) else { return };
     for (name, what, count) in [
         ("kairos_records_written_total", "Records of requests written to disk.", counts.written),
+        ("kairos_records_forgotten_total", "Records that an operator had taken out.", counts.erased),
         ("kairos_records_failed_total", "Records that could not be written, and are lost.", counts.failed),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");

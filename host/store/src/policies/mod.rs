@@ -174,6 +174,14 @@ impl PolicyStore {
         Ok(SlotState { roles, shadow, folder })
     }
 
+    /// Writes an act that changes nothing here.
+    pub fn note(&self, entry: &Entry) -> Result<(), PoliciesError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        audit::append(&transaction, entry)?;
+        Ok(transaction.commit()?)
+    }
+
     /// Writes what was measured of an experiment since.
     pub fn keep_trial(&self, trial: &Trial) -> Result<(), PoliciesError> {
         Ok(trials::keep(&self.lock(), trial)?)

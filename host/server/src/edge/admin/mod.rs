@@ -6,6 +6,7 @@
 mod beside;
 mod keys;
 mod learned;
+mod records;
 mod show;
 
 use std::net::SocketAddr;
@@ -59,6 +60,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/kv", get(learned::spaces))
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
+        .route("/admin/v1/records/forget", post(records::forget))
         .route("/admin/v1/audit", get(show::audit))
 }
 
