@@ -269,7 +269,7 @@ impl Keys for WholeBody {
     fn identify(&self, _: &Presented, body: &Bytes) -> Result<Caller, Failure> {
         self.1.fetch_add(1, Ordering::Relaxed);
         match *body == self.0 {
-            true => Ok(Caller { key: Arc::from("signed"), scope: None }),
+            true => Ok(Caller { key: Arc::from("signed"), team: None, scope: None }),
             false => Err(Failure::new(Kind::BadSignature, "the signature is of another body")),
         }
     }

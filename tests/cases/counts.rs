@@ -1,6 +1,7 @@
 //! Long counts: a tenth here, all of it under `cargo xtask prove`, which runs the modules of this name.
 
 mod beside;
+mod budgets;
 mod calls;
 mod crashes;
 mod fuzz;

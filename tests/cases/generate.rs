@@ -291,7 +291,10 @@ async fn the_days_limit_holds_alone_and_in_batches() {
         None => answered += 1,
         Some("budget_exceeded") => {
             assert_eq!(entry["error"]["retryable"], false);
-            assert!(entry["error"]["message"].as_str().unwrap().contains("the day's limit of 0.02 USD"), "{entry}");
+            assert!(
+                entry["error"]["message"].as_str().unwrap().contains("the budget \"daily\" of 0.02 USD a day"),
+                "{entry}"
+            );
             refused += 1;
         }
         Some(_) => panic!("{entry}"),

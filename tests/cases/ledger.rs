@@ -19,8 +19,8 @@ fn data(pair: &Pair) -> PathBuf {
 
 /// What a refusal says, in picodollars.
 #[derive(Debug)]
-struct Refusal {
-    limit: u128,
+pub(super) struct Refusal {
+    pub(super) limit: u128,
     worst: u128,
     charged: u128,
     open: u128,
@@ -28,7 +28,7 @@ struct Refusal {
 
 impl Refusal {
     /// Reads a refusal, which is to be true, in its dialect, and to say until when.
-    fn read(url: &str, answer: &Answer) -> Self {
+    pub(super) fn read(url: &str, answer: &Answer) -> Self {
         let text = answer.text();
         assert_eq!(answer.status, 429, "{url}: {text}");
         let after: u64 = answer.header("retry-after").parse().unwrap();
@@ -59,13 +59,25 @@ impl Refusal {
 }
 
 /// The ledger, once so many attempts have ended in it: rows are on disk a moment after the answer.
-fn verified(data: &Path, attempts: usize) -> Value {
+pub(super) fn verified(data: &Path, attempts: usize) -> Value {
     loop {
         let shown = ledger_json(data, &["verify"]);
         if shown["attempts"] == attempts {
             return shown;
         }
     }
+}
+
+/// The same requests for short answers, so that the worst case of one is a small part of a limit.
+pub(super) fn short(mut requests: Vec<(String, Value)>) -> Vec<(String, Value)> {
+    for (url, body) in &mut requests {
+        if url.contains("/converse") {
+            body["inferenceConfig"] = json!({"maxTokens": 20});
+        } else {
+            body["max_tokens"] = json!(20);
+        }
+    }
+    requests
 }
 
 /// 200 requests at once.
@@ -90,16 +102,7 @@ async fn ask_at_once(requests: &[(String, Value)]) -> Vec<(String, Answer)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_dialect_passes_the_days_limit() {
     for dialect in 0..requests("").len() {
-        let request = |gateway: &str| {
-            let (url, mut body) = requests(gateway).swap_remove(dialect);
-            // Short, so that the worst case of one is a small part of the limit.
-            if url.contains("/converse") {
-                body["inferenceConfig"] = json!({"maxTokens": 20});
-            } else {
-                body["max_tokens"] = json!(20);
-            }
-            vec![(url, body)]
-        };
+        let request = |gateway: &str| vec![short(requests(gateway)).swap_remove(dialect)];
         let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
         let free = setup.start();
         let asked = request(&free.gateway.url);
@@ -240,7 +243,7 @@ async fn the_command_says_what_is_wrong() {
         "UPDATE spent SET charged = charged - 1",
         "DELETE FROM meta",
         "DROP TABLE journal",
-        "UPDATE meta SET schema = 2",
+        "UPDATE meta SET schema = 3",
     ];
     for change in changes {
         spoil(change);
@@ -281,8 +284,8 @@ async fn the_command_says_what_is_wrong() {
     DROP TABLE journal: exit 1
     kairos: the ledger is damaged: no such table: journal
 
-    UPDATE meta SET schema = 2: exit 1
-    kairos: the ledger has schema 2, this version knows 1: use the version that wrote it, or a later one
+    UPDATE meta SET schema = 3: exit 1
+    kairos: the ledger has schema 3, this version knows 2: use the version that wrote it, or a later one
 
     as JSON: exit 1
     {

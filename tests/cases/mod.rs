@@ -13,6 +13,7 @@ macro_rules! failing {
 
 mod agreement;
 mod batches;
+mod budgets;
 mod canary;
 mod cli;
 mod clients;
@@ -38,8 +39,10 @@ mod observed;
 mod observers;
 mod plugins;
 mod policies;
+mod prices;
 mod prompters;
 mod prompts;
+mod rates;
 mod records;
 mod refusals;
 mod registries;

@@ -1,12 +1,14 @@
 //! Writing a plugin, by the commands of the README that a new project has: begun, built, tested,
-//! checked, measured, packed, staged, activated, taken back. And what is refused on the way.
+//! checked, measured, packed, staged, replayed, tried as a canary, activated, taken back. And what is
+//! refused on the way.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::time::Instant;
 
 use kairos_sandbox::packed;
 use kairos_tests::http::{Client, chat};
-use kairos_tests::process::{Pair, Setup, ended, kairos};
+use kairos_tests::process::{Pair, Setup, ended, kairos, metrics};
 use kairos_tests::{author, guest, policy};
 
 /// What a line that is to succeed says. Compiled code is kept in `cache`.
@@ -51,6 +53,14 @@ async fn decides(pair: &Pair, tags: &str) -> String {
     answer.header("x-kairos-policy").split('@').next().unwrap().to_owned()
 }
 
+/// Requests of a day before, on disk when this returns.
+async fn recorded(pair: &Pair, requests: usize) {
+    for _ in 0..requests {
+        decides(pair, "team=search").await;
+    }
+    while !metrics(pair).await.contains(&format!("kairos_records_written_total {requests}\n")) {}
+}
+
 /// From nothing to a policy that serves, by the README's own commands. In `source` `from` becomes `to`, so
 /// that it fails for the team `broken`; the gateway's log then has `fails` and the name.
 async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
@@ -61,6 +71,7 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     let cache = pair.folder().join("cache");
     std::fs::create_dir(&cache).unwrap();
     symlink(pair.folder().join("data"), cache.join("kairos")).unwrap();
+    recorded(&pair, 4).await;
     done(pair.folder(), &cache, &format!("kairos plugin new my-own --lang {lang}"));
     let project = pair.folder().join("my-own");
     edit(&project.join(source), from, to);
@@ -69,7 +80,10 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     let mut digest = "none yet".to_owned();
     let mut ran = Vec::new();
     for command in commands(&readme).1 {
+        let began = Instant::now();
         let text = done(&project, &cache, &command.replace("DIGEST", &digest));
+        // For who wants to know, with `--no-capture`: plugins/README.md has them.
+        println!("{lang}: {command}: {:.1} s", began.elapsed().as_secs_f64());
         let name = command.split(' ').take(3).collect::<Vec<_>>().join(" ");
         match name.as_str() {
             "kairos plugin test" => assert!(text.contains(": 2 tests passed\n"), "{text}"),
@@ -79,6 +93,10 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
                 assert!(text.contains(" is staged; 2 tests passed\n"), "{text}");
                 text.split(['@', ' ']).nth(1).unwrap().clone_into(&mut digest);
             }
+            "kairos replay --policy" => {
+                assert!(text.contains("replay of my-own@") && text.contains(" over 4 decisions "), "{text}")
+            }
+            "kairos policy canary" => assert!(text.contains("my-own@") && text.contains(" serves a share;"), "{text}"),
             "kairos policy activate" => {
                 assert_eq!(decides(&pair, "team=search").await, "my-own");
                 // It fails, and the native default answers.
@@ -91,7 +109,8 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
         }
         ran.push(name);
     }
-    let all = "plugin test, plugin check, plugin bench, plugin pack, policy stage, policy activate, policy rollback";
+    let all = "plugin test, plugin check, plugin bench, plugin pack, policy stage, replay --policy, policy canary, \
+               policy activate, policy rollback";
     let all =
         all.split(", ").filter(|name| lang != "rhai" || *name != "plugin pack").map(|name| format!("kairos {name}"));
     assert_eq!(ran.into_iter().filter(|name| name.starts_with("kairos")).collect::<Vec<_>>(), all.collect::<Vec<_>>());

@@ -19,6 +19,7 @@ use kairos_pipeline::policy::{
     Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving,
     Watcher, Went, World,
 };
+use kairos_pipeline::rates::Rates;
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
 use kairos_pipeline::request::{Caller, Incoming, Keys, Operation, Presented};
@@ -91,7 +92,7 @@ impl Keys for Anybody {
     }
 
     fn identify(&self, _: &Presented, _: &Bytes) -> Result<Caller, Failure> {
-        Ok(Caller { key: Arc::from("anybody"), scope: None })
+        Ok(Caller { key: Arc::from("anybody"), team: None, scope: None })
     }
 }
 
@@ -193,7 +194,7 @@ pub(super) fn gateway(
         native_guard: None,
         upstream,
         ledger,
-        catalogue: Arc::new(catalogue).into(),
+        catalogue: Arc::new(Arc::new(catalogue).into()),
         prompts: Arc::default(),
         history: History::new(models),
         records: Records::new(10),
@@ -201,6 +202,7 @@ pub(super) fn gateway(
         observer: Arc::new(Silent),
         load: Load::new(models),
         places: None,
+        rates: Rates::new(Default::default(), Vec::new()),
         settings: Settings::default(),
         clock: Arc::new(|| 1_795_000_000_000),
     }

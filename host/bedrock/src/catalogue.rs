@@ -2,22 +2,39 @@
 //!
 //! `catalogue.toml` beside this crate is the source; it says where its figures come from.
 
-use std::collections::{HashMap, HashSet};
+mod own;
+mod prices;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use kairos_dialects::Needs;
 use kairos_dialects::generate::parameters::{Sampling, TopK};
-use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target};
-use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::{Family, Route, Strengths};
-use kairos_pipeline::price::{GuardrailPrices, PriceRow, PriceTable, Rates};
+use kairos_pipeline::price::{GuardrailPrices, PriceTable};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub use self::own::OwnError;
+use self::prices::{GuardrailSource, PriceSource, Rows};
+
 /// The catalogue that Kairos comes with.
 pub const BUILT_IN: &str = include_str!("../catalogue.toml");
+
+/// What stands between the catalogue and the operator's own prices in a sheet.
+const OWN_FOLLOW: &str = "\n# ---- the operator's own prices ----\n";
+
+/// All prices as one text: its SHA-256 is their version.
+pub fn sheet(source: &str, own: &str) -> String {
+    if own.is_empty() { source.to_owned() } else { [source, OWN_FOLLOW, own].concat() }
+}
+
+/// The catalogue and the operator's own prices of a sheet.
+pub fn parts(sheet: &str) -> (&str, &str) {
+    sheet.split_once(OWN_FOLLOW).unwrap_or((sheet, ""))
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +59,8 @@ struct ModelSource {
     capabilities: Vec<String>,
     strengths: Vec<String>,
     latency_ms: u32,
+    #[serde(default = "once")]
+    burndown: u32,
     #[serde(default)]
     sampling: Sampling,
     top_k: Option<TopK>,
@@ -55,36 +74,16 @@ struct ModelSource {
     prices: Vec<PriceSource>,
 }
 
+/// Routes as rows name them; the others are those of geographic profiles.
+const IN_REGION: &str = "in-region";
+const GLOBAL: &str = "global";
+
+fn once() -> u32 {
+    1
+}
+
 fn yes() -> bool {
     true
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceSource {
-    at: String,
-    region: Option<String>,
-    #[serde(default)]
-    tier: ServiceTier,
-    #[serde(default)]
-    over: u64,
-    input: String,
-    output: String,
-    cache_read: Option<String>,
-    cache_write_5m: Option<String>,
-    cache_write_1h: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GuardrailSource {
-    topic_policy_units: String,
-    content_policy_units: String,
-    content_policy_image_units: String,
-    word_policy_units: String,
-    sensitive_information_policy_units: String,
-    contextual_grounding_policy_units: String,
-    automated_reasoning_policy_units: String,
 }
 
 /// Why a catalogue is refused.
@@ -104,6 +103,24 @@ pub enum CatalogueError {
         name: String,
         /// The nearest name that there is.
         near: Option<String>,
+    },
+    /// The operator's own prices.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// A price of a guardrail's unit that is not exact.
+    #[error("{text:?} is not a decimal number of dollars per guardrail unit with at most 12 places")]
+    Unit {
+        /// What stands there.
+        text: String,
+    },
+    /// An ARN whose price is not by the token.
+    #[error(
+        "{arn:?} is priced by the time for which it is rented, not by the token: what a call costs is not known. \
+         Set `unpriced = \"allow\"` under [models] to have it called and its rows marked, or leave the name out"
+    )]
+    ByTheHour {
+        /// It.
+        arn: String,
     },
     /// An amount that is not exact.
     #[error("{model}: {text:?} is not a decimal number of dollars per million tokens with at most 6 places")]
@@ -136,6 +153,12 @@ pub struct View<'a> {
     pub region: &'a str,
     /// Models are active or not on this date.
     pub as_of: Date,
+    /// Whether prices are those of that date, too, whatever the clock says.
+    pub is_day_set: bool,
+    /// The operator's own prices, as written; empty: none.
+    pub own_prices: &'a str,
+    /// Whether what has no price may be called.
+    pub allow_unpriced: bool,
     /// Names that the configuration adds, and what they stand for: application profiles, aliases.
     pub names: &'a [(String, String)],
     /// The models offered for `auto`, instead of those that the catalogue marks.
@@ -147,7 +170,8 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The catalogue's own names and choices.
     pub fn plain(region: &'a str, as_of: Date) -> Self {
-        Self { region, as_of, names: &[], auto: None, fallback: &[] }
+        let (names, fallback) = (&[], &[]);
+        Self { region, as_of, is_day_set: true, own_prices: "", allow_unpriced: false, names, auto: None, fallback }
     }
 }
 
@@ -156,15 +180,22 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
     let parsed: Source = toml::from_str(source)?;
     let ids: HashMap<&str, usize> =
         parsed.model.iter().enumerate().map(|(index, model)| (model.id.as_str(), index)).collect();
+    let own = own::read(view.own_prices, &parsed.model)?;
+    let mut guardrail_prices = GuardrailPrices::default();
+    parsed.guardrail_units.write(&mut guardrail_prices)?;
+    own.guardrail_units.write(&mut guardrail_prices)?;
     let mut catalogue = Catalogue {
         region: view.region.into(),
         as_of: view.as_of.to_string(),
-        guardrail_prices: guardrail_prices(&parsed.guardrail_units)?,
-        version: hex::encode(Sha256::digest(source)).into(),
+        day: prices::day(view.as_of),
+        is_day_set: view.is_day_set,
+        guardrail_prices,
+        stand_ins: if view.allow_unpriced { prices::stand_ins(&parsed.model, &own)? } else { Vec::new() },
+        version: hex::encode(Sha256::digest(sheet(source, view.own_prices))).into(),
         ..Catalogue::default()
     };
     for (index, model) in parsed.model.iter().enumerate() {
-        let targets = targets(index, model, view.region)?;
+        let targets = targets(index, model, &own.of(index, model), view)?;
         let first = catalogue.targets.len();
         let successor = match &model.successor {
             None => None,
@@ -189,6 +220,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
             max_input_tokens: model.max_input_tokens,
             max_output_tokens: model.max_output_tokens,
             latency_ms: model.latency_ms,
+            burndown: model.burndown,
             sampling: model.sampling,
             top_k: model.top_k.or_else(|| parsed.top_k.get(&model.family).copied()),
             ends: model.ends.map(|date| date.to_string()),
@@ -200,7 +232,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
         catalogue.targets.extend(targets.into_iter().map(|(_, target)| target));
     }
     add_arns(&mut catalogue)?;
-    add_names(&mut catalogue, view.names)?;
+    add_names(&mut catalogue, view)?;
     catalogue.auto = auto(&catalogue, view.auto)?;
     catalogue.fallback = listed(&catalogue, "models.fallback", view.fallback)?;
     Ok(catalogue)
@@ -247,87 +279,34 @@ fn geographies(region: &str) -> &'static [&'static str] {
 
 /// A model's targets from a region, the preferred one marked: in-region, else the geography's
 /// profile, else the global one.
-fn targets(index: usize, model: &ModelSource, region: &str) -> Result<Vec<(bool, Target)>, CatalogueError> {
+fn targets(
+    index: usize,
+    model: &ModelSource,
+    rows: &Rows<'_>,
+    view: &View<'_>,
+) -> Result<Vec<(bool, Target)>, CatalogueError> {
+    let region = view.region;
     let geographies = geographies(region);
-    let mut targets = Vec::new();
-    let mut add = |route: Route, invocation_id: String, rows: Vec<&PriceSource>| -> Result<(), CatalogueError> {
-        if !rows.is_empty() {
-            let preferred = targets.is_empty();
-            let prices = price_table(model, &rows)?;
-            targets.push((preferred, Target { model: index, invocation_id: invocation_id.into(), route, prices }));
-        }
-        Ok(())
-    };
+    let profile = |prefix: &str| format!("{prefix}.{}", model.id);
+    let mut ways = Vec::new();
     if model.on_demand {
-        add(Route::InRegion, model.id.clone(), in_region_rows(model, region, geographies))?;
+        ways.push((Route::InRegion, IN_REGION, model.id.clone()));
     }
-    for geography in geographies {
-        let rows = rows(model, geography, None);
-        add(Route::Geo, format!("{geography}.{}", model.id), rows)?;
-    }
-    add(Route::Global, format!("global.{}", model.id), rows(model, "global", None))?;
-    Ok(targets)
-}
-
-fn rows<'a>(model: &'a ModelSource, at: &str, region: Option<&str>) -> Vec<&'a PriceSource> {
-    model.prices.iter().filter(|row| row.at == at && row.region.as_deref() == region).collect()
-}
-
-/// In-region prices: the region's own where it has some; rows without a region are those of the US
-/// regions. Elsewhere the geography's profile tells the price: AWS charges it by source region. A
-/// price of another continent is never taken.
-fn in_region_rows<'a>(model: &'a ModelSource, region: &str, geographies: &[&str]) -> Vec<&'a PriceSource> {
-    let own = rows(model, "in-region", Some(region));
-    if !own.is_empty() {
-        return own;
-    }
-    if region.starts_with("us-") && !region.starts_with("us-gov-") {
-        return rows(model, "in-region", None);
-    }
-    geographies.iter().map(|geography| rows(model, geography, None)).find(|rows| !rows.is_empty()).unwrap_or_default()
-}
-
-fn price_table(model: &ModelSource, rows: &[&PriceSource]) -> Result<PriceTable, CatalogueError> {
-    let amount = |text: &str| {
-        Picodollars::parse_dollars_per_million(text)
-            .map(|amount| amount.0)
-            .ok_or_else(|| CatalogueError::Amount { model: model.id.clone(), text: text.to_owned() })
-    };
-    let optional = |text: &Option<String>| text.as_deref().map(amount).transpose();
-    let mut seen = HashSet::new();
-    let mut table = Vec::new();
-    for row in rows {
-        if !seen.insert((row.tier, row.over)) {
-            let at = format!("{} {:?} {:?} over {}", row.at, row.region, row.tier, row.over);
-            return Err(CatalogueError::TwoPrices { model: model.id.clone(), at });
+    ways.extend(geographies.iter().map(|geography| (Route::Geo, *geography, profile(geography))));
+    ways.push((Route::Global, GLOBAL, profile(GLOBAL)));
+    let mut targets = Vec::new();
+    for (route, at, id) in &ways {
+        if let Some(prices) = rows.table(at, region)? {
+            let target = Target { model: index, invocation_id: id.as_str().into(), route: *route, prices };
+            targets.push((targets.is_empty(), target));
         }
-        let rates = Rates {
-            input: amount(&row.input)?,
-            output: amount(&row.output)?,
-            cache_read: optional(&row.cache_read)?,
-            cache_write_5m: optional(&row.cache_write_5m)?,
-            cache_write_1h: optional(&row.cache_write_1h)?,
-        };
-        table.push(PriceRow { tier: row.tier, over: row.over, rates });
     }
-    Ok(PriceTable::new(table))
-}
-
-fn guardrail_prices(source: &GuardrailSource) -> Result<GuardrailPrices, CatalogueError> {
-    let amount = |text: &String| {
-        Picodollars::parse_dollars(text)
-            .map(|amount| amount.0)
-            .ok_or_else(|| CatalogueError::Amount { model: "guardrail_units".to_owned(), text: text.clone() })
-    };
-    Ok(GuardrailPrices {
-        topic: amount(&source.topic_policy_units)?,
-        content: amount(&source.content_policy_units)?,
-        image: amount(&source.content_policy_image_units)?,
-        word: amount(&source.word_policy_units)?,
-        sensitive: amount(&source.sensitive_information_policy_units)?,
-        grounding: amount(&source.contextual_grounding_policy_units)?,
-        reasoning: amount(&source.automated_reasoning_policy_units)?,
-    })
+    // The way that it would have if its price were known.
+    if let ([], Some((route, _, id)), true) = (&targets[..], ways.into_iter().next(), view.allow_unpriced) {
+        let prices = PriceTable::default();
+        targets.push((true, Target { model: index, invocation_id: id.into(), route, prices }));
+    }
+    Ok(targets)
 }
 
 /// ARNs of foundation models in the region. Those of inference profiles hold an account's number,
@@ -348,10 +327,15 @@ pub fn strip_arn(name: &str) -> &str {
     profile.map_or(name, |(_, id)| id)
 }
 
+/// Whether an ARN is of capacity that is paid by the time: provisioned throughput, imported models.
+fn is_rented(arn: &str) -> bool {
+    [":provisioned-model/", ":imported-model/"].iter().any(|kind| arn.contains(kind))
+}
+
 /// Names of the configuration's own: an ARN is called as it is, at the price of what it stands for;
 /// any other name is an alias.
-fn add_names(catalogue: &mut Catalogue, names: &[(String, String)]) -> Result<(), CatalogueError> {
-    for (alias, stands_for) in names {
+fn add_names(catalogue: &mut Catalogue, view: &View<'_>) -> Result<(), CatalogueError> {
+    for (alias, stands_for) in view.names {
         let named = catalogue.names.get(stands_for).copied().ok_or_else(|| CatalogueError::UnknownName {
             model: alias.clone(),
             what: "the model",
@@ -363,7 +347,11 @@ fn add_names(catalogue: &mut Catalogue, names: &[(String, String)]) -> Result<()
                 Named::Target(target) => (catalogue.targets[target].model, Some(target)),
                 Named::Model(model) => (model, catalogue.models[model].target),
             };
-            let prices = prices.map(|target| catalogue.targets[target].prices.clone()).unwrap_or_default();
+            let prices = match is_rented(alias) {
+                true if !view.allow_unpriced => return Err(CatalogueError::ByTheHour { arn: alias.clone() }),
+                true => PriceTable::default(),
+                false => prices.map(|target| catalogue.targets[target].prices.clone()).unwrap_or_default(),
+            };
             let target = Target { model, invocation_id: alias.as_str().into(), route: Route::Account, prices };
             catalogue.targets.push(target);
             Named::Target(catalogue.targets.len() - 1)

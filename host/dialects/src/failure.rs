@@ -44,6 +44,8 @@ pub enum Kind {
     RefusedByPolicy,
     /// The gateway is stopping, or has as much under way as it takes, at all or on a model.
     Overloaded,
+    /// A limit on requests or tokens a minute has no room.
+    RateLimited,
     /// A limit on spending has no room for what the request can cost.
     BudgetExceeded,
     /// Money cannot be accounted for at the moment.
@@ -185,6 +187,7 @@ pub fn answers(kind: Kind) -> Answers {
             ((403, "permission_error", "refused_by_policy"), (403, "AccessDeniedException"), false)
         }
         Kind::Overloaded => ((503, "overloaded_error", "overloaded"), (503, "ServiceUnavailableException"), true),
+        Kind::RateLimited => ((429, "rate_limit_error", "rate_limited"), (429, "ThrottlingException"), true),
         Kind::BudgetExceeded => ((429, "insufficient_quota", "budget_exceeded"), (429, "ThrottlingException"), false),
         Kind::LedgerUnavailable => {
             ((503, "server_error", "ledger_unavailable"), (503, "ServiceUnavailableException"), true)

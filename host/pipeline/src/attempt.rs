@@ -17,7 +17,8 @@ use crate::ledger::{AttemptKey, Ending, Reservation, ReserveError, Reserved, res
 use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
 use crate::policy::Task;
-use crate::price::{Limits, worst_case};
+use crate::price::{Day, Limits, Worst, worst_case};
+use crate::rates::{Ask, Held};
 use crate::record::AttemptRecord;
 use crate::reply::{Outgoing, Reply};
 use crate::request::Dialect;
@@ -37,9 +38,47 @@ pub(crate) enum Answered {
 pub(crate) struct Attempt<'a> {
     pub(crate) target: &'a Target,
     pub(crate) worst: Picodollars,
+    /// The day whose prices hold: that of its reservation.
+    pub(crate) day: Day,
+    /// It has no known price, and another stands in.
+    unpriced: bool,
     number: u32,
     started: Instant,
     task: Task,
+    /// What it holds of limits a minute, until it is over.
+    held: Option<Held<'a>>,
+}
+
+/// Takes the attempt's part of the limits a minute that cover it, waiting for it where it must.
+async fn rated<'a>(
+    gateway: &'a Gateway,
+    exchange: &Exchange,
+    request: &Decoded,
+    target: usize,
+    reply: &mut Reply,
+) -> Result<Option<Held<'a>>, Failure> {
+    let own = exchange.scope.as_ref().map(|scope| scope.rate()).unwrap_or_default();
+    if !gateway.rates.cover(own) {
+        return Ok(None);
+    }
+    let model = exchange.catalogue.targets[target].model;
+    let outline = &request.outline;
+    // As Bedrock reckons: the input, and the most that may be written.
+    let most = exchange.output_limit(target);
+    let asked = outline.max_output_tokens.filter(|_| !outline.unbounded_output).unwrap_or(most);
+    let written = u64::from(asked).saturating_mul(u64::from(outline.completions));
+    let ask = Ask {
+        key: &exchange.key,
+        own,
+        model,
+        priority: request.hints.priority.unwrap_or_default(),
+        tokens: u64::from(outline.estimated_tokens()).saturating_add(written),
+    };
+    if let Some(held) = gateway.rates.free(&ask) {
+        return Ok(Some(held));
+    }
+    let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+    Box::pin(gateway.rates.wait(&ask, signs, exchange, reply)).await.map(Some)
 }
 
 pub(crate) async fn attempt(
@@ -50,7 +89,11 @@ pub(crate) async fn attempt(
     reply: &mut Reply,
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
+    // Who waits holds nothing.
+    let held = rated(gateway, exchange, request, target, reply).await;
+    let mut held = held.inspect_err(|failure| exchange.warn(&failure.message))?;
     // Before the reservation: who waits holds no money.
+    let mut has_waited = false;
     let _place = match &gateway.places {
         None => None,
         Some(places) => {
@@ -59,13 +102,18 @@ pub(crate) async fn attempt(
                 Some(place) => place,
                 None => {
                     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
+                    has_waited = true;
                     let place = Box::pin(places.wait(model, signs, exchange, reply)).await;
                     place.inspect_err(|failure| exchange.warn(&failure.message))?
                 }
             })
         }
     };
-    let (attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    if let Some(held) = held.as_mut().filter(|_| has_waited) {
+        held.renew()?;
+    }
+    let (mut attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    attempt.held = held;
     let _under_way = gateway.load.attempt(attempt.target.model);
     let call = Call {
         operation: request.upstream,
@@ -75,6 +123,9 @@ pub(crate) async fn attempt(
         attempt: reserved.key().text(),
     };
     reserved.mark_sent();
+    if let Some(held) = &attempt.held {
+        held.mark_sent();
+    }
     let signs = stream::SignsOfLife::new(gateway, request, exchange, reply);
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
         Ok(Response::Whole(whole)) => finish_whole(gateway, exchange, request, &attempt, reserved, whole).await,
@@ -94,7 +145,7 @@ pub(crate) async fn attempt(
 /// Reserves the attempt's worst case.
 async fn open<'a>(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     catalogue: &'a Catalogue,
     request: &Decoded,
     target: usize,
@@ -102,28 +153,41 @@ async fn open<'a>(
     let target = &catalogue.targets[target];
     let model = &catalogue.models[target.model];
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-    let worst = worst_case(&request.outline, request.body.len(), &target.prices, &catalogue.guardrail_prices, limits)
-        .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    let at_ms = (gateway.clock)();
+    let day = catalogue.day_at(at_ms);
+    let Worst { amount: worst, unpriced } =
+        worst_case(&request.outline, request.body.len(), &catalogue.prices(target, day), limits)
+            .map_err(|error| Failure::new(Kind::Unpriced, error.to_string()))?;
+    if unpriced {
+        exchange.warn(&format!(
+            "{} has no known price as it is asked for: what is charged may be an estimate, at the dearest of its family",
+            target.invocation_id
+        ));
+    }
     let number = u32::try_from(exchange.record.attempts.len()).map_or(u32::MAX, |earlier| earlier.saturating_add(1));
     let reservation = Reservation {
         key: AttemptKey { request: exchange.id, attempt: number },
         caller: Arc::clone(&exchange.key),
+        team: exchange.team.clone(),
         model: Arc::clone(&model.id),
         tags: Arc::clone(&exchange.tags),
-        at_ms: (gateway.clock)(),
+        at_ms,
         worst,
         price_version: catalogue.version.clone(),
+        policy: exchange.record.decision.as_ref().map(|decision| Arc::clone(&decision.policy)),
+        unpriced,
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
-    Ok((Attempt { target, worst, number, started: Instant::now(), task }, reserved))
+    let started = Instant::now();
+    Ok((Attempt { target, worst, day, unpriced, number, started, task, held: None }, reserved))
 }
 
 fn not_reserved(error: &ReserveError) -> Failure {
     match error {
         ReserveError::Limit(limit) => Failure {
             // Waiting helps, but no sooner.
-            retry_after: Some(Duration::from_millis(limit.resets_ms)),
+            retry_after: limit.resets_ms.map(Duration::from_millis),
             ..Failure::new(Kind::BudgetExceeded, error.to_string())
         },
         ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),
@@ -140,7 +204,7 @@ async fn finish_whole(
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
     let settle =
-        |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.worst);
+        |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.bounds());
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
         let usage = bedrock::invoke::usage(whole.counts, &whole.body);
         let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
@@ -221,6 +285,11 @@ fn served_headers(headers: &[(&'static str, String)]) -> Served {
 }
 
 impl Attempt<'_> {
+    /// The most that it can cost, and the day whose prices hold.
+    pub(crate) fn bounds(&self) -> (Picodollars, Day) {
+        (self.worst, self.day)
+    }
+
     /// The model answered: ends the row, and takes the attempt down.
     pub(crate) fn succeeded(&self, gateway: &Gateway, exchange: &mut Exchange, reserved: Reserved, ending: Ending) {
         gateway.history.record(self.target.model, self.task, true);
@@ -265,6 +334,9 @@ impl Attempt<'_> {
 
     fn end(&self, exchange: &mut Exchange, reserved: Reserved, ending: Ending, failure: Option<&Failure>) {
         let catalogue = &exchange.catalogue;
+        if let Some(held) = &self.held {
+            held.ended(&ending, catalogue.models[self.target.model].burndown);
+        }
         let upstream = failure.and_then(|failure| failure.upstream.as_deref());
         let (usage, low) = match &ending {
             Ending::Settled { usage, .. } => (Some(*usage), None),
@@ -286,6 +358,8 @@ impl Attempt<'_> {
             cost_low_usd: low,
             usage,
             prices: catalogue.version.clone(),
+            // What was served instead may have a price.
+            unpriced: self.unpriced && matches!(ending, Ending::Estimated { .. }),
         };
         if let Some(observed) = &mut exchange.observed {
             observed.attempted(&ending, usage, failure);

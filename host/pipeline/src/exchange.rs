@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::arm;
+use crate::budget::Spender;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::guarded::Guarded;
@@ -14,6 +15,7 @@ use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::observe::Observed;
 use crate::policy::{Assigned, Went};
+use crate::price::Day;
 use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 use crate::scope::Scope;
@@ -28,6 +30,8 @@ pub struct Exchange {
     pub catalogue: Arc<Catalogue>,
     /// Who calls.
     pub key: Arc<str>,
+    /// Its team.
+    pub(crate) team: Option<Arc<str>>,
     /// What the caller's key may do; none: everything.
     pub(crate) scope: Option<Arc<Scope>>,
     /// The catalogue's models that it may use; none: all.
@@ -87,6 +91,7 @@ impl Exchange {
             dialect: incoming.operation.dialect(),
             catalogue: gateway.catalogue.load_full(),
             key: Arc::default(),
+            team: None,
             scope: None,
             allowed: None,
             tags: Arc::default(),
@@ -106,8 +111,19 @@ impl Exchange {
     pub(crate) fn caller(&mut self, caller: Caller) {
         self.record.key = Some(Arc::clone(&caller.key));
         self.key = caller.key;
+        self.team = caller.team;
         self.allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
         self.scope = caller.scope;
+    }
+
+    /// The day whose prices are offered. What is reserved is at the prices of the reservation's day.
+    pub(crate) fn day(&self) -> Day {
+        self.catalogue.day_at(self.record.received_ms)
+    }
+
+    /// Who spends, for budgets.
+    pub(crate) fn spender(&self) -> Spender<'_> {
+        Spender { key: &self.key, team: self.team.as_deref(), tags: &self.tags }
     }
 
     /// Whether the caller's key may use a target.

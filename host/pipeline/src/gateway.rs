@@ -15,6 +15,7 @@ use crate::places::Places;
 use crate::policy::{Guard, Healer, Policies, Router};
 use crate::prompted::PromptingBounds;
 use crate::prompts::{self, Library};
+use crate::rates::Rates;
 use crate::record::{Observer, Recorder, Records};
 use crate::request::Keys;
 use crate::upstream::Upstream;
@@ -37,7 +38,7 @@ pub struct Gateway {
     /// Where money is accounted for.
     pub ledger: Arc<dyn Ledger>,
     /// The models. A request keeps the catalogue that it began with.
-    pub catalogue: ArcSwap<Catalogue>,
+    pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// The templates that requests may name. A request keeps the one that it was given.
     pub prompts: Arc<ArcSwap<Library>>,
     /// How attempts went.
@@ -52,6 +53,8 @@ pub struct Gateway {
     pub load: Load,
     /// Places on models, where their number is limited.
     pub places: Option<Places>,
+    /// Requests and tokens a minute, where they are limited, or keys may be.
+    pub rates: Rates,
     /// Limits and switches.
     pub settings: Settings,
     /// Milliseconds since 1970.

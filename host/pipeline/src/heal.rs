@@ -278,7 +278,7 @@ pub(crate) fn kind_of(kind: Kind) -> Option<FailureKind> {
         Kind::Timeout => FailureKind::Timeout,
         Kind::Network => FailureKind::Network,
         Kind::BrokenStream => FailureKind::BrokenAnswer,
-        Kind::Overloaded => FailureKind::Overloaded,
+        Kind::Overloaded | Kind::RateLimited => FailureKind::Overloaded,
         Kind::BudgetExceeded => FailureKind::Budget,
         _ => return None,
     })

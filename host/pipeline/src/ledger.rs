@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use kairos_dialects::Usage;
 
+use crate::budget::Spender;
 use crate::money::Picodollars;
 use crate::request::RequestId;
 
@@ -45,6 +46,8 @@ pub struct Reservation {
     pub key: AttemptKey,
     /// The caller's key.
     pub caller: Arc<str>,
+    /// The key's team, where it has one.
+    pub team: Option<Arc<str>>,
     /// The model that is called.
     pub model: Arc<str>,
     /// The caller's tags.
@@ -55,29 +58,40 @@ pub struct Reservation {
     pub worst: Picodollars,
     /// Which prices were used.
     pub price_version: Arc<str>,
+    /// Who decided that the model is tried: `name@digest`.
+    pub policy: Option<Arc<str>>,
+    /// Whether the model has no price: what it costs is not known then, and nothing is charged.
+    pub unpriced: bool,
 }
 
-/// A limit that has no room for what was to be reserved: charged + open + worst is above it.
+/// A budget that has no room for what was to be reserved: charged + open + worst is above its limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the day's limit of {limit} USD has no room for what the request can cost, {worst} USD: {charged} USD are spent, \
-     {open} USD reserved for requests under way"
+    "the budget {budget:?} of {limit} USD {window} has no room for what the request can cost, {worst} USD: \
+     {charged} USD are spent, {open} USD reserved for requests under way{}",
+    if resets_ms.is_none() { "; it never has: lower the output limit of the request, or name a cheaper model" } else { "" }
 )]
 pub struct LimitReached {
-    /// The limit.
+    /// The budget's name.
+    pub budget: Arc<str>,
+    /// Its limit.
     pub limit: Picodollars,
+    /// In which time, as text.
+    pub window: Arc<str>,
     /// What is spent of it.
     pub charged: Picodollars,
     /// What is reserved by requests under way.
     pub open: Picodollars,
     /// The most that the refused request could cost.
     pub worst: Picodollars,
-    /// Milliseconds until the limit begins anew.
-    pub resets_ms: u64,
+    /// Milliseconds until there is room for it, if nothing else is spent: in every budget that has none now.
+    /// None where a limit is too low for it at any time. Requests under way may cost less than they reserved,
+    /// so that there can be room before.
+    pub resets_ms: Option<u64>,
 }
 
-/// What is left of the budgets that cover a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What is left of the budgets that cover a request, whatever its model.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     /// The least that is left, open reservations counted as spent.
     pub remaining: Picodollars,
@@ -85,6 +99,17 @@ pub struct Budget {
     pub used: f64,
     /// How many alert thresholds are passed.
     pub level: u32,
+    /// The first budget of which nothing is left, of those that refuse nothing.
+    pub degraded: Option<Degraded>,
+}
+
+/// A budget of which nothing is left, and that refuses nothing all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degraded {
+    /// The budget's name.
+    pub budget: Arc<str>,
+    /// Milliseconds until something may be left.
+    pub resets_ms: u64,
 }
 
 /// Why nothing was reserved. Nothing may be sent then.
@@ -155,7 +180,7 @@ pub trait Ledger: Send + Sync {
     fn end(&self, key: AttemptKey, ending: Ending);
 
     /// What is left of the budgets that cover a request at this time; none where no budget does.
-    fn budget(&self, at_ms: u64) -> Option<Budget>;
+    fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget>;
 
     /// What was spent and what is open.
     fn totals(&self) -> Totals;
@@ -286,7 +311,7 @@ impl Ledger for MemoryLedger {
         }
     }
 
-    fn budget(&self, _: u64) -> Option<Budget> {
+    fn budget(&self, _: &Spender<'_>, _: u64) -> Option<Budget> {
         None
     }
 
@@ -303,11 +328,14 @@ mod tests {
         Reservation {
             key: AttemptKey { request: RequestId::mint(), attempt },
             caller: "k".into(),
+            team: None,
             model: "m".into(),
             tags: Arc::from([]),
             at_ms: 0,
             worst: Picodollars(100),
             price_version: "v".into(),
+            policy: None,
+            unpriced: false,
         }
     }
 

@@ -4,6 +4,7 @@
 //! Rhai or disks: what does is behind a trait ([`upstream`], [`policy`], [`ledger`], [`request::Keys`]).
 
 pub mod batch;
+pub mod budget;
 pub mod exchange;
 pub mod features;
 pub mod gateway;
@@ -20,6 +21,7 @@ pub mod places;
 pub mod policy;
 pub mod price;
 pub mod prompts;
+pub mod rates;
 pub mod record;
 pub mod reply;
 pub mod request;
@@ -41,6 +43,7 @@ mod offer;
 mod prompted;
 mod settle;
 mod stream;
+mod thrift;
 mod translate;
 
 pub use encode::error as error_answer;

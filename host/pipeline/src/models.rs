@@ -8,7 +8,7 @@ use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
 use kairos_dialects::outline::ServiceTier;
 
 use crate::policy::{Family, Names, Offer, Route, Strengths};
-use crate::price::{GuardrailPrices, PriceTable};
+use crate::price::{Day, GuardrailPrices, PriceTable, Prices, Rates, day_of};
 
 /// A model.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Model {
     pub max_output_tokens: u32,
     /// Typical time to a whole answer.
     pub latency_ms: u32,
+    /// How often a token that it writes counts against a quota.
+    pub burndown: u32,
     /// What it takes of `temperature` and `top_p`.
     pub sampling: Sampling,
     /// Where `top_k` goes; none where it has no such parameter.
@@ -84,9 +86,17 @@ pub struct Catalogue {
     pub region: Arc<str>,
     /// The date for which models are active or not, as `YYYY-MM-DD`.
     pub as_of: String,
+    /// The same date, in days since 1970.
+    pub day: Day,
+    /// Whether the date was set by hand: then prices are those of that day, whatever the clock says.
+    pub is_day_set: bool,
     /// What guardrails cost.
     pub guardrail_prices: GuardrailPrices,
-    /// SHA-256 of the catalogue's source, so that a row can say which prices it used.
+    /// What is taken for a model without a price, by family: the dearest of each kind that there is. Empty
+    /// where what has no price is refused.
+    pub stand_ins: Vec<(Family, Rates)>,
+    /// SHA-256 of the catalogue's source and the operator's own prices, so that a row can say which prices it
+    /// used.
     pub version: Arc<str>,
 }
 
@@ -123,12 +133,24 @@ impl Catalogue {
         &self.models[self.targets[target].model]
     }
 
-    /// A target as policies see it, in what does not move: what was learned, what is under way and what
-    /// a request can cost at most are 0.
-    pub fn fixed_offer(&self, target: usize, tier: ServiceTier, input: u64) -> Offer {
+    /// The day whose prices hold for what is reserved at this time.
+    pub fn day_at(&self, at_ms: u64) -> Day {
+        if self.is_day_set { self.day } else { day_of(at_ms) }
+    }
+
+    /// What a target costs on a day.
+    pub fn prices<'a>(&'a self, target: &'a Target, day: Day) -> Prices<'a> {
+        let family = self.models[target.model].family;
+        let stand_in = self.stand_ins.iter().find(|(of, _)| *of == family).map(|(_, rates)| *rates);
+        Prices { table: &target.prices, guardrail: &self.guardrail_prices, day, stand_in }
+    }
+
+    /// A target as policies see it on a day, in what does not move: what was learned, what is under way and
+    /// what a request can cost at most are 0.
+    pub fn fixed_offer(&self, target: usize, tier: ServiceTier, input: u64, day: Day) -> Offer {
         let at = &self.targets[target];
         let model = &self.models[at.model];
-        let rates = at.prices.rates(tier, input);
+        let rates = self.prices(at, day).rates(tier, input);
         Offer {
             names: 0,
             family: model.family,

@@ -96,6 +96,13 @@ impl serde::Serialize for Picodollars {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Picodollars {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Self::parse_dollars(&text).ok_or_else(|| serde::de::Error::custom("an amount of US dollars is expected"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

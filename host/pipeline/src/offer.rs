@@ -8,11 +8,13 @@ use crate::decode::{AUTO, Decoded};
 use crate::exchange::Exchange;
 use crate::features::{self, Found};
 use crate::gateway::Gateway;
-use crate::models::{Answering, Catalogue, Model, Target};
+use crate::ledger::Budget;
+use crate::models::{Answering, Catalogue, Model};
 use crate::money::Picodollars;
 use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
-use crate::price::{Limits, PriceError, worst_case};
+use crate::price::{Day, Limits, PriceError, Worst, worst_case};
 use crate::request::Operation;
+use crate::thrift;
 use crate::translate;
 
 /// What may answer a request.
@@ -40,15 +42,21 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
+    let day = exchange.day();
+    let budget = gateway.ledger.budget(&exchange.spender(), (gateway.clock)());
+    let degraded = budget.as_ref().and_then(|budget| budget.degraded.as_ref());
+    if let Some(degraded) = degraded {
+        thrift::admit(degraded, request)?;
+    }
     let named = if asked == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
     let mut offers = Vec::with_capacity(MAX_OFFERS);
     let mut targets = Vec::with_capacity(MAX_OFFERS);
     let mut add = |target: usize, worst: Picodollars| {
         targets.push(target);
-        offers.push(facts(gateway, &catalogue, target, worst, found.task, &request.outline));
+        offers.push(facts(gateway, (&catalogue, day), target, worst, found.task, &request.outline));
     };
     if let Some(target) = named {
-        add(target, worst(&catalogue, &catalogue.targets[target], request).map_err(unpriced)?);
+        add(target, worst(&catalogue, target, request, day).map_err(unpriced)?.amount);
     }
     if named.is_none() || (request.hints.any_model && !is_invoke(request.operation)) {
         let others = catalogue.auto.iter().copied().filter(|&other| {
@@ -56,16 +64,24 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
                 && named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
         });
         let fitting = others.filter(|&target| fits(&catalogue, target, request));
-        let priced =
-            fitting.filter_map(|target| Some((target, worst(&catalogue, &catalogue.targets[target], request).ok()?)));
-        for (target, worst) in priced.take(MAX_OFFERS - usize::from(named.is_some())) {
-            add(target, worst);
+        // What stands in for a price is no reason to choose a model: it is called where it is named.
+        let priced = fitting.filter_map(|target| {
+            let worst = worst(&catalogue, target, request, day).ok().filter(|worst| !worst.unpriced)?;
+            Some((target, worst.amount))
+        });
+        let left = MAX_OFFERS - usize::from(named.is_some());
+        match degraded {
+            None => priced.take(left).for_each(|(target, worst)| add(target, worst)),
+            Some(_) => thrift::cheapest(priced).for_each(|(target, worst)| add(target, worst)),
         }
     }
     if targets.is_empty() {
         return Err(nothing_fits(&catalogue, request));
     }
-    let features = features_of(gateway, request, &found, named.is_some());
+    if let (Some(degraded), None) = (degraded, named) {
+        exchange.warn(&thrift::told(degraded));
+    }
+    let features = features_of(request, &found, named.is_some(), budget.as_ref());
     let info = info_of(gateway, exchange, request, &targets);
     Ok(Offers { targets, facts: offers, features, info: Arc::new(info) })
 }
@@ -79,19 +95,20 @@ pub(crate) fn afresh(
 ) -> Result<Offers, Failure> {
     let found = features::find(&request.outline, &request.hints);
     let catalogue = &exchange.catalogue;
+    let day = exchange.day();
     let one = |&target: &usize| {
-        let worst = worst(catalogue, &catalogue.targets[target], request).map_err(unpriced)?;
-        Ok(facts(gateway, catalogue, target, worst, found.task, &request.outline))
+        let worst = worst(catalogue, target, request, day).map_err(unpriced)?.amount;
+        Ok(facts(gateway, (catalogue, day), target, worst, found.task, &request.outline))
     };
     let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
-    let features = features_of(gateway, request, &found, request.is_named(&gateway.settings));
+    let budget = gateway.ledger.budget(&exchange.spender(), (gateway.clock)());
+    let features = features_of(request, &found, request.is_named(&gateway.settings), budget.as_ref());
     let info = Arc::new(info_of(gateway, exchange, request, &targets));
     Ok(Offers { targets, facts, features, info })
 }
 
-fn features_of(gateway: &Gateway, request: &Decoded, found: &Found, named: bool) -> Features {
+fn features_of(request: &Decoded, found: &Found, named: bool, budget: Option<&Budget>) -> Features {
     let Decoded { outline, hints, .. } = request;
-    let budget = gateway.ledger.budget((gateway.clock)());
     Features {
         task: found.task,
         task_hinted: hints.task.is_some(),
@@ -132,15 +149,17 @@ fn is_invoke(operation: Operation) -> bool {
     matches!(operation, Operation::Invoke | Operation::InvokeStream)
 }
 
-/// The most that the request can cost at a target.
-pub(crate) fn worst(catalogue: &Catalogue, target: &Target, request: &Decoded) -> Result<Picodollars, PriceError> {
-    let model = &catalogue.models[target.model];
+/// The most that the request can cost at a target on a day.
+pub(crate) fn worst(catalogue: &Catalogue, target: usize, request: &Decoded, day: Day) -> Result<Worst, PriceError> {
+    let model = catalogue.model_of(target);
     let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-    worst_case(&request.outline, request.most_bytes(), &target.prices, &catalogue.guardrail_prices, limits)
+    let prices = catalogue.prices(&catalogue.targets[target], day);
+    worst_case(&request.outline, request.most_bytes(), &prices, limits)
 }
 
 fn unpriced(error: PriceError) -> Failure {
-    Failure::new(Kind::Unpriced, format!("{error}; a call without a known price is not made"))
+    let says = "a call without a known price is not made, unless `models.unpriced` is \"allow\"";
+    Failure::new(Kind::Unpriced, format!("{error}; {says}"))
 }
 
 /// Whether a model that was not named can take the request.
@@ -228,6 +247,9 @@ fn ends(model: &Model) -> &str {
 fn unknown(asked: &str, nearest: Option<String>) -> Failure {
     let shown = &asked[..asked.floor_char_boundary(100)];
     let hint = match nearest {
+        _ if asked.starts_with("arn:") => {
+            "under [models.names] in kairos.toml the gateway is told what model an ARN stands for".to_owned()
+        }
         Some(nearest) => format!("did you mean {nearest:?}?"),
         None => "GET /v1/models lists what there is".to_owned(),
     };
@@ -237,7 +259,7 @@ fn unknown(asked: &str, nearest: Option<String>) -> Failure {
 /// A model as policies see it.
 fn facts(
     gateway: &Gateway,
-    catalogue: &Catalogue,
+    (catalogue, day): (&Catalogue, Day),
     target: usize,
     worst: Picodollars,
     task: Task,
@@ -246,6 +268,6 @@ fn facts(
     let model = catalogue.targets[target].model;
     let (successes, failures) = gateway.history.counts(model, task);
     // There are rates: a target without a price in the tier that is asked for is not offered.
-    let fixed = catalogue.fixed_offer(target, outline.service_tier, u64::from(outline.estimated_tokens()));
+    let fixed = catalogue.fixed_offer(target, outline.service_tier, u64::from(outline.estimated_tokens()), day);
     Offer { worst_case_cost: worst.0, successes, failures, in_flight: gateway.load.attempts(model), ..fixed }
 }

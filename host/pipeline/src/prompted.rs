@@ -214,8 +214,8 @@ fn keep_fitting(
     let max_cost = decision.max_cost;
     let fits = |target: usize| Some(target) == named || offer::fits(catalogue, target, request);
     let affordable = |target: usize| {
-        let worst = offer::worst(catalogue, &catalogue.targets[target], request);
-        Some(target) == named || worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.0 <= most))
+        let worst = offer::worst(catalogue, target, request, exchange.day());
+        Some(target) == named || worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.amount.0 <= most))
     };
     let first = decision.order.first().copied();
     let (order, left_out): (Vec<_>, Vec<_>) =

@@ -253,6 +253,9 @@ pub struct AttemptRecord {
     pub usage: Option<Usage>,
     /// Which prices were used.
     pub prices: Arc<str>,
+    /// Where none was known, and another stood in for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unpriced: bool,
 }
 
 /// A record that is being written. Once it is over it is shared, not copied.

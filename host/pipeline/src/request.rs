@@ -224,6 +224,8 @@ pub struct Incoming {
 pub struct Caller {
     /// The key's name, for records and limits.
     pub key: Arc<str>,
+    /// Its team, for limits and the ledger.
+    pub team: Option<Arc<str>>,
     /// What the key may do; none: it is the operator's own, and may do everything.
     pub scope: Option<Arc<Scope>>,
 }

@@ -163,8 +163,8 @@ fn add_fallbacks(exchange: &Exchange, request: &Decoded, max_cost: Option<u64>, 
         let model = catalogue.targets[target].model;
         let planned = order.iter().any(|&other| catalogue.targets[other].model == model);
         let affordable = || {
-            let worst = offer::worst(catalogue, &catalogue.targets[target], request);
-            worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.0 <= most))
+            let worst = offer::worst(catalogue, target, request, exchange.day());
+            worst.is_ok_and(|worst| max_cost.is_none_or(|most| worst.amount.0 <= most))
         };
         if !planned && exchange.allows(target) && offer::fits(catalogue, target, request) && affordable() {
             order.push(target);

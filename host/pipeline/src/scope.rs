@@ -1,10 +1,14 @@
 //! What a key may do, and between steps 2 and 3 whether a request keeps to it.
 
+use std::sync::Arc;
+
 use kairos_dialects::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::OfKey;
 use crate::decode::{AUTO, Decoded};
 use crate::models::{Answering, Catalogue};
+use crate::rates::Limit;
 use crate::request::{Dialect, MOST_TAGS};
 
 /// What the holder of a key may ask for. The default is everything.
@@ -19,9 +23,18 @@ pub struct Scope {
     pub dialects: Option<Vec<Dialect>>,
     /// Whether another model may answer than the one that was named.
     pub fallback: Fallback,
+    /// Requests that it may make in a minute; none: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens that they may count for, as Bedrock counts them against a quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
     /// Tags of every request, which no caller can change.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<(String, String)>,
+    /// What may be spent with the key, beside what other budgets say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<OfKey>,
 }
 
 /// Whether another model may answer than the one that was named.
@@ -37,7 +50,20 @@ pub enum Fallback {
     Never,
 }
 
+/// The tag of a key that says of which team it is.
+const TEAM: &str = "team";
+
 impl Scope {
+    /// The team: the key's tag of this name. A caller's own tag does not count, as it could be any.
+    pub fn team(&self) -> Option<&str> {
+        self.tags.iter().find(|(name, _)| name == TEAM).map(|(_, team)| team.as_str())
+    }
+
+    /// What may go through in a minute.
+    pub fn rate(&self) -> Limit {
+        Limit { requests: self.requests_per_minute, tokens: self.tokens_per_minute }
+    }
+
     /// The indices of the models that may answer; none: all may.
     pub fn models_of(&self, catalogue: &Catalogue) -> Option<Vec<usize>> {
         let names = self.models.as_ref()?;
@@ -97,6 +123,11 @@ fn answers_for(catalogue: &Catalogue, name: &str) -> Option<usize> {
         Answering::Target { target, .. } => Some(catalogue.targets[target].model),
         Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
     }
+}
+
+/// The id of the model that answers for a name.
+pub fn model_id(catalogue: &Catalogue, name: &str) -> Option<Arc<str>> {
+    answers_for(catalogue, name).map(|model| Arc::clone(&catalogue.models[model].id))
 }
 
 /// Whether a scope can name a model so: by a name that some model answers for, and not `auto`.

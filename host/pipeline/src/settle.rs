@@ -7,16 +7,16 @@ use kairos_dialects::{Failure, Needs};
 use crate::ledger::Ending;
 use crate::models::{Answering, Catalogue, Target};
 use crate::money::Picodollars;
-use crate::price::cost;
+use crate::price::{Day, cost};
 
 /// The ending of a call that was answered. The price that counts is that of what was served: the
-/// tier that the answer names, the model that a prompt router chose.
+/// tier that the answer names, the model that a prompt router chose; on the day of the reservation.
 pub(crate) fn answered(
     catalogue: &Catalogue,
     target: &Target,
     outline: &Outline,
     served: &Served,
-    worst: Picodollars,
+    (worst, day): (Picodollars, Day),
 ) -> Ending {
     let unknown = |why| Ending::Estimated { low: Picodollars::ZERO, high: worst, usage: served.usage, why };
     let Some(usage) = served.usage else { return unknown("the answer states no usage") };
@@ -31,9 +31,13 @@ pub(crate) fn answered(
         },
     };
     let tier = served.tier.unwrap_or(outline.service_tier);
-    let Ok(priced) = cost(&usage, tier, &target.prices, &catalogue.guardrail_prices) else {
+    let Ok(priced) = cost(&usage, tier, &catalogue.prices(target, day)) else {
         return unknown("the service tier that was used has no known price");
     };
+    if priced.unpriced {
+        let (low, high) = (priced.low, priced.amount);
+        return Ending::Estimated { low, high, usage: Some(usage), why: "it has no known price" };
+    }
     if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail.is_nothing() {
         // Units are only stated where the guardrail's trace was asked for.
         let high = priced.amount.max(worst);

@@ -74,7 +74,7 @@ pub(crate) async fn deliver(
         observed.stopped(stop);
     }
     let served = delivery.reader.served();
-    let ending = settle::answered(&catalogue, attempt.target, &request.outline, &served, attempt.worst);
+    let ending = settle::answered(&catalogue, attempt.target, &request.outline, &served, attempt.bounds());
     if let Some(Err(failure)) = &delivery.parted {
         attempt.failed_with(gateway, exchange, reserved, failure, ending);
     } else {

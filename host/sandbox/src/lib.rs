@@ -46,4 +46,4 @@ pub mod status;
 pub mod trust;
 pub mod versions;
 pub mod wasm;
-mod watch;
+pub mod watch;

@@ -1,7 +1,8 @@
-//! Watches the folder of policies. The last event wins: a rename, or a close after writing.
+//! Watches the folder of policies, and single files. The last event wins: a rename, or a close after writing.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -31,6 +32,31 @@ impl FolderWatch {
         })?;
         watcher.watch(folder, RecursiveMode::NonRecursive)?;
         Ok(Self { _watcher: watcher })
+    }
+}
+
+/// Follows one file while it lives.
+pub struct FileWatch {
+    /// It tells the thread, which ends with it.
+    _watch: FolderWatch,
+}
+
+impl FileWatch {
+    /// Has a thread of this name look at the file whenever something changed in its folder: a file can come
+    /// there by a rename, or by another link. What happens in between is looked at together.
+    pub fn start(file: &Path, name: &str, mut look: impl FnMut() + Send + 'static) -> notify::Result<Self> {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (sender, receiver) = channel();
+        let watch = FolderWatch::start(folder, sender)?;
+        let follow = move || {
+            crate::follow::lower_priority();
+            while receiver.recv().is_ok() {
+                receiver.try_iter().for_each(drop);
+                look();
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(follow).map_err(notify::Error::io)?;
+        Ok(Self { _watch: watch })
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
 use jiff::civil::Date;
 use kairos_bedrock::catalogue::{self, View};
 use kairos_bedrock::client::Client;
 use kairos_bedrock::credentials::{self, CredentialSource};
 use kairos_bedrock::endpoint::{Endpoint, endpoint};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::Backoff;
@@ -18,9 +18,10 @@ use kairos_pipeline::history::History;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
+use kairos_pipeline::rates::{Limit, Rate, Rates};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
-use kairos_pipeline::routers;
+use kairos_pipeline::{routers, scope};
 use kairos_sandbox::cases::{self, Catalogues};
 use kairos_sandbox::host::Clock;
 use kairos_sandbox::load::Loader;
@@ -29,15 +30,17 @@ use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
 use kairos_store::learned::LearnedStore;
-use kairos_store::ledger::{LedgerError, SqliteLedger};
+use kairos_store::ledger::{LedgerError, Locked, SqliteLedger};
 use kairos_store::policies::PolicyStore;
 use kairos_store::records::{self, RecordStore};
 
 use crate::admin::{Admin, Kept, Token};
-use crate::config::{Config, EndedModels};
+use crate::alerts::Alerts;
+use crate::config::{Config, EndedModels, RateSettings, Unpriced};
 use crate::edge::App;
 use crate::keys::issued::Issued;
 use crate::keys::{Keyring, hash};
+use crate::prices::{self, Book};
 use crate::secret_file;
 use crate::signers;
 use crate::telemetry::{Metrics, Telemetry};
@@ -94,13 +97,39 @@ pub(crate) fn as_of(config: &Config) -> Date {
     config.models.as_of.unwrap_or_else(|| jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date())
 }
 
-/// The catalogue, for a region and a date.
+/// The catalogue, for a region and a date, with the operator's own prices as they are now.
 pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
-    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-    let (auto, fallback) = (config.models.auto.as_deref(), &config.models.fallback);
-    let view = View { region, as_of, names: &names, auto, fallback };
-    let catalogue =
-        catalogue::load(catalogue::BUILT_IN, &view).map_err(|error| AssemblyError(format!("models: {error}")))?;
+    let own = prices::own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
+    catalogue(config, region, as_of, &own)
+}
+
+/// Does something with what the configuration says of models.
+pub(crate) fn view<T>(
+    config: &Config,
+    region: &str,
+    as_of: Date,
+    own_prices: &str,
+    then: impl FnOnce(&View<'_>) -> T,
+) -> T {
+    let models = &config.models;
+    let names: Vec<_> = models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
+    let (auto, fallback) = (models.auto.as_deref(), &models.fallback);
+    let (is_day_set, allow_unpriced) = (models.as_of.is_some(), models.unpriced == Unpriced::Allow);
+    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names: &names, auto, fallback })
+}
+
+/// The catalogue, for a region and a date, with these own prices.
+pub(crate) fn catalogue(
+    config: &Config,
+    region: &str,
+    as_of: Date,
+    own_prices: &str,
+) -> Result<Catalogue, AssemblyError> {
+    let loaded = view(config, region, as_of, own_prices, |view| catalogue::load(catalogue::BUILT_IN, view));
+    let catalogue = loaded.map_err(|error| match prices::wrong(config, &error) {
+        Some(wrong) => AssemblyError(format!("models.prices: {wrong}")),
+        None => AssemblyError(format!("models: {error}")),
+    })?;
     let default = &config.models.default;
     match catalogue.answering(default) {
         Answering::Unknown(near) if default != "auto" => {
@@ -194,9 +223,45 @@ fn cannot_open(error: &LedgerError) -> AssemblyError {
     AssemblyError(format!("the ledger cannot be opened: {error}{hint}"))
 }
 
+/// What may go through in a minute, with the models that are meant.
+fn rates(config: &Config, catalogue: &Catalogue) -> Result<Vec<Rate>, AssemblyError> {
+    let model = |name: &String| match catalogue.answering(name) {
+        Answering::Target { target, .. } => Ok(catalogue.targets[target].model),
+        Answering::Ended(model) | Answering::NotHere(model) => Ok(model),
+        Answering::Unknown(near) => {
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Err(AssemblyError(format!("limits.rates: the model {name:?} is not known{hint}")))
+        }
+    };
+    let one = |set: &RateSettings| {
+        Ok(Rate {
+            name: set.name.as_str().into(),
+            key: set.key.as_deref().map(Into::into),
+            model: set.model.as_ref().map(model).transpose()?,
+            each_key: set.each_key,
+            limit: Limit { requests: set.requests_per_minute, tokens: set.tokens_per_minute },
+        })
+    };
+    config.limits.rates.iter().map(one).collect()
+}
+
+/// Budgets of the configuration, and those that keys have of their own.
+fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Vec<Arc<Rule>>, AssemblyError> {
+    let model = |name: &str| match scope::model_id(catalogue, name) {
+        Some(id) => Ok(id.to_string()),
+        None => {
+            let near = catalogue.nearest(name).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            Err(format!("model: no model that can be called answers for {name:?}{near}"))
+        }
+    };
+    let mut rules =
+        config.budget_rules(model).map_err(|wrong| AssemblyError(format!("budgets: {}", wrong.join("; "))))?;
+    rules.extend(issued.budgets().map(Arc::new));
+    Ok(rules)
+}
+
 /// Puts the gateway together.
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
-    let catalogue = read_catalogue(&config, &side.region, as_of(&config))?;
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
     let client = Arc::new(client.map_err(AssemblyError::of)?);
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
@@ -204,11 +269,17 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let started = std::time::Instant::now();
     let ticks: Clock = Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let metrics = config.metrics.enabled.then(|| Arc::new(Metrics::new()));
-    let (limits, bounds) = (config.daily_limits(), config.ledger_bounds());
-    // It locks the data folder: what comes after it has the folder to itself.
-    let ledger = SqliteLedger::open_bounded(&config.data, limits, bounds, Arc::new(unix_ms));
-    let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    // What comes after it has the data folder to itself.
+    let folder = Locked::folder(&config.data).map_err(|error| cannot_open(&error))?;
+    let prices = Arc::new(Book::open(&config, &side.region, as_of(&config))?);
+    let catalogue = prices.catalogue();
     let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
+    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
+    let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
+    let budgets = budgets(&config, &catalogue.load(), &issued)?;
+    let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
+    let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    let alerts = Arc::new(Alerts::open(&config, Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
@@ -219,12 +290,10 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let learned = Arc::new(LearnedStore::open(&config.data, GATHER).map_err(AssemblyError::of)?);
     let told: Clock = Arc::new(unix_ms);
     let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
-    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
-    let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
     let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default() };
-    let models = catalogue.models.len();
+    let models = catalogue.load().models.len();
     let gateway = Gateway {
         keys: Arc::clone(&keys) as _,
         policies: Arc::clone(&policies) as _,
@@ -233,13 +302,14 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
-        catalogue: ArcSwap::from_pointee(catalogue),
+        catalogue: Arc::clone(&catalogue),
         prompts: prompts.library(),
         history: History::new(models),
         records: Records::new(config.limits.records),
         recorder: recorder.clone().map(|recorder| recorder as _),
         observer: Arc::new(Telemetry::new(metrics.clone())),
         load: Load::new(models),
+        rates: Rates::new(config.rate_bounds(), rates(&config, &catalogue.load())?),
         places: config.concurrency().map(|bounds| Places::new(bounds, models)),
         settings: Settings {
             draw_salt: hash(salt.expose()),
@@ -255,7 +325,20 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         },
         clock: Arc::new(unix_ms),
     };
-    let app =
-        App::new(Arc::new(gateway), client, policies, prompts, admin, keys, ledger, recorder, learned, metrics, config);
+    let app = App::new(
+        Arc::new(gateway),
+        client,
+        policies,
+        prompts,
+        prices,
+        admin,
+        keys,
+        ledger,
+        recorder,
+        learned,
+        alerts,
+        metrics,
+        config,
+    );
     Ok(Arc::new(app))
 }

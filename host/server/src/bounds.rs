@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use kairos_pipeline::learned::Space;
 use kairos_pipeline::places::Crowd;
+use kairos_pipeline::rates::Status;
 
 use crate::edge::App;
 use crate::keys::issued;
@@ -39,6 +40,8 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
     dropped(app, &mut text);
+    rates(app, &mut text);
+    prices(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
     learned(app, &mut text);
@@ -58,6 +61,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         refused,
     };
     let ledger = app.ledger.used();
+    let (alerts, dropped) = app.alerts.counts();
     let (most_instances, instances) = app.policies.instances();
     let mut bounds = vec![
         bound("limits.connections", limits.connections, Some(app.connections.open()), Some(refused.connections.get())),
@@ -77,8 +81,17 @@ fn bounds(app: &App) -> Vec<Bound> {
             refused: None,
         },
         bound("limits.records", limits.records, Some(gateway.records.len()), None),
+        bound("limits.rate_waiting", limits.rate_waiting, Some(gateway.rates.kept().0), None),
+        bound("limits.rate_windows", limits.rate_windows, Some(gateway.rates.kept().1), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
+        bound("alerts.outbox", config.alerts.outbox, Some(alerts), Some(dropped)),
+        Bound {
+            name: "models.kept_prices",
+            limit: config.models.kept_prices as u64,
+            used: Some(app.prices.sheets().list().len() as u64),
+            refused: Some(app.prices.sheets().removed()),
+        },
         bound("prompts.templates", config.prompts.templates, Some(gateway.prompts.load().all().count()), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
@@ -144,6 +157,26 @@ fn records(app: &App, text: &mut String) {
     }
 }
 
+/// The prices that serve, and what became of the operator's file.
+fn prices(app: &App, text: &mut String) {
+    let status = app.prices.status();
+    let name = "kairos_prices_info";
+    let _ = writeln!(text, "# HELP {name} The version of the prices that serve.\n# TYPE {name} gauge");
+    let _ = writeln!(text, "{name}{{version=\"{}\"}} 1", status.version);
+    for (name, kind, what, count) in [
+        ("kairos_price_loads_total", "counter", "Versions of prices that came to serve.", status.loaded),
+        ("kairos_price_refusals_total", "counter", "Times that the file of own prices was refused.", status.refused),
+        (
+            "kairos_prices_wrong",
+            "gauge",
+            "1 while it is wrong, and the prices from before serve.",
+            u64::from(status.wrong.is_some()),
+        ),
+    ] {
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
+    }
+}
+
 /// Templates that serve, and what became of their files.
 fn prompts(app: &App, text: &mut String) {
     let status = app.prompts.status();
@@ -178,6 +211,31 @@ fn learned(app: &App, text: &mut String) {
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
     }
+}
+
+/// What may go through in a minute, and what does: of the names of the configuration, and of all keys' own
+/// limits together.
+fn rates(app: &App, text: &mut String) {
+    let rates = app.gateway.rates.status();
+    let mut family = |name: &str, kind: &str, what: &str, value: &dyn Fn(&Status) -> Vec<(&str, u64)>| {
+        let label = if kind == "counter" { "why" } else { "of" };
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}");
+        for rate in &rates {
+            for (of, value) in value(rate) {
+                let _ = writeln!(text, "{name}{{rate=\"{}\",{label}=\"{of}\"}} {value}", rate.name);
+            }
+        }
+    };
+    family("kairos_rate_limit", "gauge", "What may go through in a minute.", &|rate| {
+        let amounts = [("requests", rate.limit.requests), ("tokens", rate.limit.tokens)];
+        amounts.into_iter().filter_map(|(of, most)| Some((of, most?))).collect()
+    });
+    family("kairos_rate_used", "gauge", "What went through in the last minute; of several keys the most.", &|rate| {
+        vec![("requests", rate.used.requests), ("tokens", rate.used.tokens)]
+    });
+    family("kairos_rate_refused_total", "counter", "Requests that there was no room for.", &|rate| {
+        ["full", "late", "never"].into_iter().zip(rate.refused).collect()
+    });
 }
 
 /// What goes on before and on each model, where places are limited.

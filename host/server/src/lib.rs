@@ -3,13 +3,16 @@
 //! A library only so that tests can run it on a disk of their own: [`run`] is all of it.
 
 mod admin;
+mod alerts;
 mod assemble;
 mod bounds;
+mod budgets;
 mod cli;
 mod config;
 mod edge;
 mod keys;
 mod log;
+mod prices;
 mod replay;
 mod secret_file;
 mod signers;

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kairos_dialects::Usage;
+use kairos_pipeline::budget::Spender;
 use kairos_pipeline::gateway::Gateway;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::FaultKind;
@@ -28,6 +29,7 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     requests: Handles<(Arc<str>, &'static str), Counter>,
     attempts: Handles<(Arc<str>, &'static str), Counter>,
+    unpriced: Handles<(Arc<str>, &'static str), Counter>,
     response_times: Handles<Arc<str>, Histogram>,
     tokens: Handles<Arc<str>, [Counter; 4]>,
     prompts: Handles<(Arc<str>, u32), Counter>,
@@ -91,6 +93,7 @@ impl Metrics {
             ("bedrock_requests_total", 0, "Requests, by the model that answered and how they ended."),
             ("bedrock_response_time_seconds", 2, "Time from a request's arrival to the end of its answer."),
             ("kairos_attempts_total", 0, "Calls of models, by how they ended."),
+            ("kairos_unpriced_attempts_total", 0, "Calls without a known price, by what became of their rows."),
             ("kairos_tokens_total", 0, "Tokens consumed, by kind."),
             ("kairos_prompt_requests_total", 0, "Requests that named a template."),
             ("kairos_policy_faults_total", 0, "Calls of policies that failed, by kind."),
@@ -116,7 +119,11 @@ impl Metrics {
             ("kairos_ledger_open_rows", 1, "Attempts under way that may cost money."),
             ("kairos_ledger_charged_usd", 1, "All that was ever charged, as far as a float can say it."),
             ("kairos_ledger_estimated_usd", 1, "The part of it that is estimated."),
-            ("kairos_budget_remaining_usd", 1, "What is left of the day's limit, open reservations counted as spent."),
+            (
+                "kairos_budget_remaining_usd",
+                1,
+                "The least that is left of the budgets of all callers, open reservations counted as spent.",
+            ),
         ] {
             describe(name, what, kind);
         }
@@ -125,6 +132,7 @@ impl Metrics {
             recorder,
             requests: Handles::default(),
             attempts: Handles::default(),
+            unpriced: Handles::default(),
             response_times: Handles::default(),
             tokens: Handles::default(),
             prompts: Handles::default(),
@@ -197,7 +205,7 @@ impl Metrics {
         self.gauge("kairos_ledger_open_rows", Vec::new(), totals.open_rows as f64);
         self.gauge("kairos_ledger_charged_usd", Vec::new(), totals.charged as f64 / 1e12);
         self.gauge("kairos_ledger_estimated_usd", Vec::new(), totals.estimated as f64 / 1e12);
-        if let Some(budget) = gateway.ledger.budget((gateway.clock)()) {
+        if let Some(budget) = gateway.ledger.budget(&Spender::default(), (gateway.clock)()) {
             self.gauge("kairos_budget_remaining_usd", Vec::new(), budget.remaining.0 as f64 / 1e12);
         }
         let mut text = self.handle.render();
@@ -354,6 +362,9 @@ impl Metrics {
         }
         for attempt in &record.attempts {
             metrics.ended(&metrics.attempts, "kairos_attempts_total", &attempt.model, attempt.status);
+            if attempt.unpriced {
+                metrics.ended(&metrics.unpriced, "kairos_unpriced_attempts_total", &attempt.model, attempt.ledger);
+            }
             let Some(usage) = &attempt.usage else { continue };
             let counters = metrics.tokens.get(Arc::clone(&attempt.model), |model| {
                 TOKENS.map(|kind| {

@@ -42,6 +42,22 @@ pub(crate) fn prepare(
     transaction.commit()
 }
 
+/// Brings the tables of an earlier schema up to the newest, all or nothing: each step makes the next schema
+/// of the one before, the first one schema 2. Gives the schema that there is then; one that is not known is
+/// left as it is.
+pub(crate) fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut schema = schema_of(&transaction)?;
+    let done = usize::try_from(schema.saturating_sub(1)).unwrap_or(usize::MAX);
+    for step in steps.get(done..).unwrap_or_default() {
+        transaction.execute_batch(step)?;
+        schema += 1;
+        transaction.execute("UPDATE meta SET schema = ?1", [schema])?;
+    }
+    transaction.commit()?;
+    Ok(schema)
+}
+
 /// The schema that a database says it has.
 pub(crate) fn schema_of(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT schema FROM meta", [], |row| row.get(0))

@@ -31,3 +31,16 @@ fn with(page: &str, part: &str) -> Result<String, Failed> {
     })?;
     Ok(format!("{before}{BEGIN}{part}{END}{after}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_is_replaced_with_whatever_is_in_it() {
+        let page = |part: &str| format!("before\n{BEGIN}{part}{END}after\n");
+        let merged = page("<<<<<<< HEAD\n| a |\n=======\n| b |\n>>>>>>> other\n");
+        assert_eq!(with(&merged, "| c |\n").unwrap(), page("| c |\n"));
+        assert!(with("nothing", "| c |\n").unwrap_err().0.contains("has no part between"));
+    }
+}

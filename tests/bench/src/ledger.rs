@@ -9,7 +9,7 @@ use kairos_dialects::Usage;
 use kairos_pipeline::ledger::{AttemptKey, Ending, Ledger as _, Reservation};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
-use kairos_store::ledger::{DailyLimits, Ended, FILE, Reader, SqliteLedger};
+use kairos_store::ledger::{Ended, FILE, Reader, SqliteLedger};
 
 use crate::measure::{head, median, row};
 use crate::root;
@@ -50,7 +50,7 @@ fn disk() -> f64 {
 /// Settlements of the ledger, a second, the last commit included.
 fn settle() -> f64 {
     let folder = tempfile::tempdir_in(root().join("target")).unwrap();
-    let ledger = Arc::new(SqliteLedger::open(folder.path(), DailyLimits::default(), Arc::new(now_ms)).unwrap());
+    let ledger = Arc::new(SqliteLedger::open(folder.path(), &[], Arc::new(now_ms)).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let started = Instant::now();
     runtime.block_on(async {
@@ -84,11 +84,14 @@ fn reservation(number: u64) -> Reservation {
     Reservation {
         key: AttemptKey { request: RequestId::mint(), attempt: 1 },
         caller: "local".into(),
+        team: None,
         model: format!("model-{}", number % 8).into(),
         tags: Arc::from([]),
         at_ms: now_ms(),
         worst: Picodollars(100),
         price_version: "prices".into(),
+        policy: Some("policy@digest".into()),
+        unpriced: false,
     }
 }
 

@@ -96,7 +96,7 @@ fn prices_are_those_of_the_region_and_never_another_continents() {
         match catalogue.answering(name) {
             Answering::Target { target, .. } => catalogue.targets[target]
                 .prices
-                .rates(ServiceTier::Standard, 1)
+                .rates(Default::default(), 1, catalogue.day)
                 .map(|rates| (rates.input, rates.output)),
             _ => None,
         }
@@ -135,7 +135,7 @@ fn auto_offers_active_models_in_order_and_every_one_is_priced() {
         ]
     );
     assert!(on("us-east-1", "2026-12-01").auto.len() == ids.len() - 1);
-    assert!(catalogue.targets.iter().all(|target| !target.prices.is_empty()));
+    assert!(catalogue.targets.iter().all(|target| !target.prices.is_empty(catalogue.day)));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_configuration_adds_names() {
     let auto = ["cheap".to_owned(), "titan".to_owned(), "nova-lite".to_owned()];
     let fallback = ["claude".to_owned(), "cheap".to_owned(), "anthropic.claude-3-5-sonnet".to_owned()];
     let as_of = "2026-11-23".parse().unwrap();
-    let view = View { region: "us-east-1", as_of, names: &names, auto: Some(&auto), fallback: &fallback };
+    let view = View { names: &names, auto: Some(&auto), fallback: &fallback, ..View::plain("us-east-1", as_of) };
     let catalogue = load(BUILT_IN, &view).unwrap();
     assert_eq!(called(&catalogue, "cheap"), "amazon.nova-micro-v1:0 in-region");
     assert_eq!(called(&catalogue, arn), format!("{arn} account"));
@@ -200,4 +200,161 @@ fn a_bad_catalogue_is_refused_with_what_and_where() {
         let error = load(&source, &view).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+}
+
+const OWN: &str = r#"
+[[price]]
+model = "claude-sonnet-4-6"
+at = "global"
+from = "2026-12-01"
+until = "2027-01-01"
+input = "2.4"
+output = "12"
+
+[[price]]
+model = "amazon.nova-lite-v1:0"
+at = "in-region"
+input = "0.05"
+output = "0.2"
+
+[[price]]
+model = "amazon.nova-lite-v1:0"
+at = "in-region"
+region = "us-west-2"
+input = "0.04"
+output = "0.2"
+
+[[price]]
+model = "mistral-large-3"
+at = "in-region"
+region = "eu-west-1"
+input = "0.6"
+output = "1.8"
+"#;
+
+/// Input and output of a name in millionths of a dollar a million, and whether something stands in.
+fn priced(view: &View<'_>, name: &str, day: &str) -> Option<(u64, u64)> {
+    let catalogue = load(BUILT_IN, view).unwrap();
+    let Answering::Target { target, .. } = catalogue.answering(name) else { return None };
+    let day = prices::day(day.parse().unwrap());
+    let rates = catalogue.prices(&catalogue.targets[target], day).rates(Default::default(), 1)?;
+    Some((rates.input, rates.output))
+}
+
+#[test]
+fn a_price_holds_on_its_days() {
+    let view = View::plain("us-east-1", "2025-11-30".parse().unwrap());
+    let of = |day| priced(&view, "claude-3-5-sonnet-20240620", day);
+    assert_eq!(of("2025-11-30"), Some((3_000_000, 15_000_000)));
+    assert_eq!(of("2025-12-01"), Some((6_000_000, 30_000_000)));
+    let catalogue = load(BUILT_IN, &view).unwrap();
+    assert_eq!(catalogue.day_at(0), prices::day(view.as_of));
+    let live = load(BUILT_IN, &View { is_day_set: false, ..view }).unwrap();
+    // 2026-11-30T23:59:59.999Z, and a millisecond more.
+    assert_eq!([1_796_083_199_999, 1_796_083_200_000].map(|at| live.day_at(at)), [20_787, 20_788]);
+    assert_eq!(prices::date(20_788), "2026-12-01");
+}
+
+#[test]
+fn own_prices_go_before_the_catalogues_where_and_when_they_are_for() {
+    let at = |region| View { own_prices: OWN, ..View::plain(region, "2026-11-23".parse().unwrap()) };
+    let sonnet = |day| priced(&at("us-east-1"), "global.anthropic.claude-sonnet-4-6", day);
+    assert_eq!(
+        ["2026-11-30", "2026-12-01", "2026-12-31", "2027-01-01"].map(sonnet),
+        [(3_000_000, 15_000_000), (2_400_000, 12_000_000), (2_400_000, 12_000_000), (3_000_000, 15_000_000)].map(Some)
+    );
+    let day = "2026-11-23";
+    assert_eq!(priced(&at("us-east-1"), "nova-lite", day), Some((50_000, 200_000)));
+    assert_eq!(priced(&at("eu-west-1"), "nova-lite", day), Some((50_000, 200_000)));
+    assert_eq!(priced(&at("us-west-2"), "nova-lite", day), Some((40_000, 200_000)));
+    assert_eq!(priced(&at("us-east-1"), "us.amazon.nova-lite-v1:0", day), Some((60_000, 240_000)));
+    // A way that had no price has one.
+    assert_eq!(priced(&at("eu-west-1"), "mistral-large-3", day), Some((600_000, 1_800_000)));
+    assert_eq!(priced(&at("eu-west-3"), "mistral-large-3", day), None);
+    // Other prices are another version; the sheet has both, and can be taken apart.
+    let version = |view: &View<'_>| load(BUILT_IN, view).unwrap().version;
+    let own = version(&at("us-east-1"));
+    let text = sheet(BUILT_IN, OWN);
+    assert_eq!(*own, *hex::encode(Sha256::digest(&text)));
+    assert_eq!(parts(&text), (BUILT_IN, OWN));
+    assert_eq!(parts(BUILT_IN), (BUILT_IN, ""));
+    assert_ne!(own, version(&View::plain("us-east-1", "2026-11-23".parse().unwrap())));
+    assert_eq!(own, version(&at("eu-west-1")));
+    // Guardrails have all prices, and own ones in their place.
+    let units = View { own_prices: "[guardrail_units]\nword_policy_units = \"0.00001\"\n", ..at("us-east-1") };
+    let prices = load(BUILT_IN, &units).unwrap().guardrail_prices;
+    assert_eq!((prices.word, prices.topic, prices.reasoning), (10_000_000, 150_000_000, 170_000_000));
+    assert!([prices.content, prices.image, prices.sensitive, prices.grounding].iter().all(|price| *price > 0));
+}
+
+#[test]
+fn own_prices_that_are_wrong_are_told_with_their_line() {
+    let row = |more: &str| format!("# Ours\n[[price]]\n{more}\n");
+    let sonnet = "model = \"claude-sonnet-4-6\"\nat = \"us\"\n";
+    let prices = "input = \"1\"\noutput = \"2\"\n";
+    let twice = format!("{sonnet}{prices}[[price]]\n{sonnet}from = \"2026-12-01\"\n{prices}");
+    let told = [
+        "[[price]".to_owned(),
+        row(&format!("{sonnet}input = \"1\"\ndiscount = 0.9\n{prices}")),
+        row(&format!("{sonnet}{prices}discount = \"0.9\"")),
+        row(&format!("at = \"us\"\n{prices}")),
+        row(&format!("model = \"claude-sonet-4-6\"\nat = \"us\"\n{prices}")),
+        row(&format!("model = \"nova-lite\"\nat = \"usa\"\n{prices}")),
+        row(&format!("model = \"anthropic.claude-opus-5\"\nat = \"in-region\"\n{prices}")),
+        row(&format!("{sonnet}region = \"Virginia\"\n{prices}")),
+        row(&format!("{sonnet}from = \"2026-12-01\"\nuntil = \"2026-12-01\"\n{prices}")),
+        row(&format!("{sonnet}from = \"yesterday\"\n{prices}")),
+        row(&format!("{sonnet}input = \"1e-3\"\noutput = \"2\"")),
+        row(&format!("{sonnet}input = 1.5\noutput = \"2\"")),
+        row(&format!("{sonnet}input = \"0\"\noutput = \"2\"")),
+        row(&twice),
+        "\n[guardrail_units]\ntopic_policy_units = \"free\"\n".to_owned(),
+        "[prices]\n".to_owned(),
+    ]
+    .map(|own_prices| {
+        let view = View { own_prices: &own_prices, ..View::plain("us-east-1", "2026-11-23".parse().unwrap()) };
+        load(BUILT_IN, &view).unwrap_err().to_string()
+    });
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    line 1: unclosed array table, expected `]`
+    line 7: duplicate key
+    line 7: unknown field `discount`, expected one of `model`, `at`, `region`, `tier`, `over`, `from`, `until`, `input`, `output`, `cache_read`, `cache_write_5m`, `cache_write_1h`
+    line 2: `model` is missing: the id of a model, or a name of it
+    line 2: there is no model "claude-sonet-4-6"; did you mean "claude-sonnet-4-6"?; `kairos models` lists what there is
+    line 2: there is no route "usa"; did you mean "us"?; there are in-region, global, us, eu, apac, jp, au, in, us-gov
+    line 2: anthropic.claude-opus-5 is served through profiles only: `at` is one of global, us, eu, apac, jp, au, in, us-gov
+    line 2: "Virginia" is not the name of an AWS region
+    line 2: it ends on 2026-12-01, and begins no earlier: it would never hold
+    line 5: failed to parse four digit integer as year: invalid digit, expected 0-9 but got y
+    line 2: "1e-3" is not a decimal number of dollars per million tokens with at most 6 places
+    line 5: invalid type: floating point `1.5`, expected a string
+    line 2: a price of 0 would make it free: what has no price is left out
+    line 7: anthropic.claude-sonnet-4-6 has two prices for us, default on 2026-12-01: an earlier row is one
+    line 2: "free" is not a decimal number of dollars per guardrail unit with at most 12 places
+    line 1: unknown field `prices`, expected `price` or `guardrail_units`
+    "#);
+}
+
+#[test]
+fn what_has_no_price_is_called_only_where_that_is_allowed() {
+    let view = View::plain("eu-west-1", "2026-11-23".parse().unwrap());
+    let allowed = View { allow_unpriced: true, ..view.clone() };
+    assert_eq!(priced(&view, "mistral-large-3", "2026-11-23"), None);
+    let catalogue = load(BUILT_IN, &allowed).unwrap();
+    assert_eq!(called(&catalogue, "mistral-large-3"), "mistral.mistral-large-3-675b-instruct in-region");
+    // The dearest of its family: no row of it is dearer.
+    let dearest = priced(&allowed, "mistral-large-3", "2026-11-23").unwrap();
+    let family = catalogue.models.iter().enumerate().filter(|(_, model)| model.family == Family::Mistral);
+    for target in family.flat_map(|(index, _)| catalogue.targets.iter().filter(move |target| target.model == index)) {
+        assert!(target.prices.rows().iter().all(|row| row.rates.input <= dearest.0 && row.rates.output <= dearest.1));
+    }
+    assert!(dearest.0 > 0 && dearest.1 > 0 && catalogue.stand_ins.len() == Family::ALL.len());
+    // Rented capacity has no price by the token, whatever it stands for.
+    let arn = "arn:aws:bedrock:eu-west-1:123456789012:provisioned-model/abc".to_owned();
+    let names = [(arn.clone(), "nova-lite".to_owned())];
+    let error = load(BUILT_IN, &View { names: &names, ..view }).unwrap_err();
+    assert!(matches!(error, CatalogueError::ByTheHour { .. }), "{error}");
+    let rented = View { names: &names, ..allowed };
+    let nova = load(BUILT_IN, &rented).unwrap().stand_ins.iter().find(|(of, _)| *of == Family::Nova).unwrap().1;
+    assert_eq!(priced(&rented, &arn, "2026-11-23"), Some((nova.input, nova.output)));
 }

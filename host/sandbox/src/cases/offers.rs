@@ -123,7 +123,7 @@ pub(super) fn offers(chosen: &[Chosen], catalogue: &Catalogue, features: &Featur
     let tokens = u64::from(features.estimated_tokens);
     let offer = |model: &Chosen| {
         const NOT_SET: u64 = u64::MAX;
-        let fixed = catalogue.fixed_offer(model.target, Default::default(), tokens);
+        let fixed = catalogue.fixed_offer(model.target, Default::default(), tokens, catalogue.day);
         let mut offer = Offer { worst_case_cost: NOT_SET, ..fixed };
         for (set, value) in &model.changes {
             set(&mut offer, *value);

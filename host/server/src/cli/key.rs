@@ -9,7 +9,7 @@ use super::{Failed, age};
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Key {
     /// Make a key, for OpenAI's clients and AWS's; it is shown this once
-    Create(Create),
+    Create(Box<Create>),
     /// List keys: whose they are, what they may do, until when
     List(List),
     /// Give a key a new secret, and let the old one go on for a while
@@ -24,6 +24,8 @@ Examples:
   kairos key create search
   kairos key create batch --models nova-lite,nova-micro --dialects openai --expires 90d
   kairos key create team-a --tag team=a --tag env=prod --fallback never
+  kairos key create crawler --rpm 60 --tpm 200000
+  kairos key create intern --budget-usd 5 --budget-period week
 
 What a key may do holds for as long as it lives: to change it, make another and revoke this one.
 The name stands in records and in the ledger, and is never given twice.")]
@@ -39,9 +41,24 @@ pub(super) struct Create {
     /// Whether another model may answer than the one that a request names: as the request asks, any, never
     #[arg(long, value_name = "asked|any|never", default_value = "asked")]
     fallback: String,
+    /// Requests that it may make in a minute [default: any number]
+    #[arg(long, value_name = "REQUESTS")]
+    rpm: Option<u64>,
+    /// Tokens that they may count for in a minute, as Bedrock counts them against a quota [default: any number]
+    #[arg(long, value_name = "TOKENS")]
+    tpm: Option<u64>,
     /// A tag of every request, which no caller can change
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<String>,
+    /// The most that may be spent with it, in US dollars, in each period [default: no limit of its own]
+    #[arg(long, value_name = "DOLLARS")]
+    budget_usd: Option<String>,
+    /// The period of its budget: minute, hour, day, week, month
+    #[arg(long, value_name = "PERIOD", requires = "budget_usd", default_value = "day")]
+    budget_period: String,
+    /// Where the period begins, as Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", requires = "budget_usd")]
+    budget_zone: Option<String>,
     /// When it ends: 12h, 90d [default: never]
     #[arg(long, value_name = "AGE", value_parser = age)]
     expires: Option<u64>,
@@ -131,8 +148,17 @@ fn line(key: &Value) -> String {
         Some("never") => ", no other model may answer",
         _ => "",
     };
+    let amount =
+        |name: &str, what: &str| scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"));
+    let rate = [amount("requests_per_minute", "requests"), amount("tokens_per_minute", "tokens")].concat();
+    let budget = scope["budget"]["limit_usd"].as_str().map_or(String::new(), |limit| format!(", budget {limit} USD"));
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
-    format!("{}  {}  {}…  {models}, {dialects}{fallback}{tags}{until}", text("name"), text("state"), text("begins"))
+    format!(
+        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{budget}{until}",
+        text("name"),
+        text("state"),
+        text("begins")
+    )
 }
 
 impl Key {
@@ -175,7 +201,12 @@ impl Create {
             "models": self.models,
             "dialects": self.dialects,
             "fallback": self.fallback,
+            "requests_per_minute": self.rpm,
+            "tokens_per_minute": self.tpm,
             "tags": tags,
+            "budget": self.budget_usd.map(|limit| {
+                json!({"limit_usd": limit, "period": self.budget_period, "time_zone": self.budget_zone})
+            }),
             "expires_in_seconds": self.expires.map(|ms| ms.div_ceil(1_000)),
         });
         let made = self.asked.done("", body)?;

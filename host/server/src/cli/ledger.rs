@@ -218,6 +218,9 @@ fn row_json(seq: i64, entry: &Entry) -> Value {
         "why": entry.why,
         "prices": entry.prices.as_deref(),
         "tags": inner(&entry.tags),
+        "team": entry.team.as_deref(),
+        "policy": entry.policy.as_deref(),
+        "unpriced": entry.unpriced,
     })
 }
 

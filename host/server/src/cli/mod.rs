@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod budget;
 mod demo;
 mod doctor;
 mod explain;
@@ -27,7 +28,7 @@ use tokio::runtime::Builder;
 
 use self::serve::Stopped;
 use crate::assemble::AssemblyError;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, age};
 use crate::log::{self, LogFormat};
 
 /// An inference gateway for AWS Bedrock whose every judgement is a policy that you can swap.
@@ -93,6 +94,9 @@ enum Command {
     /// Give callers keys of their own, and take them back
     #[command(subcommand)]
     Key(key::Key),
+    /// Say what is left of budgets
+    #[command(subcommand)]
+    Budget(budget::Budget),
     /// Look into what observers have learned, or empty it
     #[command(subcommand)]
     Kv(kv::Kv),
@@ -150,6 +154,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Replay(replay) => replay.run(),
         Command::Records(records) => records.run(),
         Command::Key(key) => key.run(),
+        Command::Budget(budget) => budget.run(),
         Command::Kv(kv) => kv.run(),
         Command::Ledger(ledger) => ledger.run(),
     };
@@ -172,21 +177,6 @@ const LAST_TASKS: Duration = Duration::from_secs(2);
 /// The configuration that these flags, the environment and the file come to.
 fn read_config(flags: &Flags) -> Result<Config, Failed> {
     Config::read(flags, |name| std::env::var(name).ok()).map_err(|error| Failed::usage(error.to_string()))
-}
-
-/// Reads a time, in milliseconds.
-fn age(text: &str) -> Result<u64, String> {
-    let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
-    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(at);
-    let unit = match unit {
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(wrong()),
-    };
-    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
 }
 
 /// `1 test`, `2 tests`.

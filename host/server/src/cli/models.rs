@@ -1,6 +1,7 @@
 //! `kairos models`.
 
 use kairos_bedrock::access::{Access, Checker};
+use kairos_bedrock::catalogue;
 use kairos_bedrock::client::Client;
 use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::models::{Answering, Catalogue, Model};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::Failed;
 use crate::assemble;
 use crate::config::{Config, Flags};
+use crate::prices::Sheets;
 
 /// List the models: what is asked for, what answers, what it costs
 #[derive(Debug, clap::Args)]
@@ -17,6 +19,7 @@ use crate::config::{Config, Flags};
 Examples:
   kairos models                            the models that answer in your region, and those that ended
   kairos models --as-of 2026-12-01         … on another day
+  kairos models --prices 3f2a61d09c44      … at the prices that a row of the ledger names
   kairos models --check-access             ask Bedrock which of them your credentials may call; costs nothing
   kairos models --json")]
 pub(super) struct Models {
@@ -29,6 +32,12 @@ pub(super) struct Models {
     /// The day to look at [default: today, UTC]
     #[arg(long, value_name = "DATE")]
     as_of: Option<jiff::civil::Date>,
+    /// With the prices of this version, as a row of the ledger names it: its first digits do
+    #[arg(long, value_name = "VERSION", conflicts_with = "check_access")]
+    prices: Option<String>,
+    /// Folder of the gateway's data, which keeps the versions
+    #[arg(long, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
     /// Ask Bedrock, for each model that answers, whether your credentials may call it
     #[arg(long)]
     check_access: bool,
@@ -65,7 +74,7 @@ struct Row {
 
 impl Models {
     pub(super) async fn run(self) -> Result<(), Failed> {
-        let flags = Flags { config: self.config.clone(), ..Flags::default() };
+        let flags = Flags { config: self.config.clone(), data: self.data.clone(), ..Flags::default() };
         let mut config = super::read_config(&flags)?;
         if self.region.is_some() {
             config.upstream.region.clone_from(&self.region);
@@ -83,7 +92,21 @@ impl Models {
             return self.print(&rows, &catalogue);
         }
         let region = region_or_default(&config);
-        let catalogue = assemble::read_catalogue(&config, &region, as_of)?;
+        let catalogue = match &self.prices {
+            None => assemble::read_catalogue(&config, &region, as_of)?,
+            Some(version) => {
+                let sheets = Sheets::open(&config.data, config.models.kept_prices);
+                let (version, sheet) = sheets.find(version).map_err(|error| Failed::usage(error.to_string()))?;
+                let (source, own) = catalogue::parts(&sheet);
+                let loaded = assemble::view(&config, &region, as_of, own, |view| catalogue::load(source, view));
+                let other = |error| {
+                    Failed::new(format!(
+                        "the prices {version} were of another version of Kairos, or this one cannot read them: {error}"
+                    ))
+                };
+                loaded.map_err(other)?
+            }
+        };
         self.print(&rows(&catalogue), &catalogue)
     }
 
@@ -93,7 +116,9 @@ impl Models {
             println!("{text}");
             return Ok(());
         }
-        println!("Models from {} on {}; US dollars per million tokens\n", catalogue.region, catalogue.as_of);
+        let Catalogue { region, as_of, version, .. } = catalogue;
+        let prices = super::short(version);
+        println!("Models from {region} on {as_of}; US dollars per million tokens, prices {prices}\n");
         let mut table = vec![["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO"].map(str::to_owned).to_vec()];
         for row in rows {
             let status = match (&row.ends, row.status) {
@@ -139,7 +164,7 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         Answering::Target { target, .. } => Some(&catalogue.targets[target]),
         Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
     };
-    let rates = target.and_then(|target| target.prices.rates(ServiceTier::Standard, 0));
+    let rates = target.and_then(|target| target.prices.rates(ServiceTier::Standard, 0, catalogue.day));
     // A picodollar a token is a microdollar a million.
     let per_million = |rate: u64| rate.checked_mul(1_000_000).map(|amount| Picodollars(amount).to_string());
     Row {

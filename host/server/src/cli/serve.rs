@@ -9,6 +9,7 @@ use kairos_pipeline::money::dollars;
 use kairos_pipeline::policy::World;
 use kairos_sandbox::host::Watching;
 use kairos_sandbox::prompts::Following;
+use kairos_sandbox::watch::FileWatch;
 use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::{Ended, SqliteLedger};
 use kairos_store::records::RecordStore;
@@ -16,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failed, say_listening, told_to_stop};
 use crate::admin::Note;
+use crate::alerts;
 use crate::assemble::{self, AssemblyError};
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
@@ -113,15 +115,19 @@ impl Stopped {
     }
 }
 
+/// Follows files while it lives.
+pub(super) type Watched = (Option<FileWatch>, Option<(Watching, Following)>);
+
 /// Takes up the policies of the last run, then loads the folder of policies and templates and watches it,
-/// where there is one.
-pub(super) fn watch(app: &Arc<App>) -> Result<Option<(Watching, Following)>, Failed> {
+/// where there is one; and the file of prices.
+pub(super) fn watch(app: &Arc<App>) -> Result<Watched, Failed> {
     app.policies.restore().map_err(|error| Failed::new(format!("what is kept of policies cannot be read: {error}")))?;
-    let Some(folder) = &app.config.policies.folder else { return Ok(None) };
+    let prices = app.prices.watch()?;
+    let Some(folder) = &app.config.policies.folder else { return Ok((prices, None)) };
     let watching = app.policies.watch(folder).map_err(|error| Failed::usage(error.to_string()))?;
     let cannot = |error| Failed::usage(format!("the folder {} cannot be watched: {error}", folder.display()));
     let following = app.prompts.watch(folder).map_err(cannot)?;
-    Ok(Some((watching, following)))
+    Ok((prices, Some((watching, following))))
 }
 
 pub(super) fn log_start(app: &App, region: &str, endpoint: &str) {
@@ -164,6 +170,7 @@ pub(super) async fn serve(
     let workers = Workers::start().map_err(|error| Failed::new(format!("no threads to serve with: {error}")))?;
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
+    let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
@@ -186,6 +193,11 @@ pub(super) async fn serve(
     }
     // What is still under way may end, and may not begin another attempt.
     app.ledger.close();
+    alerting.abort();
+    let last = Arc::clone(&app.alerts);
+    if let Err(error) = tokio::task::spawn_blocking(move || last.look()).await {
+        tracing::error!("what budgets have passed last is told at the next start: {error}");
+    }
     let policies = Arc::clone(&app.policies);
     if let Err(error) = tokio::task::spawn_blocking(move || policies.settle(LAST_EVENTS)).await {
         tracing::error!("what was measured of a canary last is not written down: {error}");
@@ -220,20 +232,8 @@ async fn upkeep(app: Arc<App>) {
         if let Some(metrics) = &app.metrics {
             metrics.upkeep();
         }
-        if let Err(error) = follow_the_date(&app) {
+        if let Err(error) = app.prices.follow_the_date() {
             tracing::error!("the catalogue of yesterday serves on: {error}");
         }
     }
-}
-
-/// Models end at midnight, UTC.
-fn follow_the_date(app: &App) -> Result<(), AssemblyError> {
-    let known = app.gateway.catalogue.load();
-    let today = assemble::as_of(&app.config);
-    if known.as_of != today.to_string() {
-        let catalogue = assemble::read_catalogue(&app.config, &known.region, today)?;
-        tracing::info!(date = %today, "the catalogue follows the date");
-        app.gateway.catalogue.store(Arc::new(catalogue));
-    }
-    Ok(())
 }

@@ -40,6 +40,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
     waits(config, &mut wrong);
     keys(config, &mut wrong);
     names(config, &mut wrong);
+    rates(config, &mut wrong);
     signers(config, &mut wrong);
     wrong
 }
@@ -59,13 +60,17 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("limits.batch_entries", limits.batch_entries as u64, 1..=10_000),
         ("limits.batch_concurrency", limits.batch_concurrency as u64, 1..=1_000),
         ("limits.records", limits.records as u64, 1..=10_000_000),
+        ("limits.rate_waiting", limits.rate_waiting as u64, 0..=100_000),
+        ("limits.rate_windows", limits.rate_windows as u64, 1..=1_000_000),
         // An attempt claims two.
         ("ledger.queued_rows", ledger.queued_rows as u64, 4..=16_777_216),
         ("ledger.pairs", ledger.pairs as u64, 1..=16_777_216),
+        ("alerts.outbox", config.alerts.outbox as u64, 1..=1_000_000),
         ("records.days", records.days, 1..=3_650),
         ("records.bytes", records.bytes, MIB..=1024 * GIB),
         ("records.queue", records.queue as u64, 16..=1_000_000),
         ("records.queue_bytes", records.queue_bytes as u64, MIB..=16 * GIB),
+        ("models.kept_prices", config.models.kept_prices as u64, 1..=10_000),
         ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
         ("healing.attempts", healing.attempts.into(), 1..=100),
@@ -134,6 +139,24 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
         let what = format!("{} is above the daily limit of {}: it would never be passed", alert.0, limit.0);
         wrong.push(Wrong { setting: "budget.alert_threshold_usd", what });
     }
+    let alerts = &config.alerts;
+    let is_url = |url: &str| {
+        let uri = url.parse::<http::Uri>().ok();
+        uri.is_some_and(|uri| uri.authority().is_some() && ["http", "https"].map(Some).contains(&uri.scheme_str()))
+    };
+    if alerts.webhook_url.as_ref().is_some_and(|url| !is_url(url.0.expose())) {
+        wrong.push(Wrong {
+            setting: "alerts.webhook_url",
+            what: "an address is expected: https://HOST/PATH".to_owned(),
+        });
+    }
+    if alerts.webhook_secret.as_ref().is_some_and(|secret| secret.0.expose().len() < 16) {
+        let what = "a secret of at least 16 characters is needed".to_owned();
+        wrong.push(Wrong { setting: "alerts.webhook_secret", what });
+    }
+    // Which models there are is known once the region is.
+    let found = config.budget_rules(|model| Ok(model.to_owned())).err().unwrap_or_default();
+    wrong.extend(found.into_iter().map(|what| Wrong { setting: "budgets", what }));
 }
 
 fn waits(config: &Config, wrong: &mut Vec<Wrong>) {
@@ -168,6 +191,41 @@ fn keys(config: &Config, wrong: &mut Vec<Wrong>) {
             config.listen
         );
         add("listen", &what);
+    }
+}
+
+/// Limits that may be set.
+const MOST_RATES: usize = 64;
+/// The most of requests or tokens that a minute's limit may let through: more is a slip of the hand.
+pub(crate) const MOST_A_MINUTE: u64 = 1_000_000_000_000;
+
+/// What may go through in a minute. Whether there is such a model is seen when the gateway is put together.
+fn rates(config: &Config, wrong: &mut Vec<Wrong>) {
+    let mut add = |what: String| wrong.push(Wrong { setting: "limits.rates", what });
+    let rates = &config.limits.rates;
+    if rates.len() > MOST_RATES {
+        add(format!("{} limits are more than the {MOST_RATES} that may be set", rates.len()));
+    }
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    for (place, rate) in rates.iter().enumerate() {
+        let name = super::shortened(&rate.name);
+        if !(1..=64).contains(&rate.name.len()) || !rate.name.chars().all(is_plain) || rate.name == "key" {
+            add(format!(
+                "{name:?} is no name of a limit: 1 to 64 characters a–z, 0–9, `-`, `_` and `.` are, but for \"key\""
+            ));
+        } else if rates[..place].iter().any(|other| other.name == rate.name) {
+            add(format!("{name:?} is the name of two limits"));
+        }
+        let amounts = [rate.requests_per_minute, rate.tokens_per_minute];
+        if amounts == [None, None] {
+            add(format!("{name:?} limits nothing: set `requests_per_minute`, `tokens_per_minute` or both"));
+        }
+        if let Some(amount) = amounts.into_iter().flatten().find(|amount| !(1..=MOST_A_MINUTE).contains(amount)) {
+            add(format!("{name:?}: {amount} is out of range: it may be from 1 to {MOST_A_MINUTE}"));
+        }
+        if rate.each_key && rate.key.is_some() {
+            add(format!("{name:?} is for one key, and for each key apart: leave out `key` or `each_key`"));
+        }
     }
 }
 

@@ -48,6 +48,9 @@ pub(super) fn parse(text: &str, path: &str) -> Result<Config, ConfigError> {
 /// The setting whose name is nearest to `key`.
 fn nearest(key: &str) -> Option<String> {
     let mut known: Vec<String> = settings_of(&Config::default()).into_iter().map(|(name, _)| name).collect();
+    let budget =
+        ["name", "key", "team", "model", "tag", "limit_usd", "period", "rolling", "time_zone", "alerts", "over"];
+    known.extend(budget.map(|name| format!("budgets.{name}")));
     known.extend(["auth.sigv4.access_key_id", "auth.sigv4.secret_access_key"].map(str::to_owned));
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
     let score =

@@ -12,23 +12,25 @@ mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::places::Concurrency;
 use kairos_sandbox::capability::{Capability, Grants};
-use kairos_store::ledger::{Bounds, DailyLimits};
+use kairos_store::ledger::Bounds;
 use kairos_store::policies::KeptBounds;
 use kairos_store::records;
 
-pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RecordedContent};
-pub(crate) use self::values::Seconds;
+pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
+pub(crate) use self::settings::{Auth, Config, EndedModels, Limits, RateSettings, RecordedContent, Unpriced};
 #[cfg(test)]
 pub(crate) use self::values::SecretText;
+pub(crate) use self::values::{Seconds, age};
 
 use self::check::Wrong;
 use self::provenance::{Origin, Origins};
-use self::values::Dollars;
 
 /// A complete `kairos.toml` in which every setting has its default.
 pub(crate) const EXAMPLE: &str = include_str!("example.toml");
@@ -179,10 +181,19 @@ impl Config {
         set.concurrent_requests.map(|at_once| Concurrency { at_once, waiting, patience })
     }
 
-    /// Limits of a day's spending.
-    pub(crate) fn daily_limits(&self) -> DailyLimits {
-        let amount = |dollars: Option<Dollars>| dollars.map(|dollars| dollars.0.0);
-        DailyLimits { limit: amount(self.budget.daily_limit_usd), alert: amount(self.budget.alert_threshold_usd) }
+    /// Bounds of waiting for what may go through in a minute.
+    pub(crate) fn rate_bounds(&self) -> kairos_pipeline::rates::Bounds {
+        let set = &self.limits;
+        let (waiting, patience) = (set.rate_waiting, set.rate_wait_seconds.duration());
+        kairos_pipeline::rates::Bounds { waiting, patience, windows: set.rate_windows }
+    }
+
+    /// Budgets. `model` finds the id of a model by any of its names.
+    pub(crate) fn budget_rules(
+        &self,
+        model: impl Fn(&str) -> Result<String, String>,
+    ) -> Result<Vec<Arc<Rule>>, Vec<String>> {
+        settings::budgets::rules(&self.budget, &self.budgets, model)
     }
 
     /// Bounds of the ledger.

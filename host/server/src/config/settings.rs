@@ -1,5 +1,6 @@
 //! What there is to set, with its defaults. `example.toml` beside this file says the same to operators.
 
+pub(crate) mod budgets;
 mod policies;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,9 @@ use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
+use self::budgets::{AlertSettings, Budget, BudgetSettings};
 use self::policies::{GuardSettings, Healing, ObserverSettings, PolicySettings, PromptSettings, PrompterSettings};
-use super::values::{Dollars, Seconds, SecretText};
+use super::values::{Seconds, SecretText};
 
 /// All settings. What is not set has the default that [`Config::default`] shows.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) auth: Auth,
     pub(crate) budget: Budget,
+    pub(crate) budgets: Vec<BudgetSettings>,
+    pub(crate) alerts: AlertSettings,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
     pub(crate) records: RecordSettings,
@@ -58,16 +62,6 @@ pub(crate) struct KeyPair {
     pub(crate) secret_access_key: SecretText,
 }
 
-/// What may be spent, by all callers together.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct Budget {
-    /// The most in a UTC day, in US dollars. What could pass it is refused.
-    pub(crate) daily_limit_usd: Option<Dollars>,
-    /// Spending in a UTC day at which the operator is told, once.
-    pub(crate) alert_threshold_usd: Option<Dollars>,
-}
-
 /// Bounds of what callers can ask of the gateway.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default)]
@@ -101,6 +95,31 @@ pub(crate) struct Limits {
     pub(crate) batch_concurrency: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
+    /// Requests and tokens a minute.
+    pub(crate) rates: Vec<RateSettings>,
+    /// Requests that may wait for one of them.
+    pub(crate) rate_waiting: usize,
+    /// How long each waits.
+    pub(crate) rate_wait_seconds: Seconds,
+    /// Limits that are followed at a time, those of each key apart.
+    pub(crate) rate_windows: usize,
+}
+
+/// What may go through in a minute.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct RateSettings {
+    /// What people and metrics call it.
+    pub(crate) name: String,
+    /// The key that it covers; none: all.
+    pub(crate) key: Option<String>,
+    /// The model that it covers; none: all.
+    pub(crate) model: Option<String>,
+    /// Whether each key has all of it for itself.
+    #[serde(default)]
+    pub(crate) each_key: bool,
+    pub(crate) requests_per_minute: Option<u64>,
+    /// Tokens, as Bedrock counts them against a quota.
+    pub(crate) tokens_per_minute: Option<u64>,
 }
 
 /// Bounds of the ledger.
@@ -191,6 +210,23 @@ pub(crate) struct Models {
     pub(crate) ended: EndedModels,
     /// The date for which models are active or not, instead of today.
     pub(crate) as_of: Option<jiff::civil::Date>,
+    /// A file of own prices.
+    pub(crate) prices: Option<PathBuf>,
+    /// Versions of prices that are kept.
+    pub(crate) kept_prices: usize,
+    /// What happens to requests for what has no known price.
+    pub(crate) unpriced: Unpriced,
+}
+
+/// What happens to requests for what has no known price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Unpriced {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are served, and their rows marked; what is charged is the dearest price of the family.
+    Allow,
 }
 
 /// What happens to requests for a model that has ended.
@@ -219,6 +255,8 @@ impl Default for Config {
             data: PathBuf::from("kairos-data"),
             auth: Auth::default(),
             budget: Budget::default(),
+            budgets: Vec::new(),
+            alerts: AlertSettings::default(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
             records: RecordSettings::default(),
@@ -243,6 +281,7 @@ impl Default for MetricSettings {
 
 impl Default for Limits {
     fn default() -> Self {
+        let rates = kairos_pipeline::rates::Bounds::default();
         Self {
             body_bytes: 25_000_000,
             header_bytes: 64 * 1024,
@@ -258,6 +297,10 @@ impl Default for Limits {
             batch_entries: 100,
             batch_concurrency: 10,
             records: 4_000,
+            rates: Vec::new(),
+            rate_waiting: rates.waiting,
+            rate_wait_seconds: Seconds::of(rates.patience),
+            rate_windows: rates.windows,
         }
     }
 }
@@ -312,6 +355,9 @@ impl Default for Models {
             names: BTreeMap::new(),
             ended: EndedModels::default(),
             as_of: None,
+            prices: None,
+            kept_prices: 64,
+            unpriced: Unpriced::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is read, what is refused and with which words, and that the example is complete.
 
+use kairos_pipeline::money::Picodollars;
+
 use super::*;
 
 fn none(_: &str) -> Option<String> {
@@ -82,6 +84,41 @@ fn what_is_wrong_is_said_with_what_was_meant() {
 }
 
 #[test]
+fn what_is_wrong_with_budgets_is_said() {
+    let said = |more: &str| refusal(&format!("[[budgets]]\nname = \"search\"\nlimit_usd = \"20\"\n{more}"));
+    insta::assert_snapshot!(said(""), @"kairos.toml:1: budgets: search: either `period` (minute, hour, day, week, month) or `rolling` is needed");
+    insta::assert_snapshot!(said("period = \"day\"\nrolling = \"24h\""), @"kairos.toml:1: budgets: search: `period` and `rolling` exclude each other");
+    insta::assert_snapshot!(said("period = \"dya\""), @"kairos.toml:4:10: unknown variant `dya`, expected one of `minute`, `hour`, `day`, `week`, `month`");
+    insta::assert_snapshot!(said("rolling = \"32d\""), @"kairos.toml:1: budgets: search: rolling: 32d is out of range: it may be from 1m to 31d");
+    insta::assert_snapshot!(said("rolling = \"a day\""), @"kairos.toml:1: budgets: search: rolling: a number and a unit are expected: 90s, 30m, 24h or 7d");
+    insta::assert_snapshot!(said("period = \"day\"\ntime_zone = \"Berlin\""), @r#"kairos.toml:1: budgets: search: time_zone: "Berlin" is not known here; one is written as Europe/Berlin, from the system's tzdata"#);
+    insta::assert_snapshot!(said("rolling = \"1h\"\ntime_zone = \"UTC\""), @"kairos.toml:1: budgets: search: time_zone: a window that rolls has none");
+    insta::assert_snapshot!(said("period = \"day\"\nalerts = [1.0, 0.5]"), @"kairos.toml:1: budgets: search: alerts: at most 8 parts of the limit, above 0 and up to 1, the least first");
+    insta::assert_snapshot!(said("period = \"day\"\nalerts = [1.5]"), @"kairos.toml:1: budgets: search: alerts: at most 8 parts of the limit, above 0 and up to 1, the least first");
+    insta::assert_snapshot!(said("period = \"day\"\ntag = \"prod\""), @r#"kairos.toml:1: budgets: search: tag: "prod" is none; one is written as "env=prod""#);
+    insta::assert_snapshot!(said("period = \"day\"\ntaem = \"search\""), @"kairos.toml:1: there is no setting `budgets.0.taem`; did you mean `budgets.team`?");
+    insta::assert_snapshot!(said("period = \"day\"\n[[budgets]]\nname = \"search\"\nlimit_usd = \"1\"\nperiod = \"week\""), @"kairos.toml:1: budgets: search: there are two of this name");
+    insta::assert_snapshot!(refusal("[[budgets]]\nname = \"daily\"\nlimit_usd = \"1\"\nperiod = \"day\""), @"kairos.toml:1: budgets: daily: the budget of this name is the one under [budget]");
+    insta::assert_snapshot!(refusal("[[budgets]]\nname = \"A\"\nlimit_usd = \"1\"\nperiod = \"day\""), @r#"kairos.toml:1: budgets: "A" is no name of a budget: 1 to 64 of a–z, 0–9, `-`, `_` and `.` are one"#);
+    insta::assert_snapshot!(refusal("[[budgets]]\nname = \"a\"\nlimit_usd = \"0\"\nperiod = \"day\""), @"kairos.toml:1: budgets: a: limit_usd: it is above 0");
+}
+
+#[test]
+fn a_budget_is_what_its_entry_says() {
+    let text = "[[budgets]]\nname = \"a\"\nkey = \"k\"\nteam = \"t\"\nmodel = \"m\"\ntag = \"env=prod\"\nlimit_usd = \"0.000000000003\"\n\
+                period = \"month\"\ntime_zone = \"Europe/Berlin\"\nalerts = [0.5, 2.0]\nover = \"degrade\"";
+    let config = file::parse(text, "kairos.toml").unwrap();
+    let rules = config.budget_rules(|model| Ok(format!("{model}-id"))).unwrap();
+    assert_eq!(
+        rules[0].counting.identity(),
+        r#"{"key":"k","team":"t","model":"m-id","tag":["env","prod"],"calendar":{"period":"month","zone":"Europe/Berlin"}}"#
+    );
+    // Half of three picodollars is two: nothing is told too early.
+    assert_eq!(rules[0].alerts, [Picodollars(2), Picodollars(6)]);
+    assert_eq!(config.budget_rules(|_| Err("no".to_owned())).unwrap_err(), ["a: no"]);
+}
+
+#[test]
 fn every_number_has_its_bounds() {
     for (setting, too_small, too_large) in [
         ("limits.body_bytes", "0", "2000000000"),
@@ -137,8 +174,13 @@ fn every_variable_of_the_seed_is_read() {
     assert_eq!(config.models.fallback, ["anthropic.claude-3-5-sonnet", "ai21.j2-ultra"]);
     assert_eq!(config.concurrency().unwrap().at_once, 10);
     assert_eq!(config.timeouts().answer, Duration::from_secs(30));
-    assert_eq!(config.daily_limits().limit, Some(100_000_000_000_000));
-    assert_eq!(config.daily_limits().alert, Some(80_000_000_000_000));
+    let rules = config.budget_rules(|model| Ok(model.to_owned())).unwrap();
+    let dollars = |number: u64| Picodollars(number * Picodollars::PER_DOLLAR);
+    assert_eq!(rules.len(), 1);
+    assert_eq!(
+        (&*rules[0].name, rules[0].limit, &rules[0].alerts[..]),
+        ("daily", Some(dollars(100)), &[dollars(80)][..])
+    );
     assert!(!config.metrics.enabled);
     assert_eq!(origins.of("models.default").to_string(), "BEDROCK_DEFAULT_MODEL");
     assert_eq!(origins.of("upstream.connect_seconds").to_string(), "upstream.request_seconds");
@@ -176,7 +218,7 @@ fn the_example_is_complete_and_holds_the_defaults() {
 
 fn uncommented(line: &str) -> &str {
     match line.strip_prefix('#') {
-        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => rest,
         _ => line,
     }
 }

@@ -79,3 +79,18 @@ impl<'de> Deserialize<'de> for Seconds {
             .ok_or_else(|| D::Error::custom("a time in seconds, above 0 and at most 86400, is expected"))
     }
 }
+
+/// Reads a time, in milliseconds.
+pub(crate) fn age(text: &str) -> Result<u64, String> {
+    let wrong = || "a number and a unit are expected: 90s, 30m, 24h or 7d".to_owned();
+    let at = text.find(|character: char| !character.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at);
+    let unit = match unit {
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(wrong)
+}

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::routes::{App, admit, presented};
 use super::{admin, respond};
-use crate::bounds;
+use crate::{bounds, budgets};
 
 pub(super) type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
 
@@ -155,5 +155,6 @@ pub(super) async fn metrics(
     };
     let mut text = metrics.render(&app.gateway, &app.policies);
     text.push_str(&bounds::render(&app));
+    text.push_str(&budgets::render(&app));
     (StatusCode::OK, [(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -35,8 +35,10 @@ use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
 use super::{admin, feedback, guard, pages, respond, under_way};
 use crate::admin::Admin;
+use crate::alerts::Alerts;
 use crate::config::Config;
 use crate::keys::Keyring;
+use crate::prices::Book;
 use crate::telemetry::Metrics;
 
 /// Feedback that may wait for its request to end; more is told that there is no such request.
@@ -48,6 +50,7 @@ pub(crate) struct App {
     pub(crate) upstream: Arc<Client>,
     pub(crate) policies: Arc<Slots>,
     pub(crate) prompts: Arc<Prompts>,
+    pub(crate) prices: Arc<Book>,
     pub(crate) admin: Admin,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -55,6 +58,7 @@ pub(crate) struct App {
     pub(crate) records: Option<Arc<RecordStore>>,
     /// What observers learn, on disk.
     pub(crate) learned: Arc<LearnedStore>,
+    pub(crate) alerts: Arc<Alerts>,
     /// None: nothing is measured.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) config: Config,
@@ -78,11 +82,13 @@ impl App {
         upstream: Arc<Client>,
         policies: Arc<Slots>,
         prompts: Arc<Prompts>,
+        prices: Arc<Book>,
         admin: Admin,
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
         records: Option<Arc<RecordStore>>,
         learned: Arc<LearnedStore>,
+        alerts: Arc<Alerts>,
         metrics: Option<Arc<Metrics>>,
         config: Config,
     ) -> Self {
@@ -92,11 +98,13 @@ impl App {
             upstream,
             policies,
             prompts,
+            prices,
             admin,
             keys,
             ledger,
             records,
             learned,
+            alerts,
             metrics,
             config,
             tasks: TaskTracker::new(),

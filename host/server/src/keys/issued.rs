@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::request::{Caller, Secret};
 use kairos_pipeline::scope::Scope;
 use kairos_store::policies::{Entry, PoliciesError, PolicyStore, StoredKey, StoredSecret};
@@ -42,6 +43,7 @@ const TAKEN: [&str; 3] = ["local", "bearer", "sigv4"];
 struct Known {
     key: StoredKey,
     name: Arc<str>,
+    team: Option<Arc<str>>,
     scope: Arc<Scope>,
 }
 
@@ -128,6 +130,14 @@ impl Issued {
         keys
     }
 
+    /// Budgets that keys have of their own.
+    pub(crate) fn budgets(&self) -> std::vec::IntoIter<Rule> {
+        let of = |known: &Arc<Known>| known.scope.budget.as_ref().map(|budget| budget.rule(&known.name));
+        let mut rules: Vec<_> = self.known.load().values().filter_map(of).collect();
+        rules.sort_by(|one, other| one.name.cmp(&other.name));
+        rules.into_iter()
+    }
+
     /// Whose bearer key this is.
     pub(crate) fn bearer(&self, given: &Secret) -> Result<Caller, Failure> {
         let unknown = || Failure::new(Kind::Unauthenticated, "this key is not known to the gateway");
@@ -166,7 +176,8 @@ impl Issued {
         if let Some(at) = over(secret.until_ms) {
             return gone(format!("this key was rotated, and its old secret ended at {at}: use the new one"));
         }
-        Ok(Caller { key: Arc::clone(&known.name), scope: Some(Arc::clone(&known.scope)) })
+        let Known { name, team, scope, .. } = known;
+        Ok(Caller { key: Arc::clone(name), team: team.clone(), scope: Some(Arc::clone(scope)) })
     }
 
     /// Makes a key.
@@ -263,6 +274,7 @@ impl Issued {
 fn ready(key: StoredKey) -> Result<(String, Arc<Known>), String> {
     let scope: Scope =
         serde_json::from_str(&key.scope).map_err(|error| format!("the scope of the key {:?}: {error}", key.name))?;
-    let known = Known { name: key.name.as_str().into(), scope: Arc::new(scope), key };
+    let team = scope.team().map(Arc::from);
+    let known = Known { name: key.name.as_str().into(), team, scope: Arc::new(scope), key };
     Ok((known.key.id.clone(), Arc::new(known)))
 }

@@ -91,7 +91,7 @@ pub(crate) fn hash(text: &str) -> [u8; 32] {
 }
 
 fn caller(name: &str) -> Caller {
-    Caller { key: Arc::from(name), scope: None }
+    Caller { key: Arc::from(name), team: None, scope: None }
 }
 
 impl Keys for Keyring {

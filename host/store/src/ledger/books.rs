@@ -1,5 +1,5 @@
-//! What the ledger knows in memory: what each tuple has drawn on its lease, what each day has spent,
-//! which rows are open, and who waits. No I/O: time is passed in, the writer does what is planned.
+//! What the ledger knows in memory: what each tuple has drawn on its lease, what is spent of each budget
+//! (`scopes`), which rows are open, and who waits. No I/O: time is passed in, the writer does what is planned.
 //!
 //! Invariant: for each tuple, drawn ≤ upto, and upto ≤ every value that its lease may have on disk;
 //! drawn counts every draw of the tuple in this epoch. So whatever was sent is covered by a lease
@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, LimitReached, Reservation, ReserveError, Totals};
-use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::ledger::{AttemptKey, Ending, Reservation, ReserveError, Totals};
 use tokio::sync::oneshot;
 
 use super::{Map, Set};
 
 use super::entry::{Entry, EntryKind, amount};
+use super::scopes::{Count, Counts, Scopes};
 
 /// Milliseconds of a day.
 pub(crate) const DAY_MS: u64 = 86_400_000;
@@ -59,6 +59,8 @@ struct Tuple {
     /// The largest of these draws.
     largest: u64,
     second: u64,
+    /// Where its last reservation counts.
+    counts: Counts,
 }
 
 impl Tuple {
@@ -79,43 +81,24 @@ impl Tuple {
     }
 }
 
-/// What a day has spent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Day {
-    pub(crate) charged: u64,
-    pub(crate) open: u64,
-    /// What leases of the day could still draw.
-    headroom: u64,
-    /// Whether passing the alert threshold was told.
-    alerted: bool,
-}
-
 struct OpenRow {
     tuple: TupleKey,
     worst: u64,
+    counts: Counts,
 }
 
 struct Waiter {
     reservation: Reservation,
     tuple: TupleKey,
+    counts: Counts,
     answer: oneshot::Sender<Result<(), ReserveError>>,
-}
-
-/// Limits of a day's spending, in picodollars.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DailyLimits {
-    /// Nothing may be reserved beyond.
-    pub limit: Option<u64>,
-    /// Operators are told once a day when it is passed.
-    pub alert: Option<u64>,
 }
 
 /// What the ledger knows in memory.
 pub(crate) struct Books {
     pub(crate) epoch: i64,
-    limits: DailyLimits,
+    pub(crate) scopes: Scopes,
     tuples: Map<TupleKey, Tuple>,
-    days: Map<u32, Day>,
     rows: Map<AttemptKey, OpenRow>,
     queue: Vec<Entry>,
     waiters: VecDeque<Waiter>,
@@ -184,12 +167,11 @@ pub(crate) struct Plan {
 }
 
 impl Books {
-    pub(crate) fn new(epoch: i64, limits: DailyLimits, totals: Totals) -> Self {
+    pub(crate) fn new(epoch: i64, scopes: Scopes, totals: Totals) -> Self {
         Self {
             epoch,
-            limits,
+            scopes,
             tuples: Map::default(),
-            days: Map::default(),
             rows: Map::default(),
             queue: Vec::new(),
             waiters: VecDeque::new(),
@@ -223,11 +205,12 @@ impl Books {
             return Asked::No(ReserveError::Unavailable(why.clone()));
         }
         let tuple = TupleKey::of(reservation);
-        if let Err(error) = self.within_limits(tuple.day, reservation.worst.0, reservation.at_ms) {
+        let counts = self.scopes.covering(reservation);
+        if let Err(error) = self.within_limits(&counts, reservation) {
             return Asked::No(error);
         }
-        if self.draws(&tuple, reservation.worst.0, true) {
-            self.grant(reservation, tuple, second);
+        if self.draws(&tuple, &counts, reservation.worst.0, true) {
+            self.grant(reservation, tuple, counts, second);
             return Asked::Granted;
         }
         if let Some(why) = &self.failing {
@@ -243,41 +226,31 @@ impl Books {
         }
         let (answer, turn) = oneshot::channel();
         self.touched.insert(tuple.clone());
-        self.waiters.push_back(Waiter { reservation: reservation.clone(), tuple, answer });
+        self.waiters.push_back(Waiter { reservation: reservation.clone(), tuple, counts, answer });
         self.work = true;
         self.urgent = true;
         Asked::Wait(turn)
     }
 
-    /// Every limit that covers a reservation has room for its worst case.
-    fn within_limits(&self, day: u32, worst: u64, at_ms: u64) -> Result<(), ReserveError> {
-        let spent = self.days.get(&day).copied().unwrap_or_default();
-        let taken = spent.charged.saturating_add(spent.open);
-        // What the database keeps of an amount.
-        let most = i64::MAX as u64;
-        let limit = self.limits.limit.unwrap_or(most).min(most);
-        if taken.checked_add(worst).is_some_and(|sum| sum <= limit) {
-            return Ok(());
+    /// Every budget that covers a reservation has room for its worst case.
+    fn within_limits(&self, counts: &[Count], reservation: &Reservation) -> Result<(), ReserveError> {
+        if i64::try_from(reservation.worst.0).is_err() {
+            let why = format!("{} USD are more than a row of the ledger can hold", reservation.worst);
+            return Err(ReserveError::Unavailable(why));
         }
-        Err(ReserveError::Limit(LimitReached {
-            limit: Picodollars(limit),
-            charged: Picodollars(spent.charged),
-            open: Picodollars(spent.open),
-            worst: Picodollars(worst),
-            resets_ms: DAY_MS - at_ms % DAY_MS,
-        }))
+        Ok(self.scopes.check(counts, reservation.worst.0, reservation.at_ms)?)
     }
 
-    /// Whether a tuple's lease has room, and the queue has.
-    fn draws(&self, tuple: &TupleKey, worst: u64, at_once: bool) -> bool {
+    /// Whether a tuple's lease has room, and the queue has, and it is known that all budgets have.
+    fn draws(&self, tuple: &TupleKey, counts: &[Count], worst: u64, at_once: bool) -> bool {
         self.places >= 2
-            && self.days.contains_key(&tuple.day)
+            && self.scopes.are_known(counts)
             && self.tuples.get(tuple).is_some_and(|tuple| {
                 (!at_once || tuple.waiting == 0) && tuple.drawn.checked_add(worst).is_some_and(|sum| sum <= tuple.upto)
             })
     }
 
-    fn grant(&mut self, reservation: &Reservation, tuple: TupleKey, second: u64) {
+    fn grant(&mut self, reservation: &Reservation, tuple: TupleKey, counts: Counts, second: u64) {
         let worst = reservation.worst.0;
         let Some(known) = self.tuples.get_mut(&tuple) else { return };
         known.pass_time(second);
@@ -285,9 +258,9 @@ impl Books {
         known.open += worst;
         known.recent[0] = known.recent[0].saturating_add(worst);
         known.largest = known.largest.max(worst);
-        let day = self.days.entry(tuple.day).or_default();
-        day.open += worst;
-        day.headroom = day.headroom.saturating_sub(worst);
+        known.counts = Arc::clone(&counts);
+        self.scopes.reserve(&counts, worst, second);
+        self.scopes.headroom(&counts, 0, worst);
         self.places -= 2;
         self.urgent |= self.places < self.bounds.queued_rows / 2;
         self.totals.open += u128::from(worst);
@@ -300,18 +273,21 @@ impl Books {
             high: amount(worst),
             prices: Some(Arc::clone(&reservation.price_version)),
             tags: (!tags.is_empty()).then(|| serde_json::Value::Object(tags).to_string()),
+            team: reservation.team.clone(),
+            policy: reservation.policy.clone(),
+            unpriced: Some(reservation.unpriced),
             ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))
         });
-        self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst });
+        self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst, counts });
         self.touched.insert(tuple);
         self.work = true;
     }
 
     /// Ends a row. Its place in the queue was claimed when it opened.
-    pub(crate) fn end(&mut self, key: AttemptKey, ending: &Ending, at_ms: u64) {
+    pub(crate) fn end(&mut self, key: AttemptKey, ending: &Ending, at_ms: u64, second: u64) {
         let Some(row) = self.rows.remove(&key) else { return };
         let charged = ending.charged().0;
-        let entry = Entry::ending(key, row.tuple.clone(), ending, self.epoch, amount(at_ms));
+        let mut entry = Entry::ending(key, row.tuple.clone(), ending, self.epoch, amount(at_ms));
         self.totals.open -= u128::from(row.worst);
         self.totals.open_rows -= 1;
         self.totals.ended_rows += 1;
@@ -325,69 +301,50 @@ impl Books {
             if above > 0 {
                 // Booked all the same, and drawn: should this row be lost, the lease covers it as far
                 // as it reaches.
+                let before = tuple.headroom();
                 tuple.drawn = tuple.drawn.saturating_add(above);
+                self.scopes.headroom(&tuple.counts, 0, before - tuple.headroom());
                 tracing::error!(attempt = %key, charged, reserved = row.worst, "an attempt cost more than was reserved for it");
             }
         }
-        let day = self.days.entry(row.tuple.day).or_default();
-        day.open -= row.worst;
-        day.charged = day.charged.saturating_add(charged);
-        self.alert(row.tuple.day);
+        self.scopes.settle(&row.counts, row.worst, charged, second);
+        entry.counts = row.counts;
         self.queue.push(entry);
         self.touched.insert(row.tuple);
         self.work = true;
-    }
-
-    fn alert(&mut self, number: u32) {
-        let Some(day) = self.days.get_mut(&number) else { return };
-        if !day.alerted && self.limits.alert.is_some_and(|alert| day.charged >= alert) {
-            day.alerted = true;
-            let spent = Picodollars(day.charged);
-            let threshold = Picodollars(self.limits.alert.unwrap_or(0));
-            tracing::warn!(spent_usd = %spent, threshold_usd = %threshold, "the day's spending has passed the alert threshold");
-        }
-    }
-
-    /// What is left of the day's limit.
-    pub(crate) fn budget(&self, at_ms: u64) -> Option<Budget> {
-        let limit = self.limits.limit?;
-        let day = u32::try_from(at_ms / DAY_MS).ok().and_then(|day| self.days.get(&day)).copied().unwrap_or_default();
-        let taken = day.charged.saturating_add(day.open);
-        let used = if limit == 0 { 1.0 } else { (taken as f64 / limit as f64).min(1.0) };
-        let level = u32::from(self.limits.alert.is_some_and(|alert| taken >= alert));
-        Some(Budget { remaining: Picodollars(limit.saturating_sub(taken)), used, level })
     }
 
     pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// Tuples that somebody waits for, and that are not in memory; and days likewise.
-    pub(crate) fn unknown(&self) -> (Vec<TupleKey>, Vec<u32>) {
+    /// Tuples that somebody waits for, and that are not in memory; and parts of budgets' times likewise.
+    pub(crate) fn unknown(&self) -> (Vec<TupleKey>, Vec<Count>) {
         let tuples: Set<_> = self.waiters.iter().map(|waiter| &waiter.tuple).collect();
-        let days: Set<_> = tuples.iter().map(|tuple| tuple.day).filter(|day| !self.days.contains_key(day)).collect();
-        let tuples = tuples.into_iter().filter(|tuple| !self.tuples.contains_key(tuple));
-        (tuples.cloned().collect(), days.into_iter().collect())
+        let tuples = tuples.into_iter().filter(|tuple| !self.tuples.contains_key(tuple)).cloned().collect();
+        let mut counts: Vec<Count> = Vec::new();
+        for count in self.waiters.iter().flat_map(|waiter| self.scopes.unknown(&waiter.counts)) {
+            if !counts.contains(count) {
+                counts.push(count.clone());
+            }
+        }
+        (tuples, counts)
     }
 
     /// Takes in what the database has of a tuple: what its lease reached in this epoch counts as
     /// drawn.
     pub(crate) fn learn_tuple(&mut self, key: TupleKey, lease: u64) {
         let waiting = self.waiters.iter().filter(|waiter| waiter.tuple == key);
+        let counts = waiting.clone().next().map(|waiter| Arc::clone(&waiter.counts)).unwrap_or_default();
         let waiting = waiting.fold(0u64, |sum, waiter| sum.saturating_add(waiter.reservation.worst.0));
         self.tuples.entry(key).or_insert(Tuple {
             drawn: lease,
             upto: lease,
             committed: Some(lease),
             waiting,
+            counts,
             ..Tuple::default()
         });
-    }
-
-    /// Takes in what the database has of a day.
-    pub(crate) fn learn_day(&mut self, day: u32, charged: u64) {
-        self.days.entry(day).or_insert(Day { charged, ..Day::default() });
-        self.alert(day);
     }
 
     /// What is to be committed: all rows that are queued, unless earlier ones are still to be, and
@@ -405,19 +362,15 @@ impl Books {
         for key in touched {
             let Some(tuple) = self.tuples.get_mut(&key) else { continue };
             tuple.pass_time(second);
-            let Some(day) = self.days.get_mut(&key.day) else { continue };
             if self.closed.is_some() {
-                lower(tuple, day);
+                lower(tuple, &mut self.scopes);
             }
             let recent = tuple.recent[0].saturating_add(tuple.recent[1]);
-            let share = self.limits.limit.map_or(u64::MAX, |limit| limit / 100);
+            // No more than the limits can pay for, whatever waits; but always what is first in line.
+            let (share, left) = self.scopes.lease_bounds(&tuple.counts, tuple.headroom());
             let base = recent.min(share).max(tuple.largest.saturating_mul(2));
-            // No more than the limit can pay for, whatever waits; but always what is first in line.
-            let left =
-                self.limits.limit.map_or(u64::MAX, |limit| limit.saturating_sub(day.charged.saturating_add(day.open)));
-            let others = day.headroom.saturating_sub(tuple.headroom());
             let first = first_in_line.get(&key).copied().unwrap_or(0);
-            let target = tuple.waiting.saturating_add(base).min(left.saturating_sub(others).max(first));
+            let target = tuple.waiting.saturating_add(base).min(left.max(first));
             // Giving back is for when nothing was drawn for a while: here a lease only grows.
             let target = if self.closed.is_some() { 0 } else { target };
             let upto = tuple.drawn.saturating_add(target).min(i64::MAX as u64).max(tuple.upto);
@@ -450,14 +403,12 @@ impl Books {
                 self.tuples.remove(&key);
             }
         }
-        let used: Set<_> = self.tuples.keys().map(|key| key.day).collect();
-        let newest = self.days.keys().copied().max().unwrap_or(0);
-        self.days.retain(|number, day| day.open > 0 || used.contains(number) || number + 1 >= newest);
+        self.scopes.forget(second);
     }
 
     fn give_back(&mut self, key: &TupleKey) {
-        let (Some(tuple), Some(day)) = (self.tuples.get_mut(key), self.days.get_mut(&key.day)) else { return };
-        lower(tuple, day);
+        let Some(tuple) = self.tuples.get_mut(key) else { return };
+        lower(tuple, &mut self.scopes);
         self.touched.insert(key.clone());
         self.work = true;
     }
@@ -467,11 +418,12 @@ impl Books {
         self.failing = None;
         self.places += rows;
         for (key, upto) in leases {
-            let (Some(tuple), Some(day)) = (self.tuples.get_mut(key), self.days.get_mut(&key.day)) else { continue };
+            let Some(tuple) = self.tuples.get_mut(key) else { continue };
             tuple.committed = Some(*upto);
             if self.closed.is_none() && *upto > tuple.upto {
-                day.headroom = day.headroom.saturating_add(upto - tuple.upto);
+                let before = tuple.headroom();
                 tuple.upto = *upto;
+                self.scopes.headroom(&tuple.counts, tuple.headroom() - before, 0);
             }
         }
         self.serve_waiters(second);
@@ -486,15 +438,16 @@ impl Books {
                 continue;
             }
             let worst = waiter.reservation.worst.0;
-            if let Err(error) = self.within_limits(waiter.tuple.day, worst, waiter.reservation.at_ms) {
+            if let Err(error) = self.within_limits(&waiter.counts, &waiter.reservation) {
                 self.leaves(&waiter);
                 let _ = waiter.answer.send(Err(error));
-            } else if !behind.contains(&waiter.tuple) && self.draws(&waiter.tuple, worst, false) {
+            } else if !behind.contains(&waiter.tuple) && self.draws(&waiter.tuple, &waiter.counts, worst, false) {
                 self.leaves(&waiter);
-                self.grant(&waiter.reservation, waiter.tuple.clone(), second);
+                self.grant(&waiter.reservation, waiter.tuple.clone(), Arc::clone(&waiter.counts), second);
                 if waiter.answer.send(Ok(())).is_err() {
                     // Who asked is gone, and sent nothing.
-                    self.end(waiter.reservation.key, &Ending::Voided { why: "never sent" }, waiter.reservation.at_ms);
+                    let Reservation { key, at_ms, .. } = waiter.reservation;
+                    self.end(key, &Ending::Voided { why: "never sent" }, at_ms, second);
                 }
             } else {
                 behind.insert(waiter.tuple.clone());
@@ -549,11 +502,6 @@ impl Books {
         self.tuples.len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn day(&self, day: u32) -> Day {
-        self.days.get(&day).copied().unwrap_or_default()
-    }
-
     /// Whether nothing is open and nothing is left to be written.
     pub(crate) fn is_settled(&self) -> bool {
         self.rows.is_empty() && self.queue.is_empty()
@@ -561,7 +509,7 @@ impl Books {
 }
 
 /// A tuple's lease reaches no further than it was drawn.
-fn lower(tuple: &mut Tuple, day: &mut Day) {
-    day.headroom = day.headroom.saturating_sub(tuple.headroom());
+fn lower(tuple: &mut Tuple, scopes: &mut Scopes) {
+    scopes.headroom(&tuple.counts, 0, tuple.headroom());
     tuple.upto = tuple.drawn;
 }

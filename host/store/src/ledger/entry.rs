@@ -6,6 +6,7 @@ use kairos_pipeline::ledger::{AttemptKey, Ending};
 use sha2::{Digest as _, Sha256};
 
 use super::books::TupleKey;
+use super::scopes::Counts;
 
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,14 @@ pub struct Entry {
     pub prices: Option<Arc<str>>,
     /// The caller's tags, as JSON.
     pub tags: Option<String>,
+    /// The key's team.
+    pub team: Option<Arc<str>>,
+    /// Who decided: `name@digest`.
+    pub policy: Option<Arc<str>>,
+    /// Whether the model had no price. Of reservations; rows of schema 1 do not say.
+    pub unpriced: Option<bool>,
+    /// Where it counts, for sums of budgets. No part of the row.
+    pub(crate) counts: Counts,
 }
 
 /// An amount as the database keeps it. What is beyond is the most that it keeps.
@@ -107,6 +116,10 @@ impl Entry {
             why: None,
             prices: None,
             tags: None,
+            team: None,
+            policy: None,
+            unpriced: None,
+            counts: Counts::default(),
         }
     }
 
@@ -137,10 +150,12 @@ impl Entry {
     }
 
     /// The hash of this row behind the row whose hash is `previous`: SHA-256 of a tag, the previous
-    /// hash, and every column as it is stored, each with its presence and its length.
+    /// hash, and every column as it is stored, each with its presence and its length. A row that has none
+    /// of the columns that schema 2 added is hashed as schema 1 did; the tag tells the two apart.
     pub(crate) fn hash(&self, seq: i64, previous: &[u8; 32]) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        hasher.update(b"kairos-ledger-1");
+        let is_first = self.team.is_none() && self.policy.is_none() && self.unpriced.is_none();
+        hasher.update(if is_first { b"kairos-ledger-1" } else { b"kairos-ledger-2" });
         hasher.update(previous);
         let mut number = |value: Option<i64>| match value {
             Some(value) => {
@@ -156,6 +171,9 @@ impl Entry {
         number(self.tuple.as_ref().map(|tuple| i64::from(tuple.day)));
         number(Some(self.low));
         number(Some(self.high));
+        if !is_first {
+            number(self.unpriced.map(i64::from));
+        }
         let mut bytes = |value: Option<&[u8]>| match value {
             Some(value) => {
                 hasher.update([1]);
@@ -172,6 +190,10 @@ impl Entry {
         bytes(self.why.as_deref().map(str::as_bytes));
         bytes(self.prices.as_deref().map(str::as_bytes));
         bytes(self.tags.as_deref().map(str::as_bytes));
+        if !is_first {
+            bytes(self.team.as_deref().map(str::as_bytes));
+            bytes(self.policy.as_deref().map(str::as_bytes));
+        }
         hasher.finalize().into()
     }
 }

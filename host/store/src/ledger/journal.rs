@@ -3,17 +3,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kairos_pipeline::budget::Rule;
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::Map;
 use super::books::TupleKey;
+use super::budgets::{Counted, counts_of};
 use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
 use super::rows::{head_of, read_entry, write_rows};
 use super::schema::{prepare_schema, renew_log};
+use super::scopes::{Count, Scopes};
+use super::{Map, budgets};
 use crate::database;
 
 /// Where the chain of hashes ends.
@@ -48,8 +52,9 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens the database, makes it where there is none, and recovers: rows that the last run left
-    /// open are estimates now, and what its leases could have drawn without a row is charged.
-    pub(crate) fn open(path: &Path, now_ms: i64) -> Result<Self, LedgerError> {
+    /// open are estimates now, and what its leases could have drawn without a row is charged. Every budget
+    /// has its sums then.
+    pub(crate) fn open(path: &Path, rules: &[Arc<Rule>], now_ms: i64) -> Result<Self, LedgerError> {
         let mut connection = database::open(path, Duration::from_millis(100))?;
         // Checkpoints are cheap when they are few: about 40 MB of log at most, between them.
         connection.pragma_update(None, "wal_autocheckpoint", 10_000)?;
@@ -58,16 +63,26 @@ impl Journal {
         prepare_schema(&mut connection)?;
         let (epoch, head) = head_of(&connection)?;
         let mut journal = Self { connection, epoch, head, open: Map::default(), places: BTreeSet::new() };
-        journal.begin_epoch(now_ms)?;
+        let counted = Counted::of(rules);
+        let kept = budgets::take_up(&mut journal.connection, &counted)?;
+        journal.begin_epoch(&kept, now_ms)?;
+        budgets::make(&mut journal.connection, &counted, now_ms)?;
         Ok(journal)
     }
 
+    /// The budgets, each with what is known to be spent of it.
+    pub(crate) fn scopes(&self, rules: &[Arc<Rule>], now_ms: i64) -> Result<Scopes, LedgerError> {
+        let known = |rule: &Arc<Rule>| budgets::known(&self.connection, &rule.counting, now_ms);
+        let known = rules.iter().map(|rule| Ok((Arc::clone(rule), known(rule)?)));
+        Ok(Scopes::new(known.collect::<Result<Vec<_>, LedgerError>>()?))
+    }
+
     /// Ends the last epoch, where it was not ended, and begins the next: one transaction.
-    fn begin_epoch(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+    fn begin_epoch(&mut self, budgets: &[Counted], now_ms: i64) -> Result<(), LedgerError> {
         let last = self.epoch;
         let mut rows = Vec::new();
         if last > 0 && !self.is_closed(last)? {
-            rows = self.recover(last, now_ms)?;
+            rows = self.recover(budgets, last, now_ms)?;
             if !rows.is_empty() {
                 tracing::warn!(
                     rows = rows.len(),
@@ -102,7 +117,7 @@ impl Journal {
     }
 
     /// What the end of an epoch that nobody ended comes to.
-    fn recover(&self, epoch: i64, now_ms: i64) -> Result<Vec<Entry>, LedgerError> {
+    fn recover(&self, budgets: &[Counted], epoch: i64, now_ms: i64) -> Result<Vec<Entry>, LedgerError> {
         let oldest: i64 = self.connection.query_row("SELECT oldest_open FROM meta", [], |row| row.get(0))?;
         let mut open = self.connection.prepare(
             "SELECT * FROM journal AS reserved WHERE seq >= ?1 AND epoch = ?2 AND kind = 'reserved' AND NOT EXISTS (
@@ -118,6 +133,10 @@ impl Journal {
                     why: Some("the gateway stopped".to_owned()),
                     prices: None,
                     tags: None,
+                    team: None,
+                    policy: None,
+                    unpriced: None,
+                    counts: counts_of(budgets, &reserved),
                     ..reserved
                 })
             })
@@ -136,12 +155,14 @@ impl Journal {
                 return Err(LedgerError::Damaged(what));
             }
             if upto > rowed {
-                rows.push(Entry {
+                let mut row = Entry {
                     tuple: Some(tuple),
                     high: upto - rowed,
                     why: Some("drawn without a row, or not drawn".to_owned()),
                     ..Entry::of_epoch(EntryKind::Unidentified, epoch, now_ms)
-                });
+                };
+                row.counts = counts_of(budgets, &row);
+                rows.push(row);
             }
         }
         Ok(rows)
@@ -262,14 +283,14 @@ impl Journal {
         Ok(found.map_or(0, i64::unsigned_abs))
     }
 
-    /// What a day has spent.
-    pub(crate) fn day(&self, day: u32) -> Result<u64, LedgerError> {
-        let mut found = self.connection.prepare_cached("SELECT charged FROM spent WHERE day = ?1")?;
-        let mut sum = 0u64;
-        for charged in found.query_map([day], |row| row.get::<_, i64>(0))? {
-            sum = sum.saturating_add(charged?.unsigned_abs());
-        }
-        Ok(sum)
+    /// What is spent of one part of a budget's time.
+    pub(crate) fn spent_of(&self, count: &Count) -> Result<u64, LedgerError> {
+        let found: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT charged FROM budget_spent WHERE budget = ?1 AND start = ?2")?
+            .query_row(params![&*count.budget, count.start], |row| row.get(0))
+            .optional()?;
+        Ok(found.map_or(0, i64::unsigned_abs))
     }
 
     /// All that was ever spent.

@@ -10,12 +10,14 @@
 //! `writer` the thread between.
 
 mod books;
+mod budgets;
 mod entry;
 mod error;
 mod journal;
 mod read;
 mod rows;
 mod schema;
+mod scopes;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,6 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use kairos_pipeline::budget::{Rule, Spender, Status};
 use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, Ledger, Reservation, ReserveError, Totals};
 use tokio::time::timeout;
 
@@ -34,16 +37,20 @@ use self::books::{Asked, Books};
 use self::journal::Journal;
 use self::writer::{Shared, Stop, Writer};
 
-pub use self::books::{Bounds, DailyLimits, TupleKey, Used};
+pub use self::books::{Bounds, TupleKey, Used};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
 pub use self::read::{DaySum, Reader, Verified};
+pub use self::scopes::Crossed;
 pub use self::writer::Ended;
 
 /// The ledger's file in the data folder.
 pub const FILE: &str = "ledger.sqlite";
 /// The file in the data folder that is locked by who keeps a ledger there.
 pub const LOCK_FILE: &str = "lock";
+
+/// Budgets that are looked at in one go.
+const FEW: usize = 64;
 
 /// Maps that are used with each request: their keys are the gateway's own, or few.
 type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
@@ -64,23 +71,23 @@ impl SqliteLedger {
     /// Opens the ledger of a data folder, with the usual bounds. `clock` gives milliseconds since 1970.
     pub fn open(
         folder: &Path,
-        limits: DailyLimits,
+        budgets: &[Arc<Rule>],
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<Self, LedgerError> {
-        Self::open_bounded(folder, limits, Bounds::default(), clock)
+        Self::open_bounded(Locked::folder(folder)?, budgets, Bounds::default(), clock)
     }
 
     /// Opens the ledger of a data folder, and recovers what the last run left. `clock` gives
     /// milliseconds since 1970.
     pub fn open_bounded(
-        folder: &Path,
-        limits: DailyLimits,
+        folder: Locked,
+        budgets: &[Arc<Rule>],
         bounds: Bounds,
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<Self, LedgerError> {
-        let lock = lock(folder)?;
-        let journal = Journal::open(&folder.join(FILE), entry::amount(clock()))?;
-        let books = Books::new(journal.epoch, limits, journal.totals()?).bounded(bounds);
+        let now_ms = entry::amount(clock());
+        let journal = Journal::open(&folder.path.join(FILE), budgets, now_ms)?;
+        let books = Books::new(journal.epoch, journal.scopes(budgets, now_ms)?, journal.totals()?).bounded(bounds);
         let shared = Arc::new(Shared::new(books, clock));
         let stop = Arc::new(Stop::default());
         let writer = Writer::new(journal, Arc::clone(&shared));
@@ -94,7 +101,7 @@ impl SqliteLedger {
             })
         });
         let thread = thread.map_err(|cause| LedgerError::File { path: "the ledger's thread".to_owned(), cause })?;
-        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), wait: bounds.wait, _lock: lock })
+        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), wait: bounds.wait, _lock: folder.lock })
     }
 
     /// Grants nothing from now on. What is open can still end.
@@ -117,6 +124,31 @@ impl SqliteLedger {
         if thread.is_finished() { thread.join().unwrap_or(Ended::Failing) } else { Ended::Failing }
     }
 
+    /// Keeps one more budget from now on. Nothing that it covers was spent before.
+    pub fn add_budget(&self, rule: Arc<Rule>) {
+        self.shared.lock().scopes.add(rule, &[]);
+    }
+
+    /// How budgets stand, in the order in which they were given: of the first so many those that are wanted.
+    pub fn budgets(&self, most: usize, wanted: impl Fn(&Rule) -> bool) -> Vec<Status> {
+        let now_ms = self.shared.now_ms();
+        let mut found = Vec::new();
+        // Requests wait no longer than for a few of them.
+        for from in (0..most).step_by(FEW) {
+            let mut books = self.shared.lock();
+            if from >= books.scopes.len() {
+                break;
+            }
+            found.extend(books.scopes.statuses(from, FEW.min(most - from), now_ms, &wanted));
+        }
+        found
+    }
+
+    /// Alert thresholds that were passed since this was last asked.
+    pub fn take_crossed(&self) -> Vec<Crossed> {
+        self.shared.lock().scopes.take_crossed()
+    }
+
     /// How much of its bounds it uses.
     pub fn used(&self) -> Used {
         self.shared.lock().used()
@@ -125,6 +157,19 @@ impl SqliteLedger {
     /// Why nothing can be spent at the moment, if so.
     pub fn failing(&self) -> Option<String> {
         self.shared.lock().failing.clone()
+    }
+}
+
+/// A data folder that is this process's alone.
+pub struct Locked {
+    path: PathBuf,
+    lock: File,
+}
+
+impl Locked {
+    /// Locks a data folder, and makes it where there is none.
+    pub fn folder(path: &Path) -> Result<Self, LedgerError> {
+        Ok(Self { lock: lock(path)?, path: path.to_owned() })
     }
 }
 
@@ -176,12 +221,12 @@ impl Ledger for SqliteLedger {
     }
 
     fn end(&self, key: AttemptKey, ending: Ending) {
-        let now_ms = self.shared.now_ms();
-        self.shared.with(|books| books.end(key, &ending, now_ms));
+        let (now_ms, second) = (self.shared.now_ms(), self.shared.second());
+        self.shared.with(|books| books.end(key, &ending, now_ms, second));
     }
 
-    fn budget(&self, at_ms: u64) -> Option<Budget> {
-        self.shared.lock().budget(at_ms)
+    fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget> {
+        self.shared.lock().scopes.left(spender, at_ms)
     }
 
     fn totals(&self) -> Totals {

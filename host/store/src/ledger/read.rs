@@ -1,20 +1,24 @@
 //! Looking into a ledger, beside the gateway that writes it: sums, the rows of a request, and whether
 //! all of it hangs together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, params};
 
 use super::books::TupleKey;
+use super::budgets::Counted;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::totals;
 use super::rows::{head_of, read_entry};
 use super::schema::{check_schema, genesis};
-use crate::database;
+use super::scopes::Counts;
+use super::{Map, budgets};
+use crate::database::{self, schema_of};
 
 /// Rows that are read in one go: a snapshot that is held for long keeps the log from shrinking.
 const PAGE: i64 = 1_000;
@@ -107,8 +111,11 @@ impl Reader {
                 sums.insert(key, [number(3)?, number(4)?, number(5)?]);
             }
         }
+        let of_budgets = sums_of_budgets(&snapshot)?;
         snapshot.finish()?;
-        let mut walk = Walk { hash: genesis(&node), ..Walk::default() };
+        let budgets: BTreeSet<&str> = of_budgets.keys().map(|(budget, _)| &**budget).collect();
+        let budgets = budgets.into_iter().map(Counted::read).collect::<Result<_, _>>()?;
+        let mut walk = Walk { hash: genesis(&node), budgets, ..Walk::default() };
         while walk.seq < head.seq {
             let mut page = self
                 .connection
@@ -130,8 +137,22 @@ impl Reader {
                 walk.seq
             )));
         }
+        walk.budgets_agree(&of_budgets)?;
         walk.finish(epoch, &sums)
     }
+}
+
+/// Sums of parts of budgets' times, by budget and beginning.
+type BudgetSums = BTreeMap<(Arc<str>, i64), i128>;
+
+/// What the ledger says that is spent of budgets. Schema 1 had none.
+fn sums_of_budgets(snapshot: &Connection) -> Result<BudgetSums, LedgerError> {
+    if schema_of(snapshot)? < 2 {
+        return Ok(BudgetSums::new());
+    }
+    let mut found = snapshot.prepare("SELECT budget, start, charged FROM budget_spent")?;
+    let sums = found.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), i128::from(row.get::<_, i64>(2)?))))?;
+    Ok(sums.collect::<Result<_, _>>()?)
 }
 
 /// A walk along the journal.
@@ -143,9 +164,23 @@ struct Walk {
     closed: bool,
     open: HashMap<AttemptKey, Entry>,
     sums: BTreeMap<TupleKey, [i128; 3]>,
+    budgets: Vec<Counted>,
+    counts: Map<AttemptKey, Counts>,
+    of_budgets: BudgetSums,
 }
 
 impl Walk {
+    fn budgets_agree(&self, written: &BudgetSums) -> Result<(), LedgerError> {
+        for (part, sum) in written {
+            if self.of_budgets.get(part).unwrap_or(&0) != sum {
+                let (budget, start) = part;
+                let what = format!("what is spent of the budget {budget} from {start} on is not what the rows say");
+                return Err(LedgerError::Damaged(what));
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, seq: i64, entry: &Entry, hash: [u8; 32]) -> Result<(), LedgerError> {
         let wrong = |what: &str| Err(LedgerError::Damaged(format!("row {seq}: {what}")));
         if seq != self.seq + 1 {
@@ -182,6 +217,9 @@ impl Walk {
         }
         if !(0 <= entry.low && entry.low <= entry.high) {
             return wrong("its amounts contradict each other");
+        }
+        for (count, charged) in budgets::step(&self.budgets, &mut self.counts, entry) {
+            *self.of_budgets.entry((count.budget, count.start)).or_default() += i128::from(charged);
         }
         if let (Some(tuple), true) = (&entry.tuple, entry.kind != EntryKind::Reserved) {
             let sums = self.sums.entry(tuple.clone()).or_default();

@@ -6,11 +6,12 @@ use kairos_pipeline::ledger::AttemptKey;
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, Row, params};
 
-use super::Map;
 use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
+use super::scopes::Counts;
+use super::{Map, budgets};
 
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
     let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
@@ -19,10 +20,12 @@ pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerErro
 
 pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
+    let mut of_budgets: Map<(&str, i64), i64> = Map::default();
+    let mut days: Map<u32, i64> = Map::default();
     for (seq, entry, hash) in &batch.rows {
         let tuple = entry.tuple.as_ref();
         insert.execute(params![
@@ -42,7 +45,13 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.prices.as_deref(),
             entry.tags,
             hash,
+            entry.team.as_deref(),
+            entry.policy.as_deref(),
+            entry.unpriced,
         ])?;
+        if let Some(tuple) = tuple {
+            days.entry(tuple.day).or_insert(*seq);
+        }
         if let Some(tuple) = tuple
             && entry.kind != EntryKind::Reserved
         {
@@ -52,6 +61,10 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             sums[0] = sums[0].saturating_add(charged);
             sums[1] = sums[1].saturating_add(estimated);
             sums[2] += i64::from(entry.kind.is_ending());
+            for count in entry.counts.iter().filter(|count| count.is_written && charged > 0) {
+                let sum = of_budgets.entry((&count.budget, count.start)).or_default();
+                *sum = sum.saturating_add(charged);
+            }
         }
     }
     let mut add = connection.prepare_cached(
@@ -61,7 +74,18 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
     for (tuple, [charged, estimated, attempts]) in spent {
         add.execute(params![tuple.day, tuple.caller, tuple.model, charged, estimated, attempts])?;
     }
-    Ok(())
+    for (day, seq) in days {
+        budgets::begin_day(connection, day, seq)?;
+    }
+    budgets::add(connection, &of_budgets)
+}
+
+/// A column that a file of an earlier schema has not.
+fn added<T>(column: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
+    match column {
+        Err(rusqlite::Error::InvalidColumnName(_)) => Ok(None),
+        column => column,
+    }
 }
 
 /// Reads a row of the journal, with its place and its hash.
@@ -96,6 +120,10 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         why: row.get("why")?,
         prices: row.get("prices")?,
         tags: row.get("tags")?,
+        team: added(row.get("team"))?,
+        policy: added(row.get("policy"))?,
+        unpriced: added(row.get("unpriced"))?,
+        counts: Counts::default(),
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))
 }

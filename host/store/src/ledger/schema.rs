@@ -10,9 +10,10 @@ use super::error::LedgerError;
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
-const TABLES: &str = "
+/// The tables of the first version.
+const FIRST: &str = "
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     schema INTEGER NOT NULL,
@@ -61,10 +62,31 @@ CREATE TABLE spent (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What is before the first row of a ledger.
+/// What each later schema adds to the one before it: the first entry makes schema 2 of schema 1.
+const STEPS: [&str; (SCHEMA - 1) as usize] = ["
+ALTER TABLE journal ADD COLUMN team TEXT;
+ALTER TABLE journal ADD COLUMN policy TEXT;
+ALTER TABLE journal ADD COLUMN unpriced INTEGER;
+CREATE TABLE day_began (
+    day INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL
+) STRICT;
+INSERT INTO day_began SELECT day, min(seq) FROM journal WHERE day IS NOT NULL GROUP BY day;
+CREATE TABLE budget (
+    budget TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE TABLE budget_spent (
+    budget TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    charged INTEGER NOT NULL,
+    PRIMARY KEY (budget, start)
+) STRICT, WITHOUT ROWID;
+"];
+
+/// What is before the first row of a ledger, whatever its schema.
 pub(super) fn genesis(node: &str) -> [u8; 32] {
     use sha2::Digest as _;
-    sha2::Sha256::digest(format!("kairos-ledger-{SCHEMA} {node}")).into()
+    sha2::Sha256::digest(format!("kairos-ledger-1 {node}")).into()
 }
 
 /// Writes what an earlier run left of SQLite's log once more, and syncs it.
@@ -90,17 +112,25 @@ pub(super) fn renew_log(connection: &mut Connection, path: &Path) -> Result<(), 
     }
 }
 
-pub(super) fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {
-    database::prepare(connection, TABLES, |transaction, node| {
+/// Makes the tables of the first version, where there are none of any.
+pub(super) fn make_first(connection: &mut Connection) -> rusqlite::Result<()> {
+    database::prepare(connection, FIRST, |transaction, node| {
         transaction.execute(
-            "INSERT INTO meta (one, schema, node, epoch, head, hash, oldest_open) VALUES (1, ?1, ?2, 0, 0, ?3, 1)",
-            params![SCHEMA, node, genesis(node)],
+            "INSERT INTO meta (one, schema, node, epoch, head, hash, oldest_open) VALUES (1, 1, ?1, 0, 0, ?2, 1)",
+            params![node, genesis(node)],
         )
-    })?;
-    check_schema(connection)
+    })
 }
 
+/// Makes the tables where there are none, and brings those of an earlier version up to this one.
+pub(super) fn prepare_schema(connection: &mut Connection) -> Result<(), LedgerError> {
+    make_first(connection)?;
+    let found = database::migrate(connection, &STEPS)?;
+    if found == SCHEMA { Ok(()) } else { Err(LedgerError::Schema { found }) }
+}
+
+/// Whether this version can read a file, without changing it.
 pub(super) fn check_schema(connection: &Connection) -> Result<(), LedgerError> {
     let found = database::schema_of(connection)?;
-    if found == SCHEMA { Ok(()) } else { Err(LedgerError::Schema { found }) }
+    if (1..=SCHEMA).contains(&found) { Ok(()) } else { Err(LedgerError::Schema { found }) }
 }

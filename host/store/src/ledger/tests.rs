@@ -1,4 +1,6 @@
+mod budgets;
 mod disk;
+mod earlier;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,19 +18,27 @@ fn clock(now_ms: u64) -> Arc<dyn Fn() -> u64 + Send + Sync> {
     Arc::new(move || now_ms)
 }
 
+/// A limit of the UTC day.
+fn daily(limit: Option<u64>) -> Vec<Arc<Rule>> {
+    limit.map(|limit| Arc::new(Rule::daily(Some(Picodollars(limit)), None))).into_iter().collect()
+}
+
 fn ledger(folder: &Path, limit: Option<u64>) -> SqliteLedger {
-    SqliteLedger::open(folder, DailyLimits { limit, alert: None }, clock(NOON)).unwrap()
+    SqliteLedger::open(folder, &daily(limit), clock(NOON)).unwrap()
 }
 
 fn reservation(caller: &str, worst: u64, at_ms: u64) -> Reservation {
     Reservation {
         key: AttemptKey { request: RequestId::mint(), attempt: 1 },
         caller: caller.into(),
+        team: Some("team".into()),
         model: "model".into(),
         tags: Arc::from([("team".to_owned(), "search".to_owned())]),
         at_ms,
         worst: Picodollars(worst),
         price_version: "prices".into(),
+        policy: Some("policy@digest".into()),
+        unpriced: false,
     }
 }
 
@@ -67,7 +77,7 @@ async fn what_was_spent_is_there_after_a_restart() {
 async fn one_gateway_has_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let first = ledger(folder.path(), None);
-    let second = SqliteLedger::open(folder.path(), DailyLimits::default(), clock(NOON));
+    let second = SqliteLedger::open(folder.path(), &[], clock(NOON));
     assert!(matches!(second, Err(LedgerError::InUse(_))));
     drop(first);
 }
@@ -93,18 +103,18 @@ async fn a_limit_is_never_passed() {
             Ok(key) => granted.push(key),
             Err(ReserveError::Limit(reached)) => {
                 assert!(reached.charged.0 + reached.open.0 + reached.worst.0 > reached.limit.0, "{reached:?}");
-                assert_eq!(reached.resets_ms, books::DAY_MS / 2);
+                assert_eq!((&*reached.budget, reached.resets_ms), ("daily", Some(books::DAY_MS / 2)));
             }
             Err(other) => panic!("{other}"),
         }
     }
     assert_eq!(granted.len(), 50);
-    assert_eq!(ledger.budget(NOON).unwrap().remaining.0, 0);
+    assert_eq!(ledger.budget(&Spender::default(), NOON).unwrap().remaining.0, 0);
     // What was reserved and not spent is there again; the next day has its own limit.
     for key in granted {
         ledger.end(key, settled(40));
     }
-    assert_eq!(ledger.budget(NOON).unwrap().remaining.0, 3_000);
+    assert_eq!(ledger.budget(&Spender::default(), NOON).unwrap().remaining.0, 3_000);
     assert!(matches!(ledger.open(&reservation("a", 3_001, NOON)).await, Err(ReserveError::Limit(_))));
     ledger.open(&reservation("a", 3_000, NOON)).await.unwrap();
     ledger.open(&reservation("a", 5_000, NOON + books::DAY_MS)).await.unwrap();
@@ -196,15 +206,29 @@ impl Gateway {
     }
 
     fn try_start(folder: &Path, limit: Option<u64>) -> Result<Self, LedgerError> {
-        let journal = Journal::open(&folder.join(FILE), entry::amount(NOON))?;
-        let books = Books::new(journal.epoch, DailyLimits { limit, alert: None }, journal.totals()?);
-        let shared = Arc::new(Shared::new(books, clock(NOON)));
+        Self::of(folder, &daily(limit), NOON)
+    }
+
+    fn of(folder: &Path, rules: &[Arc<Rule>], now_ms: u64) -> Result<Self, LedgerError> {
+        let (began, now_ms) = (now_ms, entry::amount(now_ms));
+        let journal = Journal::open(&folder.join(FILE), rules, now_ms)?;
+        let books = Books::new(journal.epoch, journal.scopes(rules, now_ms)?, journal.totals()?);
+        let shared = Arc::new(Shared::new(books, clock(began)));
         let writer = Writer::new(journal, Arc::clone(&shared));
         Ok(Self { shared, writer, under_way: HashMap::new(), waiting: Vec::new(), second: 0 })
     }
 
+    /// What is spent and open on a day.
+    fn day(&self, day: u64) -> (u64, u64) {
+        self.shared.lock().scopes.sums(0, day * books::DAY_MS)
+    }
+
     fn ask(&mut self, caller: &str, worst: u64, day: u64) {
-        let reservation = reservation(caller, worst, day * books::DAY_MS);
+        self.ask_for(reservation(caller, worst, day * books::DAY_MS));
+    }
+
+    fn ask_for(&mut self, reservation: Reservation) {
+        let worst = reservation.worst.0;
         match self.shared.lock().ask(&reservation, self.second) {
             Asked::Granted => {
                 self.under_way.insert(reservation.key, worst);
@@ -291,12 +315,12 @@ proptest! {
                     let worst = gateway.under_way.remove(&key).unwrap();
                     let cost = worst * u64::from(part) / 100;
                     bill += u128::from(cost);
-                    gateway.shared.lock().end(key, &settled(cost), NOON);
+                    gateway.shared.lock().end(key, &settled(cost), NOON, gateway.second);
                 }
                 Step::Void { which } if !keys.is_empty() => {
                     let key = keys[which % keys.len()];
                     gateway.under_way.remove(&key).unwrap();
-                    gateway.shared.lock().end(key, &Ending::Voided { why: "never sent" }, NOON);
+                    gateway.shared.lock().end(key, &Ending::Voided { why: "never sent" }, NOON, gateway.second);
                 }
                 Step::Settle { .. } | Step::Void { .. } => {}
                 Step::Round => {
@@ -312,8 +336,8 @@ proptest! {
             }
             if let Some(limit) = limit {
                 for day in 20_000..20_003 {
-                    let day = gateway.shared.lock().day(day);
-                    prop_assert!(day.open == 0 || day.charged + day.open <= limit, "{day:?}");
+                    let (charged, open) = gateway.day(day);
+                    prop_assert!(open == 0 || charged + open <= limit, "{charged} {open}");
                 }
             }
         }
@@ -341,7 +365,7 @@ fn a_forgotten_tuple_remembers_its_lease() {
         keys[0]
     };
     let first = granted(&mut gateway, 4_000);
-    gateway.shared.lock().end(first, &settled(4_000), NOON);
+    gateway.shared.lock().end(first, &settled(4_000), NOON, gateway.second);
     gateway.round();
     gateway.idle();
     assert_eq!(gateway.shared.lock().tuples(), 0);
@@ -373,19 +397,16 @@ fn nothing_is_forgotten_while_commits_fail() {
     let other = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     for (key, worst) in std::mem::take(&mut gateway.under_way) {
-        gateway.shared.lock().end(key, &settled(worst), NOON);
+        gateway.shared.lock().end(key, &settled(worst), NOON, gateway.second);
     }
     gateway.round();
     gateway.idle();
     gateway.idle();
-    assert_eq!(gateway.shared.lock().day(20_000).charged, 1_000);
+    assert_eq!(gateway.day(20_000).0, 1_000);
     other.execute_batch("ROLLBACK").unwrap();
     gateway.round();
     gateway.idle();
     gateway.idle();
     // Now the database knows.
-    assert_eq!(
-        (gateway.shared.lock().day(20_000).charged, reader(folder.path()).days().unwrap()[1].charged),
-        (0, 1_000)
-    );
+    assert_eq!((gateway.day(20_000).0, reader(folder.path()).days().unwrap()[1].charged), (0, 1_000));
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::books::{Books, TupleKey};
 use super::entry::amount;
 use super::journal::{Batch, CommitError, Journal};
+use super::scopes::Count;
 
 /// How long rows are gathered for one commit while nobody waits for it. What was sent is covered by a
 /// lease that is on disk: a sync for fewer rows would cost much and protect nothing.
@@ -132,8 +133,8 @@ impl Writer {
 
     /// One commit. Whether it happened, or nothing was to be done.
     pub(crate) fn round(&mut self, second: u64) -> bool {
-        let (tuples, days) = self.shared.lock().unknown();
-        if let Err(error) = self.learn(tuples, days) {
+        let (tuples, counts) = self.shared.lock().unknown();
+        if let Err(error) = self.learn(tuples, counts) {
             self.fail(&error, Vec::new());
             return false;
         }
@@ -156,10 +157,10 @@ impl Writer {
         }
     }
 
-    fn learn(&self, tuples: Vec<TupleKey>, days: Vec<u32>) -> Result<(), CommitError> {
-        for day in days {
-            let charged = self.journal.day(day)?;
-            self.shared.lock().learn_day(day, charged);
+    fn learn(&self, tuples: Vec<TupleKey>, counts: Vec<Count>) -> Result<(), CommitError> {
+        for count in counts {
+            let charged = self.journal.spent_of(&count)?;
+            self.shared.lock().scopes.learn(&count, charged);
         }
         for tuple in tuples {
             let lease = self.journal.lease(&tuple)?;

@@ -1,6 +1,6 @@
 //! The tables, and how a file of an earlier version becomes one of this.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, params};
 
 use super::{PoliciesError, genesis};
 use crate::database;
@@ -118,17 +118,8 @@ pub(super) fn make_first(connection: &mut Connection) -> rusqlite::Result<()> {
 /// Makes the tables where there are none, and brings those of an earlier version up to this one.
 pub(super) fn prepare(connection: &mut Connection) -> Result<(), PoliciesError> {
     make_first(connection)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = database::schema_of(&transaction)?;
-    let done = usize::try_from(found - 1).ok().filter(|done| *done <= STEPS.len());
-    let done = done.ok_or(PoliciesError::Schema { found })?;
-    for step in &STEPS[done..] {
-        transaction.execute_batch(step)?;
-    }
-    if done < STEPS.len() {
-        transaction.execute("UPDATE meta SET schema = ?1", [SCHEMA])?;
-    }
-    Ok(transaction.commit()?)
+    let found = database::migrate(connection, &STEPS)?;
+    if found == SCHEMA { Ok(()) } else { Err(PoliciesError::Schema { found }) }
 }
 
 /// Whether this version can read a file, without changing it. The audit log is alike in all.

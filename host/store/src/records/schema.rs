@@ -65,7 +65,6 @@ FROM record;
 
 /// What makes the tables of schema 2 of those of schema 1.
 const SECOND: &str = "
-BEGIN IMMEDIATE;
 CREATE TABLE judgement (
     id BLOB NOT NULL,
     place INTEGER NOT NULL,
@@ -73,8 +72,6 @@ CREATE TABLE judgement (
     body TEXT NOT NULL,
     PRIMARY KEY (id, place)
 ) STRICT, WITHOUT ROWID;
-UPDATE meta SET schema = 2;
-COMMIT;
 ";
 
 /// A record takes some two thousand bytes.
@@ -101,9 +98,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordsError> {
     database::prepare(&mut connection, TABLES, |transaction, node| {
         transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, ?1, ?2)", params![FIRST, node])
     })?;
-    if database::schema_of(&connection)? == FIRST {
-        connection.execute_batch(SECOND)?;
-    }
+    database::migrate(&mut connection, &[SECOND])?;
     check(&connection)?;
     Ok(connection)
 }

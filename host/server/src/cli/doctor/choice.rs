@@ -12,6 +12,7 @@ use super::super::{models, policy, prompt};
 use super::report::Check;
 use crate::assemble;
 use crate::config::{Config, EndedModels};
+use crate::prices;
 use crate::signers;
 
 /// The keys that are pinned, and the policies of the folder.
@@ -82,12 +83,21 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
     const CHECK: &str = "models";
     let region = region.map_or_else(|| models::region_or_default(config), str::to_owned);
     // With the lists left out: a name that is unknown is told by its setting, not as a whole.
-    let names: Vec<_> = config.models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-    let view = View { names: &names, ..View::plain(&region, assemble::as_of(config)) };
-    let catalogue = match catalogue::load(catalogue::BUILT_IN, &view) {
+    let own = match prices::own(config) {
+        Ok(own) => own,
+        Err(wrong) => return vec![wrong_prices(&wrong)],
+    };
+    let as_of = assemble::as_of(config);
+    let loaded = assemble::view(config, &region, as_of, &own, |view| {
+        catalogue::load(catalogue::BUILT_IN, &View { auto: None, fallback: &[], ..view.clone() })
+    });
+    let catalogue = match loaded {
         Ok(catalogue) => catalogue,
         Err(error) => {
-            return vec![Check::problem(CHECK, format!("models.names: {error}"), "`kairos models` lists the names")];
+            return vec![match prices::wrong(config, &error) {
+                Some(wrong) => wrong_prices(&wrong),
+                None => Check::problem(CHECK, format!("models.names: {error}"), "`kairos models` lists the names"),
+            }];
         }
     };
     let mut checks: Vec<Check> =
@@ -105,6 +115,12 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
     }
     checks.extend(affordable(config, &catalogue));
     checks
+}
+
+/// The operator's own prices, where something is wrong with them.
+fn wrong_prices(wrong: &prices::Wrong) -> Check {
+    let todo = "correct it: a gateway that runs serves the prices from before, one that starts does not start";
+    Check::problem("prices", wrong.to_string(), todo)
 }
 
 /// The names of the configuration, each with its setting.
@@ -154,7 +170,7 @@ fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str)
 /// output limit: of the default model, or of the cheapest that `auto` offers.
 fn affordable(config: &Config, catalogue: &Catalogue) -> Option<Check> {
     const CHECK: &str = "budget";
-    let limit = Picodollars(config.daily_limits().limit?);
+    let limit = config.budget.daily_limit_usd?.0;
     let target = |name: &String| match catalogue.answering(name) {
         Answering::Target { target, .. } => Some(target),
         Answering::Ended(_) | Answering::NotHere(_) | Answering::Unknown(_) => None,
@@ -167,9 +183,9 @@ fn affordable(config: &Config, catalogue: &Catalogue) -> Option<Check> {
     let worst = |target: &usize| {
         let model = catalogue.model_of(*target);
         let limits = Limits { input: model.max_input_tokens, output: model.max_output_tokens };
-        let prices = &catalogue.targets[*target].prices;
-        let worst = worst_case(&Outline::default(), 0, prices, &catalogue.guardrail_prices, limits).ok()?;
-        Some((worst.0, &model.id))
+        let prices = catalogue.prices(&catalogue.targets[*target], catalogue.day);
+        let worst = worst_case(&Outline::default(), 0, &prices, limits).ok()?;
+        Some((worst.amount.0, &model.id))
     };
     let (worst, model) = targets.iter().filter_map(worst).min()?;
     if limit.0 >= worst {

@@ -7,6 +7,8 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use http::{Request, StatusCode};
+use kairos_pipeline::budget::{OfKey, Period};
+use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::bounded;
 use kairos_pipeline::request::{Dialect, MOST_TAGS, is_tag};
 use kairos_pipeline::scope::{self, Fallback, Scope};
@@ -19,6 +21,7 @@ use super::super::routes::App;
 use super::show::shown;
 use super::{Answer, SMALL, Shared, Trouble, change, either, off_the_way, trouble};
 use crate::admin::moment;
+use crate::config::{self, check::MOST_A_MINUTE};
 use crate::keys::issued::{Fresh, KeyError, SLOT, Wanted};
 
 /// Models that a scope names at most, and bytes of such a name.
@@ -38,11 +41,36 @@ pub(super) struct Asked {
     dialects: Option<Vec<String>>,
     #[serde(default)]
     fallback: Fallback,
+    requests_per_minute: Option<u64>,
+    tokens_per_minute: Option<u64>,
     #[serde(default)]
     tags: BTreeMap<String, String>,
     expires_in_seconds: Option<u64>,
+    budget: Option<AskedBudget>,
     why: Option<String>,
     by: Option<String>,
+}
+
+/// The budget that it is to have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedBudget {
+    limit_usd: Picodollars,
+    period: Option<Period>,
+    rolling: Option<String>,
+    time_zone: Option<String>,
+}
+
+impl AskedBudget {
+    fn of_key(&self) -> Result<OfKey, Trouble> {
+        let wrong = |what: &str| wrong(&format!("`budget`: {what}"));
+        // What the ledger can hold.
+        if self.limit_usd == Picodollars::ZERO || i64::try_from(self.limit_usd.0).is_err() {
+            return Err(wrong("limit_usd: it is above 0, and below 9 million"));
+        }
+        let window = config::window(self.period, self.rolling.as_deref(), self.time_zone.as_deref());
+        Ok(OfKey { limit_usd: self.limit_usd, window: window.map_err(|what| wrong(&what))? })
+    }
 }
 
 #[derive(Deserialize)]
@@ -90,13 +118,29 @@ fn scope_of(app: &App, asked: &Asked) -> Result<Scope, Trouble> {
         found.ok_or_else(|| wrong(&format!("there is no dialect {name:?}; there are {}", names())))
     };
     let dialects = asked.dialects.as_ref().map(|names| names.iter().map(dialect).collect()).transpose()?;
+    let limits = [("requests_per_minute", asked.requests_per_minute), ("tokens_per_minute", asked.tokens_per_minute)];
+    if let Some((name, _)) =
+        limits.iter().find(|(_, most)| most.is_some_and(|most| !(1..=MOST_A_MINUTE).contains(&most)))
+    {
+        return Err(wrong(&format!("`{name}` may be from 1 to {MOST_A_MINUTE}")));
+    }
     let fits = |(name, value): (&String, &String)| !name.is_empty() && is_tag(name) && is_tag(value);
     if asked.tags.len() > KEY_TAGS || !asked.tags.iter().all(fits) {
         let what = "names and values of at most 64 characters a–z, A–Z, 0–9 and _-.:/@";
         return Err(wrong(&format!("`tags` has at most {KEY_TAGS} tags: {what}")));
     }
     let tags = asked.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Ok(Scope { models: asked.models.clone(), dialects, fallback: asked.fallback, tags })
+    let budget = asked.budget.as_ref().map(AskedBudget::of_key).transpose()?;
+    let Asked { requests_per_minute, tokens_per_minute, .. } = *asked;
+    Ok(Scope {
+        models: asked.models.clone(),
+        dialects,
+        fallback: asked.fallback,
+        requests_per_minute,
+        tokens_per_minute,
+        tags,
+        budget,
+    })
 }
 
 fn entry(app: &App, act: &str, name: &str, by: Option<String>, why: Option<String>) -> Entry {
@@ -176,7 +220,12 @@ pub(super) async fn create(
             let after = |seconds: u64| keys.now_ms().saturating_add(seconds.saturating_mul(1_000));
             let wanted = Wanted { expires_ms: expires_in_seconds.map(after), scope, name: name.clone() };
             let were_needed = app.keys.are_needed();
+            let budget = wanted.scope.budget.as_ref().map(|budget| budget.rule(&name));
             let fresh = keys.create(wanted, &entry(app, "create", &name, by, why))?;
+            // Nobody has its secret yet: nothing is spent with it before.
+            if let Some(rule) = budget {
+                app.ledger.add_budget(Arc::new(rule));
+            }
             tracing::info!(key = name, "a key was made");
             let mut made = fresh_json(&fresh, keys.now_ms());
             made["is_first"] = json!(!were_needed);

@@ -4,6 +4,7 @@
 //! this machine. What takes time is done off the threads that serve requests.
 
 mod beside;
+mod budgets;
 mod keys;
 mod learned;
 mod records;
@@ -57,10 +58,12 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/keys", get(keys::list).post(keys::create))
         .route("/admin/v1/keys/{name}/rotate", post(keys::rotate))
         .route("/admin/v1/keys/{name}/revoke", post(keys::revoke))
+        .route("/admin/v1/budgets", get(budgets::list))
         .route("/admin/v1/kv", get(learned::spaces))
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
         .route("/admin/v1/records/forget", post(records::forget))
+        .route("/admin/v1/prices", get(show::prices))
         .route("/admin/v1/audit", get(show::audit))
 }
 

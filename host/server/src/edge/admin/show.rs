@@ -158,6 +158,34 @@ pub(super) async fn version(
     .await
 }
 
+/// `/admin/v1/prices`: which prices serve, what is wrong with the operator's file, which versions are kept.
+pub(super) async fn prices(
+    axum::extract::State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
+    shown(app, peer, request, |app| {
+        let status = app.prices.status();
+        let wrong = status.wrong.map(
+            |wrong| json!({"file": wrong.file.display().to_string(), "line": wrong.line, "message": wrong.message}),
+        );
+        let kept = app.prices.sheets().list().into_iter().map(|sheet| {
+            let since = sheet.served.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let served = moment(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            json!({"version": sheet.version, "bytes": sheet.bytes, "served": served})
+        });
+        Ok(json!({
+            "version": &*status.version,
+            "file": status.file.map(|file| file.display().to_string()),
+            "loaded": status.loaded,
+            "refused": status.refused,
+            "wrong": wrong,
+            "kept": kept.collect::<Vec<_>>(),
+        }))
+    })
+    .await
+}
+
 /// `/admin/v1/audit`: the last acts, the newest first.
 pub(super) async fn audit(
     axum::extract::State(app): Shared,

@@ -124,7 +124,7 @@ impl<'a> Operator<'a> {
         let Some(key) = keys.first() else { return false };
         let worst = gateway.under_way.remove(key).unwrap();
         let cost = self.dice.below(worst + 1);
-        gateway.shared.lock().end(*key, &settled(cost), NOON);
+        gateway.shared.lock().end(*key, &settled(cost), NOON, gateway.second);
         self.bill.costs.insert(*key, cost);
         true
     }
@@ -256,7 +256,7 @@ fn a_read_only_ledger_is_refused() {
     drop(ledger(folder.path(), None));
     let disk = Disk::insert(folder.path(), 1);
     disk.fail_at(0, Fault::ReadOnly, Lasting::UntilMended);
-    let refused = SqliteLedger::open(folder.path(), DailyLimits::default(), clock(NOON));
+    let refused = SqliteLedger::open(folder.path(), &[], clock(NOON));
     let says = refused.err().unwrap().to_string();
     assert!(says.contains("readonly"), "{says}");
 }

@@ -1,0 +1,128 @@
+//! Tells operators when budgets pass their thresholds, and when that is over: in the log, and by a webhook.
+//!
+//! What was told is on disk (`kairos_store::alerts`) before it is told. `change` says what there is to tell,
+//! `webhook` sends it.
+
+mod change;
+mod webhook;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kairos_pipeline::budget::Status;
+use kairos_store::alerts::{AlertStore, AlertsError, Told};
+use kairos_store::ledger::SqliteLedger;
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::change::level_of;
+use self::webhook::Webhook;
+use crate::assemble::AssemblyError;
+use crate::budgets::MOST;
+use crate::config::Config;
+
+/// Between two looks at budgets.
+const TICK: Duration = Duration::from_secs(2);
+
+/// Alerts of a gateway.
+pub(crate) struct Alerts {
+    store: AlertStore,
+    ledger: Arc<SqliteLedger>,
+    webhook: Option<Webhook>,
+    clock: fn() -> u64,
+    /// What was told, by budget; none before the first look.
+    told: Mutex<Option<HashMap<String, Told>>>,
+    dropped: AtomicU64,
+}
+
+impl Alerts {
+    pub(crate) fn open(config: &Config, ledger: Arc<SqliteLedger>, clock: fn() -> u64) -> Result<Self, AssemblyError> {
+        let store = AlertStore::open(&config.data, config.alerts.outbox).map_err(AssemblyError::of)?;
+        let webhook = Webhook::of(&config.alerts)?;
+        Ok(Self { store, ledger, webhook, clock, told: Mutex::default(), dropped: AtomicU64::new(0) })
+    }
+
+    /// Looks at budgets and tells what there is to tell. Waits for the disk.
+    pub(crate) fn look(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.look_at_all(&mut told) {
+            tracing::error!("alerts cannot be written down, and are told later: {error}");
+        }
+    }
+
+    fn look_at_all(&self, told: &mut Option<HashMap<String, Told>>) -> Result<(), AlertsError> {
+        let is_first = told.is_none();
+        if is_first {
+            *told = Some(self.store.told()?);
+        }
+        let Some(told) = told.as_mut() else { return Ok(()) };
+        for crossed in self.ledger.take_crossed() {
+            self.tell(told, &crossed.status, crossed.level)?;
+        }
+        // Of what has passed no threshold there is nothing to tell.
+        let is_told = |name: &str| told.get(name).is_some_and(|told| told.level > 0);
+        for status in self.ledger.budgets(MOST, |rule| is_first || is_told(&rule.name)) {
+            self.tell(told, &status, level_of(&status))?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, told: &mut HashMap<String, Told>, status: &Status, level: usize) -> Result<(), AlertsError> {
+        let name = &*status.rule.name;
+        let before = told.get(name).copied();
+        let (changes, after) = change::changes(before, status, level);
+        if before == Some(after) || (before.is_none() && changes.is_empty()) {
+            return Ok(());
+        }
+        let now_ms = (self.clock)();
+        let bodies = changes.iter().map(|change| change.body(status, now_ms));
+        let bodies: Vec<_> = if self.webhook.is_some() { bodies.collect() } else { Vec::new() };
+        let dropped = self.store.tell(name, after, &bodies, now_ms)?;
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+            tracing::error!(dropped, "alerts were dropped: more wait for the webhook than `alerts.outbox` allows");
+        }
+        told.insert(name.to_owned(), after);
+        changes.iter().for_each(|change| change.log(status));
+        Ok(())
+    }
+
+    /// Sends what is due, in its order, until there is nothing, or it fails.
+    async fn send(&self) -> Result<(), AlertsError> {
+        let Some(webhook) = &self.webhook else { return Ok(()) };
+        while let Some(waiting) = self.store.next((self.clock)())? {
+            let now_ms = (self.clock)();
+            match webhook.send(&waiting.body, now_ms / 1_000).await {
+                Ok(()) => self.store.sent(waiting.seq)?,
+                Err(why) => {
+                    let wait = webhook::wait_after(waiting.tries);
+                    tracing::warn!(tries = waiting.tries + 1, "the webhook of alerts cannot be reached: {why}");
+                    return self.store.failed(waiting.seq, now_ms.saturating_add(wait));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Alerts that wait for the webhook, and those that were dropped as too many did.
+    pub(crate) fn counts(&self) -> (usize, u64) {
+        (self.store.waiting().unwrap_or(0), self.dropped.load(Ordering::Relaxed))
+    }
+}
+
+/// Looks and sends for as long as it is polled.
+pub(crate) async fn run(alerts: Arc<Alerts>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let looking = Arc::clone(&alerts);
+        if let Err(error) = tokio::task::spawn_blocking(move || looking.look()).await {
+            tracing::error!("looking at budgets has failed: {error}");
+        }
+        if let Err(error) = alerts.send().await {
+            tracing::error!("the outbox of alerts cannot be used: {error}");
+        }
+    }
+}

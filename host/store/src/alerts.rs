@@ -1,0 +1,192 @@
+//! Which alerts were told, and those that are still to be delivered: what is told is written down with what
+//! is to be sent, all or nothing, so that a restart neither loses an alert nor tells it twice.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use crate::database::{self, millis};
+
+/// The file in the data folder.
+pub const FILE: &str = "alerts.sqlite";
+
+/// The schema that this version writes.
+const SCHEMA: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    schema INTEGER NOT NULL,
+    node TEXT NOT NULL
+) STRICT;
+CREATE TABLE told (
+    budget TEXT PRIMARY KEY,
+    began_ms INTEGER NOT NULL,
+    level INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    body TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL
+) STRICT;
+";
+
+/// How long it waits for who reads.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why alerts cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum AlertsError {
+    /// SQLite failed.
+    #[error("{FILE}: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was written by another version.
+    #[error("{FILE} has schema {found}, this version knows {SCHEMA}")]
+    Schema {
+        /// The file's schema.
+        found: i64,
+    },
+}
+
+/// What was told of a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// When the period began of which it was told.
+    pub began_ms: i64,
+    /// How many of its thresholds were told.
+    pub level: usize,
+}
+
+/// An alert that is to be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place.
+    pub seq: i64,
+    /// What is to be sent.
+    pub body: String,
+    /// How often that was tried.
+    pub tries: u32,
+}
+
+/// Alerts on disk.
+pub struct AlertStore {
+    connection: Mutex<Connection>,
+    /// Alerts that may wait to be delivered.
+    most: usize,
+}
+
+impl AlertStore {
+    /// Opens the file of a data folder, or makes it. `most` alerts may wait to be delivered.
+    pub fn open(folder: &Path, most: usize) -> Result<Self, AlertsError> {
+        let mut connection = database::open(&folder.join(FILE), PATIENCE)?;
+        database::prepare(&mut connection, TABLES, |transaction, node| {
+            transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, ?1, ?2)", params![SCHEMA, node])
+        })?;
+        match database::schema_of(&connection)? {
+            SCHEMA => Ok(Self { connection: Mutex::new(connection), most }),
+            found => Err(AlertsError::Schema { found }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was told, by budget.
+    pub fn told(&self) -> Result<HashMap<String, Told>, AlertsError> {
+        let connection = self.lock();
+        let mut found = connection.prepare("SELECT budget, began_ms, level FROM told")?;
+        let told = found.query_map([], |row| {
+            let level = usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            Ok((row.get(0)?, Told { began_ms: row.get(1)?, level }))
+        })?;
+        Ok(told.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes down what is told of a budget from now on, with what is to be sent. Gives how many alerts were
+    /// dropped, the oldest, as too many wait.
+    pub fn tell(&self, budget: &str, told: Told, bodies: &[String], now_ms: u64) -> Result<usize, AlertsError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "INSERT INTO told (budget, began_ms, level) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET began_ms = ?2, level = ?3",
+            params![budget, told.began_ms, i64::try_from(told.level).unwrap_or(i64::MAX)],
+        )?;
+        for body in bodies {
+            let values = params![body, millis(now_ms)];
+            transaction.execute("INSERT INTO outbox (body, tries, due_ms) VALUES (?1, 0, ?2)", values)?;
+        }
+        let most = i64::try_from(self.most).unwrap_or(i64::MAX);
+        let dropped = transaction.execute(
+            "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox ORDER BY seq DESC LIMIT -1 OFFSET ?1)",
+            [most],
+        )?;
+        transaction.commit()?;
+        Ok(dropped)
+    }
+
+    /// The next alert that is to be sent by now.
+    pub fn next(&self, now_ms: u64) -> Result<Option<Waiting>, AlertsError> {
+        let next = self.lock().query_row(
+            "SELECT seq, body, tries FROM outbox WHERE due_ms <= ?1 ORDER BY seq LIMIT 1",
+            [millis(now_ms)],
+            |row| Ok(Waiting { seq: row.get(0)?, body: row.get(1)?, tries: row.get(2)? }),
+        );
+        Ok(next.optional()?)
+    }
+
+    /// It was delivered.
+    pub fn sent(&self, seq: i64) -> Result<(), AlertsError> {
+        self.lock().execute("DELETE FROM outbox WHERE seq = ?1", [seq])?;
+        Ok(())
+    }
+
+    /// It was not: all that wait are tried again from a time on, in their order.
+    pub fn failed(&self, seq: i64, due_ms: u64) -> Result<(), AlertsError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("UPDATE outbox SET tries = tries + 1 WHERE seq = ?1", [seq])?;
+        transaction.execute("UPDATE outbox SET due_ms = max(due_ms, ?1)", [millis(due_ms)])?;
+        Ok(transaction.commit()?)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> Result<usize, AlertsError> {
+        let count: i64 = self.lock().query_row("SELECT count(*) FROM outbox", [], |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_outlives_the_run_and_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Told { began_ms: 5, level: 2 };
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        {
+            let store = AlertStore::open(folder.path(), 3).unwrap();
+            assert_eq!(store.tell("a", told, &texts(&["1", "2"]), 100).unwrap(), 0);
+            assert_eq!(store.tell("a", Told { level: 0, ..told }, &texts(&["3", "4"]), 100).unwrap(), 1);
+            assert_eq!(store.next(99).unwrap(), None);
+        }
+        let store = AlertStore::open(folder.path(), 3).unwrap();
+        assert_eq!(store.told().unwrap(), HashMap::from([("a".to_owned(), Told { level: 0, ..told })]));
+        let first = store.next(100).unwrap().unwrap();
+        assert_eq!((&*first.body, first.tries), ("2", 0));
+        // Nothing overtakes what could not be sent.
+        store.failed(first.seq, 200).unwrap();
+        assert_eq!(store.next(199).unwrap(), None);
+        let again = store.next(200).unwrap().unwrap();
+        assert_eq!((&*again.body, again.tries), ("2", 1));
+        store.sent(again.seq).unwrap();
+        assert_eq!((&*store.next(200).unwrap().unwrap().body, store.waiting().unwrap()), ("3", 2));
+    }
+}

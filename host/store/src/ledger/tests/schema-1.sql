@@ -1,0 +1,53 @@
+-- What the last version with schema 1 wrote, killed behind its first request.
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    schema INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    oldest_open INTEGER NOT NULL
+) STRICT;
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    request BLOB,
+    attempt INTEGER,
+    day INTEGER,
+    caller TEXT,
+    model TEXT,
+    low INTEGER NOT NULL,
+    high INTEGER NOT NULL,
+    usage TEXT,
+    why TEXT,
+    prices TEXT,
+    tags TEXT,
+    hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE lease (
+    epoch INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    model TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    rowed INTEGER NOT NULL,
+    PRIMARY KEY (epoch, day, caller, model)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE spent (
+    day INTEGER NOT NULL,
+    caller TEXT NOT NULL,
+    model TEXT NOT NULL,
+    charged INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    PRIMARY KEY (day, caller, model)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX journal_row ON journal (request, attempt, kind = 'reserved') WHERE request IS NOT NULL;
+INSERT INTO "journal" VALUES(1,1796038817429,1,'opened',NULL,NULL,NULL,NULL,NULL,0,0,NULL,NULL,NULL,NULL,X'F636E29979A9D03F51380533C12019F4CD33B5C83ACD130EC07D39A303AE3B67');
+INSERT INTO "journal" VALUES(2,1796038817736,1,'reserved',X'01A22C4177C776CDA7A87B10801E7334',1,20787,'local','amazon.nova-lite-v1:0',0,69000000,NULL,NULL,'c87bddad87c91d07245c16bc6d722880b78a9d22b1332291e73bf9d20b9ae306','{"env":"prod"}',X'30BA8E5CE2E107D5A84BD925D84C86292144A645A578B77804BDE06EA3EB10FA');
+INSERT INTO "journal" VALUES(3,1796038817744,1,'settled',X'01A22C4177C776CDA7A87B10801E7334',1,20787,'local','amazon.nova-lite-v1:0',1620000,1620000,'{"input":7,"output":5,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"cache_write_unknown":0}',NULL,NULL,NULL,X'32A91B580A19B8610451A0249A55163283D21B61685A2004DF2C375C87C63AD8');
+INSERT INTO "lease" VALUES(1,20787,'local','amazon.nova-lite-v1:0',207000000,69000000);
+INSERT INTO "meta" VALUES(1,1,'01a22c41-76ac-744d-8f93-f365fa54587a',1,3,X'32A91B580A19B8610451A0249A55163283D21B61685A2004DF2C375C87C63AD8',2);
+INSERT INTO "spent" VALUES(20787,'local','amazon.nova-lite-v1:0',1620000,0,1);
