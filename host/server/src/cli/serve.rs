@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{Failed, say_listening, told_to_stop};
 use crate::admin::Note;
 use crate::alerts;
-use crate::assemble::{self, AssemblyError};
+use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
 
