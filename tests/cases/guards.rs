@@ -176,6 +176,52 @@ async fn the_last_guard_that_fails_opens_nothing() {
     assert_eq!(ask(&client, &pair, "hi", false).await.0.status, 200);
 }
 
+/// A guard that was activated by a command, and failed: what served before it does, after a restart too; where
+/// nothing did, nothing passes, after a restart too, until another is activated.
+#[tokio::test]
+async fn a_guard_that_was_activated_and_failed_opens_nothing() {
+    let mut pair = Pair::start();
+    let client = Client::default();
+    let put_in = |pair: &Pair, file: &str, text: &[u8]| {
+        let path = pair.folder().join(file);
+        std::fs::write(&path, text).unwrap();
+        let (code, text) = said(pair, &["policy", "stage", path.to_str().unwrap(), "--slot", "guard", "--json"]);
+        assert_eq!(code, 0, "{text}");
+        let digest = serde_json::from_str::<Value>(&text).unwrap()["digest"].as_str().unwrap().to_owned();
+        let (code, text) = said(pair, &["policy", "activate", &digest[..12]]);
+        assert_eq!(code, 0, "{text}");
+    };
+    let restart = |pair: &mut Pair| {
+        pair.gateway.terminate();
+        pair.gateway.stop();
+        let folder = pair.folder().to_owned();
+        pair.gateway = Setup::default().gateway(&pair.simulator.url, &folder);
+    };
+    put_in(&pair, "first.rhai", &bad("throw \"x\""));
+    for _ in 0..3 {
+        assert_eq!(ask(&client, &pair, "hi", false).await.0.status, 403);
+    }
+    pair.gateway.wait_for_log("quarantined");
+    for _ in 0..2 {
+        let (answer, record) = ask(&client, &pair, "hi", false).await;
+        assert!(answer.status == 403 && answer.text().contains("did not judge: not_run"), "{}", answer.text());
+        assert!(record["guarded"][0]["policy"].as_str().unwrap().starts_with("no-guard@"), "{record}");
+        restart(&mut pair);
+    }
+    put_in(&pair, "words.rhai", words().as_bytes());
+    put_in(&pair, "second.rhai", &bad("throw \"y\""));
+    for _ in 0..3 {
+        assert_eq!(ask(&client, &pair, "hi", false).await.0.status, 403);
+    }
+    pair.gateway.wait_for_log("quarantined");
+    for _ in 0..2 {
+        let (answer, record) = ask(&client, &pair, "WORD", false).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert!(record["guarded"][0]["policy"].as_str().unwrap().starts_with("words@"), "{record}");
+        restart(&mut pair);
+    }
+}
+
 /// With `on_failure = "pass"` what a guard does not judge passes, and the record says that nobody saw it.
 #[tokio::test]
 async fn an_operator_may_let_pass_what_was_not_judged() {

@@ -2,6 +2,7 @@
 //! command and over HTTP; beside the watched folder, and across restarts and kills.
 
 mod changes;
+mod kept;
 
 use std::path::Path;
 use std::process::Output;

@@ -146,6 +146,7 @@ fn from_nothing(world: &str) {
         assert!(text.contains(": 3 tests passed\n"), "{text}");
         let text = done(&project, folder.path(), "kairos plugin check");
         assert!(text.contains(&format!("would serve as {name}@")) && text.contains(world), "{text}");
+        assert_eq!(text.contains("\n  contract 0.1, current\n"), lang == "rust", "{text}");
         // What its manifest says is what it is held to.
         edit(&project.join("plugin.toml"), &format!("world = \"{world}\""), "world = \"router\"");
         let (code, text) = said(&project, &["plugin", "check"]);

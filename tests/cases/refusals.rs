@@ -116,7 +116,7 @@ async fn what_is_built_against_another_contract() {
         ]),
         refused("a route of another type", changed(&[(route, "route: func(ctx: borrow<request>, features: features, models: list<model>) -> result<features, plugin-error>;")]), "wrong_world", &[
             "does not fit the world `router`",
-            "serves version 0.1.0 of the contract",
+            "of version 0.1: ",
         ]),
         refused(
             "an interface that there is not",

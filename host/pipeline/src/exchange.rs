@@ -9,6 +9,7 @@ use crate::budget::Spender;
 use crate::decode::Decoded;
 use crate::gateway::{Gateway, Settings};
 use crate::guarded::Guarded;
+use crate::judgements::Judgements;
 use crate::learned::Reads;
 use crate::models::Catalogue;
 use crate::money::Picodollars;
@@ -41,6 +42,8 @@ pub struct Exchange {
     pub record: Draft,
     /// What the policy was asked, where that is kept.
     pub(crate) asked: Option<Box<Asked>>,
+    /// What others than the router were asked, where that is kept.
+    pub(crate) judgements: Judgements,
     /// What was learned, as it is seen from its beginning to its end.
     pub(crate) learned: Arc<Reads>,
     /// What is gathered for an observer, where one serves.
@@ -94,6 +97,7 @@ impl Exchange {
             tags: Arc::default(),
             record: record.into(),
             asked: None,
+            judgements: Judgements::default(),
             learned: Arc::new(Reads::of(gateway.policies.learned())),
             observed: None,
             guarded: None,
@@ -191,6 +195,7 @@ impl Exchange {
         self.record.duration_ms = self.elapsed_ms();
         if let Some(guarded) = self.guarded.take() {
             self.record.guarded = guarded.records();
+            self.judgements.append(guarded.judgements());
         }
         if let Some(assigned) = &self.assigned {
             let failed = self.policy_failed || arm::is_failure(status);
@@ -205,7 +210,8 @@ impl Exchange {
         let record = self.record.share();
         // Who is not known cannot fill the disk.
         if let Some(recorder) = gateway.recorder.as_ref().filter(|_| record.key.is_some()) {
-            recorder.keep(Ended { id: self.id, record: Arc::clone(&record), asked: self.asked.take() });
+            let (asked, judgements) = (self.asked.take(), std::mem::take(&mut self.judgements));
+            recorder.keep(Ended { id: self.id, record: Arc::clone(&record), asked, judgements });
         }
         gateway.records.keep(self.id, record);
     }

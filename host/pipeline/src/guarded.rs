@@ -16,6 +16,7 @@ use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::guard::{Guarding, Judged, Passing, Stop};
+use crate::judgements::{Heard, Judgements};
 use crate::policy::{
     Direction, Guard, Identity, InspectInput, MOST_SHOWN, Origin, Passage, Policies, PolicyError, RequestInfo, Verdict,
     World,
@@ -36,6 +37,8 @@ pub(crate) struct Guarded {
     guarding: Guarding,
     policies: Arc<dyn Policies>,
     said: Mutex<Vec<GuardedRecord>>,
+    /// What it was asked; none: that is not kept.
+    kept: Option<Mutex<Judgements>>,
 }
 
 /// The guard of the slot, as one request asks it.
@@ -82,7 +85,30 @@ impl Guarded {
         };
         let (on_failure, request) = (gateway.settings.guard_on_failure, Arc::clone(request));
         let guarding = Guarding { guard, native, on_failure, request };
-        Some(Self { guarding, policies: Arc::clone(&gateway.policies), said: Mutex::default() })
+        let keeps = gateway.recorder.as_ref().is_some_and(|recorder| recorder.keeps_content());
+        let (policies, kept) = (Arc::clone(&gateway.policies), keeps.then(Mutex::default));
+        Some(Self { guarding, policies, said: Mutex::default(), kept })
+    }
+
+    /// A passage begins, of which is kept what is heard, where that is kept.
+    fn heard(&self, passage: Passage) -> Option<Box<Heard>> {
+        self.kept.is_some().then(|| Box::new(Heard::new(passage)))
+    }
+
+    /// Takes down what was heard of a passage, and what was said of it.
+    fn keep(&self, heard: Option<Box<Heard>>, judged: &Judged, stopped: Option<Stop>) {
+        let Some((kept, heard)) = self.kept.as_ref().zip(heard) else { return };
+        let Guarding { guard, native, request, .. } = &self.guarding;
+        let native = native.as_ref().filter(|_| judged.declined).map(|native| native.identity());
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push_all(heard.judgements(guard.identity(), native, request, judged, stopped));
+    }
+
+    /// What it was asked, to be taken once.
+    pub(crate) fn judgements(&self) -> Judgements {
+        let kept =
+            self.kept.as_ref().map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)));
+        kept.unwrap_or_default()
     }
 
     /// Takes down what was said of a passage.
@@ -145,7 +171,8 @@ impl Guarded {
             let index = u32::try_from(number).unwrap_or(u32::MAX);
             let is_of_caller = of_caller.iter().any(|of_caller| **of_caller == *text.text);
             let origin = if is_of_caller { Origin::User } else { text.origin };
-            let mut open = self.guarding.open(Passage { direction, origin, index });
+            let passage = Passage { direction, origin, index };
+            let (mut open, mut heard) = (self.guarding.open(passage), self.heard(passage));
             let mut passing = String::with_capacity(text.text.len());
             bytes += EACH;
             for part in text.text.as_bytes().chunks(MOST_SHOWN) {
@@ -164,6 +191,10 @@ impl Guarded {
             passing.push_str(&rest.text);
             stopped = rest.stopped;
             self.add(direction, &judged, stopped);
+            if let Some(heard) = &mut heard {
+                heard.hear(&text.text, &passing);
+            }
+            self.keep(heard, &judged, stopped);
             if stopped.is_some() && direction == Direction::Input {
                 break;
             }

@@ -11,6 +11,7 @@ use crate::decode::Decoded;
 use crate::draw;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::judgements::Judgement;
 use crate::offer::{self, Offers};
 use crate::policy::{
     Abilities, Action, FailedAttempt, FailureFacts, FailureKind, HealInput, Healer, PolicyError, Remedy, Undecided,
@@ -201,7 +202,11 @@ fn ask<'a>(
         route::mark(healer.identity(), exchange, &offers.targets, &mut offers.facts);
         let (request, features, models) = (&offers.info, &offers.features, &offers.facts[..]);
         let input = HealInput { request, features, failure, history, models };
-        healer.heal(input)?.checked(input)
+        let given = healer.heal(input).and_then(|remedy| remedy.checked(input));
+        if gateway.recorder.is_some() {
+            exchange.judgements.push(|| Judgement::of_healer(healer.identity(), input, &given));
+        }
+        given
     };
     let error = match answer(healer) {
         Ok(remedy) => return Ok((healer, Ok(remedy), None)),

@@ -15,6 +15,7 @@ pub mod guard;
 pub mod guards;
 pub mod healers;
 pub mod history;
+pub mod judgements;
 pub mod learned;
 pub mod ledger;
 pub mod models;

@@ -11,6 +11,7 @@ use kairos_dialects::{Failure, Kind};
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::judgements::Judgement;
 use crate::offer;
 use crate::policy::{Draft, Edits, Fault, FaultKind, PolicyError, PromptInput, Prompter, Undecided, World};
 use crate::prompts::Role;
@@ -108,7 +109,7 @@ fn failed(
 /// What the prompter says.
 fn ask(
     gateway: &Gateway,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     prompter: &dyn Prompter,
     request: &Decoded,
     decision: &Decision,
@@ -120,7 +121,12 @@ fn ask(
     let first = first.and_then(|first| u32::try_from(first).ok()).unwrap_or_default();
     let (request, features, models) = (&offers.info, &offers.features, &offers.facts[..]);
     let input = PromptInput { request, features, models, first, draft: &draft };
-    Ok(prompter.render(input).and_then(|edits| edits.checked(input, prompter.identity())))
+    let given = prompter.render(input).and_then(|edits| edits.checked(input, prompter.identity()));
+    // What it reads is what the caller wrote.
+    if gateway.recorder.as_ref().is_some_and(|recorder| recorder.keeps_content()) {
+        exchange.judgements.push(|| Judgement::of_prompter(prompter.identity(), input, &given));
+    }
+    Ok(given)
 }
 
 /// The request as a prompter reads it.

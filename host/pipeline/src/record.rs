@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kairos_dialects::Usage;
 use serde::{Deserialize, Serialize};
 
+use crate::judgements::Judgements;
 use crate::models::Catalogue;
 use crate::money::Picodollars;
 use crate::policy::{Features, Identity, Offer, Plan, RequestInfo, Undecided};
@@ -318,6 +319,19 @@ impl Records {
         kept.by_id.insert(id, record);
     }
 
+    /// Drops the records that are asked for.
+    pub fn forget(&self, which: impl Fn(RequestId, &Record) -> bool) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { by_id, order } = &mut *kept;
+        order.retain(|id| {
+            let goes = by_id.get(id).is_some_and(|record| which(*id, record));
+            if goes {
+                by_id.remove(id);
+            }
+            !goes
+        });
+    }
+
     /// Records that are kept.
     pub fn len(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).order.len()
@@ -376,12 +390,19 @@ pub struct Ended {
     pub record: Arc<Record>,
     /// What its policy was asked; none where it did not come to that.
     pub asked: Option<Box<Asked>>,
+    /// What others were asked: its healer, its prompter, its guard.
+    pub judgements: Judgements,
 }
 
 /// Keeps what has ended for longer than the last records are kept.
 pub trait Recorder: Send + Sync {
     /// Keeps it. Never waits: where it cannot be kept, it is dropped and counted.
     fn keep(&self, ended: Ended);
+
+    /// Whether what was said is kept as it was.
+    fn keeps_content(&self) -> bool {
+        false
+    }
 }
 
 /// Whoever wants to know of each request that ends: log, metrics.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use kairos_pipeline::policy::{Assigned, Fault, Identity, World};
 
@@ -57,17 +58,35 @@ pub struct PolicyHost {
 #[derive(Clone)]
 pub(crate) struct Helpers {
     repeats: SyncSender<Repeat>,
-    unwritten: SyncSender<Quarantine>,
+    unwritten: SyncSender<Unwritten>,
+}
+
+/// What the thread that writes quarantines down is told.
+enum Unwritten {
+    Quarantine(Quarantine),
+    /// All that was told before is written: say so.
+    Mark(SyncSender<()>),
 }
 
 impl Helpers {
     /// Starts them. They end with the last host.
     pub(crate) fn start() -> std::io::Result<Self> {
         let (unwritten, quarantines) = sync_channel(UNWRITTEN);
-        std::thread::Builder::new()
-            .name("policy-quarantine".to_owned())
-            .spawn(move || quarantines.iter().for_each(|quarantine| write_down(&quarantine)))?;
+        std::thread::Builder::new().name("policy-quarantine".to_owned()).spawn(move || {
+            for told in quarantines {
+                match told {
+                    Unwritten::Quarantine(quarantine) => write_down(&quarantine),
+                    Unwritten::Mark(written) => drop(written.try_send(())),
+                }
+            }
+        })?;
         Ok(Self { repeats: purity::start()?, unwritten })
+    }
+
+    /// Waits until the quarantines so far are written down, for so long at most. Whether they are.
+    pub(crate) fn settle(&self, patience: Duration) -> bool {
+        let (written, is_written) = sync_channel(1);
+        self.unwritten.try_send(Unwritten::Mark(written)).is_ok() && is_written.recv_timeout(patience).is_ok()
     }
 }
 
@@ -310,7 +329,8 @@ impl PolicyHost {
         let instead = self.baseline(&state);
         drop(state);
         let (host, digest, why) = (Weak::clone(&self.this), digest.to_owned(), why.to_owned());
-        if self.helpers.unwritten.try_send(Quarantine { host, digest, why: why.clone() }).is_err() {
+        let quarantine = Quarantine { host, digest, why: why.clone() };
+        if self.helpers.unwritten.try_send(Unwritten::Quarantine(quarantine)).is_err() {
             tracing::error!("too many quarantines wait to be written down: a restart forgets this one");
         }
         tracing::error!(

@@ -160,6 +160,7 @@ impl Lineup {
             quarantined: quarantined.iter().cloned().collect(),
             shadow: self.shadow.as_ref().map(|watch| (watch.generation().identity().digest.clone(), watch.sample())),
             folder,
+            lost: self.is_lost,
         }
     }
 }

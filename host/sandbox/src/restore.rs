@@ -38,7 +38,15 @@ impl PolicyHost {
             }
             // What the folder holds served, and failed.
             let failed = state.folder.as_ref().is_some_and(|(_, digest)| state.is_quarantined(digest));
-            state.lineup.is_lost = state.lineup.current.is_none() && (failed || roles.active.is_some());
+            let was_there = failed || roles.lost || roles.active.is_some();
+            state.lineup.is_lost = state.lineup.current.is_none() && was_there;
+            if state.lineup.is_lost {
+                tracing::error!(
+                    slot = self.slot(),
+                    "what was in the slot before this start cannot serve, and nothing was before it: what stands in \
+                     for a policy that fails does, until another is activated or the folder has one"
+                );
+            }
             self.restore_shadow(&mut state, roles.shadow.as_ref());
             if let Err(error) = self.restore_trials(&mut state) {
                 tracing::error!("the experiment of the last run is not taken up: {error}");

@@ -52,6 +52,8 @@ pub struct Roles {
     pub shadow: Option<(String, f64)>,
     /// What the watched folder last said: a file, and its digest.
     pub folder: Option<(String, String)>,
+    /// Nothing serves, as what did failed, and nothing was before it.
+    pub lost: bool,
 }
 
 /// An experiment as it is kept. One without an end is under way.

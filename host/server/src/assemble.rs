@@ -273,7 +273,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let folder = Locked::folder(&config.data).map_err(|error| cannot_open(&error))?;
     let prices = Arc::new(Book::open(&config, &side.region, as_of(&config))?);
     let catalogue = prices.catalogue();
-    let store = Arc::new(PolicyStore::open(&config.data).map_err(AssemblyError::of)?);
+    let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
     let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
     let budgets = budgets(&config, &catalogue.load(), &issued)?;

@@ -39,6 +39,7 @@ pub(crate) fn render(app: &App) -> String {
     family("kairos_bound_used", "gauge", "How much of it is used.", |bound| bound.used);
     family("kairos_bound_refused_total", "counter", "What was refused because of it.", |bound| bound.refused);
     places(app, &mut text);
+    dropped(app, &mut text);
     rates(app, &mut text);
     prices(app, &mut text);
     records(app, &mut text);
@@ -95,6 +96,14 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
     ];
+    let kept = app.admin.store.kept();
+    bounds.extend(
+        [
+            ("policies.kept_versions", config.policies.kept_versions, kept.versions),
+            ("policies.kept_bytes", config.policies.kept_bytes, kept.bytes),
+        ]
+        .map(|(name, limit, used)| Bound { name, limit, used: Some(used), refused: None }),
+    );
     let seconds = |name, seconds: crate::config::Seconds, refused: u64| Bound {
         name,
         limit: seconds.duration().as_secs(),
@@ -128,12 +137,20 @@ fn bounds(app: &App) -> Vec<Bound> {
     bounds
 }
 
+/// Versions of policies that this run let go, as too many were kept.
+fn dropped(app: &App, text: &mut String) {
+    let name = "kairos_policy_versions_dropped_total";
+    let what = "Versions of policies that are not kept any more, as there were too many.";
+    let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.admin.store.kept().dropped);
+}
+
 /// Records that were written, and those that could not be; those that too many waited before are
 /// refused at `records.queue`.
 fn records(app: &App, text: &mut String) {
     let Some(counts) = app.records.as_ref().map(|records| records.counts()) else { return };
     for (name, what, count) in [
         ("kairos_records_written_total", "Records of requests written to disk.", counts.written),
+        ("kairos_records_forgotten_total", "Records that an operator had taken out.", counts.erased),
         ("kairos_records_failed_total", "Records that could not be written, and are lost.", counts.failed),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");

@@ -1,9 +1,10 @@
-//! Development tasks: `cargo xtask demo | test | guests | bench | prove`.
+//! Development tasks: `cargo xtask demo | test | guests | contract | bench | prove`.
 //!
 //! Each does the set-up that it needs on a fresh machine: the WASM target, the guests, a Python
 //! environment with the real clients, what components in Python and JavaScript are made with. What only a package manager can bring is named in a hint.
 
 mod clients;
+mod contract;
 mod guests;
 mod process;
 
@@ -22,6 +23,8 @@ Tasks:
   demo    Build Kairos and run `kairos demo`: simulator and gateway, no AWS account needed
   test    Format, lints, documentation and all tests, with everything they need set up first
   guests  Build the plugins and the tests' guests as WASM components, into target/guests
+  contract
+          Write the versions that are served, and the hashes of their files, into wit/README.md
   bench   The benchmarks: the gateway beside a bare proxy, router calls, swaps, the ledger; prints
           Markdown. `cargo xtask bench calls` runs one of them, `… bench --help` lists them
   prove   The long counts: all of what `test` runs a tenth of, and a summary of what came of each.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         "demo" => demo(&rest),
         "test" => test(&rest),
         "guests" => guests::build(),
+        "contract" => contract::write(),
         "bench" => bench(&rest),
         "prove" => prove(&rest),
         "" | "help" | "--help" | "-h" => {

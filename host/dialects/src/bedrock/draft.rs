@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::short;
 use crate::invalid::Invalid;
@@ -24,7 +24,7 @@ const MOST_STOPS: usize = 64;
 const STOP_BYTES: usize = 256;
 
 /// A request, as it would go to a model.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     /// Texts of the system prompt.
     pub system: Vec<Shown>,
@@ -45,10 +45,17 @@ impl Draft {
     pub fn message(&self, index: u32) -> Option<&Message> {
         self.messages.get(index.checked_sub(self.earlier)? as usize)
     }
+
+    /// Bytes of the texts that are shown.
+    pub fn bytes(&self) -> usize {
+        let of_piece = |piece: &Piece| if let Piece::Text(shown) = piece { shown.text.len() } else { 0 };
+        let messages = self.messages.iter().flat_map(|message| &message.pieces).map(of_piece).sum::<usize>();
+        self.system.iter().map(|shown| shown.text.len()).sum::<usize>() + messages
+    }
 }
 
 /// A text, or the beginning of one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// What is shown of it.
     pub text: String,
@@ -57,7 +64,7 @@ pub struct Shown {
 }
 
 /// A message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Whose it is.
     pub role: Speaker,
@@ -68,7 +75,7 @@ pub struct Message {
 }
 
 /// Whose a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Speaker {
     /// The user's.
@@ -90,7 +97,7 @@ impl Speaker {
 }
 
 /// A piece of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each")]
 pub enum Piece {
     Text(Shown),
@@ -124,7 +131,7 @@ impl Piece {
 }
 
 /// How the answer is drawn, where the request says.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Parameters {
     pub max_output_tokens: Option<u32>,

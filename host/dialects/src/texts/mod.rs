@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use base64::Engine as _;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use self::places::{Place, Rule};
 use crate::invalid::Invalid;
@@ -136,7 +137,7 @@ fn edited(body: &[u8], edits: &[(Range<usize>, String)]) -> Vec<u8> {
 }
 
 /// What a text is. See `origin` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Origin {
     /// A system prompt.

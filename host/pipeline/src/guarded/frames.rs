@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Guarded;
 use crate::guard::{Open, Stop};
+use crate::judgements::Heard;
 use crate::policy::{Direction, MOST_OPEN, Passage};
 use crate::upstream::Frames;
 
@@ -35,7 +36,7 @@ pub(super) struct GuardedFrames {
 /// A block of the answer that has begun.
 enum Block {
     /// Text that comes in pieces.
-    Text { origin: Origin, open: Box<Open> },
+    Text { origin: Origin, open: Box<Open>, heard: Option<Box<Heard>> },
     /// Arguments of a tool, which are judged once they are whole.
     Arguments(String),
 }
@@ -122,15 +123,18 @@ impl GuardedFrames {
         let (guarded, begun) = (Arc::clone(&self.guarded), self.begun);
         let block = self.block(index, || {
             let passage = Passage { direction: Direction::Output, origin, index: begun };
-            Block::Text { origin, open: Box::new(guarded.guarding.open(passage)) }
+            Block::Text { origin, open: Box::new(guarded.guarding.open(passage)), heard: guarded.heard(passage) }
         })?;
-        let Block::Text { open, origin: known } = block else {
+        let Block::Text { open, origin: known, heard } = block else {
             return Err(broken("a block is a tool's call and text"));
         };
         if *known != origin {
             return Err(broken("a block is text and reasoning"));
         }
         let passing = open.push(text.as_bytes());
+        if let Some(heard) = heard {
+            heard.hear(text, &passing.text);
+        }
         if passing.text == text {
             // Its bytes are as they came.
             self.ready.push_back(frame);
@@ -156,9 +160,13 @@ impl GuardedFrames {
     fn close(&mut self, index: u64) {
         match self.blocks.remove(&index) {
             None => {}
-            Some(Block::Text { origin, open }) => {
+            Some(Block::Text { origin, open, mut heard }) => {
                 let (passing, judged) = open.finish();
                 self.guarded.add(Direction::Output, &judged, passing.stopped);
+                if let Some(heard) = &mut heard {
+                    heard.hear("", &passing.text);
+                }
+                self.guarded.keep(heard, &judged, passing.stopped);
                 if judged.replaced {
                     self.changed.insert(index);
                 }
@@ -191,6 +199,11 @@ impl GuardedFrames {
             self.begun = self.begun.saturating_add(1);
             let (passing, judged) = guarded.guarding.whole(passage, text);
             guarded.add(Direction::Output, &judged, passing.stopped);
+            let mut heard = guarded.heard(passage);
+            if let Some(heard) = &mut heard {
+                heard.hear(text, &passing.text);
+            }
+            guarded.keep(heard, &judged, passing.stopped);
             (passing.text, passing.stopped)
         };
         let Ok(texts) = Texts::of_converse_answer(body.as_bytes()) else { return judge(Origin::ToolInput, json) };
@@ -212,9 +225,12 @@ impl GuardedFrames {
     /// Nothing more passes: the answer ends here, for the caller. Its usage is still to come.
     fn end(&mut self, index: u64, stop: Option<Stop>) {
         let Some(stop) = stop else { return };
-        for block in std::mem::take(&mut self.blocks).into_values() {
-            if let Block::Text { open, .. } = block {
-                self.guarded.add(Direction::Output, &open.break_off(), Some(stop));
+        for (other, block) in std::mem::take(&mut self.blocks) {
+            if let Block::Text { open, heard, .. } = block {
+                let judged = open.break_off();
+                self.guarded.add(Direction::Output, &judged, Some(stop));
+                // Of the others nobody has heard the end: asked again, their guard would go on.
+                self.guarded.keep(heard.filter(|_| other == index), &judged, Some(stop));
             }
         }
         let ends = [

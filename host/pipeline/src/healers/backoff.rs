@@ -1,5 +1,7 @@
 //! Elsewhere at once, else again after a while. The default.
 
+use serde::{Deserialize, Serialize};
+
 use crate::policy::{Abilities, Action, FailureKind, HealInput, Healer, Identity, PolicyError, Remedy, Wait};
 
 /// The `backoff` healer of `policies/HEALING.md`.
@@ -9,7 +11,7 @@ pub struct Backoff {
 }
 
 /// How often, and how long apart, one model is asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackoffBounds {
     /// Repetitions on one model, at most.
     pub retries: u32,
@@ -43,7 +45,10 @@ impl Backoff {
             (TRIED, "tried"),
             (LATER, "later"),
         ];
-        Self { identity: crate::routers::built_in("backoff", &reasons, &[]), bounds }
+        // With it, what it decided can be decided again.
+        let BackoffBounds { retries, base_ms, cap_ms } = bounds;
+        let setting = format!(r#"{{"retries":{retries},"base_ms":{base_ms},"cap_ms":{cap_ms}}}"#);
+        Self { identity: crate::routers::built_in("backoff", &reasons, &[]).loaded_with(setting), bounds }
     }
 
     fn remedy(&self, input: HealInput<'_>) -> Remedy {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, FaultKind, Identity, PolicyError, RequestInfo};
 
 /// Bytes of text that a guard is shown in one call, at most.
@@ -17,7 +19,7 @@ pub const MOST_REPLACED: usize = 65_536;
 pub const MOST_OPEN: usize = 16;
 
 /// Which way a text goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Direction {
     /// From the caller to the model.
@@ -39,7 +41,7 @@ impl Direction {
 pub use kairos_dialects::texts::Origin;
 
 /// A text that is looked at on its own. See `passage` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// Which way it goes.
     pub direction: Direction,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, FaultKind, Features, Identity, MAX_OFFERS, Offer, PolicyError, RequestInfo};
 
 /// What went wrong, as a healer sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the contract documents each")]
 pub enum FailureKind {
@@ -87,7 +89,7 @@ impl FailureKind {
 }
 
 /// One attempt that failed. See `attempt` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct FailedAttempt {
     pub model: u32,
@@ -103,7 +105,7 @@ pub struct FailedAttempt {
 }
 
 /// What the host can do for a request: one bit each, in the contract's order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abilities(pub u8);
 
 impl Abilities {
@@ -124,7 +126,7 @@ impl Abilities {
 }
 
 /// The attempt that failed, and what is left to do. See `failure` in the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct FailureFacts {
     pub attempt: FailedAttempt,
@@ -157,7 +159,7 @@ pub const MOST_HEALER_MODELS: usize = 2 * MAX_OFFERS;
 pub const MOST_WAIT_MS: u32 = 60_000;
 
 /// A wait before an attempt, in milliseconds. See `wait` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct Wait {
     pub least: u32,
@@ -166,7 +168,7 @@ pub struct Wait {
 }
 
 /// What to do after a failure. See `action` in the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each")]
 pub enum Action {
     Next,
@@ -194,7 +196,7 @@ impl Action {
 }
 
 /// What follows, and why. See `remedy` in the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct Remedy {
     pub action: Action,

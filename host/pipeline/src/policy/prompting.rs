@@ -6,6 +6,8 @@ pub use kairos_dialects::bedrock::{
     Draft, DraftMessage, DraftParameters, Edit, Piece, Place, Shown, Speaker, SystemEdit, TextEdit,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, FaultKind, Features, Identity, Offer, PolicyError, RequestInfo};
 
 /// Bytes of all texts of edits.
@@ -34,7 +36,7 @@ pub struct PromptInput<'a> {
 }
 
 /// What is changed. See `edits` in the contract.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the contract documents each field")]
 pub struct Edits {
     pub system: SystemEdit,

@@ -48,10 +48,6 @@ pub(super) use self::exports::kairos::plugin::{
 };
 pub(super) use self::kairos::plugin::types;
 
-/// The package's name and version, as they stand in a component's imports and exports.
-pub(super) const PACKAGE: &str = "kairos:plugin/";
-pub(super) const VERSION: &str = "0.1.0";
-
 /// Makes flags of bits. The generated flags know no such way: tables of ten bits each stand in,
 /// as this happens for every model of every call.
 macro_rules! flags_of_bits {

@@ -4,8 +4,7 @@
 use kairos_pipeline::policy::World;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
-use super::bindings::{PACKAGE, VERSION};
-use super::worlds::judgement;
+use super::minors::{self, Minor, PACKAGE};
 use crate::capability::{Capability, Grants};
 use crate::refusal::{Reason, Refusal};
 
@@ -26,8 +25,9 @@ const GENOMES: &str = "genomes";
 const HEADER_BYTES: usize = 8;
 const COPY_IT_WHOLE: &str = "build it again, and copy it whole";
 
-/// Checks a file's bytes, for the slot of a world. What it imports must be granted.
-pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<(), Refusal> {
+/// Checks a file's bytes, for the slot of a world: what it imports must be granted. Gives the version of the
+/// contract that it is built for.
+pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<&'static Minor, Refusal> {
     if !Parser::is_component(bytes) {
         return Err(not_a_component(bytes));
     }
@@ -36,16 +36,16 @@ pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<(), R
         return Err(damaged(&error));
     }
     let (imports, exports) = names(bytes)?;
-    for name in imports.iter().chain(&exports) {
-        check_version(name)?;
-    }
-    for name in [judgement(world), LIFECYCLE] {
+    let minor = minor_of(imports.iter().chain(&exports))?;
+    let judgement = minor.adapter.judgement(world).ok_or_else(|| no_such_world(minor, world))?;
+    for name in [judgement, LIFECYCLE] {
         if !exports_interface(&exports, name) {
-            let message = format!("the component does not export {PACKAGE}{name}@{VERSION}");
-            return Err(Refusal::new(Reason::WrongWorld, message).hint(fits(world, &exports)));
+            let message = format!("the component does not export {}", minor.name_of(name));
+            return Err(Refusal::new(Reason::WrongWorld, message).hint(fits(minor, world, &exports)));
         }
     }
-    imports.iter().try_for_each(|import| check_import(import, world, grants))
+    imports.iter().try_for_each(|import| check_import(import, world, grants))?;
+    Ok(minor)
 }
 
 fn exports_interface(exports: &[String], name: &str) -> bool {
@@ -53,11 +53,10 @@ fn exports_interface(exports: &[String], name: &str) -> bool {
 }
 
 /// What a slot takes, and which one takes this component.
-fn fits(world: World, exports: &[String]) -> String {
+fn fits(minor: &Minor, world: World, exports: &[String]) -> String {
     let slot = world.name();
-    let takes = format!("the slot `{slot}` takes components of the world `{PACKAGE}{slot}@{VERSION}`");
-    let other = World::ALL.into_iter().find(|other| *other != world && exports_interface(exports, judgement(*other)));
-    match other.map(World::name) {
+    let takes = format!("the slot `{slot}` takes components of the world `{}`", minor.name_of(slot));
+    match judged(minor, exports).filter(|other| *other != world).map(World::name) {
         Some(other) => {
             format!("{takes}; this one is of the world `{other}`: name it {other}.wasm, or stage it for that slot")
         }
@@ -71,7 +70,14 @@ pub(crate) fn judges(bytes: &[u8]) -> Option<World> {
         return None;
     }
     let (_, exports) = names(bytes).ok()?;
-    World::ALL.into_iter().find(|world| exports_interface(&exports, judgement(*world)))
+    judged(minor_of(exports.iter()).ok()?, &exports)
+}
+
+/// The world of a minor whose judgement is exported.
+fn judged(minor: &Minor, exports: &[String]) -> Option<World> {
+    let exports =
+        |world: &World| minor.adapter.judgement(*world).is_some_and(|judgement| exports_interface(exports, judgement));
+    World::ALL.into_iter().find(exports)
 }
 
 fn not_a_component(bytes: &[u8]) -> Refusal {
@@ -123,19 +129,44 @@ fn interface(name: &str) -> Option<&str> {
     Some(interface)
 }
 
-/// A patch version may differ; anything above it may not.
-fn check_version(name: &str) -> Result<(), Refusal> {
-    let Some((_, version)) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else { return Ok(()) };
-    let minor = |version: &str| version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-    if minor(version) == minor(VERSION) {
-        return Ok(());
+/// The minor that all names of ours are of; the newest where there is none. A patch version may differ,
+/// anything above it may not.
+fn minor_of<'a>(names: impl Iterator<Item = &'a String>) -> Result<&'static Minor, Refusal> {
+    let mut found: Option<(&Minor, &str)> = None;
+    for name in names {
+        let version = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')).map(|(_, version)| version);
+        let Some(version) = version else { continue };
+        let minor = Minor::of(version).ok_or_else(|| not_served(name, version))?;
+        match found {
+            Some((known, first)) if known.number != minor.number => return Err(mixed(first, name)),
+            _ => found = Some((minor, name)),
+        }
     }
+    Ok(found.map_or_else(Minor::current, |(minor, _)| minor))
+}
+
+fn not_served(name: &str, version: &str) -> Refusal {
     let message = format!("the component is built for version {version} of the contract ({name})");
-    Err(Refusal::new(Reason::WrongVersion, message).hint(format!(
-        "this gateway serves version {}; build the component against wit/v{}",
-        minor(VERSION),
-        minor(VERSION)
-    )))
+    let (served, newest) = (minors::served(), Minor::current().number);
+    Refusal::new(Reason::WrongVersion, message)
+        .hint(format!("this gateway serves {served}; build the component against wit/v{newest}"))
+}
+
+fn mixed(first: &str, second: &str) -> Refusal {
+    let message = format!("the component is built for two versions of the contract at once ({first}, {second})");
+    Refusal::new(Reason::WrongVersion, message)
+        .hint(format!("build all of it against one folder: this gateway serves {}", minors::served()))
+}
+
+fn no_such_world(minor: &Minor, world: World) -> Refusal {
+    let (number, world) = (minor.number, world.name());
+    let message = format!("version {number} of the contract, which the component is built for, has no world `{world}`");
+    let worlds: Vec<_> = minor.worlds().map(World::name).collect();
+    Refusal::new(Reason::WrongVersion, message).hint(format!(
+        "its worlds are: {}; build the component against wit/v{}",
+        worlds.join(", "),
+        Minor::current().number
+    ))
 }
 
 fn check_import(import: &str, world: World, grants: &Grants) -> Result<(), Refusal> {

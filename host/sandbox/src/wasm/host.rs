@@ -88,7 +88,7 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    fn request(&self) -> Result<&Arc<RequestInfo>> {
+    pub(super) fn request(&self) -> Result<&Arc<RequestInfo>> {
         self.request.as_ref().ok_or_else(|| wasmtime::Error::msg("a request was asked for outside of a call"))
     }
 

@@ -5,17 +5,14 @@ use std::time::Duration;
 
 use kairos_pipeline::learned::SpaceId;
 use kairos_pipeline::policy::{Answer, Fault, FaultKind, Identity, MOST_HELD, PolicyError, Question, World};
-use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Resource};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::bindings::kairos::plugin::{
-    cases, content, drafts, events, fitness, genomes, http, kv, kv_write, log, metrics, model, types as wit_types,
-};
-use super::bindings::{self, lifecycle};
+use super::adapter::{Description, Exports, Plugin};
 use super::engine::{TICK, WasmEngine};
 use super::host::HostState;
-use super::worlds::{Judge, JudgeIndices};
-use crate::capability::{Capability, Grants};
+use super::minors::Minor;
+use crate::capability::Grants;
 use crate::deadline::Meter;
 use crate::generation::Manner;
 use crate::kv::Kv;
@@ -30,7 +27,7 @@ use crate::reports::{Dropped, Reports, Used};
 pub struct WasmPolicy {
     engine: WasmEngine,
     pre: InstancePre<HostState>,
-    indices: Indices,
+    exports: Arc<dyn Exports>,
     idle: Mutex<Vec<Instance>>,
     config: String,
     plugin: Arc<str>,
@@ -40,24 +37,10 @@ pub struct WasmPolicy {
     memory_bytes: usize,
 }
 
-/// Where a component's exports are: what every world has, and its judgement.
-#[derive(Clone)]
-struct Indices {
-    lifecycle: lifecycle::GuestIndices,
-    judge: JudgeIndices,
-}
-
-impl Indices {
-    fn find(pre: &InstancePre<HostState>, world: World) -> wasmtime::Result<Self> {
-        Ok(Self { lifecycle: lifecycle::GuestIndices::new(pre)?, judge: JudgeIndices::find(pre, world)? })
-    }
-}
-
 /// An instance: a store of its own, as a trap spoils all of a store.
 struct Instance {
     store: Store<HostState>,
-    lifecycle: lifecycle::Guest,
-    judge: Judge,
+    plugin: Box<dyn Plugin>,
     calls: u32,
     /// Memory that it had once it was ready.
     memory_at_start: usize,
@@ -103,19 +86,21 @@ impl WasmPolicy {
         grants: &Grants,
         dropped: &Arc<Dropped>,
     ) -> Result<(Self, Identity), Refusal> {
-        super::component::check(source.bytes, source.world, grants)?;
+        let minor = super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
             .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
-        let linker = linker(engine, source.world, grants)
-            .map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| misfit(&error, source.world))?;
-        let indices = Indices::find(&pre, source.world).map_err(|error| misfit(&error, source.world))?;
+        let mut linker = Linker::new(engine.engine());
+        let linked = minor.adapter.link(&mut linker, source.world, grants);
+        linked.map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
+        let misfit = |error: wasmtime::Error| misfit(&error, minor, source.world);
+        let pre = linker.instantiate_pre(&component).map_err(misfit)?;
+        let exports = minor.adapter.find(&pre, source.world).map_err(misfit)?.into();
         let limits = engine.limits();
         let interprets = source.bytes.len() as u64 > INTERPRETER_COMPONENT_BYTES;
         let mut policy = Self {
             engine: engine.clone(),
             pre,
-            indices,
+            exports,
             idle: Mutex::default(),
             config: source.config.to_owned(),
             plugin: source.world.name().into(),
@@ -124,7 +109,7 @@ impl WasmPolicy {
             memory_bytes: if interprets { limits.interpreter_memory_bytes } else { limits.memory_bytes },
         };
         let mut instance = policy.instantiate(limits.init_deadline).map_err(|error| match error {
-            NotStarted::Misfit(error) => misfit(&error, source.world),
+            NotStarted::Misfit(error) => misfit(error),
             NotStarted::Failed(error) => {
                 Refusal::new(Reason::NotStarted, format!("the component does not start: {error}"))
             }
@@ -160,7 +145,7 @@ impl WasmPolicy {
         Self {
             engine: self.engine.clone(),
             pre: self.pre.clone(),
-            indices: self.indices.clone(),
+            exports: Arc::clone(&self.exports),
             idle: Mutex::default(),
             config: config.to_owned(),
             plugin: Arc::clone(&self.plugin),
@@ -250,9 +235,8 @@ impl WasmPolicy {
                 fault(&store, &error)
             }
         })?;
-        let lifecycle = self.indices.lifecycle.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
-        let judge = self.indices.judge.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
-        let mut instance = Instance { store, lifecycle, judge, calls: 0, memory_at_start: 0 };
+        let plugin = self.exports.load(&mut store, &instance).map_err(NotStarted::Misfit)?;
+        let mut instance = Instance { store, plugin, calls: 0, memory_at_start: 0 };
         instance.init(&self.config, deadline)?;
         instance.memory_at_start = instance.store.data().memory_used;
         Ok(instance)
@@ -262,16 +246,13 @@ impl WasmPolicy {
 impl Instance {
     fn init(&mut self, config: &str, deadline: Duration) -> Result<(), PolicyError> {
         arm(&mut self.store, Meter::start(deadline));
-        match self.lifecycle.call_init(&mut self.store, config) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(bindings::plugin_error(error)),
-            Err(error) => Err(fault(&self.store, &error)),
-        }
+        let init = self.plugin.init(&mut self.store, config);
+        init.unwrap_or_else(|error| Err(fault(&self.store, &error)))
     }
 
-    fn describe(&mut self, deadline: Duration) -> Result<lifecycle::Description, PolicyError> {
+    fn describe(&mut self, deadline: Duration) -> Result<Description, PolicyError> {
         arm(&mut self.store, Meter::start(deadline));
-        let described = self.lifecycle.call_describe(&mut self.store);
+        let described = self.plugin.describe(&mut self.store);
         described.map_err(|error| fault(&self.store, &error))
     }
 
@@ -283,50 +264,12 @@ impl Instance {
         state.reach = Reach::of(&question, state.reach_bounds, meter.until());
         state.last_line = None;
         arm(&mut self.store, meter);
-        // There is one request in a call: the handle needs no table to be found by.
-        let decided = self.judge.ask(&mut self.store, question, Resource::new_borrow(0));
+        let decided = self.plugin.ask(&mut self.store, question);
         let state = self.store.data_mut();
         (state.request, state.kv) = (None, Kv::default());
         state.reach = Reach::default();
-        match decided {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(bindings::plugin_error(error)),
-            Err(error) => Err(fault(&self.store, &error)),
-        }
+        decided.unwrap_or_else(|error| Err(fault(&self.store, &error)))
     }
-}
-
-fn linker(engine: &WasmEngine, world: World, grants: &Grants) -> wasmtime::Result<Linker<HostState>> {
-    let mut linker = Linker::new(engine.engine());
-    type Own = HasSelf<HostState>;
-    wit_types::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    if world == World::Prompter {
-        drafts::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    }
-    if world == World::Observer {
-        events::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    }
-    if world.is_of_evolution() {
-        fitness::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    }
-    if world == World::Evaluator {
-        cases::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    }
-    if world == World::Mutator {
-        genomes::add_to_linker::<_, Own>(&mut linker, |state| state)?;
-    }
-    for capability in Capability::ALL.into_iter().filter(|capability| grants.has(*capability)) {
-        match capability {
-            Capability::Log => log::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::Metrics => metrics::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::Kv => kv::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::KvWrite => kv_write::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::Content => content::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::Http => http::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-            Capability::Model => model::add_to_linker::<_, Own>(&mut linker, |state| state)?,
-        }
-    }
-    Ok(linker)
 }
 
 fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<HostState> {
@@ -411,17 +354,13 @@ fn bad_description(message: String) -> Refusal {
 }
 
 /// Its imports and exports have the right names, and something else is wrong with them.
-fn misfit(error: &wasmtime::Error, world: World) -> Refusal {
-    let world = world.name();
-    Refusal::new(Reason::WrongWorld, format!("the component does not fit the world `{world}`: {error:#}")).hint(
-        format!(
-            "this gateway serves version {} of the contract: build the component against wit/v0.1 as it is",
-            bindings::VERSION
-        ),
-    )
+fn misfit(error: &wasmtime::Error, minor: &Minor, world: World) -> Refusal {
+    let (world, Minor { number, .. }) = (world.name(), minor);
+    let message = format!("the component does not fit the world `{world}` of version {number}: {error:#}");
+    Refusal::new(Reason::WrongWorld, message).hint(format!("build the component against wit/v{number} as it is"))
 }
 
-fn identity(description: lifecycle::Description, source: &Source<'_>) -> Result<Identity, Refusal> {
+fn identity(description: Description, source: &Source<'_>) -> Result<Identity, Refusal> {
     fn refuse<T>(mut message: String) -> Result<T, Refusal> {
         message.insert_str(0, "the component's `describe` says ");
         Err(bad_description(message))

@@ -23,6 +23,8 @@ const ACTIVE: &str = "active";
 const PREVIOUS: &str = "previous";
 const STAGED: &str = "staged";
 const QUARANTINED: &str = "quarantined";
+/// Of no version: nothing serves, as what did failed.
+const LOST: &str = "lost";
 
 /// A version, as policies are loaded from it.
 pub(crate) fn version(world: World, found: policies::Version) -> Version {
@@ -64,7 +66,12 @@ impl Versions for Kept {
         let named = lists
             .into_iter()
             .flat_map(|(role, digests)| digests.iter().map(move |digest| (role.to_owned(), digest.clone())));
-        let state = SlotState { roles: named.collect(), shadow: roles.shadow.clone(), folder: roles.folder.clone() };
+        let lost = roles.lost.then(|| (LOST.to_owned(), String::new()));
+        let state = SlotState {
+            roles: named.chain(lost).collect(),
+            shadow: roles.shadow.clone(),
+            folder: roles.folder.clone(),
+        };
         let version = version.map(|(version, name, engine)| policies::Version {
             digest: version.digest.clone(),
             name: name.to_owned(),
@@ -100,6 +107,7 @@ impl Versions for Kept {
                 PREVIOUS => roles.previous.push(digest),
                 STAGED => roles.staged.push(digest),
                 QUARANTINED => roles.quarantined.push(digest),
+                LOST => roles.lost = true,
                 _ => return Err(format!("there is no role {role:?}")),
             }
         }

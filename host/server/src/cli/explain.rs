@@ -1,6 +1,7 @@
 //! `kairos explain`.
 
 mod as_test;
+mod beside;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use kairos_store::records::{FILE, Question, Reader, RecordsError, Row};
 use kairos_store::{ledger, policies};
 use serde_json::{Value, json};
 
+use self::beside::{Beside, Tally};
 use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
 use super::{Failed, counted, models, short};
@@ -31,7 +33,8 @@ Examples:
   kairos explain 0193f3a1 --as-test > router.test.toml   a test that holds a policy to this decision
 
 Reads the files in the data folder: the gateway may be running or not. The policy is loaded as it was
-then, with the configuration of then, and asked what it was asked then.
+then, with the configuration of then, and asked what it was asked then; and so are the healer, and with
+`content` \"full\" under [records] the prompter and the guard. What of these is not kept is said.
 Exit codes: 0 identical, 1 another decision or not decided again: it says why, 2 wrong usage")]
 pub(super) struct Explain {
     /// The request's id, or how it begins
@@ -80,7 +83,8 @@ impl Explain {
         let past = past(&config)?;
         on_a_loaders_thread(move || match &self.id {
             Some(id) => self.one(id, &config, reader, past),
-            None => self.every(reader, past),
+            // Another connection: the first one is at its records meanwhile.
+            None => self.every(reader, Reader::open(&config.data.join(FILE))?, past),
         })?
     }
 
@@ -97,6 +101,10 @@ impl Explain {
                 (past.is_quarantined(&question.policy), again(&mut past, question, &row.body["decision"]))
             }
         };
+        let beside = match &row.asked {
+            Some(Ok(question)) => beside::again(&mut reader, &mut past, row.id, question, &row.body)?,
+            Some(Err(_)) | None => Beside::default(),
+        };
         let ratings = reader.ratings(row.id)?;
         if self.json {
             let ratings: BTreeMap<_, _> = ratings.iter().map(|rating| (&rating.metric, rating.value)).collect();
@@ -106,6 +114,7 @@ impl Explain {
                 "asked": row.asked.as_ref().and_then(|asked| asked.as_ref().ok()).map(asked_json),
                 "feedback": ratings,
                 "again": {"verdict": verdict, "why": why, "quarantined_since": quarantined},
+                "judged_again": beside.json(),
             }))?;
         } else {
             print!("{}", text(&row));
@@ -116,13 +125,15 @@ impl Explain {
             if quarantined {
                 println!("the policy was taken out of service since: `kairos audit` says when and why");
             }
+            print!("{}", beside.text());
         }
-        if found == Again::Identical { Ok(()) } else { Err(Failed::new("")) }
+        if found == Again::Identical && beside.is_identical() { Ok(()) } else { Err(Failed::new("")) }
     }
 
     /// Every decision that is kept.
-    fn every(&self, mut reader: Reader, mut past: Past) -> Result<(), Failed> {
+    fn every(&self, mut reader: Reader, mut beside_it: Reader, mut past: Past) -> Result<(), Failed> {
         let (mut identical, mut undecided) = (0usize, 0usize);
+        let (mut beside, mut failed) = (Tally::default(), None);
         let mut differ = Vec::new();
         let mut not_executed = BTreeMap::<String, usize>::new();
         reader.each(0, |row| {
@@ -132,15 +143,25 @@ impl Explain {
                     return true;
                 }
                 Some(Err(why)) => Again::NotExecuted(why),
-                Some(Ok(mut question)) => again(&mut past, &mut question, &row.body["decision"]),
+                Some(Ok(mut question)) => {
+                    let found = again(&mut past, &mut question, &row.body["decision"]);
+                    match beside::again(&mut beside_it, &mut past, row.id, &question, &row.body) {
+                        Ok(judged) => beside.add(row.id, judged),
+                        Err(error) => failed = Some(error),
+                    }
+                    found
+                }
             };
             match found {
                 Again::Identical => identical += 1,
                 Again::Differs(what) => differ.push((row.id, what)),
                 Again::NotExecuted(why) => *not_executed.entry(why).or_default() += 1,
             }
-            true
+            failed.is_none()
         })?;
+        if let Some(failed) = failed {
+            return Err(failed);
+        }
         let all = identical + differ.len() + not_executed.values().sum::<usize>();
         if self.json {
             let differing: Vec<_> =
@@ -151,6 +172,7 @@ impl Explain {
                 "differ": differing,
                 "not_executed": not_executed,
                 "without_a_decision": undecided,
+                "judgements": beside.json(),
             }))?;
         } else {
             println!("{}: {identical} identical, {} differ", counted(all, "decision"), differ.len());
@@ -159,8 +181,9 @@ impl Explain {
             if undecided > 0 {
                 println!("  {} more ended before a policy was asked", counted(undecided, "request"));
             }
+            print!("{}", beside.text());
         }
-        if identical == all { Ok(()) } else { Err(Failed::new("")) }
+        if identical == all && beside.is_identical() { Ok(()) } else { Err(Failed::new("")) }
     }
 }
 

@@ -14,6 +14,7 @@ mod oci;
 mod plugin;
 mod policy;
 mod prompt;
+mod records;
 mod replay;
 mod serve;
 mod simulate;
@@ -85,6 +86,9 @@ enum Command {
     Explain(explain::Explain),
     /// Ask another policy what it would have done with the requests that are recorded
     Replay(replay::ReplayCommand),
+    /// Take records of requests out for good
+    #[command(subcommand)]
+    Records(records::Records),
     /// Say where each setting came from, what is wrong, and what to do
     Doctor(doctor::Doctor),
     /// Give callers keys of their own, and take them back
@@ -148,6 +152,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Audit(audit) => audit.run(),
         Command::Explain(explain) => explain.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Records(records) => records.run(),
         Command::Key(key) => key.run(),
         Command::Budget(budget) => budget.run(),
         Command::Kv(kv) => kv.run(),

@@ -1,11 +1,15 @@
 //! `kairos replay`.
 
+mod others;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kairos_pipeline::policy::World;
 use kairos_pipeline::routers;
+use kairos_sandbox::generation::Generation;
 use kairos_sandbox::refusal::Refusal;
 use kairos_store::records::{FILE, Reader};
 use serde_json::{Value, json};
@@ -15,7 +19,7 @@ use super::gateway::{Place, print_json};
 use super::policy::on_a_loaders_thread;
 use super::{Failed, age, counted, policy};
 use crate::admin::{self, moment};
-use crate::replay::{Decider, Estimate, MEASURES, Past, Replay, Report, Selection};
+use crate::replay::{Decider, Estimate, Judge, MEASURES, Past, Replay, Report, Selection};
 
 /// Ask another policy what it would have done with the requests that are recorded
 #[derive(Debug, clap::Args)]
@@ -30,11 +34,12 @@ Says what would be done otherwise, and what would come of it: `observed` where t
 of it for certain; `estimated` from how likely each action was, where the policy that decided explores;
 `unknown` where what was done tells nothing, with bounds only. An interval is wrong in at most 5 of 100.
 What is estimated is one request decided otherwise, not what all together would change for the next.
+Of a healer, a prompter or a guard it says how often it would have said the same.
 
 Reads the files in the data folder: the gateway may be running or not.
 Exit codes: 0 replayed, 1 failed or nothing is recorded, 2 wrong usage, 3 the policy is refused")]
 pub(super) struct ReplayCommand {
-    /// A script or a component, the first characters of a version's SHA-256, or `native`
+    /// A script or a component of any of these, the first characters of a version's SHA-256, or `native`
     #[arg(long, value_name = "FILE|DIGEST")]
     policy: String,
     /// How far back: 90s, 30m, 24h, 7d [default: all that is kept]
@@ -75,7 +80,13 @@ impl ReplayCommand {
         };
         on_a_loaders_thread(move || {
             let past = past(&config)?;
-            let decider = self.decider(&past)?;
+            let decider = match self.decider(&past)? {
+                Asked::Router(decider) => decider,
+                Asked::Other(world, judge) => {
+                    let beside_it = Reader::open(&config.data.join(FILE))?;
+                    return others::run(&self, world, &judge, (reader, beside_it), &selection);
+                }
+            };
             let label = decider.identity().label().to_string();
             let (kept, oldest) = reader.extent(selection.since_ms)?;
             let shows = !self.json && std::io::stderr().is_terminal();
@@ -99,21 +110,16 @@ impl ReplayCommand {
     }
 
     /// The policy that is replayed.
-    fn decider(&self, past: &Past) -> Result<Decider, Failed> {
+    fn decider(&self, past: &Past) -> Result<Asked, Failed> {
         if self.policy == "native" {
-            return Ok(Decider::Native(routers::Task::default()));
+            return Ok(Asked::Router(Decider::Native(routers::Task::default())));
         }
         let loader = policy::authors(past.loader().clone());
         let path = Path::new(&self.policy);
         let refused = |refusal: Refusal| Failed::refused(refusal.explain(&self.policy));
         if path.exists() {
             let generation = loader.load(&PathBuf::from(path)).map_err(refused)?;
-            if generation.world() != World::Router {
-                let (file, world) = (&self.policy, generation.world().name());
-                let message = format!("{file} is a {world}: what routers decided is replayed, and nothing else");
-                return Err(Failed::usage(message));
-            }
-            return Ok(Decider::Version(generation));
+            return Asked::of(generation);
         }
         let digits = self.policy.len() >= 6 && self.policy.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !digits {
@@ -121,19 +127,46 @@ impl ReplayCommand {
             return Err(Failed::usage(what));
         }
         let unknown = || Failed::usage(format!("no version begins with {}: kairos policy list", self.policy));
-        let (versions, slot) = (past.versions().ok_or_else(unknown)?, World::Router.name());
-        let known = versions.versions(slot, &self.policy.to_ascii_lowercase(), 2)?;
-        let found = match &known[..] {
+        let versions = past.versions().ok_or_else(unknown)?;
+        let mut known = Vec::new();
+        for world in World::ALL {
+            let found = versions.versions(world.name(), &self.policy.to_ascii_lowercase(), 2)?;
+            known.extend(found.into_iter().map(|one| (world, one.digest)));
+        }
+        let (world, found) = match &known[..] {
             [] => return Err(unknown()),
-            [one] => versions.version(slot, &one.digest)?,
-            [one, other, ..] => {
-                let what =
-                    format!("{} is the beginning of two versions: {}, {}", self.policy, one.digest, other.digest);
+            [(world, digest)] => (*world, versions.version(world.name(), digest)?),
+            [(_, one), (_, other), ..] => {
+                let what = format!("{} is the beginning of two versions: {one}, {other}", self.policy);
                 return Err(Failed::usage(what));
             }
         };
         let found = found.ok_or_else(|| Failed::new("the version was removed this moment"))?;
-        loader.load_again(&admin::version(World::Router, found)).map(Decider::Version).map_err(refused)
+        loader.load_again(&admin::version(world, found)).map_err(refused).and_then(Asked::of)
+    }
+}
+
+/// What is replayed.
+enum Asked {
+    /// A router.
+    Router(Decider),
+    /// A healer, a prompter or a guard.
+    Other(World, Arc<Judge>),
+}
+
+impl Asked {
+    fn of(generation: Generation) -> Result<Self, Failed> {
+        match generation.world() {
+            World::Router => Ok(Self::Router(Decider::Version(generation))),
+            world @ (World::Healer | World::Prompter | World::Guard) => {
+                Ok(Self::Other(world, Arc::new(Judge::Version(generation))))
+            }
+            world => {
+                let message =
+                    format!("{} judges nothing that a request waits for: there is nothing to replay", world.policy());
+                Err(Failed::usage(message))
+            }
+        }
     }
 }
 

@@ -130,6 +130,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("policies.faults", policies.faults as u64, 1..=1_000),
         ("policies.purity_sample", policies.purity_sample, 1..=u64::MAX),
         ("policies.previous_generations", policies.previous_generations as u64, 0..=16),
+        ("policies.kept_versions", policies.kept_versions, 1..=100_000),
+        ("policies.kept_bytes", policies.kept_bytes, MIB..=1024 * GIB),
         ("policies.canary.learned", policies.canary.learned, 20..=100_000),
         ("policies.canary.step", policies.canary.step, 1..=1_000_000),
     ];

@@ -21,6 +21,7 @@ use kairos_pipeline::places::Concurrency;
 use kairos_pipeline::policy::MutatorBounds;
 use kairos_sandbox::capability::{Capability, Grants};
 use kairos_store::ledger::Bounds;
+use kairos_store::policies::KeptBounds;
 use kairos_store::records;
 
 pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
@@ -252,6 +253,16 @@ impl Config {
             events: self.observer.queue,
             remembered: self.observer.remembered,
             previous_generations: set.previous_generations,
+        }
+    }
+
+    /// What of versions of policies is kept.
+    pub(crate) fn kept_bounds(&self) -> KeptBounds {
+        let records = if self.records.enabled { self.records.days } else { 0 };
+        KeptBounds {
+            versions: self.policies.kept_versions,
+            bytes: self.policies.kept_bytes,
+            records_ms: records.saturating_mul(24 * 3_600 * 1_000),
         }
     }
 

@@ -83,7 +83,12 @@ fn withheld(question: &Question) -> Option<Again> {
 }
 
 fn differs(question: &Question, what: &str) -> Again {
-    let (then, now) = (&question.kairos, env!("CARGO_PKG_VERSION"));
+    differs_since(&question.kairos, what)
+}
+
+/// Something else than what Kairos of this version was told.
+pub(super) fn differs_since(then: &str, what: &str) -> Again {
+    let now = env!("CARGO_PKG_VERSION");
     let other = if then == now { String::new() } else { format!(" (Kairos {then} asked then, {now} asks now)") };
     Again::Differs(format!("{what}{other}"))
 }

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Answer, Identity, PolicyError, Question as Asked, RouteInput, Router as _, World};
+use kairos_pipeline::guards::Pii;
+use kairos_pipeline::healers::Backoff;
+use kairos_pipeline::policy::{
+    Answer, Guard as _, Healer as _, Identity, PolicyError, Question as Asked, RouteInput, Router as _, World,
+};
 use kairos_pipeline::record::Given;
 use kairos_pipeline::routers;
 use kairos_sandbox::canary::{Plan, Report};
@@ -51,6 +55,37 @@ impl Decider {
     }
 }
 
+/// Who is asked again what others than routers were.
+pub(crate) enum Judge {
+    /// The native healer.
+    Healer(Backoff),
+    /// The native guard.
+    Guard(Pii),
+    /// A version of a policy.
+    Version(Generation),
+}
+
+impl Judge {
+    /// Who judges.
+    pub(crate) fn identity(&self) -> &Identity {
+        match self {
+            Self::Healer(healer) => healer.identity(),
+            Self::Guard(guard) => guard.identity(),
+            Self::Version(generation) => generation.identity(),
+        }
+    }
+
+    /// Judges as if for the first time, silently.
+    pub(crate) fn ask(&self, question: Asked<'_>) -> Result<Answer, PolicyError> {
+        match (self, question) {
+            (Self::Healer(healer), Asked::Heal(input)) => healer.heal(input).map(Answer::Remedy),
+            (Self::Guard(guard), Asked::Inspect(input)) => guard.inspect(input).map(Answer::Verdict),
+            (Self::Version(generation), question) => generation.ask_afresh(question),
+            _ => Err(PolicyError::NotRun("it judges something else".to_owned())),
+        }
+    }
+}
+
 /// A policy, `name@digest`, and what it was loaded with.
 pub(crate) type Which = (Arc<str>, String);
 
@@ -75,6 +110,7 @@ pub(crate) struct Past {
     versions: Option<Reader>,
     loader: Loader,
     loaded: HashMap<Which, Result<Decider, String>>,
+    judges: HashMap<(World, Which), Result<Arc<Judge>, String>>,
     arms: HashMap<i64, Option<Arms>>,
 }
 
@@ -84,7 +120,7 @@ const HELD: usize = 64;
 impl Past {
     /// `versions` is what is kept of policies, where anything is.
     pub(crate) fn new(versions: Option<Reader>, loader: Loader) -> Self {
-        Self { versions, loader, loaded: HashMap::new(), arms: HashMap::new() }
+        Self { versions, loader, loaded: HashMap::new(), judges: HashMap::new(), arms: HashMap::new() }
     }
 
     /// What is kept of policies, where anything is.
@@ -120,23 +156,54 @@ impl Past {
             let ours = &native.identity().digest;
             return Err(format!("the native router of Kairos {digest} decided; this is {ours}"));
         }
-        self.version(digest, setting)
+        self.version(World::Router, digest, setting).map(Decider::Version)
+    }
+
+    /// Who judged once in another world than the router's, or why it cannot be had any more.
+    pub(crate) fn judge(&mut self, world: World, label: &Arc<str>, setting: &str) -> Result<Arc<Judge>, String> {
+        let which = (world, (Arc::clone(label), setting.to_owned()));
+        if self.judges.len() >= HELD && !self.judges.contains_key(&which) {
+            self.judges.clear();
+        }
+        if let Some(known) = self.judges.get(&which) {
+            return known.clone();
+        }
+        let judge = self.load_judge(world, label, setting).map(Arc::new);
+        self.judges.insert(which, judge.clone());
+        judge
+    }
+
+    fn load_judge(&self, world: World, label: &str, setting: &str) -> Result<Judge, String> {
+        let (name, digest) = label.split_once('@').unwrap_or((label, ""));
+        let native = match world {
+            World::Healer => Judge::Healer(Backoff::new(serde_json::from_str(setting).unwrap_or_default())),
+            World::Guard => Judge::Guard(Pii::default()),
+            _ => return self.version(world, digest, setting).map(Judge::Version),
+        };
+        match native.identity() {
+            identity if **identity.label() == *label => Ok(native),
+            identity if identity.name == name => {
+                let ours = &identity.digest;
+                Err(format!("the native {} of Kairos {digest} judged; this is {ours}", world.name()))
+            }
+            _ => self.version(world, digest, setting).map(Judge::Version),
+        }
     }
 
     /// Loads a version that served, with what it was loaded with then.
-    fn version(&self, digest: &str, setting: &str) -> Result<Decider, String> {
-        let slot = World::Router.name();
+    fn version(&self, world: World, digest: &str, setting: &str) -> Result<Generation, String> {
+        let slot = world.name();
         let found = self.versions.as_ref().map(|versions| versions.version(slot, digest)).transpose();
         let Some(found) = found.map_err(|error| error.to_string())?.flatten() else {
-            return Err("the version that decided is not kept here".to_owned());
+            return Err("the version that decided is not kept here (kept_versions and kept_bytes under [policies] bound what is)".to_owned());
         };
         let setting: Setting = serde_json::from_str(setting).map_err(|error| format!("its setting: {error}"))?;
         let grants = Grants::of(setting.grants.iter().filter_map(|name| Capability::from_name(name)));
         let configs = Arc::new(BTreeMap::from([(slot.to_owned(), setting.config.to_string())]));
         let loader = Loader { configs, grants, ..self.loader.clone() };
         let cannot = "the version that decided cannot be loaded any more";
-        let loaded = loader.load_again(&admin::version(World::Router, found));
-        loaded.map(Decider::Version).map_err(|refusal| format!("{cannot}: {}", refusal.message))
+        let loaded = loader.load_again(&admin::version(world, found));
+        loaded.map_err(|refusal| format!("{cannot}: {}", refusal.message))
     }
 
     /// The arms of an experiment, each as a policy and what it was loaded with: what was in place, and what

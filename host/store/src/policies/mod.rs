@@ -1,10 +1,11 @@
-//! What is kept of what admins do: every version of a policy that was ever staged or served and what is
+//! What is kept of what admins do: versions of policies that were staged or served, within bounds, and what is
 //! so in each slot, the keys of callers, and the log of who did what, chained by hashes as the ledger's
 //! rows are.
 //!
 //! Whoever has the file can look into it with any SQLite tool. What a policy is, is not known here.
 
 mod audit;
+mod kept;
 mod keys;
 mod schema;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 pub use self::audit::{Entry, Reader, genesis};
+pub use self::kept::{KeptBounds, KeptCounts};
 pub use self::keys::{StoredKey, StoredSecret};
 use self::schema::SCHEMA;
 pub use self::trials::Trial;
@@ -83,14 +85,27 @@ pub struct SlotState {
 /// The database, opened to be written. One at a time has it: who holds the ledger's lock.
 pub struct PolicyStore {
     connection: Mutex<Connection>,
+    bounds: KeptBounds,
+    kept: Mutex<KeptCounts>,
 }
 
 impl PolicyStore {
-    /// Opens what is kept in a data folder, or makes it.
+    /// Opens what is kept in a data folder, or makes it, with the usual bounds.
     pub fn open(folder: &Path) -> Result<Self, PoliciesError> {
+        Self::open_bounded(folder, KeptBounds::default())
+    }
+
+    /// The same, with bounds. What is beyond them goes with the next act.
+    pub fn open_bounded(folder: &Path, bounds: KeptBounds) -> Result<Self, PoliciesError> {
         let mut connection = database::open(&folder.join(FILE), Duration::from_secs(5))?;
         schema::prepare(&mut connection)?;
-        Ok(Self { connection: Mutex::new(connection) })
+        let kept = kept::counts(&connection)?;
+        Ok(Self { connection: Mutex::new(connection), bounds, kept: Mutex::new(kept) })
+    }
+
+    /// How much of versions is kept. Reads no disk.
+    pub fn kept(&self) -> KeptCounts {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -107,10 +122,13 @@ impl PolicyStore {
     ) -> Result<(), PoliciesError> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if let Some(version) = version {
-            keep(&transaction, &entry.slot, version)?;
-        }
         let slot = &entry.slot;
+        if let Some(version) = version {
+            keep(&transaction, slot, version)?;
+            kept::weigh(&transaction, slot, version)?;
+        }
+        // What serves until now.
+        kept::serve(&transaction, slot, entry.at_ms)?;
         transaction.execute("DELETE FROM role WHERE slot = ?1", [slot])?;
         for (place, (role, digest)) in state.roles.iter().enumerate() {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
@@ -130,7 +148,12 @@ impl PolicyStore {
             transaction.execute("INSERT INTO folder VALUES (?1, ?2, ?3)", params![slot, file, digest])?;
         }
         audit::append(&transaction, entry)?;
-        Ok(transaction.commit()?)
+        kept::serve(&transaction, slot, entry.at_ms)?;
+        let kept = kept::bound(&transaction, &self.bounds, entry.at_ms)?;
+        transaction.commit()?;
+        let mut known = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = KeptCounts { dropped: known.dropped + kept.dropped, ..kept };
+        Ok(())
     }
 
     /// What is so in a slot.
@@ -149,6 +172,14 @@ impl PolicyStore {
             })
             .optional()?;
         Ok(SlotState { roles, shadow, folder })
+    }
+
+    /// Writes an act that changes nothing here.
+    pub fn note(&self, entry: &Entry) -> Result<(), PoliciesError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        audit::append(&transaction, entry)?;
+        Ok(transaction.commit()?)
     }
 
     /// Writes what was measured of an experiment since.

@@ -6,7 +6,7 @@ use super::{PoliciesError, genesis};
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -89,6 +89,19 @@ CREATE TABLE secret (
     PRIMARY KEY (key, version)
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE version ADD COLUMN signature TEXT;
+",
+    // Beside the versions: to change a row of a version is to write all of its bytes again. When those of an
+    // earlier schema served is not known: any record may refer to them.
+    "
+CREATE TABLE kept (
+    slot TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    served_ms INTEGER,
+    PRIMARY KEY (slot, digest)
+) STRICT, WITHOUT ROWID;
+INSERT INTO kept SELECT slot, digest, place, length(bytes) + coalesce(length(tests), 0), unixepoch() * 1000 FROM version;
 ",
 ];
 

@@ -173,3 +173,97 @@ fn a_file_of_an_earlier_version_is_brought_up_to_this_one() {
         assert!(Reader::open(&path).is_err());
     }
 }
+
+fn bounded(folder: &Path, versions: u64, bytes: u64) -> PolicyStore {
+    PolicyStore::open_bounded(folder, KeptBounds { versions, bytes, records_ms: 100 }).unwrap()
+}
+
+fn digests(store: &PolicyStore, slot: &str) -> Vec<String> {
+    store.versions(slot, "", 99).unwrap().into_iter().map(|version| version.digest).collect()
+}
+
+/// An act at a time, after which these have roles, and this version is kept.
+fn acted(store: &PolicyStore, at_ms: i64, roles: &[(&str, &str)], kept: Option<&str>) {
+    let state = SlotState { folder: None, ..state(roles) };
+    store.commit(&Entry { at_ms, ..entry("act", kept) }, &state, kept.map(version).as_ref(), None).unwrap();
+}
+
+/// First goes what never served, then what served long ago, then what records may refer to; what has a role never.
+#[test]
+fn versions_go_in_the_order_of_their_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = bounded(folder.path(), 5, u64::MAX);
+    acted(&store, 1, &[("active", "old1")], Some("old1"));
+    acted(&store, 2, &[("active", "late")], Some("late"));
+    acted(&store, 500, &[("active", "now1"), ("previous", "prev")], Some("now1"));
+    acted(&store, 501, &[("active", "now1"), ("previous", "prev")], Some("prev"));
+    acted(&store, 502, &[("active", "now1"), ("previous", "prev")], Some("idle"));
+    assert_eq!((store.kept().versions, store.kept().dropped), (5, 0));
+    let roles = [("active", "now1"), ("previous", "prev"), ("staged", "new1")];
+    acted(&store, 550, &roles, Some("new1"));
+    assert_eq!(digests(&store, "router"), ["new1", "prev", "now1", "late", "old1"]);
+    let roles = [("active", "now1"), ("previous", "prev"), ("staged", "new1"), ("staged", "new2")];
+    acted(&store, 560, &roles, Some("new2"));
+    assert_eq!(digests(&store, "router"), ["new2", "new1", "prev", "now1", "late"]);
+    // Records of 100 ms ago may refer to it: it goes, as nothing else can, and that is said.
+    let roles = [("active", "now1"), ("previous", "prev"), ("staged", "new1"), ("staged", "new2"), ("shadow", "new3")];
+    acted(&store, 590, &roles, Some("new3"));
+    assert_eq!(digests(&store, "router"), ["new3", "new2", "new1", "prev", "now1"]);
+    let told: Vec<_> = store.audit(99).unwrap().into_iter().map(|(_, entry)| entry).collect();
+    let told: Vec<_> = told.iter().filter(|entry| entry.act == "drop").collect();
+    let said = |place: usize| (told[place].digest.as_deref().unwrap(), told[place].detail.as_deref().unwrap());
+    assert_eq!(said(2), ("idle", "8 bytes; no record refers to it"));
+    assert_eq!(said(1), ("old1", "8 bytes; no record refers to it"));
+    assert_eq!(said(0), ("late", "8 bytes; records may refer to it"));
+    assert_eq!((store.kept(), told[0].actor.as_str()), (KeptCounts { versions: 5, bytes: 40, dropped: 3 }, "kairos"));
+    // What has a role stays, whatever the bound.
+    drop(store);
+    let store = bounded(folder.path(), 1, 1);
+    acted(&store, 600, &roles, None);
+    assert_eq!((digests(&store, "router").len(), store.kept().versions), (5, 5));
+    acted(&store, 610, &[("active", "now1")], None);
+    assert_eq!(digests(&store, "router"), ["now1"]);
+    drop(store);
+    assert_eq!(Reader::open(&folder.path().join(FILE)).unwrap().verify().unwrap(), 17);
+}
+
+/// What is tried, and what the folder said, stays; bytes are counted with those of tests; slots are one.
+#[test]
+fn bytes_of_all_slots_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = bounded(folder.path(), 99, 40);
+    acted(&store, 1, &[], Some("aaaa"));
+    let tested = Version { tests: Some(vec![b'x'; 10]), ..version("bbbb") };
+    let guard = Entry { slot: "guard".to_owned(), ..entry("stage", Some("bbbb")) };
+    store.commit(&guard, &SlotState::default(), Some(&tested), None).unwrap();
+    assert_eq!(store.kept(), KeptCounts { versions: 2, bytes: 26, dropped: 0 });
+    let said = SlotState { folder: Some(("/policies/router.rhai".to_owned(), "aaaa".to_owned())), ..state(&[]) };
+    store.commit(&entry("activate", Some("cccc")), &said, Some(&version("cccc")), None).unwrap();
+    let tried = Trial { digest: "cccc".to_owned(), ..trial(1, "", None) };
+    store.commit(&entry("canary", Some("cccc")), &said, Some(&version("dddd")), Some(&tried)).unwrap();
+    assert_eq!(
+        (digests(&store, "router"), digests(&store, "guard").len()),
+        (vec!["dddd".into(), "cccc".into(), "aaaa".into()], 0)
+    );
+    store.commit(&entry("stage", Some("eeee")), &said, Some(&version("eeee")), None).unwrap();
+    store.commit(&entry("stage", Some("ffff")), &said, Some(&version("ffff")), None).unwrap();
+    store.commit(&entry("stage", Some("gggg")), &said, Some(&version("gggg")), None).unwrap();
+    assert_eq!(digests(&store, "router"), ["gggg", "ffff", "eeee", "cccc", "aaaa"]);
+    assert_eq!(store.kept(), KeptCounts { versions: 5, bytes: 40, dropped: 2 });
+}
+
+/// Versions of an earlier schema may be referred to by any record.
+#[test]
+fn versions_of_an_earlier_schema_are_weighed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = PolicyStore::open(folder.path()).unwrap();
+    acted(&store, 1, &[], Some("aaaa"));
+    drop(store);
+    let connection = Connection::open(folder.path().join(FILE)).unwrap();
+    connection.execute_batch("DROP TABLE kept; UPDATE meta SET schema = 3").unwrap();
+    drop(connection);
+    let store = PolicyStore::open(folder.path()).unwrap();
+    assert_eq!(store.kept(), KeptCounts { versions: 1, bytes: 8, dropped: 0 });
+    let served: i64 = store.lock().query_row("SELECT served_ms FROM kept", [], |row| row.get(0)).unwrap();
+    assert!(served > 1_700_000_000_000, "{served}");
+}

@@ -19,16 +19,16 @@ use super::snapshots::{Ids, Known, Offered};
 /// cost there, successes and failures of late, tokens in its prompt cache, milliseconds that it is to be
 /// left alone, attempts under way, quota left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Moving(u64, u32, u32, u32, u32, u32, Option<u64>);
+pub(super) struct Moving(u64, u32, u32, u32, u32, u32, Option<u64>);
 
 impl Moving {
-    fn of(offer: &Offer) -> Self {
+    pub(super) fn of(offer: &Offer) -> Self {
         let Offer { worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left, .. } =
             *offer;
         Self(worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left)
     }
 
-    fn put_into(self, offer: Offer) -> Offer {
+    pub(super) fn put_into(self, offer: Offer) -> Offer {
         let Self(worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left) = self;
         Offer { worst_case_cost, successes, failures, cached_tokens, cooldown_ms, in_flight, quota_left, ..offer }
     }
@@ -74,6 +74,9 @@ struct Columns {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     more_reads: bool,
     given: Given,
+    /// More judgements were given beside it than are kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    more_judgements: bool,
     /// Of the 2⁵³ numbers in [0, 1) that there are, which: a whole number is read as it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     draw: Option<u64>,
@@ -92,6 +95,7 @@ pub(super) fn write<'a>(
     asked: &'a Asked,
     ids: Ids,
     (reads, more_reads): (Vec<ReadColumn>, bool),
+    more_judgements: bool,
     content: Keeps,
     key: &[u8; 32],
 ) -> serde_json::Result<Written<'a>> {
@@ -119,6 +123,7 @@ pub(super) fn write<'a>(
         reads,
         more_reads,
         given: given.clone(),
+        more_judgements,
         draw: draw.map(|draw| (draw * DRAWS) as u64),
     };
     let is_kept = content != Keeps::None && !(prompt.is_empty() && system.is_empty());
@@ -157,6 +162,8 @@ pub struct Question {
     pub redacted: bool,
     /// What was read of what was learned.
     pub reads: Arc<KeptReads>,
+    /// Whether more judgements were given beside it than are kept.
+    pub more_judgements: bool,
     /// The version of Kairos that asked.
     pub kairos: String,
     /// SHA-256 of the source of the catalogue that was in use.
@@ -182,11 +189,16 @@ impl Question {
 
     /// Marks which of a policy's names each model answers for.
     pub fn mark_names(&mut self, names: &[String]) {
-        self.models.iter_mut().for_each(|offer| offer.names = 0);
-        for (place, name) in names.iter().enumerate().take(64) {
-            if let Some(index) = self.request.find(name) {
-                self.models[index as usize].names |= 1 << place;
-            }
+        mark_names(&self.request, &mut self.models, names);
+    }
+}
+
+/// Marks which of a policy's names each model answers for.
+pub(super) fn mark_names(request: &RequestInfo, models: &mut [Offer], names: &[String]) {
+    models.iter_mut().for_each(|offer| offer.names = 0);
+    for (place, name) in names.iter().enumerate().take(64) {
+        if let Some(model) = request.find(name).and_then(|index| models.get_mut(index as usize)) {
+            model.names |= 1 << place;
         }
     }
 }
@@ -244,6 +256,7 @@ pub(super) fn read(
         withheld,
         redacted,
         reads,
+        more_judgements: columns.more_judgements,
         kairos: known.kairos,
         catalogue: known.version,
         as_of: known.as_of,

@@ -5,6 +5,8 @@
 //! counted. No request ever waits for it.
 
 mod asked;
+mod erase;
+mod judgements;
 mod read;
 mod reads;
 mod schema;
@@ -22,6 +24,9 @@ use kairos_pipeline::record::{Ended, Recorder};
 use kairos_pipeline::request::RequestId;
 
 pub use self::asked::Question;
+use self::erase::Job;
+pub use self::erase::{Told as Erased, Which};
+pub use self::judgements::KeptJudgement;
 pub use self::read::{Rating, Reader, Row};
 pub use self::reads::KeptReads;
 use self::writer::Writer;
@@ -90,6 +95,8 @@ pub struct Settings {
 
 /// About what a record takes in memory, apart from what was said.
 const APART_FROM_WORDS: usize = 4_096;
+/// About what a judgement beside the route takes, likewise.
+const EACH_JUDGEMENT: usize = 1_024;
 
 /// What a caller says of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,6 +132,7 @@ pub type Told = Box<dyn FnOnce(Result<Rated, String>) + Send>;
 enum Waiting {
     Ended(Ended),
     Feedback(Feedback, Told),
+    Erasure(Job),
 }
 
 #[derive(Default)]
@@ -147,6 +155,7 @@ struct Shared {
     full: AtomicU64,
     failed: AtomicU64,
     bytes: AtomicU64,
+    erased: AtomicU64,
 }
 
 impl Shared {
@@ -160,6 +169,7 @@ impl Shared {
             full: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            erased: AtomicU64::new(0),
         }
     }
 
@@ -174,7 +184,8 @@ impl Shared {
             let (prompt, system) = asked.request.content.texts();
             prompt.len() + system.len()
         });
-        let bytes = said + APART_FROM_WORDS;
+        let judgements = ended.judgements.bytes() + ended.judgements.all().len() * EACH_JUDGEMENT;
+        let bytes = said + judgements + APART_FROM_WORDS;
         let Settings { queue: most, queue_bytes: most_bytes, .. } = self.settings;
         let mut queue = self.lock();
         if queue.stop || queue.waiting.len() >= most || queue.bytes.saturating_add(bytes) > most_bytes {
@@ -205,6 +216,8 @@ pub struct Counts {
     pub waiting_bytes: usize,
     /// Bytes that records take in the file.
     pub bytes: u64,
+    /// Records that somebody asked to have taken out.
+    pub erased: u64,
 }
 
 /// Keeps records in the data folder. One at a time has it: who holds the ledger's lock.
@@ -247,6 +260,19 @@ impl RecordStore {
         self.shared.wake.notify_one();
     }
 
+    /// Takes records out, those that wait to be written included, for good. `told` is called by another thread.
+    pub fn erase(&self, which: Which, told: Erased) {
+        let mut queue = self.shared.lock();
+        if queue.stop || queue.waiting.len() >= self.shared.settings.queue {
+            drop(queue);
+            return told(Err("too much waits to be written; try again shortly".to_owned()));
+        }
+        queue.waiting.push(Waiting::Erasure(Job::new(which, told)));
+        queue.urgent = true;
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+
     /// How much there is, and what was lost.
     pub fn counts(&self) -> Counts {
         let (waiting, waiting_bytes) = {
@@ -254,8 +280,16 @@ impl RecordStore {
             (queue.waiting.len(), queue.bytes)
         };
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Shared { written, full, failed, bytes, .. } = &*self.shared;
-        Counts { written: of(written), full: of(full), failed: of(failed), waiting, waiting_bytes, bytes: of(bytes) }
+        let Shared { written, full, failed, bytes, erased, .. } = &*self.shared;
+        Counts {
+            written: of(written),
+            full: of(full),
+            failed: of(failed),
+            waiting,
+            waiting_bytes,
+            bytes: of(bytes),
+            erased: of(erased),
+        }
     }
 
     /// Writes what waits and ends, within `patience`: a disk that hangs does not keep the process from
@@ -274,6 +308,10 @@ impl Recorder for RecordStore {
         if self.shared.queue_up(ended) {
             self.shared.wake.notify_one();
         }
+    }
+
+    fn keeps_content(&self) -> bool {
+        self.shared.settings.content == Content::Full
     }
 }
 

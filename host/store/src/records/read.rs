@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::Value;
 
 use super::asked::{self, Question};
+use super::judgements::{self, KeptJudgement};
 use super::{RecordsError, schema};
+use crate::database;
 
 /// Rows that are read in one go: a snapshot that is held for long keeps the log from shrinking.
 const PAGE: i64 = 500;
@@ -48,7 +50,7 @@ pub struct Rating {
 }
 
 /// Below every id of a request that came at this time or later: they begin with the milliseconds.
-fn first_of(at_ms: u64) -> [u8; 16] {
+pub(super) fn first_of(at_ms: u64) -> [u8; 16] {
     (u128::from(at_ms.min((1 << 48) - 1)) << 80).to_be_bytes()
 }
 
@@ -141,6 +143,23 @@ impl Reader {
             Ok(Rating { metric: row.get(0)?, value: row.get(1)?, first: row.get(2)? })
         })?;
         Ok(ratings.collect::<Result<_, _>>()?)
+    }
+
+    /// What others than its router were asked of a request, as far as that is kept; `question` is what its router
+    /// was. Nothing is kept in files of an earlier schema.
+    pub fn judgements(
+        &mut self,
+        id: RequestId,
+        question: &Question,
+    ) -> Result<Vec<Result<KeptJudgement, String>>, RecordsError> {
+        let Self { connection, snapshots } = self;
+        if database::schema_of(connection)? < schema::SCHEMA {
+            return Ok(Vec::new());
+        }
+        let mut found = connection.prepare_cached("SELECT body FROM judgement WHERE id = ?1 ORDER BY place")?;
+        let bodies = found.query_map([id.as_bytes()], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        let mut snapshot = |id: i64| find_snapshot(connection, snapshots, id);
+        Ok(bodies.iter().map(|body| judgements::read(body, question, &mut snapshot)).collect())
     }
 
     fn read(&mut self, stored: Stored) -> Result<Row, RecordsError> {

@@ -82,6 +82,11 @@ impl KeptReads {
         Ok(Self { values, more, lacking: AtomicBool::new(false) })
     }
 
+    /// The same, of which nothing was asked yet.
+    pub(super) fn afresh(&self) -> Self {
+        Self { values: self.values.clone(), more: self.more, lacking: AtomicBool::new(false) }
+    }
+
     /// All that was read, in order.
     pub fn values(&self) -> impl Iterator<Item = (&SpaceId, &str, Option<&[u8]>)> {
         self.values.iter().map(|((space, key), value)| (space, &**key, value.as_deref()))

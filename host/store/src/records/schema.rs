@@ -9,7 +9,10 @@ use super::RecordsError;
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
+
+/// The schema of the tables that follow, before what `SECOND` adds.
+const FIRST: i64 = 1;
 
 /// What is asked of a policy is told apart: what moves from request to request is with the record, what
 /// many have in common is a snapshot, whose number is never given out again. Ids sort by the time at
@@ -60,6 +63,17 @@ CREATE VIEW request AS SELECT
 FROM record;
 ";
 
+/// What makes the tables of schema 2 of those of schema 1.
+const SECOND: &str = "
+CREATE TABLE judgement (
+    id BLOB NOT NULL,
+    place INTEGER NOT NULL,
+    world TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (id, place)
+) STRICT, WITHOUT ROWID;
+";
+
 /// A record takes some two thousand bytes.
 const PAGE_BYTES: i64 = 16 << 10;
 
@@ -82,8 +96,9 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordsError> {
     // What is deleted is written over: it is not to be found in the file any more.
     connection.pragma_update(None, "secure_delete", "ON")?;
     database::prepare(&mut connection, TABLES, |transaction, node| {
-        transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, ?1, ?2)", params![SCHEMA, node])
+        transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, ?1, ?2)", params![FIRST, node])
     })?;
+    database::migrate(&mut connection, &[SECOND])?;
     check(&connection)?;
     Ok(connection)
 }
@@ -100,7 +115,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, RecordsError> {
 
 fn check(connection: &Connection) -> Result<(), RecordsError> {
     match database::schema_of(connection)? {
-        SCHEMA => Ok(()),
+        FIRST..=SCHEMA => Ok(()),
         found => Err(RecordsError::Schema { found }),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kairos_pipeline::models::{Answering, Catalogue};
-use kairos_pipeline::policy::Offer;
+use kairos_pipeline::policy::{Offer, RequestInfo};
 use kairos_pipeline::record::Asked;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -45,12 +45,12 @@ pub(super) struct Offered {
 
 impl Offered {
     /// Whether this was on offer.
-    fn is(&self, asked: &Asked) -> bool {
+    fn is(&self, request: &RequestInfo, models: &[Offer]) -> bool {
         let same = |(known, offer): (&Offer, &Offer)| *known == without_what_moves(offer);
-        self.models.len() == asked.models.len()
-            && self.ids[..] == asked.request.model_ids[..]
-            && self.regions == asked.request.regions
-            && self.models.iter().zip(&asked.models).all(same)
+        self.models.len() == models.len()
+            && self.ids[..] == request.model_ids[..]
+            && self.regions == request.regions
+            && self.models.iter().zip(models).all(same)
     }
 }
 
@@ -93,10 +93,7 @@ impl Snapshots {
                 id
             }
         };
-        let offered = match &self.last {
-            Some((last, id)) if last.is(asked) => *id,
-            _ => self.offered(asked, now_ms, transaction)?,
-        };
+        let offered = self.offered(&asked.request, &asked.models, now_ms, transaction)?;
         let setting = self.setting(&asked.setting, now_ms, transaction)?;
         let before = match &asked.before {
             Some((_, setting)) => Some(self.setting(setting, now_ms, transaction)?),
@@ -109,11 +106,20 @@ impl Snapshots {
         Ok(ids)
     }
 
-    fn offered(&mut self, asked: &Asked, now_ms: u64, transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    fn offered(
+        &mut self,
+        request: &RequestInfo,
+        models: &[Offer],
+        now_ms: u64,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<i64> {
+        if let Some((_, id)) = self.last.as_ref().filter(|(last, _)| last.is(request, models)) {
+            return Ok(*id);
+        }
         let offered = Offered {
-            ids: asked.request.model_ids.to_vec(),
-            regions: asked.request.regions.clone(),
-            models: asked.models.iter().map(without_what_moves).collect(),
+            ids: request.model_ids.to_vec(),
+            regions: request.regions.clone(),
+            models: models.iter().map(without_what_moves).collect(),
         };
         let id = match self.offered.get(&offered) {
             Some(id) => *id,
@@ -134,6 +140,22 @@ impl Snapshots {
         let id = write(transaction, setting, now_ms)?;
         self.settings.insert(Arc::clone(setting), id);
         Ok(id)
+    }
+
+    /// Ids of what a judgement beside the route refers to: what was on offer, and what its policy was loaded with.
+    pub(super) fn of_judgement(
+        &mut self,
+        (request, models): (&RequestInfo, &[Offer]),
+        setting: &Arc<str>,
+        now_ms: u64,
+        transaction: &Transaction<'_>,
+    ) -> rusqlite::Result<(i64, i64)> {
+        let offered = self.offered(request, models, now_ms, transaction)?;
+        let setting = self.setting(setting, now_ms, transaction)?;
+        for id in [offered, setting] {
+            self.used(id, now_ms, transaction)?;
+        }
+        Ok((offered, setting))
     }
 
     /// What was read of what was learned, and whether that is not all; long values are snapshots.

@@ -149,7 +149,7 @@ fn asked(price: u64, setting: &str) -> Asked {
 }
 
 fn ended(id: RequestId, at_ms: u64, asked: Option<Asked>) -> Ended {
-    Ended { id, record: Arc::new(record(id, at_ms)), asked: asked.map(Box::new) }
+    Ended { id, record: Arc::new(record(id, at_ms)), asked: asked.map(Box::new), judgements: Default::default() }
 }
 
 /// What is in the files of a folder.
@@ -412,4 +412,94 @@ fn ids_are_found_by_how_they_begin() {
     assert_eq!(reader.beginning("0193F3A1", 1).unwrap(), ids[..1]);
     assert_eq!(reader.beginning("0193f3a2", 9).unwrap(), ids[2..]);
     assert!(reader.beginning("0194", 9).unwrap().is_empty());
+}
+
+/// Takes records out, and waits until they are gone.
+fn erase(store: &RecordStore, which: Which) -> Result<u64, String> {
+    let (tell, told) = channel();
+    store.erase(which, Box::new(move |gone| tell.send(gone).unwrap()));
+    told.recv().unwrap()
+}
+
+/// More than a page of records of two keys, each with words of its own, and what callers thought of them.
+fn filled(folder: &Path) -> RecordStore {
+    let settings = Settings { content: Content::Full, queue: 10_000, ..settings() };
+    let store = open(folder, settings, 5_000);
+    for n in 0..1_200 {
+        let (at_ms, mut asked) = (if n < 600 { 1_000 } else { 2_000 }, asked(1, "{}"));
+        Arc::get_mut(&mut asked.request).unwrap().content = Words::new(format!("word-{n:04}."), String::new());
+        let key = if n % 3 == 0 { "mobile" } else { "team" };
+        let record = Arc::new(Record { key: Some(key.into()), ..record(id(at_ms, n), at_ms) });
+        store.keep(Ended { id: id(at_ms, n), record, asked: Some(Box::new(asked)), judgements: Default::default() });
+    }
+    let (tell, told) = channel();
+    for n in [3, 4] {
+        let tell = tell.clone();
+        let feedback = Feedback { id: id(1_000, n), metric: "good".to_owned(), value: 1.0 };
+        store.rate(feedback, Box::new(move |rated| tell.send(rated).unwrap()));
+        assert_eq!(told.recv().unwrap(), Ok(Rated::First));
+    }
+    store
+}
+
+#[test]
+fn what_is_erased_is_nowhere_in_the_file() {
+    let word = |n: u64| format!("word-{n:04}.");
+    type Goes = fn(u64) -> bool;
+    let all: [(Which, Goes); 4] = [
+        (Which::Key("mobile".to_owned()), |n| n % 3 == 0),
+        (Which::Before(2_000), |n| n < 600),
+        (Which::Request(id(1_000, 3)), |n| n == 3),
+        (Which::Key("nobody".to_owned()), |_| false),
+    ];
+    for (which, goes) in all {
+        let folder = tempfile::tempdir().unwrap();
+        let store = filled(folder.path());
+        let gone = (0..1_200).filter(|n| goes(*n)).count() as u64;
+        assert_eq!(erase(&store, which.clone()), Ok(gone), "{which:?}");
+        assert_eq!(erase(&store, which.clone()), Ok(0), "{which:?}");
+        assert_eq!(store.counts().erased, gone);
+        // What comes after it is written as ever.
+        store.keep(ended(id(3_000, 1), 3_000, None));
+        assert!(store.finish(Duration::from_secs(60)));
+        let bytes = bytes(folder.path());
+        let left: Vec<u64> = (0..1_200).filter(|n| holds(&bytes, &word(*n))).collect();
+        assert_eq!(left, (0..1_200).filter(|n| !goes(*n)).collect::<Vec<_>>(), "{which:?}");
+        let reader = Reader::open(&folder.path().join(FILE)).unwrap();
+        assert_eq!(reader.extent(0).unwrap().0, 1_201 - gone);
+        assert_eq!(reader.ratings(id(1_000, 3)).unwrap().is_empty(), goes(3));
+        assert_eq!(reader.ratings(id(1_000, 4)).unwrap().is_empty(), goes(4));
+    }
+}
+
+#[test]
+fn an_erasure_ends_with_its_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = filled(folder.path());
+    assert!(store.finish(Duration::from_secs(60)));
+    assert_eq!(erase(&store, Which::Before(9_000)), Err("too much waits to be written; try again shortly".to_owned()));
+}
+
+/// Records of an earlier schema are read as they are, and kept when it becomes this one.
+#[test]
+fn an_earlier_schema_becomes_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), settings(), 1_000);
+    store.keep(ended(id(1_000, 1), 1_000, Some(asked(1, "{}"))));
+    assert!(store.finish(Duration::from_secs(60)));
+    let path = folder.path().join(FILE);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TABLE judgement; UPDATE meta SET schema = 1").unwrap();
+    drop(connection);
+    let judged = || {
+        let mut reader = Reader::open(&path).unwrap();
+        let question = reader.row(id(1_000, 1)).unwrap().unwrap().asked.unwrap().unwrap();
+        reader.judgements(id(1_000, 1), &question).unwrap().len()
+    };
+    assert_eq!(judged(), 0);
+    let store = open(folder.path(), settings(), 1_000);
+    store.keep(ended(id(1_000, 2), 1_000, None));
+    assert!(store.finish(Duration::from_secs(60)));
+    assert_eq!(judged(), 0);
+    assert_eq!(Reader::open(&path).unwrap().extent(0).unwrap().0, 2);
 }

@@ -1,6 +1,7 @@
 //! The one thread that writes records: what waits goes into one transaction, and what is too old or too
 //! much goes out of the file.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 use kairos_pipeline::record::Ended;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::erase::{Job, TABLES};
 use super::snapshots::Snapshots;
-use super::{Feedback, MOST_METRICS, Rated, Settings, Shared, Waiting, asked};
+use super::{Feedback, MOST_METRICS, Rated, Settings, Shared, Waiting, asked, judgements};
 use crate::database::millis;
 
 /// How long records are gathered for one transaction while nobody waits for it. A quarter of a second costs
@@ -37,6 +39,8 @@ pub(super) struct Writer {
     folder: PathBuf,
     /// Why the last round failed, so that it is told once.
     failing: Option<String>,
+    /// Erasures under way, the first come first.
+    erasures: VecDeque<Job>,
 }
 
 /// What one round wrote.
@@ -49,7 +53,14 @@ struct Written {
 
 impl Writer {
     pub(super) fn new(connection: Connection, shared: Arc<Shared>, folder: &Path) -> Self {
-        Self { connection, shared, snapshots: Snapshots::default(), folder: folder.to_owned(), failing: None }
+        Self {
+            connection,
+            shared,
+            snapshots: Snapshots::default(),
+            folder: folder.to_owned(),
+            failing: None,
+            erasures: VecDeque::new(),
+        }
     }
 
     /// Writes until told to stop, then once more.
@@ -58,6 +69,7 @@ impl Writer {
         loop {
             let (waiting, stop) = self.wait();
             self.round(waiting);
+            self.erase(stop);
             if stop || cleaned.elapsed() >= TICK {
                 cleaned = Instant::now();
                 self.clean();
@@ -65,6 +77,28 @@ impl Writer {
             if stop {
                 return;
             }
+        }
+    }
+
+    /// A page of the first erasure: what waits to be written comes in between. At the end none goes on.
+    fn erase(&mut self, stop: bool) {
+        let Some(mut job) = self.erasures.pop_front() else { return };
+        let gone = job.gone;
+        let done = job.step(&mut self.connection);
+        self.shared.erased.fetch_add(job.gone - gone, Ordering::Relaxed);
+        match done {
+            Ok(false) if !stop => return self.erasures.push_front(job),
+            Ok(false) => (job.told)(Err(format!("the gateway stops, {} records are gone so far", job.gone))),
+            Ok(true) => {
+                // Out of the log, too.
+                self.clean();
+                (job.told)(Ok(job.gone));
+            }
+            Err(error) => (job.told)(Err(format!("{} records are gone, and no more: {error}", job.gone))),
+        }
+        if stop {
+            let stops = || Err("the gateway stops".to_owned());
+            self.erasures.drain(..).for_each(|job| (job.told)(stops()));
         }
     }
 
@@ -78,7 +112,7 @@ impl Writer {
     /// Waits for something to write, and gathers some more. The second value says whether to stop.
     fn wait(&self) -> (Vec<Waiting>, bool) {
         let mut queue = self.shared.lock();
-        if queue.waiting.is_empty() && !queue.stop {
+        if queue.waiting.is_empty() && !queue.stop && self.erasures.is_empty() {
             queue = self.shared.wake.wait_timeout(queue, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
         let due = Instant::now() + GATHER;
@@ -95,7 +129,12 @@ impl Writer {
 
     /// Writes what waits. What cannot be written is dropped and counted: a disk that is full would
     /// otherwise fill the memory.
-    fn round(&mut self, waiting: Vec<Waiting>) {
+    fn round(&mut self, mut waiting: Vec<Waiting>) {
+        for job in waiting.extract_if(.., |one| matches!(one, Waiting::Erasure(_))) {
+            if let Waiting::Erasure(job) = job {
+                self.erasures.push_back(job);
+            }
+        }
         let records = waiting.iter().filter(|waiting| matches!(waiting, Waiting::Ended(_))).count() as u64;
         let written = self.write(&waiting);
         match &written {
@@ -118,7 +157,7 @@ impl Writer {
         }
         let told = waiting.into_iter().filter_map(|one| match one {
             Waiting::Feedback(_, told) => Some(told),
-            Waiting::Ended(_) => None,
+            Waiting::Ended(_) | Waiting::Erasure(_) => None,
         });
         match written {
             Ok(written) => told.zip(written.rated).for_each(|(told, rated)| told(Ok(rated))),
@@ -146,6 +185,7 @@ impl Writer {
             match one {
                 Waiting::Ended(ended) => record(&transaction, ended, &mut self.snapshots, &settings, now_ms)?,
                 Waiting::Feedback(feedback, _) => rated.push(rate(&transaction, feedback, now_ms)?),
+                Waiting::Erasure(_) => {}
             }
         }
         let age_ms = u64::try_from(settings.age.as_millis()).unwrap_or(u64::MAX);
@@ -177,7 +217,8 @@ fn record(
         Some(asked) => {
             let ids = snapshots.of(asked, now_ms, transaction)?;
             let reads = snapshots.reads(asked, now_ms, transaction)?;
-            Some(asked::write(asked, ids, reads, settings.content, &settings.key).map_err(unwritable)?)
+            let more = ended.judgements.more();
+            Some(asked::write(asked, ids, reads, more, settings.content, &settings.key).map_err(unwritable)?)
         }
     };
     let column = written.as_ref().map(|written| &written.column);
@@ -185,6 +226,9 @@ fn record(
     transaction
         .prepare_cached("INSERT INTO record (id, at_ms, body, asked) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![id, millis(ended.record.received_ms), body, column])?;
+    if let Some(asked) = &ended.asked {
+        judgements::write(transaction, (ended.id, &ended.judgements), asked, snapshots, settings, now_ms)?;
+    }
     if let Some((prompt, system)) = written.and_then(|written| written.content) {
         transaction
             .prepare_cached("INSERT INTO content (id, prompt, system) VALUES (?1, ?2, ?3)")?
@@ -241,7 +285,7 @@ fn forget(
     let next: Option<[u8; 16]> = transaction.query_row(next, [most], |row| row.get(0)).optional()?;
     // Below every id that stays.
     let end = young.or(next).unwrap_or([0xff; 16]);
-    for table in ["record", "content", "feedback"] {
+    for table in TABLES {
         transaction.execute(&format!("DELETE FROM {table} WHERE id < ?1"), [end])?;
     }
     let oldest_ms = oldest(transaction)?.unwrap_or(first_ms);

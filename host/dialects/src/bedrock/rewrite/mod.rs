@@ -13,6 +13,7 @@ mod tests;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
@@ -47,7 +48,7 @@ pub struct Rewrite {
 }
 
 /// What becomes of the system prompt's own texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SystemEdit {
     /// They stay.
     #[default]
@@ -59,7 +60,7 @@ pub enum SystemEdit {
 }
 
 /// What becomes of a parameter.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Edit<T> {
     /// It stays.
     #[default]
@@ -73,7 +74,7 @@ pub enum Edit<T> {
 }
 
 /// Where a text is: a message, and a block of its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
     /// The message, from 0.
     pub message: u32,
@@ -82,7 +83,7 @@ pub struct Place {
 }
 
 /// What becomes of a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TextEdit {
     /// This is in its place.
     Replace(String),

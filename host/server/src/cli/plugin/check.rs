@@ -4,7 +4,7 @@ use kairos_sandbox::generation::Generation;
 use kairos_sandbox::load::Loader;
 use kairos_sandbox::refusal::Refusal;
 use kairos_sandbox::versions::Version;
-use kairos_sandbox::wasm::interfaces;
+use kairos_sandbox::wasm::{Minor, interfaces};
 use serde::Serialize;
 
 use super::super::{Failed, policy};
@@ -34,10 +34,34 @@ pub(crate) struct Test {
 #[derive(Serialize)]
 struct Facts {
     world: String,
+    /// The version of the contract that it is built for, and what becomes of that.
+    contract: Option<Served>,
     imports: Vec<String>,
     asked: Vec<&'static str>,
     bytes: usize,
     call: Cost,
+}
+
+/// A version of the contract that is served.
+#[derive(Serialize)]
+struct Served {
+    version: &'static str,
+    /// `current` or `frozen`.
+    state: &'static str,
+}
+
+impl Served {
+    fn of(version: &str) -> Option<Self> {
+        Minor::of(version).map(|minor| Self { version: minor.number, state: minor.state() })
+    }
+
+    fn text(&self) -> String {
+        let Self { version, state } = self;
+        match Minor::current().number {
+            newest if newest == *version => format!("{version}, {state}"),
+            newest => format!("{version}, {state}: the newest is {newest}"),
+        }
+    }
 }
 
 impl Check {
@@ -91,6 +115,7 @@ fn facts(project: &Project, generation: &Generation) -> Result<Facts, Failed> {
     let version = exports.iter().find_map(|export| export.rsplit_once('@')).map_or("", |(_, version)| version);
     Ok(Facts {
         world: if version.is_empty() { world.to_owned() } else { format!("kairos:plugin/{world}@{version}") },
+        contract: Served::of(version),
         imports: imports.into_iter().filter(|import| !import.starts_with(TYPES)).collect(),
         asked: project.manifest.capabilities.iter().map(|asked| asked.name()).collect(),
         bytes: bytes.len(),
@@ -100,10 +125,11 @@ fn facts(project: &Project, generation: &Generation) -> Result<Facts, Failed> {
 
 fn text(facts: &Facts) -> String {
     let list = |names: Vec<&str>| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    let Facts { world, imports, asked, bytes, call } = facts;
+    let Facts { world, contract, imports, asked, bytes, call } = facts;
+    let contract = contract.as_ref().map_or_else(String::new, |served| format!("\n  contract {}", served.text()));
     let imports = list(imports.iter().map(String::as_str).collect());
     let (asked, call) = (list(asked.clone()), call.text());
     format!(
-        "\n  world    {world}\n  imports  {imports}\n  asks for {asked}\n  size     {bytes} bytes\n  a call   {call}"
+        "\n  world    {world}{contract}\n  imports  {imports}\n  asks for {asked}\n  size     {bytes} bytes\n  a call   {call}"
     )
 }

@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod check;
+mod contract;
 mod new;
 mod pack;
 mod project;
@@ -81,6 +82,8 @@ Examples:
 Wherever that file is loaded, its tests run. It is checked first: what would be refused is not packed.
 Exit codes: 0 packed, 1 it would be refused, 2 wrong usage")]
     Pack(pack::Pack),
+    /// Print which versions of the contract are served, and the hashes of their files: a part of wit/README.md
+    Contract(contract::Contract),
 }
 
 impl Plugin {
@@ -92,6 +95,7 @@ impl Plugin {
             Self::Test(test) => test.run(),
             Self::Bench(bench) => bench.run(),
             Self::Pack(pack) => pack.run(),
+            Self::Contract(contract) => contract.run(),
         }
     }
 }

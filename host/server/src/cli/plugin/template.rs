@@ -132,6 +132,13 @@ const WIT: &[File] = &[
     file!("wit/v0.1/types.wit", "wit/v0.1/types.wit"),
 ];
 
+/// The files of the contract, by their names in `wit`.
+pub(super) fn contract() -> Vec<(&'static str, &'static str)> {
+    let mut files: Vec<_> = WIT.iter().map(|(name, text)| (name.trim_start_matches("wit/"), *text)).collect();
+    files.sort_unstable();
+    files
+}
+
 /// What is wrong with a project of a world in a language: there is no template of it.
 pub(super) fn is_missing(lang: Lang, world: World) -> Option<String> {
     let is_there = world == World::Router || matches!(lang, Lang::Rust | Lang::Rhai);

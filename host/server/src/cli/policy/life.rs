@@ -189,6 +189,10 @@ impl List {
             return print_json(&slots);
         }
         slots["slots"].as_array().into_iter().flatten().for_each(|slot| print!("{}", slot_text(slot, false)));
+        let kept = |name: &str| number(&slots["kept"], name);
+        let (versions, most) = (counted(kept("versions"), "version"), kept("most_versions"));
+        let (bytes, most_bytes) = (kept("bytes"), kept("most_bytes"));
+        println!("kept: {versions} of at most {most}, {bytes} bytes of at most {most_bytes}");
         Ok(())
     }
 }

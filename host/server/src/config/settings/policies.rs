@@ -13,6 +13,7 @@ use kairos_sandbox::capability::{Capability, Grants};
 use kairos_sandbox::kv::SpaceBounds;
 use kairos_sandbox::limits::Limits as SandboxLimits;
 use kairos_sandbox::prompts;
+use kairos_store::policies::KeptBounds;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::Seconds;
@@ -195,6 +196,10 @@ pub(crate) struct PolicySettings {
     pub(crate) purity_sample: u64,
     /// Generations that stay resident behind the one that serves.
     pub(crate) previous_generations: usize,
+    /// Versions that are kept on disk, over all slots.
+    pub(crate) kept_versions: u64,
+    /// Bytes of them.
+    pub(crate) kept_bytes: u64,
     pub(crate) kv: KvSettings,
     pub(crate) http: HttpSettings,
     pub(crate) model: ModelSettings,
@@ -280,7 +285,7 @@ impl Default for ObserverSettings {
 
 impl Default for PolicySettings {
     fn default() -> Self {
-        let limits = SandboxLimits::default();
+        let (limits, kept) = (SandboxLimits::default(), KeptBounds::default());
         let granted = Grants::default();
         let names = Capability::ALL.into_iter().filter(|capability| granted.has(*capability));
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -309,6 +314,8 @@ impl Default for PolicySettings {
             fault_window_seconds: Seconds::of(limits.fault_window),
             purity_sample: limits.purity_sample,
             previous_generations: limits.previous_generations,
+            kept_versions: kept.versions,
+            kept_bytes: kept.bytes,
             kv: KvSettings::default(),
             http: HttpSettings::default(),
             model: ModelSettings::default(),

@@ -7,6 +7,7 @@ mod beside;
 mod budgets;
 mod keys;
 mod learned;
+mod records;
 mod show;
 mod spend;
 
@@ -62,6 +63,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/admin/v1/kv", get(learned::spaces))
         .route("/admin/v1/kv/{space}", get(learned::space))
         .route("/admin/v1/kv/{space}/clear", post(learned::clear))
+        .route("/admin/v1/records/forget", post(records::forget))
         .route("/admin/v1/prices", get(show::prices))
         .route("/admin/v1/spend", get(spend::spend))
         .route("/admin/v1/audit", get(show::audit))

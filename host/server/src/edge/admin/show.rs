@@ -85,7 +85,16 @@ pub(super) async fn policies(
     request: Request<Body>,
 ) -> Response {
     shown(app, peer, request, |app| {
-        Ok(json!({"slots": app.policies.all().map(|policies| slot_json(policies)).collect::<Vec<_>>()}))
+        let slots: Vec<_> = app.policies.all().map(|policies| slot_json(policies)).collect();
+        let (kept, most) = (app.admin.store.kept(), &app.config.policies);
+        let kept = json!({
+            "versions": kept.versions,
+            "most_versions": most.kept_versions,
+            "bytes": kept.bytes,
+            "most_bytes": most.kept_bytes,
+            "dropped": kept.dropped,
+        });
+        Ok(json!({"slots": slots, "kept": kept}))
     })
     .await
 }

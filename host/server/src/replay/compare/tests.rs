@@ -27,6 +27,7 @@ fn question() -> Question {
         withheld: false,
         redacted: false,
         reads: Default::default(),
+        more_judgements: false,
         kairos: "0".into(),
         catalogue: "0".into(),
         as_of: String::new(),

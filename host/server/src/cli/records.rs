@@ -1,0 +1,78 @@
+//! `kairos records`.
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::json;
+
+use super::gateway::{Gateway, print_json};
+use super::{Failed, counted};
+
+/// Take records of requests out for good
+#[derive(Debug, Subcommand)]
+pub(super) enum Records {
+    /// Take out all that is kept of some requests: what happened, what was said, what callers thought of it
+    #[command(after_help = "\
+Examples:
+  kairos records forget --request 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e --why \"asked for by mail\"
+  kairos records forget --key mobile
+  kairos records forget --before 2026-11-01
+
+It cannot be undone, is written over on disk, and is written into the audit log first. What is under way is kept
+when it has ended. What requests cost stays in the ledger, and what observers learned of them stays as well.
+Exit codes: 0 done, 1 it failed, 2 wrong usage")]
+    Forget(Forget),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Forget {
+    #[command(flatten)]
+    which: Which,
+    /// Why, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The record of this request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// All records of this key
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// All records from before this day, in UTC
+    #[arg(long, value_name = "DATE")]
+    before: Option<String>,
+}
+
+impl Records {
+    pub(super) fn run(self) -> Result<(), Failed> {
+        match self {
+            Self::Forget(forget) => forget.run(),
+        }
+    }
+}
+
+impl Forget {
+    fn run(self) -> Result<(), Failed> {
+        let Self { which: Which { request, key, before }, why, gateway } = self;
+        let by = std::env::var("USER").ok().filter(|user| !user.is_empty());
+        let mut body = json!({"why": why, "by": by});
+        for (name, value) in [("request", request), ("key", key), ("before", before)] {
+            if let Some(value) = value {
+                body[name] = json!(value);
+            }
+        }
+        let answer = gateway.change(Method::POST, "/admin/v1/records/forget", &body)?;
+        if gateway.json {
+            return print_json(&answer);
+        }
+        let gone = answer["forgotten"].as_u64().and_then(|gone| usize::try_from(gone).ok()).unwrap_or(0);
+        let which = answer["which"].as_str().unwrap_or_default();
+        println!("{which}: {} gone; what the requests cost stays in the ledger", counted(gone, "record"));
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Records of requests: taken out for good, where somebody asks for it.
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use http::{Request, StatusCode};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use kairos_pipeline::policy::bounded;
+use kairos_pipeline::request::RequestId;
+use kairos_store::policies::Entry;
+use kairos_store::records::Which;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::pages::{Peer, json as answer};
+use super::{SMALL, Shared, Trouble, change, either, off_the_way, trouble};
+
+/// What the audit log has in the place of a slot.
+const SLOT: &str = "records";
+/// Bytes of a key's name.
+const KEY_BYTES: usize = 256;
+
+/// Which records, and why: one of the three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    request: Option<String>,
+    key: Option<String>,
+    before: Option<String>,
+    why: Option<String>,
+    by: Option<String>,
+}
+
+fn malformed(message: &str) -> Trouble {
+    trouble(StatusCode::BAD_REQUEST, "malformed", message, Value::Null)
+}
+
+impl Asked {
+    /// Which records, and how people call them.
+    fn which(&self) -> Result<(Which, String), Trouble> {
+        match (&self.request, &self.key, &self.before) {
+            (Some(id), None, None) => {
+                let id = RequestId::parse(id).ok_or_else(|| malformed("`request` is not the id of a request"))?;
+                Ok((Which::Request(id), format!("request {id}")))
+            }
+            (None, Some(key), None) if !key.is_empty() && key.len() <= KEY_BYTES => {
+                Ok((Which::Key(key.clone()), format!("key {key}")))
+            }
+            (None, Some(_), None) => Err(malformed("`key` is the name of a key, of 1 to 256 bytes")),
+            (None, None, Some(day)) => {
+                let wrong =
+                    || malformed("`before` is a day, as 2026-11-23 is: from its beginning on, in UTC, all stays");
+                let date: Date = day.parse().map_err(|_| wrong())?;
+                let begins = date.to_zoned(TimeZone::UTC).map_err(|_| wrong())?.timestamp().as_millisecond();
+                Ok((Which::Before(begins.max(0).unsigned_abs()), format!("before {date}")))
+            }
+            _ => Err(malformed("one of `request`, `key` and `before` says which records")),
+        }
+    }
+}
+
+/// `/admin/v1/records/forget`: takes records out, here and on disk. Written into the audit log first.
+pub(super) async fn forget(
+    State(app): Shared,
+    axum::Extension(ConnectInfo(peer)): Peer,
+    request: Request<Body>,
+) -> Response {
+    let forgotten = async {
+        let (asked, _): (Asked, _) = change(&app, peer, request, SMALL).await?;
+        let (which, called) = asked.which()?;
+        let Some(records) = app.records.clone() else {
+            let message = "no records are kept on disk (`enabled` under [records] in kairos.toml); those of the last \
+                           requests, in memory, go with a restart";
+            return Err(trouble(StatusCode::NOT_FOUND, "no_records", message, Value::Null));
+        };
+        let entry = Entry {
+            at_ms: i64::try_from((app.gateway.clock)()).unwrap_or(i64::MAX),
+            actor: "admin".to_owned(),
+            claimed: asked.by.map(bounded),
+            act: "forget".to_owned(),
+            slot: SLOT.to_owned(),
+            digest: None,
+            why: asked.why.map(bounded),
+            detail: Some(called.clone()),
+        };
+        let store = std::sync::Arc::clone(&app.admin.store);
+        let not_written = |why: String| trouble(StatusCode::SERVICE_UNAVAILABLE, "not_written", &why, Value::Null);
+        off_the_way(move || store.note(&entry)).await?.map_err(|error| not_written(error.to_string()))?;
+        app.gateway.records.forget(|id, record| match &which {
+            Which::Request(asked) => id == *asked,
+            Which::Key(key) => record.key.as_deref() == Some(key),
+            Which::Before(ms) => record.received_ms < *ms,
+        });
+        let (tell, told) = tokio::sync::oneshot::channel();
+        records.erase(which, Box::new(move |gone| drop(tell.send(gone))));
+        let gone = told.await.unwrap_or_else(|_| Err("the gateway stops".to_owned())).map_err(not_written)?;
+        tracing::info!(which = called, gone, "records were taken out");
+        Ok(answer(StatusCode::OK, json!({"which": called, "forgotten": gone}).to_string()))
+    };
+    either(forgotten.await)
+}
