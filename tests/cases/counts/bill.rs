@@ -67,13 +67,13 @@ impl Mix {
             2 | 3 => self.at(model, stream, short),
             4 => {
                 let mut body = chat("us.anthropic.claude-sonnet-4-6", "hello");
-                body["stream"] = (round % 2 == 0).into();
+                body["stream"] = (round.is_multiple_of(2)).into();
                 Asked { url: format!("{}/v1/chat/completions", self.gateway), body, leaves: false }
             }
             5 => {
                 let body = json!({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 30,
                     "messages": [{"role": "user", "content": format!("hello {number}")}]});
-                let operation = if round % 2 == 0 { "invoke" } else { "invoke-with-response-stream" };
+                let operation = if round.is_multiple_of(2) { "invoke" } else { "invoke-with-response-stream" };
                 let model = ["us.anthropic.claude-sonnet-4-6", "global.anthropic.claude-sonnet-4-6"][round / 2 % 2];
                 self.at(model, operation, body)
             }
@@ -93,7 +93,7 @@ impl Mix {
                 )
             }
             8 => Asked { leaves: true, ..self.at("us.anthropic.claude-sonnet-4-6", "converse-stream", short) },
-            _ if round % 10 == 0 => {
+            _ if round.is_multiple_of(10) => {
                 short["inferenceConfig"] = json!({"maxTokens": 8});
                 self.at([FAILS, SILENT][round / 10 % 2], "converse-stream", short)
             }

@@ -90,7 +90,7 @@ impl ReplayCommand {
             let label = decider.identity().label().to_string();
             let (kept, oldest) = reader.extent(selection.since_ms)?;
             let shows = !self.json && std::io::stderr().is_terminal();
-            let report = Replay::of(decider, past).run(&mut reader, &selection, |read| {
+            let report = Replay::of(*decider, past).run(&mut reader, &selection, |read| {
                 if shows && read % BETWEEN == 0 {
                     eprint!("\r{read} of {kept} records");
                 }
@@ -112,7 +112,7 @@ impl ReplayCommand {
     /// The policy that is replayed.
     fn decider(&self, past: &Past) -> Result<Asked, Failed> {
         if self.policy == "native" {
-            return Ok(Asked::Router(Decider::Native(routers::Task::default())));
+            return Ok(Asked::Router(Box::new(Decider::Native(routers::Task::default()))));
         }
         let loader = policy::authors(past.loader().clone());
         let path = Path::new(&self.policy);
@@ -149,7 +149,7 @@ impl ReplayCommand {
 /// What is replayed.
 enum Asked {
     /// A router.
-    Router(Decider),
+    Router(Box<Decider>),
     /// A healer, a prompter or a guard.
     Other(World, Arc<Judge>),
 }
@@ -157,7 +157,7 @@ enum Asked {
 impl Asked {
     fn of(generation: Generation) -> Result<Self, Failed> {
         match generation.world() {
-            World::Router => Ok(Self::Router(Decider::Version(generation))),
+            World::Router => Ok(Self::Router(Box::new(Decider::Version(generation)))),
             world @ (World::Healer | World::Prompter | World::Guard) => {
                 Ok(Self::Other(world, Arc::new(Judge::Version(generation))))
             }

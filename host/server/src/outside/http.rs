@@ -172,6 +172,11 @@ where
     pub(super) async fn send(&self, request: &HttpRequest, until: Instant) -> Result<HttpResponse, OutsideError> {
         let (uri, reach) = self.target(&request.url)?;
         let built = built(request, uri)?;
+        let patience = self.patience.min(until.saturating_duration_since(Instant::now()));
+        // An answer that is there at once would be taken after its time.
+        if patience.is_zero() {
+            return failed(Failing::Unavailable, "the time of the call is over; nothing was sent");
+        }
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.run_calls {
             self.calls.fetch_sub(1, Ordering::Relaxed);
             let most = self.run_calls;
@@ -181,7 +186,6 @@ where
             );
         }
         let client = if reach == Reach::Local { &self.local } else { &self.public };
-        let patience = self.patience.min(until.saturating_duration_since(Instant::now()));
         let answered = async {
             let response = client.request(built).await.map_err(|error| self.unanswered(&error))?;
             self.response(response).await

@@ -73,9 +73,9 @@ impl Evaluate {
             ran.write_evidence(file)?;
         }
         if json {
-            print_line(&ran.json())?
+            print_line(&ran.json())?;
         } else {
-            print!("{}", ran.text())
+            print!("{}", ran.text());
         }
         match ran.faults.first() {
             _ if ran.faults.len() >= faults => {

@@ -47,8 +47,8 @@ fn settings(hosts: &[&str], local_hosts: &[&str]) -> HttpSettings {
     HttpSettings { hosts: owned(hosts), local_hosts: owned(local_hosts), ..HttpSettings::default() }
 }
 
-fn send(settings: &HttpSettings, resolver: Said, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
-    let caller = HttpCaller::resolving(settings, &resolver).unwrap();
+fn send(settings: &HttpSettings, resolver: &Said, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
+    let caller = HttpCaller::resolving(settings, resolver).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(caller.send(request, Instant::now() + Duration::from_secs(60)))
 }
@@ -95,8 +95,7 @@ fn names_at_addresses_that_are_not_allowed_are_denied() {
     ] {
         for url in ["https://api.test/", "http://api.test/"] {
             let said = Said::so(&[addresses]);
-            let error =
-                send(&settings(&["api.test", "http://api.test"], &[]), said.clone(), &request(url)).unwrap_err();
+            let error = send(&settings(&["api.test", "http://api.test"], &[]), &said, &request(url)).unwrap_err();
             assert_eq!((error.kind, said.asked()), (Failing::Denied, 1), "{addresses:?}: {}", error.message);
             assert!(error.message.starts_with("api.test is at "), "{}", error.message);
         }
@@ -104,7 +103,7 @@ fn names_at_addresses_that_are_not_allowed_are_denied() {
     // What is listed as local may be near, and is never of the link, of metadata or of many.
     for never in ["169.254.169.254", "[fd00:ec2::254]", "[fe80::1]", "0.0.0.0", "224.0.0.1"] {
         let error =
-            send(&settings(&[], &["api.test"]), Said::so(&[&[never]]), &request("https://api.test/")).unwrap_err();
+            send(&settings(&[], &["api.test"]), &Said::so(&[&[never]]), &request("https://api.test/")).unwrap_err();
         assert!(error.kind == Failing::Denied && error.message.contains("no policy may call"), "{}", error.message);
     }
 }
@@ -115,7 +114,7 @@ fn addresses_that_are_written_out_are_looked_at_too() {
         ["127.0.0.1", "[::1]", "169.254.169.254", "[::ffff:a9fe:a9fe]", "10.0.0.1", "0.0.0.0", "[fd00:ec2::254]"]
     {
         let (url, said) = (format!("https://{host}/latest/meta-data/"), Said::default());
-        let error = send(&settings(&[host], &[]), said.clone(), &request(&url)).unwrap_err();
+        let error = send(&settings(&[host], &[]), &said, &request(&url)).unwrap_err();
         assert_eq!((error.kind, said.asked()), (Failing::Denied, 0), "{host}: {}", error.message);
     }
 }
@@ -142,7 +141,7 @@ fn redirections_are_shown_and_not_followed() {
         b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     );
     let host = format!("http://127.0.0.1:{port}");
-    let response = send(&settings(&[], &[&host]), Said::default(), &request(&host)).unwrap();
+    let response = send(&settings(&[], &[&host]), &Said::default(), &request(&host)).unwrap();
     assert_eq!(response.status, 302);
     assert!(response.headers.contains(&("location".to_owned(), "http://169.254.169.254/".to_owned())));
     drop(told.recv().unwrap());
@@ -155,7 +154,7 @@ fn what_is_not_listed_or_no_request_is_told() {
     let ask = |change: &dyn Fn(&mut HttpRequest)| {
         let mut request = request("https://api.test/");
         change(&mut request);
-        let error = send(&listed, Said::default(), &request).unwrap_err();
+        let error = send(&listed, &Said::default(), &request).unwrap_err();
         format!("{}: {}\n", error.kind.name(), error.message)
     };
     let header = |name: &str, value: &str| {
@@ -190,7 +189,7 @@ fn answers_and_runs_are_bounded() {
     let (port, _told) = server(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n0123456789");
     let host = format!("http://127.0.0.1:{port}");
     let bounded = HttpSettings { bytes: 9, ..settings(&[], &[&host]) };
-    assert_eq!(send(&bounded, Said::default(), &request(&host)).unwrap_err().kind, Failing::OverLimit);
+    assert_eq!(send(&bounded, &Said::default(), &request(&host)).unwrap_err().kind, Failing::OverLimit);
     let caller =
         HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, &Said::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
