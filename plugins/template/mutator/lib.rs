@@ -1,4 +1,5 @@
-//! Says what went badly to whom the prompt is for: a line for the worst case, at the end of each slot.
+//! Says what went badly to whom the prompt is for: a line for the worst case, at the end of a slot. A proposal
+//! for each slot that can be read in one part, as many as the gateway takes.
 
 use kairos_plugin::{Change, Evidence, Genome, Host, Mutator, PluginError, Proposal, export};
 
@@ -26,7 +27,7 @@ impl Mutator for MyPlugin {
             let text = format!("{text}\nTake care: {remark}.\n");
             Proposal::new(1).edit(&slot, Change::Replace(text)).remark(&remark)
         };
-        Ok(genome.slots().into_iter().map(proposal).collect())
+        Ok(genome.slots().into_iter().filter(|(_, bytes)| *bytes <= 32_768).take(16).map(proposal).collect())
     }
 }
 
