@@ -100,6 +100,14 @@ fn check(row: &PriceSource, models: &[ModelSource], own: &Own) -> Result<usize, 
     if rates.rates.input == 0 || rates.rates.output == 0 {
         return Err("a price of 0 would make it free: what has no price is left out".to_owned());
     }
+    // A write can cost more than any other input: without its price nothing bounds it.
+    let writes: [(&str, fn(&PriceSource) -> bool); 2] = [
+        ("cache_write_5m", |row| row.cache_write_5m.is_some()),
+        ("cache_write_1h", |row| row.cache_write_1h.is_some()),
+    ];
+    if let Some((kind, _)) = writes.iter().find(|(_, has)| !has(row) && model.prices.iter().any(has)) {
+        return Err(format!("`{kind}` is missing: {} has such a price, so it can be billed", model.id));
+    }
     match own.rows(index).iter().find_map(|other| overlap(other, row)) {
         None => Ok(index),
         Some(day) => {

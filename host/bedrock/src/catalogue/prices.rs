@@ -34,8 +34,8 @@ pub(super) struct PriceSource {
     input: String,
     output: String,
     cache_read: Option<String>,
-    cache_write_5m: Option<String>,
-    cache_write_1h: Option<String>,
+    pub(super) cache_write_5m: Option<String>,
+    pub(super) cache_write_1h: Option<String>,
 }
 
 impl PriceSource {

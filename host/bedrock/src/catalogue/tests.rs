@@ -210,6 +210,8 @@ from = "2026-12-01"
 until = "2027-01-01"
 input = "2.4"
 output = "12"
+cache_write_5m = "3"
+cache_write_1h = "4.8"
 
 [[price]]
 model = "amazon.nova-lite-v1:0"
@@ -303,7 +305,8 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
     let row = |more: &str| format!("# Ours\n[[price]]\n{more}\n");
     let sonnet = "model = \"claude-sonnet-4-6\"\nat = \"us\"\n";
     let prices = "input = \"1\"\noutput = \"2\"\n";
-    let twice = format!("{sonnet}{prices}[[price]]\n{sonnet}from = \"2026-12-01\"\n{prices}");
+    let whole = format!("{prices}cache_write_5m = \"1\"\ncache_write_1h = \"2\"\n");
+    let twice = format!("{sonnet}{whole}[[price]]\n{sonnet}from = \"2026-12-01\"\n{whole}");
     let told = [
         "[[price]".to_owned(),
         row(&format!("{sonnet}input = \"1\"\ndiscount = 0.9\n{prices}")),
@@ -318,6 +321,7 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
         row(&format!("{sonnet}input = \"1e-3\"\noutput = \"2\"")),
         row(&format!("{sonnet}input = 1.5\noutput = \"2\"")),
         row(&format!("{sonnet}input = \"0\"\noutput = \"2\"")),
+        row(&format!("{sonnet}{prices}cache_write_5m = \"1\"")),
         row(&twice),
         "\n[guardrail_units]\ntopic_policy_units = \"free\"\n".to_owned(),
         "[prices]\n".to_owned(),
@@ -340,7 +344,8 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
     line 2: "1e-3" is not a decimal number of dollars per million tokens with at most 6 places
     line 5: invalid type: floating point `1.5`, expected a string
     line 2: a price of 0 would make it free: what has no price is left out
-    line 7: anthropic.claude-sonnet-4-6 has two prices for us, default on 2026-12-01: an earlier row is one
+    line 2: `cache_write_1h` is missing: anthropic.claude-sonnet-4-6 has such a price, so it can be billed
+    line 9: anthropic.claude-sonnet-4-6 has two prices for us, default on 2026-12-01: an earlier row is one
     line 2: "free" is not a decimal number of dollars per guardrail unit with at most 12 places
     line 1: unknown field `prices`, expected `price` or `guardrail_units`
     "#);

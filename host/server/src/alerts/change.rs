@@ -28,9 +28,14 @@ pub(super) fn changes(told: Option<Told>, status: &Status, level: usize) -> (Vec
     let mut told = told.unwrap_or(Told { began_ms: began(status), level: 0 });
     let mut changes = Vec::new();
     let rolls = status.ends_ms.is_none();
-    if !rolls && told.began_ms > status.began_ms {
-        // A clock that went back: that period was told of.
-        return (changes, told);
+    if let Some(ends) = status.ends_ms.filter(|_| told.began_ms > status.began_ms) {
+        let (began, ended) = status.rule.counting.window.part(ends);
+        if (began..ended).contains(&told.began_ms) {
+            // A clock that went back a little: the period after this one was told of.
+            return (changes, told);
+        }
+        // One that was far ahead, or the budget has other periods now.
+        told = Told { began_ms: status.began_ms, level: 0 };
     }
     if !rolls && told.began_ms < status.began_ms {
         if told.level > 0 {

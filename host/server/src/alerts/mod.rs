@@ -6,14 +6,14 @@
 mod change;
 mod webhook;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kairos_pipeline::budget::Status;
 use kairos_store::alerts::{AlertStore, AlertsError, Told};
-use kairos_store::ledger::SqliteLedger;
+use kairos_store::ledger::{Crossed, SqliteLedger};
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::change::level_of;
@@ -31,34 +31,46 @@ pub(crate) struct Alerts {
     ledger: Arc<SqliteLedger>,
     webhook: Option<Webhook>,
     clock: fn() -> u64,
-    /// What was told, by budget; none before the first look.
-    told: Mutex<Option<HashMap<String, Told>>>,
+    seen: Mutex<Seen>,
     dropped: AtomicU64,
+}
+
+/// What is known of budgets.
+#[derive(Default)]
+struct Seen {
+    /// What was told, by budget; none before the first look.
+    told: Option<HashMap<String, Told>>,
+    /// Thresholds that were passed and are still to be told: what cannot be written down stays.
+    crossed: VecDeque<Crossed>,
 }
 
 impl Alerts {
     pub(crate) fn open(config: &Config, ledger: Arc<SqliteLedger>, clock: fn() -> u64) -> Result<Self, AssemblyError> {
         let store = AlertStore::open(&config.data, config.alerts.outbox).map_err(AssemblyError::of)?;
         let webhook = Webhook::of(&config.alerts)?;
-        Ok(Self { store, ledger, webhook, clock, told: Mutex::default(), dropped: AtomicU64::new(0) })
+        Ok(Self { store, ledger, webhook, clock, seen: Mutex::default(), dropped: AtomicU64::new(0) })
     }
 
     /// Looks at budgets and tells what there is to tell. Waits for the disk.
     pub(crate) fn look(&self) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.look_at_all(&mut told) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.look_at_all(&mut seen) {
             tracing::error!("alerts cannot be written down, and are told later: {error}");
         }
     }
 
-    fn look_at_all(&self, told: &mut Option<HashMap<String, Told>>) -> Result<(), AlertsError> {
-        let is_first = told.is_none();
+    fn look_at_all(&self, seen: &mut Seen) -> Result<(), AlertsError> {
+        let is_first = seen.told.is_none();
         if is_first {
-            *told = Some(self.store.told()?);
+            seen.told = Some(self.store.told()?);
         }
-        let Some(told) = told.as_mut() else { return Ok(()) };
-        for crossed in self.ledger.take_crossed() {
-            self.tell(told, &crossed.status, crossed.level)?;
+        let Seen { told: Some(told), crossed } = seen else { return Ok(()) };
+        if crossed.is_empty() {
+            crossed.extend(self.ledger.take_crossed());
+        }
+        while let Some(first) = crossed.front() {
+            self.tell(told, &first.status, first.level)?;
+            crossed.pop_front();
         }
         // Of what has passed no threshold there is nothing to tell.
         let is_told = |name: &str| told.get(name).is_some_and(|told| told.level > 0);

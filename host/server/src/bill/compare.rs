@@ -64,8 +64,8 @@ pub(crate) struct Booked {
     pub(crate) open: u64,
     /// Attempts after the bill's last line, and what is charged for them.
     pub(crate) late: (u64, i128),
-    /// Attempts near midnight.
-    pub(crate) near_midnight: u64,
+    /// Attempts near midnight that may have cost something, and the most that they have.
+    pub(crate) near_midnight: (u64, i128),
 }
 
 impl Booked {
@@ -147,19 +147,31 @@ impl Cell {
         if !ledger.estimates.is_empty() && (low - rounding..=high + rounding).contains(&self.bill.cost) {
             causes.push(Cause::Estimated);
         }
-        if ledger.late.0 > 0 && difference < 0 {
+        let late = if difference < 0 { ledger.late.1.max(0) } else { 0 };
+        if late > 0 {
             causes.push(Cause::Late);
         }
         if ledger.unpriced > 0 {
             causes.push(Cause::Unpriced);
         }
-        if ledger.near_midnight > 0 {
+        // What these cannot come to has another cause.
+        let covered = late + ledger.near_midnight.1 + rounding;
+        if ledger.near_midnight.1 > 0 && difference.abs() <= covered {
             causes.push(Cause::Midnight);
         }
-        if causes.is_empty() {
+        let is_open = matches!(causes[..], [] | [Cause::Late]) && difference.abs() > late + rounding;
+        if is_open {
             causes.push(self.remaining_cause());
         }
         causes
+    }
+
+    /// Whether it is known why they differ, or nothing is to be explained.
+    pub(crate) fn is_explained(&self) -> bool {
+        let known = |cause: &Cause| {
+            matches!(cause, Cause::Rounding | Cause::Estimated | Cause::Unpriced | Cause::Late | Cause::Midnight)
+        };
+        self.causes().iter().all(known)
     }
 
     fn remaining_cause(&self) -> Cause {
@@ -200,9 +212,17 @@ impl Comparison {
         self.cells.iter().map(|cell| cell.ledger.charged).sum()
     }
 
-    /// Whether the totals differ by no more than this part of the bill, in units of 10⁻¹².
+    /// The differences that nothing explains, added up: what is too much and what is too little do not make
+    /// up for one another.
+    pub(crate) fn unexplained(&self) -> i128 {
+        let cells = self.cells.iter().filter(|cell| !cell.is_explained());
+        cells.map(|cell| cell.difference().abs()).sum()
+    }
+
+    /// Whether the totals differ by no more than this part of the bill, in units of 10⁻¹², and what is
+    /// unexplained is no more than that.
     pub(crate) fn is_within(&self, tolerance: i128) -> bool {
-        let difference = (self.billed() - self.booked()).abs();
+        let difference = (self.billed() - self.booked()).abs().max(self.unexplained());
         difference.saturating_mul(1_000_000_000_000) <= self.billed().abs().saturating_mul(tolerance)
     }
 }
@@ -221,6 +241,10 @@ pub(crate) enum CompareError {
     Many,
 }
 
+fn day_of(at_ms: i64) -> i32 {
+    i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+}
+
 type Cells = BTreeMap<(i32, Whose), (Billed, Booked)>;
 
 /// What is put together for a comparison.
@@ -231,17 +255,23 @@ struct Work<'a> {
     until_ms: Option<i64>,
 }
 
-/// Holds the ledger against a bill, for the days of the bill that lie in the range.
+/// Holds the ledger against a bill: for the days that the range names, whole ones; where it names none, for
+/// those of the bill.
 pub(crate) fn compare(
     bill: &Bill,
     reader: &Reader,
     catalogue: &Catalogue,
     range: Range,
+    now_ms: i64,
 ) -> Result<Comparison, CompareError> {
     let begins = |day: i32| i64::from(day) * DAY_MS;
     let usage = || bill.usage.iter().filter(|(key, _)| range.holds(begins(key.day)));
     let days = || usage().map(|(key, _)| key.day);
     let (Some(first), Some(last)) = (days().min(), days().max()) else { return Err(CompareError::Empty) };
+    // Days that are asked for and that the bill does not have are days without a line.
+    let first = if range.since_ms == i64::MIN { first } else { day_of(range.since_ms.saturating_add(DAY_MS - 1)) };
+    let asked = day_of(range.until_ms.min(now_ms.saturating_add(DAY_MS)).saturating_sub(DAY_MS));
+    let last = if range.until_ms == i64::MAX { last } else { last.max(asked) };
     let names = Names::new(catalogue, usage().map(|(key, _)| key));
     let until_ms = bill.until_ms;
     let mut work = Work { names, catalogue, cells: Cells::new(), until_ms };
@@ -281,14 +311,15 @@ impl Work<'_> {
     fn add(&mut self, line: &Line, days: std::ops::RangeInclusive<i32>) -> Result<(), CompareError> {
         let Some(tuple) = &line.row.tuple else { return Ok(()) };
         let whose = self.names.of_ledger(&tuple.model);
-        let day_of = |at_ms: i64| i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX);
         let (at, day) = (line.at_ms(), day_of(line.at_ms()));
         // What a crash left open ends whenever it is found; the request itself did not last for longer.
         let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(LONGEST_MS)));
         let touched = day_of(at - NEAR_MS)..=day_of(ended + NEAR_MS);
-        if line.row.key.is_some() && touched.start() != touched.end() {
+        let most = i128::from(line.bounds().1);
+        if most > 0 && line.row.key.is_some() && touched.start() != touched.end() {
             for day in touched.filter(|day| days.contains(day)) {
-                self.cell(day, whose.clone())?.1.near_midnight += 1;
+                let near = &mut self.cell(day, whose.clone())?.1.near_midnight;
+                *near = (near.0 + 1, near.1 + most);
             }
         }
         if !days.contains(&day) {
@@ -298,6 +329,8 @@ impl Work<'_> {
         let is_settled = line.state() == EntryKind::Settled;
         let units = usage.filter(|usage| is_settled && !usage.guardrail.is_nothing());
         let guarded = units.and_then(|usage| self.catalogue.guardrail_prices.cost(usage.guardrail)).unwrap_or(0);
+        // Prices of these may have been others when it was charged.
+        let guarded = guarded.min(u64::try_from(line.charged()).unwrap_or(0));
         if guarded > 0 {
             let (_, guardrails) = self.cell(day, Whose::Guardrails)?;
             guardrails.charged += i128::from(guarded);

@@ -123,5 +123,6 @@ fn row(number: u64, start_ms: i64, group: &Group) -> Result<Row, BillError> {
         other: None,
         end_ms: Some(start_ms + 86_400_000),
         invoiced: false,
+        account: String::new(),
     })
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::explorer::{self, MOST_BYTES};
+use super::table::USAGE;
 use super::{Bill, BillError};
 
 /// Cost Explorer is in one region, for all of them.
@@ -49,8 +50,24 @@ fn endpoint() -> Result<Endpoint, BillError> {
     Ok(Endpoint { url: format!("https://{host}"), host })
 }
 
-/// Asks for the days from `since` until before `until`. Gives a digest of all that was answered.
-pub(crate) async fn ask(since: Date, until: Date, bill: &mut Bill) -> Result<[u8; 32], BillError> {
+/// Which lines: as of an export, without credits, refunds and taxes; of one account where one is named.
+fn filter(account: Option<&str>) -> Value {
+    let usage = json!({"Dimensions": {"Key": "RECORD_TYPE", "Values": USAGE}});
+    match account {
+        None => usage,
+        Some(account) => {
+            json!({"And": [usage, {"Dimensions": {"Key": "LINKED_ACCOUNT", "Values": [account]}}]})
+        }
+    }
+}
+
+/// Asks for the days from `since` until before `until`, of one account or of all. Gives a digest of all that
+/// was answered.
+pub(crate) async fn ask(
+    (since, until): (Date, Date),
+    account: Option<&str>,
+    bill: &mut Bill,
+) -> Result<[u8; 32], BillError> {
     let credentials = CredentialSource::find(REGION, variable).await.map_err(form)?;
     let authority = credentials.authority().await.map_err(form)?;
     let Authority::Keys(keys) = &*authority else {
@@ -69,6 +86,7 @@ pub(crate) async fn ask(since: Date, until: Date, bill: &mut Bill) -> Result<[u8
             "TimePeriod": {"Start": since.to_string(), "End": until.to_string()},
             "Granularity": "DAILY",
             "Metrics": ["UnblendedCost"],
+            "Filter": filter(account),
             "GroupBy": [{"Type": "DIMENSION", "Key": "SERVICE"}, {"Type": "DIMENSION", "Key": "USAGE_TYPE"}],
         });
         if let Some(token) = &token {

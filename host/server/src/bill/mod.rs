@@ -17,10 +17,12 @@ mod tests;
 pub(crate) mod usage_type;
 pub(crate) mod whose;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Sums of a bill that are kept at most: by day, usage type and product.
 const MOST: usize = 200_000;
+/// Accounts that are remembered.
+const MOST_ACCOUNTS: usize = 8;
 /// AWS writes costs with ten places: so much may be missing of a line, in picodollars.
 pub(crate) const ROUNDING: i128 = 50;
 
@@ -95,6 +97,10 @@ pub(crate) struct Bill {
     pub(crate) until_ms: Option<i64>,
     /// Lines of usage that have no invoice yet: AWS may still add to them.
     pub(crate) uninvoiced: u64,
+    /// The one account whose lines are taken; none: all of them.
+    pub(crate) account: Option<String>,
+    /// Accounts whose lines were taken, as far as the bill says; some of them.
+    pub(crate) accounts: BTreeSet<String>,
 }
 
 /// One row of a bill.
@@ -108,6 +114,8 @@ pub(crate) struct Row {
     pub(crate) end_ms: Option<i64>,
     /// Whether it stands on an invoice.
     pub(crate) invoiced: bool,
+    /// The account that it was used by; empty where the bill does not say.
+    pub(crate) account: String,
 }
 
 impl Bill {
@@ -124,6 +132,21 @@ impl Bill {
             self.skipped += 1;
             return Ok(());
         };
+        if let Some(account) = &self.account {
+            if row.account.is_empty() {
+                return Err(BillError::Form(
+                    "it does not say of which account its lines are (line_item_usage_account_id): leave --account out"
+                        .to_owned(),
+                ));
+            }
+            if row.account != *account {
+                self.skipped += 1;
+                return Ok(());
+            }
+        }
+        if !row.account.is_empty() && self.accounts.len() < MOST_ACCOUNTS {
+            self.accounts.insert(row.account);
+        }
         self.until_ms = self.until_ms.max(row.end_ms);
         self.uninvoiced += u64::from(!row.invoiced);
         if self.usage.len() == MOST && !self.usage.contains_key(&key) {

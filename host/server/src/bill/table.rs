@@ -5,7 +5,7 @@ use super::usage_type::{Product, UsageType};
 use super::{BillError, LineKey, Row};
 
 /// The columns that are read. Of the last ones a bill may have none.
-pub(super) const COLUMNS: [&str; 13] = [
+pub(super) const COLUMNS: [&str; 14] = [
     "line_item_usage_start_date",
     "line_item_usage_type",
     "line_item_unblended_cost",
@@ -19,6 +19,7 @@ pub(super) const COLUMNS: [&str; 13] = [
     "product",
     "product_product_name",
     "bill_invoice_id",
+    "line_item_usage_account_id",
 ];
 /// How many of them a bill must have.
 const NEEDED: usize = 5;
@@ -35,15 +36,16 @@ const UNIT: usize = 9;
 const PRODUCT: usize = 10;
 const PRODUCT_NAME: usize = 11;
 const INVOICE: usize = 12;
+const ACCOUNT: usize = 13;
 
 /// Types of lines that are usage.
-const USAGE: [&str; 3] = ["Usage", "DiscountedUsage", "SavingsPlanCoveredUsage"];
+pub(super) const USAGE: [&str; 3] = ["Usage", "DiscountedUsage", "SavingsPlanCoveredUsage"];
 /// The most of a name that is kept.
 const LONGEST: usize = 256;
 
 /// Where each column is, in a head.
-pub(super) fn places<'a>(head: impl Iterator<Item = &'a str>) -> Result<[Option<usize>; 13], BillError> {
-    let mut places = [None; 13];
+pub(super) fn places<'a>(head: impl Iterator<Item = &'a str>) -> Result<[Option<usize>; COLUMNS.len()], BillError> {
+    let mut places = [None; COLUMNS.len()];
     for (at, name) in head.enumerate() {
         let name = name.trim_start_matches('\u{feff}').trim();
         if let Some(column) = COLUMNS.iter().position(|known| *known == name) {
@@ -137,5 +139,6 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
     let named = Some(cut(cell(PRODUCT_NAME))).filter(|name| !name.is_empty());
     let product = product_name(cell(PRODUCT)).or(named).unwrap_or_default();
     let key = LineKey { day: day(start), usage_type: cut(usage_type), product, resource: cut(cell(RESOURCE)) };
-    Ok(Row { key: Some(key), cost, quantity, other: None, end_ms, invoiced: !cell(INVOICE).is_empty() })
+    let (invoiced, account) = (!cell(INVOICE).is_empty(), cut(cell(ACCOUNT)));
+    Ok(Row { key: Some(key), cost, quantity, other: None, end_ms, invoiced, account })
 }

@@ -97,7 +97,7 @@ fn bill(lines: &[String]) -> Bill {
 fn compared(folder: &Path, bill: &Bill) -> Result<Comparison, CompareError> {
     let date = jiff::civil::date(2026, 11, 23);
     let catalogue = load(BUILT_IN, &View::plain("us-east-1", date)).unwrap();
-    compare(bill, &Reader::open(&folder.join(FILE)).unwrap(), &catalogue, Range::ALL)
+    compare(bill, &Reader::open(&folder.join(FILE)).unwrap(), &catalogue, Range::ALL, 0)
 }
 
 const LITE_IN: &str = "USE1-NovaLite-input-tokens";

@@ -49,8 +49,8 @@ fn v6(address: Ipv6Addr) -> Place {
         return Place::Local;
     }
     let [a, b, c, d, e, f, high, low] = address.segments();
-    // AWS's services of an instance: metadata, time, names.
-    if (a, b) == (0xfd00, 0x0ec2) {
+    // AWS's services of an instance (metadata, time, names), and Google's metadata.
+    if matches!((a, b), (0xfd00, 0x0ec2) | (0xfd20, 0x00ce)) {
         return Place::Never;
     }
     let [x, y] = high.to_be_bytes();
@@ -110,6 +110,7 @@ mod tests {
             ("fe80::1", Place::Never),
             ("fec0::1", Place::Never),
             ("fd00:ec2::254", Place::Never),
+            ("fd20:ce::254", Place::Never),
             ("ff02::1", Place::Never),
             ("2001:db8::1", Place::Never),
             ("2001::1", Place::Never),

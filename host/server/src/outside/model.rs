@@ -115,8 +115,12 @@ impl ModelCaller {
     pub(super) async fn call(&self, request: &ModelRequest, until: Instant) -> Result<ModelResponse, OutsideError> {
         let body = body(request);
         let worst = self.worst_case(request, body.len())?;
-        self.set_aside(worst)?;
         let patience = until.saturating_duration_since(Instant::now());
+        // A policy may ask once more before it is stopped.
+        if patience.is_zero() {
+            return failed(Failing::Unavailable, "the time of the call is over; nothing was sent");
+        }
+        self.set_aside(worst)?;
         let answered = match tokio::time::timeout(patience, self.ask(body)).await {
             Ok(answered) => answered,
             Err(_) => Err(Asked::Sent(format!("no whole answer within {patience:?}"))),

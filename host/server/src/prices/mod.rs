@@ -136,6 +136,10 @@ impl Book {
         match found.and_then(|own| self.take(&mut state, own)) {
             Ok(()) => state.wrong = None,
             Err(wrong) => {
+                // What is wrong with a disk can pass: the same file is looked at again.
+                if wrong.line.is_none() {
+                    state.seen = Err(wrong.clone());
+                }
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 let (file, line) = (wrong.file.display(), wrong.line);
                 tracing::error!(%file, line, "prices refused, those from before serve on: {wrong}");

@@ -82,7 +82,8 @@ impl Past {
         let weeks = i64::try_from(WEEKS).unwrap_or(0) * 7;
         // A day more, to see whether the first of them was the first at all.
         filter.range.since_ms = since_ms.min((today - weeks - 1) * DAY_MS);
-        filter.range.until_ms = until_ms;
+        // What came after is not known then.
+        filter.range.until_ms = until_ms.min(now_ms.saturating_add(1));
         reader.lines(filter.range, |line| {
             if filter.admits(line) == Admits::Yes {
                 *days.entry(line.at_ms().div_euclid(DAY_MS)).or_default() += i128::from(line.charged());

@@ -64,10 +64,18 @@ impl Journal {
         let (epoch, head) = head_of(&connection)?;
         let mut journal = Self { connection, epoch, head, open: Map::default(), places: BTreeSet::new() };
         let counted = Counted::of(rules);
+        let last_ms = journal.last_ms()?;
         let kept = budgets::take_up(&mut journal.connection, &counted)?;
         journal.begin_epoch(&kept, now_ms)?;
-        budgets::make(&mut journal.connection, &counted, now_ms)?;
+        // A clock that is ahead at this start must not leave out what was spent: from the last row's time on.
+        budgets::make(&mut journal.connection, &counted, last_ms.map_or(now_ms, |last| last.min(now_ms)))?;
         Ok(journal)
+    }
+
+    /// When the last row was written.
+    fn last_ms(&self) -> Result<Option<i64>, LedgerError> {
+        let last = "SELECT at_ms FROM journal WHERE seq = ?1";
+        Ok(self.connection.query_row(last, [self.head.seq], |row| row.get(0)).optional()?)
     }
 
     /// The budgets, each with what is known to be spent of it.

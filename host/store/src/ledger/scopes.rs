@@ -340,9 +340,12 @@ impl Scopes {
             left.remaining = left.remaining.min(Picodollars(limit.saturating_sub(taken)));
             left.used = left.used.max(used);
             left.level = left.level.saturating_add(level);
-            if is_over && left.degraded.is_none() {
+            if is_over {
                 let resets_ms = scope.room_after(start, taken - limit + 1, at_ms);
-                left.degraded = Some(Degraded { budget: Arc::clone(&scope.rule.name), resets_ms });
+                // Of several the one that is used up for the longest.
+                if left.degraded.as_ref().is_none_or(|known| known.resets_ms < resets_ms) {
+                    left.degraded = Some(Degraded { budget: Arc::clone(&scope.rule.name), resets_ms });
+                }
             }
         }
         least
@@ -373,12 +376,15 @@ impl Scopes {
             }
             let (current, lasts) = (scope.current, scope.rule.counting.window.lasts_ms());
             let window = &scope.rule.counting.window;
+            // A clock that jumps ahead and back again must not find a window that rolls empty: what counts is how
+            // long nothing has changed, too, by a clock that does not jump.
+            let rolls = lasts.map_or(0, |lasts| lasts.unsigned_abs().saturating_mul(2) / 1_000);
             scope.parts.retain(|start, part| {
                 let counts = match lasts {
                     None => *start == current.0,
                     Some(lasts) => window.part(*start).1.saturating_add(lasts.saturating_mul(2)) > current.0,
                 };
-                counts || part.open > 0 || second.saturating_sub(part.second) < IDLE_SECONDS
+                counts || part.open > 0 || second.saturating_sub(part.second) < IDLE_SECONDS.max(rolls)
             });
         }
     }

@@ -72,7 +72,8 @@ impl Writer {
             self.erase(stop);
             if stop || cleaned.elapsed() >= TICK {
                 cleaned = Instant::now();
-                self.clean();
+                // It has said so where it could not.
+                let _ = self.clean();
             }
             if stop {
                 return;
@@ -91,8 +92,10 @@ impl Writer {
             Ok(false) => (job.told)(Err(format!("the gateway stops, {} records are gone so far", job.gone))),
             Ok(true) => {
                 // Out of the log, too.
-                self.clean();
-                (job.told)(Ok(job.gone));
+                let gone = job.gone;
+                (job.told)(self.clean().map(|()| gone).map_err(|why| {
+                    format!("{gone} records are gone, and not yet out of the file's log, which is tried again: {why}")
+                }));
             }
             Err(error) => (job.told)(Err(format!("{} records are gone, and no more: {error}", job.gone))),
         }
@@ -103,10 +106,15 @@ impl Writer {
     }
 
     /// What was taken out of the file goes out of its log, too, where nobody reads there.
-    fn clean(&self) {
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-            tracing::warn!("the log of the records cannot be cut: {error}");
-        }
+    fn clean(&self) -> Result<(), String> {
+        let busy = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        let why = match busy {
+            Ok(0) => return Ok(()),
+            Ok(_) => "somebody reads it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("the log of the records cannot be cut: {why}");
+        Err(why)
     }
 
     /// Waits for something to write, and gathers some more. The second value says whether to stop.
@@ -134,6 +142,10 @@ impl Writer {
             if let Waiting::Erasure(job) = job {
                 self.erasures.push_back(job);
             }
+        }
+        // A page of an erasure is no round: where the disk is nearly full, each makes room.
+        if waiting.is_empty() && !self.erasures.is_empty() {
+            return;
         }
         let records = waiting.iter().filter(|waiting| matches!(waiting, Waiting::Ended(_))).count() as u64;
         let written = self.write(&waiting);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use kairos_store::ledger::{LedgerError, Reader};
@@ -54,11 +55,16 @@ impl Export {
             let to = BufWriter::new(std::io::stdout());
             return self.write(&reader, &filter, to).map(|_| ()).map_err(|error| failed(&error));
         }
+        if out.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(failed(&"what is there is no plain file; `--out -` writes to standard output"));
+        }
         let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
             return Err(failed(&format!("there is no folder {}", folder.display())));
         }
-        let beside = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+        // As any file that is made here: the system's mask says who may read it.
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let beside = tempfile::Builder::new().permissions(mode).tempfile_in(folder).map_err(|error| failed(&error))?;
         let file: &File = beside.as_file();
         let lines = self.write(&reader, &filter, BufWriter::new(file)).map_err(|error| failed(&error))?;
         file.sync_all().map_err(|error| failed(&error))?;

@@ -60,13 +60,16 @@ Examples:
   kairos ledger reconcile cur2-00001.csv.gz cur2-00002.csv.gz
   kairos ledger reconcile bill.parquet --tolerance 0.005 --json
   kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01
-  kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01
+  kairos ledger reconcile --cost-explorer --since 2026-11-01 --until 2026-12-01 --settle --final
   kairos ledger reconcile bill.csv --settle
 
 A bill is an export of CUR 2.0 (CSV, .csv.gz or Parquet, several files of it together), or the JSON of
-Cost Explorer's GetCostAndUsage by day, grouped by SERVICE and USAGE_TYPE. Exit code 0 where the totals
-differ by no more than the tolerance, else 1. With --settle estimates become what the bill says, where
-it says it: rows are appended, none is changed; no gateway may have the ledger then.")]
+Cost Explorer's GetCostAndUsage by day, grouped by SERVICE and USAGE_TYPE, and without credits, refunds
+and taxes (RECORD_TYPE is Usage, DiscountedUsage or SavingsPlanCoveredUsage). With --since and --until
+the ledger's days are compared that the bill does not have, too. Exit code 0 where the totals differ by
+no more than the tolerance, and no more than that is unexplained, else 1. With --settle estimates become
+what the bill says, where it says it: rows are appended, none is changed; no gateway may have the ledger
+then. Budgets of the period keep what was estimated.")]
     Reconcile(reconcile::Reconcile),
     /// Whether every row is there as it was written, and the sums are those of the rows
     #[command(after_help = "\

@@ -33,7 +33,10 @@ pub(in crate::cli) struct Reconcile {
     /// Only days before [default: all that the bill has]
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// The part of the bill by which totals may differ: 0.01 is 1 %
+    /// Only lines of this AWS account: where a bill is of several
+    #[arg(long, value_name = "ID")]
+    account: Option<String>,
+    /// The part of the bill by which the totals may differ, and that may be unexplained: 0.01 is 1 %
     #[arg(long, value_name = "PART", default_value = "0.01")]
     tolerance: String,
     /// Let estimates become what the bill says, where it says it
@@ -58,12 +61,20 @@ impl Reconcile {
         let tolerance = amount::parse(&self.tolerance).filter(|part| (0..=1_000_000_000_000).contains(part));
         let tolerance = tolerance.ok_or_else(wrong)?;
         let range = self.range()?;
-        let (bill, digest) = if self.cost_explorer { asked(range)? } else { self.bill()? };
+        let (bill, digest) = if self.cost_explorer { self.asked(range)? } else { self.bill()? };
         if self.settle && bill.uninvoiced > 0 && !self.is_final {
             return Err(Failed::new(format!(
                 "{} lines of the bill have no invoice yet, and AWS may still add to them: settle by the bill of a \
                  closed month, or say --final where nothing is to come",
                 bill.uninvoiced
+            )));
+        }
+        if self.settle && bill.accounts.len() > 1 {
+            let accounts: Vec<_> = bill.accounts.iter().map(String::as_str).collect();
+            return Err(Failed::new(format!(
+                "the bill is of several accounts ({}), and what others used is not in this ledger: name the \
+                 gateway's with --account",
+                accounts.join(", ")
             )));
         }
         let folder = self.place.config()?.data;
@@ -73,7 +84,7 @@ impl Reconcile {
         let corrector = if self.settle { Some(Corrector::open(&folder, now)?) } else { None };
         let look = || -> Result<Comparison, Failed> {
             let reader = Reader::open(&folder.join(FILE))?;
-            compare(&bill, &reader, &catalogue, range).map_err(|error| Failed::new(error.to_string()))
+            compare(&bill, &reader, &catalogue, range, now_ms()).map_err(|error| Failed::new(error.to_string()))
         };
         let mut comparison = look()?;
         let why = format!("bill {}", &digest[..16]);
@@ -106,7 +117,7 @@ impl Reconcile {
     /// Reads the bill, and gives the digest of its files.
     fn bill(&self) -> Result<(Bill, String), Failed> {
         use sha2::{Digest as _, Sha256};
-        let mut bill = Bill::default();
+        let mut bill = Bill { account: self.account.clone(), ..Bill::default() };
         let mut digests: Vec<cur::Digest> = Vec::new();
         for path in &self.bills {
             let digest =
@@ -122,22 +133,22 @@ impl Reconcile {
         };
         Ok((bill, hex::encode(digest)))
     }
-}
 
-/// Cost Explorer's bill of the days of a range, until today at most.
-fn asked(range: Range) -> Result<(Bill, String), Failed> {
-    let day = |at_ms: i64| {
-        let at =
-            jiff::Timestamp::from_millisecond(at_ms).map_err(|error| Failed::usage(format!("--since: {error}")))?;
-        Ok::<_, Failed>(at.to_zoned(jiff::tz::TimeZone::UTC).date())
-    };
-    // Of today it knows what there is by now.
-    let (since, tomorrow) = (day(range.since_ms)?, now_ms().saturating_add(86_400_000));
-    let until = day(range.until_ms.min(tomorrow))?;
-    let failed = |error: &dyn std::fmt::Display| Failed::new(format!("Cost Explorer: {error}"));
-    let mut bill = Bill::default();
-    let digest = on_runtime(async { live::ask(since, until, &mut bill).await.map_err(|error| failed(&error)) })?;
-    Ok((bill, hex::encode(digest)))
+    /// Cost Explorer's bill of the days of a range, until today at most.
+    fn asked(&self, range: Range) -> Result<(Bill, String), Failed> {
+        let day = |at_ms: i64| {
+            let at =
+                jiff::Timestamp::from_millisecond(at_ms).map_err(|error| Failed::usage(format!("--since: {error}")))?;
+            Ok::<_, Failed>(at.to_zoned(jiff::tz::TimeZone::UTC).date())
+        };
+        // Of today it knows what there is by now.
+        let (since, tomorrow) = (day(range.since_ms)?, now_ms().saturating_add(86_400_000));
+        let days = (since, day(range.until_ms.min(tomorrow))?);
+        let failed = |error: &dyn std::fmt::Display| Failed::new(format!("Cost Explorer: {error}"));
+        let (mut bill, account) = (Bill::default(), self.account.as_deref());
+        let digest = on_runtime(async { live::ask(days, account, &mut bill).await.map_err(|error| failed(&error)) })?;
+        Ok((bill, hex::encode(digest)))
+    }
 }
 
 fn today() -> jiff::civil::Date {
@@ -163,7 +174,9 @@ fn said(cause: &Cause, cell: &Cell) -> String {
             format!("late: {attempts} attempts after the bill's last line, {} USD", signed_dollars(charged))
         }
         Cause::Midnight => {
-            format!("near midnight: {} attempts that may be on the bill of the other day", ledger.near_midnight)
+            let (attempts, most) = ledger.near_midnight;
+            let most = signed_dollars(most);
+            format!("near midnight: {attempts} attempts that may be on the bill of the other day, {most} USD at most")
         }
         Cause::UnknownUsageType => "what it counts, or of which model, is not known".to_owned(),
         Cause::NotInTheLedger => "on the bill only: not by this gateway, or its rows are missing".to_owned(),
@@ -217,12 +230,14 @@ impl Outcome {
         let comparison = &self.comparison;
         let (billed, booked) = (comparison.billed(), comparison.booked());
         let mut text = format!(
-            "from {} until {} (UTC): {} USD on the bill, {} USD in the ledger, {} USD more on the bill: {} tolerance\n",
+            "from {} until {} (UTC): {} USD on the bill, {} USD in the ledger, {} USD more on the bill, {} USD \
+             unexplained: {} tolerance\n",
             date(comparison.days.0),
             date(comparison.days.1),
             signed_dollars(billed),
             signed_dollars(booked),
             signed_dollars(billed - booked),
+            signed_dollars(comparison.unexplained()),
             if self.within { "within" } else { "beyond" },
         );
         let differing = self.differing();
@@ -305,6 +320,7 @@ impl Outcome {
             "bill_usd": signed_dollars(comparison.billed()),
             "ledger_usd": signed_dollars(comparison.booked()),
             "difference_usd": signed_dollars(comparison.billed() - comparison.booked()),
+            "unexplained_usd": signed_dollars(comparison.unexplained()),
             "within_tolerance": self.within,
             "compared": comparison.cells.len(),
             "differences": differences.collect::<Vec<_>>(),

@@ -76,6 +76,9 @@ impl Money {
     }
 }
 
+/// Bytes of a data set: it is in memory while it is scored.
+const MOST_BYTES: usize = 1024 * 1024 * 1024;
+
 /// Reads a data set: so many lines at most, none of more than so many bytes. What is wrong is told with its line.
 pub(super) fn read(path: &Path, most: usize, line_bytes: usize) -> Result<Vec<Row>, Failed> {
     lines(path, most, line_bytes, false)
@@ -90,7 +93,7 @@ fn lines(path: &Path, most: usize, line_bytes: usize, ends: bool) -> Result<Vec<
     let shown = path.display();
     let cannot = |error: &dyn std::fmt::Display| Failed::usage(format!("{shown}: {error}"));
     let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
-    let (mut reader, mut rows, mut number) = (BufReader::new(file), Vec::new(), 0);
+    let (mut reader, mut rows, mut number, mut bytes) = (BufReader::new(file), Vec::new(), 0, 0usize);
     loop {
         let mut line = Vec::new();
         let limit = line_bytes as u64 + 2;
@@ -101,6 +104,10 @@ fn lines(path: &Path, most: usize, line_bytes: usize, ends: bool) -> Result<Vec<
         number += 1;
         let wrong = |what: String| Failed::usage(format!("{shown}:{number}: {what}"));
         let text = line.trim_ascii();
+        bytes += text.len();
+        if bytes > MOST_BYTES {
+            return Err(wrong(format!("the data set has more than {MOST_BYTES} bytes: split it")));
+        }
         if text.len() > line_bytes {
             return Err(wrong(format!("the line has more than {line_bytes} bytes ([evaluator] case_bytes)")));
         }

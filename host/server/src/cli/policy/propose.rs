@@ -117,7 +117,15 @@ fn as_text(came: &Candidates, parent: &Genome, identity: &Identity) -> String {
         text.push_str(&format!("\nproposal {}, {reason}{remark}\n", one.place));
         for (slot, before, after) in changed(one, parent) {
             let diff = TextDiff::from_lines(before, after);
-            text.push_str(&diff.unified_diff().context_radius(CONTEXT).header(slot, slot).to_string());
+            let diff = diff.unified_diff().context_radius(CONTEXT).header(slot, slot).to_string();
+            for sign in diff.chars() {
+                // A terminal would do what it is told.
+                if sign.is_control() && !matches!(sign, '\n' | '\t') {
+                    text.extend(sign.escape_debug());
+                } else {
+                    text.push(sign);
+                }
+            }
         }
     }
     if !came.left_out.is_empty() {
