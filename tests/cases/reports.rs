@@ -172,6 +172,9 @@ async fn a_forecast_needs_a_week_of_days() {
     let (code, short) = told("2026-11-14T12:00:00Z");
     assert_eq!((code, &short["forecast_usd"]), (Some(1), &Value::Null), "{short}");
     assert!(short["message"].as_str().unwrap().starts_with("no forecast: "), "{short}");
+    // What came later is not spent yet.
+    let (_, before) = told("2026-11-09T12:00:00Z");
+    assert_eq!(picodollars(&before["spent_usd"]), costs[..2].iter().sum::<u128>(), "{before}");
     let (code, made) = told("2026-11-18T12:00:00Z");
     assert_eq!(
         (code, &made["days_used"], &made["days_left"], &made["interval"]["share"]),

@@ -101,12 +101,11 @@ fn check(row: &PriceSource, models: &[ModelSource], own: &Own) -> Result<usize, 
         return Err("a price of 0 would make it free: what has no price is left out".to_owned());
     }
     // A write can cost more than any other input: without its price nothing bounds it.
-    let writes: [(&str, fn(&PriceSource) -> bool); 2] = [
-        ("cache_write_5m", |row| row.cache_write_5m.is_some()),
-        ("cache_write_1h", |row| row.cache_write_1h.is_some()),
-    ];
-    if let Some((kind, _)) = writes.iter().find(|(_, has)| !has(row) && model.prices.iter().any(has)) {
-        return Err(format!("`{kind}` is missing: {} has such a price, so it can be billed", model.id));
+    let has = |row: &PriceSource| [row.cache_write_5m.is_some(), row.cache_write_1h.is_some()];
+    for (at, kind) in ["cache_write_5m", "cache_write_1h"].into_iter().enumerate() {
+        if !has(row)[at] && model.prices.iter().any(|listed| has(listed)[at]) {
+            return Err(format!("`{kind}` is missing: {} has such a price, so it can be billed", model.id));
+        }
     }
     match own.rows(index).iter().find_map(|other| overlap(other, row)) {
         None => Ok(index),

@@ -128,6 +128,13 @@ mod tests {
         all.iter().map(tell).collect()
     }
 
+    /// A clock that was far ahead once, or other periods, do not mute a budget.
+    #[test]
+    fn what_was_told_of_another_time_is_no_reason_for_silence() {
+        let day = |charged, day| status(charged, Some(day), 100);
+        assert_eq!(told(&[day(50, 500), day(50, 3), day(100, 3)]), ["passed 50", "passed 50", "passed 100"]);
+    }
+
     #[test]
     fn each_threshold_is_told_once_a_period() {
         let day = |charged, day| status(charged, Some(day), 100);

@@ -95,9 +95,14 @@ fn bill(lines: &[String]) -> Bill {
 }
 
 fn compared(folder: &Path, bill: &Bill) -> Result<Comparison, CompareError> {
+    compared_in(folder, bill, Range::ALL, at(700))
+}
+
+fn compared_in(folder: &Path, bill: &Bill, range: Range, now_ms: u64) -> Result<Comparison, CompareError> {
     let date = jiff::civil::date(2026, 11, 23);
     let catalogue = load(BUILT_IN, &View::plain("us-east-1", date)).unwrap();
-    compare(bill, &Reader::open(&folder.join(FILE)).unwrap(), &catalogue, Range::ALL, 0)
+    let reader = Reader::open(&folder.join(FILE)).unwrap();
+    compare(bill, &reader, &catalogue, range, now_ms.cast_signed())
 }
 
 const LITE_IN: &str = "USE1-NovaLite-input-tokens";
@@ -157,6 +162,17 @@ async fn every_difference_has_its_cause() {
             vec![line(10, LITE_IN, "", 1_000, "60")],
             "amazon.nova-lite-v1:0 -6 [Midnight]",
         ),
+        // What cost nothing near midnight, or less than what differs, explains nothing.
+        (
+            vec![lite(60, 1_000), ("a", LITE, 2, Ending::Voided { why: "never sent" })],
+            vec![line(10, LITE_IN, "", 1_000, "66")],
+            "amazon.nova-lite-v1:0 6 [Prices]",
+        ),
+        (
+            vec![lite(60, 1_000), ("a", LITE, 2, settled(6, 100))],
+            vec![line(10, LITE_IN, "", 1_100, "166")],
+            "amazon.nova-lite-v1:0 100 [Prices]",
+        ),
         // The Marketplace's lines say whose they are by the product only.
         (
             vec![("a", SONNET, 600, settled(3, 1)), ("a", HAIKU, 600, settled(1, 1))],
@@ -215,6 +231,12 @@ async fn estimates_are_settled_where_the_bill_determines_them() {
             vec![lite("161")],
             "amazon.nova-lite-v1:0 1 [Unexplained]\namazon.nova-lite-v1:0 stays: the bill is outside of what they can be: something else differs, too",
         ),
+        // A part of the bill may be missing.
+        (
+            vec![known.clone(), ("a", "amazon.nova-pro-v1:0", 601, estimated(0, 100))],
+            vec![lite("60")],
+            "amazon.nova-pro-v1:0 -100 [Estimated]\namazon.nova-pro-v1:0 stays: the bill has no line of this model on that day",
+        ),
         // What is not understood may be of this model.
         (
             vec![known.clone(), guess("a", 0, 100)],
@@ -247,6 +269,57 @@ async fn the_same_bill_twice_changes_nothing() {
     let more = self::bill(&[line(10, LITE_IN, "", 1_000, "79")]);
     let later = settle(&compared(folder.path(), &more).unwrap(), "bill 2");
     assert_eq!((later.corrections[0].replaced, later.corrections[0].amount), (40 * MICRO, 7 * MICRO));
+}
+
+/// Days that are asked for are compared, whether or not the bill has a line of them; otherwise the bill's.
+#[tokio::test]
+async fn days_that_a_bill_does_not_have_are_compared_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    book(folder.path(), &[("a", LITE, 600 - 3 * 1_440, settled(9, 1)), ("a", LITE, 600, settled(60, 1_000))]).await;
+    let bill = bill(&[line(10, LITE_IN, "", 1_000, "60")]);
+    let booked = |days: std::ops::Range<i64>| {
+        let range = Range { since_ms: days.start * 86_400_000, until_ms: days.end * 86_400_000 };
+        let compared = compared_in(folder.path(), &bill, range, at(700)).unwrap();
+        (compared.booked() / i128::from(MICRO), compared.days, compared.is_within(0))
+    };
+    let day = i32::try_from(DAY).unwrap();
+    assert_eq!(booked(DAY - 5..DAY + 1), (69, (day - 5, day + 1), false));
+    assert_eq!(booked(DAY - 2..DAY + 30), (60, (day - 2, day + 1), true));
+    let whole = compared(folder.path(), &bill).unwrap();
+    assert_eq!((whole.days, whole.is_within(0)), ((day, day + 1), true));
+}
+
+/// What is too much of one model does not make up for what is too little of another.
+#[tokio::test]
+async fn opposite_differences_are_both_beyond_the_tolerance() {
+    let folder = tempfile::tempdir().unwrap();
+    book(folder.path(), &[("a", LITE, 600, settled(60, 1)), ("a", "amazon.nova-pro-v1:0", 600, settled(3, 1))]).await;
+    let lines = [line(10, LITE_IN, "", 1, "60"), line(10, "USE1-NovaMicro-input-tokens", "", 1, "3")];
+    let compared = compared(folder.path(), &bill(&lines)).unwrap();
+    assert_eq!((compared.billed(), compared.unexplained()), (compared.booked(), 6 * i128::from(MICRO)));
+    // 6 of 63.
+    assert_eq!([94, 96].map(|thousandths| compared.is_within(thousandths * 1_000_000_000)), [false, true]);
+}
+
+/// Of a bill of several accounts the one that is asked for is taken.
+#[test]
+fn accounts_are_told_apart() {
+    let text = |account: &str| format!("{},{account}", line(10, LITE_IN, "", 1, "3"));
+    let text = format!("{HEAD},line_item_usage_account_id\n{}\n{}\n", text("111111111111"), text("222222222222"));
+    let read = |text: &str, account: Option<&str>| {
+        let mut bill = Bill { account: account.map(str::to_owned), ..Bill::default() };
+        cur::read_csv(text.as_bytes(), &mut bill).map(|()| {
+            (
+                bill.usage.values().map(|sum| sum.cost).sum::<i128>() / i128::from(MICRO),
+                bill.accounts.len(),
+                bill.skipped,
+            )
+        })
+    };
+    assert_eq!(read(&text, None).unwrap(), (6, 2, 0));
+    assert_eq!(read(&text, Some("222222222222")).unwrap(), (3, 1, 1));
+    let silent = format!("{HEAD}\n{}\n", line(10, LITE_IN, "", 1, "3"));
+    assert!(read(&silent, Some("222222222222")).unwrap_err().to_string().contains("leave --account out"));
 }
 
 #[tokio::test]

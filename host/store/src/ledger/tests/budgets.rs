@@ -177,6 +177,40 @@ async fn a_window_that_rolls_gives_room_when_it_says_so() {
     assert!(refused(31, NOON - 120 * minute).await.is_some());
 }
 
+/// A clock that is ahead for a moment, while somebody looks, does not empty a window that rolls.
+#[test]
+fn a_window_that_rolls_outlives_a_clock_that_jumps() {
+    let mut scopes = scopes::Scopes::new([(rule("hour", 100, r#"{"rolling":{"seconds":3600}}"#), Vec::new())]);
+    for (worst, at_ms) in [(90, NOON), (5, NOON + 120_000)] {
+        let counts = scopes.covering(&of("k", None, "x", worst, at_ms));
+        scopes.reserve(&counts, worst, 1);
+        scopes.settle(&counts, worst, worst, 1);
+    }
+    scopes.statuses(0, 1, NOON + 3 * 3_600_000, |_| true);
+    scopes.forget(600);
+    assert_eq!(scopes.sums(0, NOON + 120_000), (95, 0));
+    // Once nothing has changed for as long by the other clock, too, it goes.
+    scopes.forget(3 * 3_600);
+    assert_eq!(scopes.sums(0, NOON + 120_000), (0, 0));
+}
+
+/// A budget that is new, at a start whose clock is ahead, counts what was spent all the same.
+#[tokio::test]
+async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(folder.path(), &[], clock(NOON)).unwrap();
+    let key = open(&ledger, &of("k", None, "x", 300, NOON)).await.unwrap();
+    ledger.end(key, settled(300));
+    stop(ledger);
+    let rules = [rule("month", 400, r#"{"calendar":{"period":"month","zone":"UTC"}}"#)];
+    for at_ms in [NOON + 90 * books::DAY_MS, NOON] {
+        let ledger = SqliteLedger::open(folder.path(), &rules, clock(at_ms)).unwrap();
+        let refused = open(&ledger, &of("k", None, "x", 101, NOON)).await;
+        assert_eq!(refused, Err("month".to_owned()), "at {at_ms}");
+        stop(ledger);
+    }
+}
+
 /// Passing a threshold is told once in a period.
 #[tokio::test]
 async fn thresholds_are_told_when_they_are_passed() {
