@@ -14,7 +14,7 @@ use std::time::Duration;
 use kairos_pipeline::budget::Status;
 use kairos_store::alerts::{AlertStore, AlertsError, Told};
 use kairos_store::ledger::{Crossed, SqliteLedger};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use self::change::level_of;
 use self::webhook::Webhook;
@@ -101,38 +101,65 @@ impl Alerts {
     }
 
     /// Sends what is due, in its order, until there is nothing, or it fails.
-    async fn send(&self) -> Result<(), AlertsError> {
+    async fn send(self: &Arc<Self>) -> Result<(), AlertsError> {
         let Some(webhook) = &self.webhook else { return Ok(()) };
-        while let Some(waiting) = self.store.next((self.clock)())? {
+        while let Some(waiting) = self.on_disk(|alerts| alerts.store.next((alerts.clock)())).await?.flatten() {
             let now_ms = (self.clock)();
+            let seq = waiting.seq;
             match webhook.send(&waiting.body, now_ms / 1_000).await {
-                Ok(()) => self.store.sent(waiting.seq)?,
+                Ok(()) => self.on_disk(move |alerts| alerts.store.sent(seq)).await?,
                 Err(why) => {
-                    let wait = webhook::wait_after(waiting.tries);
+                    let due_ms = now_ms.saturating_add(webhook::wait_after(waiting.tries));
                     tracing::warn!(tries = waiting.tries + 1, "the webhook of alerts cannot be reached: {why}");
-                    return self.store.failed(waiting.seq, now_ms.saturating_add(wait));
+                    self.on_disk(move |alerts| alerts.store.failed(seq, due_ms)).await?;
+                    return Ok(());
                 }
-            }
+            };
         }
         Ok(())
     }
 
+    /// What waits for the disk, where nobody waits for it. None where the gateway stops.
+    async fn on_disk<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, AlertsError> + Send + 'static,
+    ) -> Result<Option<T>, AlertsError> {
+        let alerts = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&alerts)).await.ok().transpose()
+    }
+
     /// Alerts that wait for the webhook, and those that were dropped as too many did.
     pub(crate) fn counts(&self) -> (usize, u64) {
-        (self.store.waiting().unwrap_or(0), self.dropped.load(Ordering::Relaxed))
+        (self.store.waiting(), self.dropped.load(Ordering::Relaxed))
     }
 }
 
-/// Looks and sends for as long as it is polled.
+/// Looks and sends for as long as it is polled. A webhook that answers late delays no look.
 pub(crate) async fn run(alerts: Arc<Alerts>) {
+    tokio::join!(look_on(&alerts), send_on(&alerts));
+}
+
+fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn look_on(alerts: &Arc<Alerts>) {
+    let mut ticks = ticks();
     loop {
         ticks.tick().await;
-        let looking = Arc::clone(&alerts);
+        let looking = Arc::clone(alerts);
         if let Err(error) = tokio::task::spawn_blocking(move || looking.look()).await {
             tracing::error!("looking at budgets has failed: {error}");
         }
+    }
+}
+
+async fn send_on(alerts: &Arc<Alerts>) {
+    let mut ticks = ticks();
+    loop {
+        ticks.tick().await;
         if let Err(error) = alerts.send().await {
             tracing::error!("the outbox of alerts cannot be used: {error}");
         }

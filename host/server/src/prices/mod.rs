@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::civil::Date;
 use kairos_bedrock::catalogue::{BUILT_IN, CatalogueError, sheet};
 use kairos_pipeline::models::Catalogue;
@@ -65,6 +65,8 @@ pub(crate) struct Book {
     serves: Arc<ArcSwap<Catalogue>>,
     sheets: Sheets,
     state: Mutex<State>,
+    /// What is wrong with the file: to be read while somebody looks at it.
+    wrong: ArcSwapOption<Wrong>,
     loaded: AtomicU64,
     refused: AtomicU64,
 }
@@ -74,8 +76,6 @@ struct State {
     own: String,
     /// What the file held when it was looked at last, or why it could not be read.
     seen: Result<String, Wrong>,
-    /// What is wrong with it.
-    wrong: Option<Wrong>,
 }
 
 impl Book {
@@ -91,7 +91,8 @@ impl Book {
             region: region.to_owned(),
             serves: Arc::new(ArcSwap::from_pointee(catalogue)),
             sheets,
-            state: Mutex::new(State { seen: Ok(own.clone()), own, wrong: None }),
+            state: Mutex::new(State { seen: Ok(own.clone()), own }),
+            wrong: ArcSwapOption::empty(),
             loaded: AtomicU64::new(1),
             refused: AtomicU64::new(0),
         })
@@ -134,7 +135,7 @@ impl Book {
         }
         state.seen.clone_from(&found);
         match found.and_then(|own| self.take(&mut state, own)) {
-            Ok(()) => state.wrong = None,
+            Ok(()) => self.wrong.store(None),
             Err(wrong) => {
                 // What is wrong with a disk can pass: the same file is looked at again.
                 if wrong.line.is_none() {
@@ -143,7 +144,7 @@ impl Book {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 let (file, line) = (wrong.file.display(), wrong.line);
                 tracing::error!(%file, line, "prices refused, those from before serve on: {wrong}");
-                state.wrong = Some(wrong);
+                self.wrong.store(Some(Arc::new(wrong)));
             }
         }
     }
@@ -190,7 +191,7 @@ impl Book {
             file: self.config.models.prices.clone(),
             loaded: self.loaded.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
-            wrong: self.state().wrong.clone(),
+            wrong: self.wrong.load_full().map(Arc::unwrap_or_clone),
         }
     }
 
