@@ -129,13 +129,18 @@ pub fn proxy_for(url: &str) -> Option<String> {
     Some(format!("{scheme}://{host}{}", proxy.uri().port_u16().map_or(String::new(), |port| format!(":{port}"))))
 }
 
-/// The text of an error's innermost cause: what is around it says less.
-pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+/// An error's innermost cause.
+pub fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut error = error;
     while let Some(cause) = error.source() {
         error = cause;
     }
-    error.to_string()
+    error
+}
+
+/// The text of an error's innermost cause: what is around it says less.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    root_cause(error).to_string()
 }
 
 /// Whether a target is this machine, which no proxy reaches.

@@ -51,6 +51,21 @@ pub struct Reported {
     pub gauges: BTreeMap<String, f64>,
 }
 
+impl Reported {
+    fn log(&mut self, line: &str) {
+        self.lines.push(line.to_owned());
+    }
+
+    fn count(&mut self, name: &str, by: u64) {
+        let count = self.counters.entry(name.to_owned()).or_default();
+        *count = count.saturating_add(by);
+    }
+
+    fn gauge(&mut self, name: &str, value: f64) {
+        self.gauges.insert(name.to_owned(), value);
+    }
+}
+
 /// What a test says.
 impl Context<'_> {
     /// With a tag.
@@ -187,19 +202,17 @@ impl Context<'_> {
 
     /// Writes a line into the log.
     pub fn log(&self, _level: Level, line: &str) {
-        self.reported.borrow_mut().lines.push(line.to_owned());
+        self.reported.borrow_mut().log(line);
     }
 
     /// Adds to a counter.
     pub fn count(&self, name: &str, by: u64) {
-        let mut reported = self.reported.borrow_mut();
-        let count = reported.counters.entry(name.to_owned()).or_default();
-        *count = count.saturating_add(by);
+        self.reported.borrow_mut().count(name, by);
     }
 
     /// Sets a gauge.
     pub fn gauge(&self, name: &str, value: f64) {
-        self.reported.borrow_mut().gauges.insert(name.to_owned(), value);
+        self.reported.borrow_mut().gauge(name, value);
     }
 }
 

@@ -9,9 +9,8 @@ use kairos_store::ledger::{EntryKind, LedgerError, Line, Range, Reader, TupleKey
 use super::usage_type::Kind;
 use super::whose::{Names, Whose};
 use super::{Bill, ROUNDING};
+use crate::spend::{DAY_MS, day_of};
 
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 /// So near to midnight, AWS may have counted a request on the other day.
 const NEAR_MS: i64 = 5 * 60_000;
 /// What a request lasts at most.
@@ -239,10 +238,6 @@ pub(crate) enum CompareError {
     /// More than is kept.
     #[error("more than {MOST} days, models and usage types: compare less time")]
     Many,
-}
-
-fn day_of(at_ms: i64) -> i32 {
-    i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
 }
 
 type Cells = BTreeMap<(i32, Whose), (Billed, Booked)>;

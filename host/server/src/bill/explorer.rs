@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::amount::parse;
 use super::usage_type::{Product, UsageType};
-use super::{Bill, BillError, LineKey, Row, table};
+use super::{Bill, BillError, LineKey, Row};
+use crate::spend::{DAY_MS, day_of};
 
 /// What a file, or an answer, may take.
 pub(crate) const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -109,19 +110,15 @@ fn row(number: u64, start_ms: i64, group: &Group) -> Result<Row, BillError> {
     }
     let amount = parse(&cost.amount).ok_or_else(|| wrong("UnblendedCost", &cost.amount, "an amount"))?;
     let cut = |text: &str| text.chars().take(256).collect::<String>();
-    let key = LineKey {
-        day: table::day(start_ms),
-        usage_type: cut(usage_type),
-        product: cut(service),
-        resource: String::new(),
-    };
+    let key =
+        LineKey { day: day_of(start_ms), usage_type: cut(usage_type), product: cut(service), resource: String::new() };
     // Its unit is N/A: in what it counts is not said.
     Ok(Row {
         key: Some(key),
         cost: amount,
         quantity: None,
         other: None,
-        end_ms: Some(start_ms + 86_400_000),
+        end_ms: Some(start_ms + DAY_MS),
         invoiced: false,
         account: String::new(),
     })

@@ -3,6 +3,7 @@
 use super::amount::parse;
 use super::usage_type::{Product, UsageType};
 use super::{BillError, LineKey, Row};
+use crate::spend::day_of;
 
 /// The columns that are read. Of the last ones a bill may have none.
 pub(super) const COLUMNS: [&str; 14] = [
@@ -73,11 +74,6 @@ fn time(text: &str) -> Option<i64> {
     Some(at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
 }
 
-/// The day of a time, in days since 1970.
-pub(super) fn day(at_ms: i64) -> i32 {
-    i32::try_from(at_ms.div_euclid(86_400_000)).unwrap_or(i32::MAX)
-}
-
 /// How many tokens or units a quantity of one is.
 fn factor(unit: &str) -> Option<i128> {
     let unit: String = unit.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
@@ -138,7 +134,7 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
     };
     let named = Some(cut(cell(PRODUCT_NAME))).filter(|name| !name.is_empty());
     let product = product_name(cell(PRODUCT)).or(named).unwrap_or_default();
-    let key = LineKey { day: day(start), usage_type: cut(usage_type), product, resource: cut(cell(RESOURCE)) };
+    let key = LineKey { day: day_of(start), usage_type: cut(usage_type), product, resource: cut(cell(RESOURCE)) };
     let (invoiced, account) = (!cell(INVOICE).is_empty(), cut(cell(ACCOUNT)));
     Ok(Row { key: Some(key), cost, quantity, other: None, end_ms, invoiced, account })
 }

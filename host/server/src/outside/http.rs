@@ -18,13 +18,13 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
-use kairos_bedrock::connect::{ConnectorError, Direct, direct};
+use kairos_bedrock::connect::{ConnectorError, Direct, direct, root_cause};
 use kairos_pipeline::policy::{Failing, HttpMethod, HttpRequest, HttpResponse, MOST_RESPONSE_HEADERS, OutsideError};
 use tower_service::Service;
 
 use super::address::{Place, place};
 use super::hosts::Host;
-use super::{failed, innermost};
+use super::{failed, shortly, time_left};
 use crate::config::HttpSettings;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -172,11 +172,7 @@ where
     pub(super) async fn send(&self, request: &HttpRequest, until: Instant) -> Result<HttpResponse, OutsideError> {
         let (uri, reach) = self.target(&request.url)?;
         let built = built(request, uri)?;
-        let patience = self.patience.min(until.saturating_duration_since(Instant::now()));
-        // An answer that is there at once would be taken after its time.
-        if patience.is_zero() {
-            return failed(Failing::Unavailable, "the time of the call is over; nothing was sent");
-        }
+        let patience = time_left(until, self.patience)?;
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.run_calls {
             self.calls.fetch_sub(1, Ordering::Relaxed);
             let most = self.run_calls;
@@ -222,13 +218,9 @@ where
     }
 
     fn unanswered(&self, error: &ClientError) -> OutsideError {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        match cause.downcast_ref::<AddressDenied>() {
+        match root_cause(error).downcast_ref::<AddressDenied>() {
             Some(denied) => OutsideError::new(Failing::Denied, denied.to_string()),
-            None => OutsideError::new(Failing::Unavailable, innermost(error)),
+            None => OutsideError::new(Failing::Unavailable, shortly(error)),
         }
     }
 
@@ -243,7 +235,7 @@ where
                     format!("the answer has more than {most} bytes ([policies.http] bytes)"),
                 );
             }
-            Err(error) => return failed(Failing::Unavailable, format!("the answer broke off: {}", innermost(&*error))),
+            Err(error) => return failed(Failing::Unavailable, format!("the answer broke off: {}", shortly(&*error))),
         };
         Ok(HttpResponse { status: head.status.as_u16(), headers: shown(&head.headers), body })
     }

@@ -9,10 +9,11 @@ mod http;
 mod model;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use kairos_bedrock::connect::innermost;
 use kairos_pipeline::policy::{
-    Failing, HttpRequest, HttpResponse, ModelRequest, ModelResponse, NOWHERE, Outside, OutsideError,
+    Failing, HttpRequest, HttpResponse, ModelRequest, ModelResponse, NOWHERE, Outside, OutsideError, one_line,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,11 +74,16 @@ fn failed<T>(kind: Failing, message: impl Into<String>) -> Result<T, OutsideErro
     Err(OutsideError::new(kind, message))
 }
 
-/// The text of an error's innermost cause, on one line: what is around it says less.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
+/// The text of an error's innermost cause, on one line.
+fn shortly(error: &(dyn std::error::Error + 'static)) -> String {
+    one_line(innermost(error), 200)
+}
+
+/// What is left of a call's time, and no more than this. A policy may ask once more before it is stopped: then
+/// nothing is sent, as an answer that is there at once would be taken.
+fn time_left(until: Instant, most: Duration) -> Result<Duration, OutsideError> {
+    match most.min(until.saturating_duration_since(Instant::now())) {
+        Duration::ZERO => failed(Failing::Unavailable, "the time of the call is over; nothing was sent"),
+        left => Ok(left),
     }
-    kairos_pipeline::policy::one_line(error.to_string(), 200)
 }

@@ -5,7 +5,7 @@
 //! one whose cost is not told has cost its worst case. What is charged beyond it is booked, and then less is left.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -22,14 +22,14 @@ use kairos_pipeline::price::{Limits, day_of, worst_case};
 use kairos_pipeline::request::Secret;
 use serde_json::{Value, json};
 
-use super::{failed, innermost};
+use super::{failed, shortly, time_left};
 use crate::assemble::unix_ms;
 use crate::config::ModelSettings;
 
 /// Bytes of an answer that are read: a model's longest is far shorter.
 const MOST_ANSWER: usize = 16 * 1024 * 1024;
 /// Time for a connection.
-const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// Where models are called, and as whom.
 #[derive(Clone, Debug)]
@@ -115,11 +115,7 @@ impl ModelCaller {
     pub(super) async fn call(&self, request: &ModelRequest, until: Instant) -> Result<ModelResponse, OutsideError> {
         let body = body(request);
         let worst = self.worst_case(request, body.len())?;
-        let patience = until.saturating_duration_since(Instant::now());
-        // A policy may ask once more before it is stopped.
-        if patience.is_zero() {
-            return failed(Failing::Unavailable, "the time of the call is over; nothing was sent");
-        }
+        let patience = time_left(until, Duration::MAX)?;
         self.set_aside(worst)?;
         let answered = match tokio::time::timeout(patience, self.ask(body)).await {
             Ok(answered) => answered,
@@ -213,12 +209,12 @@ impl ModelCaller {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let response = self.client.request(request).await.map_err(|error| {
-            let why = format!("no gateway answers at {}: {}", self.address, innermost(&error));
+            let why = format!("no gateway answers at {}: {}", self.address, shortly(&error));
             if error.is_connect() { Asked::NotSent(why) } else { Asked::Sent(why) }
         })?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MOST_ANSWER).collect().await;
-        let body = body.map_err(|error| Asked::Sent(format!("the answer broke off: {}", innermost(&*error))))?;
+        let body = body.map_err(|error| Asked::Sent(format!("the answer broke off: {}", shortly(&*error))))?;
         Ok((head.status, head.headers, body.to_bytes()))
     }
 }

@@ -13,11 +13,10 @@ use std::collections::BTreeMap;
 
 use kairos_store::ledger::Reader;
 
+use super::DAY_MS;
 use super::filter::{Admits, Filter};
 use super::sums::SumsError;
 
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 /// Whole weeks that are looked at, at most.
 const WEEKS: usize = 4;
 /// Quantiles 0.975 of Student's t with 6, 13, 20 and 27 degrees of freedom.

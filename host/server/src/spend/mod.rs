@@ -18,6 +18,19 @@ pub(crate) fn utc(at_ms: i64, format: &str) -> String {
         .map_or_else(|_| at_ms.to_string(), |at| at.to_zoned(jiff::tz::TimeZone::UTC).strftime(format).to_string())
 }
 
+/// Milliseconds of a day.
+pub(crate) const DAY_MS: i64 = kairos_pipeline::price::DAY_MS.cast_signed();
+
+/// The UTC day of a moment, in days since 1970.
+pub(crate) fn day_of(at_ms: i64) -> i32 {
+    i32::try_from(at_ms.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+}
+
+/// The date of a UTC day, in days since 1970.
+pub(crate) fn date(day: impl Into<i64>) -> String {
+    utc(day.into().saturating_mul(DAY_MS), "%Y-%m-%d")
+}
+
 /// A sum that may be below nothing, as a decimal number of dollars.
 pub(crate) fn signed_dollars(picodollars: i128) -> String {
     let sign = if picodollars < 0 { "-" } else { "" };

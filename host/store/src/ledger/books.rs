@@ -10,15 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Ending, Reservation, ReserveError, Totals};
+use kairos_pipeline::price::day_of;
 use tokio::sync::oneshot;
 
 use super::{Map, Set};
 
 use super::entry::{Entry, EntryKind, amount};
 use super::scopes::{Count, Counts, Scopes};
-
-/// Milliseconds of a day.
-pub(crate) const DAY_MS: u64 = 86_400_000;
 
 /// Whom a reservation counts against: what leases and sums are kept for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,7 +32,7 @@ pub struct TupleKey {
 impl TupleKey {
     fn of(reservation: &Reservation) -> Self {
         Self {
-            day: u32::try_from(reservation.at_ms / DAY_MS).unwrap_or(u32::MAX),
+            day: day_of(reservation.at_ms),
             caller: Arc::clone(&reservation.caller),
             model: Arc::clone(&reservation.model),
         }

@@ -8,11 +8,11 @@ use kairos_pipeline::budget::{Counting, Rule, Spender};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::Map;
-use super::books::DAY_MS;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::rows::read_entry;
 use super::scopes::{Count, Counts};
+use kairos_pipeline::price::DAY_MS;
 
 /// Parts of a budget's time of which the sums are kept, the newest: a week of minutes, 27 years of days.
 const MOST_PARTS: i64 = 10_000;

@@ -136,19 +136,13 @@ impl Journal {
             .query_map(params![oldest, epoch], |row| read_entry(row).map(|(_, entry, _)| entry))?
             .map(|row| {
                 row.map(|reserved| Entry {
-                    kind: EntryKind::Estimated,
-                    at_ms: now_ms,
+                    low: reserved.low,
+                    high: reserved.high,
                     why: Some("the gateway stopped".to_owned()),
-                    prices: None,
-                    tags: None,
-                    team: None,
-                    policy: None,
-                    unpriced: None,
-                    target: None,
-                    region: None,
-                    tier: None,
                     counts: counts_of(budgets, &reserved),
-                    ..reserved
+                    key: reserved.key,
+                    tuple: reserved.tuple,
+                    ..Entry::of_epoch(EntryKind::Estimated, epoch, now_ms)
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -11,12 +11,13 @@ use std::path::Path;
 use kairos_dialects::Usage;
 use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::price::DAY_MS;
 use kairos_pipeline::request::RequestId;
 use proptest::prelude::*;
 
 use super::*;
 
-const NOON: u64 = 20_000 * books::DAY_MS + books::DAY_MS / 2;
+const NOON: u64 = 20_000 * DAY_MS + DAY_MS / 2;
 
 fn clock(now_ms: u64) -> Arc<dyn Fn() -> u64 + Send + Sync> {
     Arc::new(move || now_ms)
@@ -110,7 +111,7 @@ async fn a_limit_is_never_passed() {
             Ok(key) => granted.push(key),
             Err(ReserveError::Limit(reached)) => {
                 assert!(reached.charged.0 + reached.open.0 + reached.worst.0 > reached.limit.0, "{reached:?}");
-                assert_eq!((&*reached.budget, reached.resets_ms), ("daily", Some(books::DAY_MS / 2)));
+                assert_eq!((&*reached.budget, reached.resets_ms), ("daily", Some(DAY_MS / 2)));
             }
             Err(other) => panic!("{other}"),
         }
@@ -124,9 +125,9 @@ async fn a_limit_is_never_passed() {
     assert_eq!(ledger.budget(&Spender::default(), NOON).unwrap().remaining.0, 3_000);
     assert!(matches!(ledger.open(&reservation("a", 3_001, NOON)).await, Err(ReserveError::Limit(_))));
     ledger.open(&reservation("a", 3_000, NOON)).await.unwrap();
-    ledger.open(&reservation("a", 5_000, NOON + books::DAY_MS)).await.unwrap();
+    ledger.open(&reservation("a", 5_000, NOON + DAY_MS)).await.unwrap();
     // A day that the clock goes back to has spent what it has spent.
-    ledger.open(&reservation("c", 5_000, NOON - 3 * books::DAY_MS)).await.unwrap();
+    ledger.open(&reservation("c", 5_000, NOON - 3 * DAY_MS)).await.unwrap();
     assert!(matches!(ledger.open(&reservation("c", 1, NOON)).await, Err(ReserveError::Limit(_))));
 }
 
@@ -227,11 +228,11 @@ impl Gateway {
 
     /// What is spent and open on a day.
     fn day(&self, day: u64) -> (u64, u64) {
-        self.shared.lock().scopes.sums(0, day * books::DAY_MS)
+        self.shared.lock().scopes.sums(0, day * DAY_MS)
     }
 
     fn ask(&mut self, caller: &str, worst: u64, day: u64) {
-        self.ask_for(reservation(caller, worst, day * books::DAY_MS));
+        self.ask_for(reservation(caller, worst, day * DAY_MS));
     }
 
     fn ask_for(&mut self, reservation: Reservation) {

@@ -66,19 +66,17 @@ impl Host {
 
     /// Writes a line into the log.
     pub fn log(&self, _level: Level, line: &str) {
-        self.reported.borrow_mut().lines.push(line.to_owned());
+        self.reported.borrow_mut().log(line);
     }
 
     /// Adds to a counter.
     pub fn count(&self, name: &str, by: u64) {
-        let mut reported = self.reported.borrow_mut();
-        let count = reported.counters.entry(name.to_owned()).or_default();
-        *count = count.saturating_add(by);
+        self.reported.borrow_mut().count(name, by);
     }
 
     /// Sets a gauge.
     pub fn gauge(&self, name: &str, value: f64) {
-        self.reported.borrow_mut().gauges.insert(name.to_owned(), value);
+        self.reported.borrow_mut().gauge(name, value);
     }
 }
 

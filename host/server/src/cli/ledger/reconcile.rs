@@ -12,7 +12,7 @@ use super::{Where, now_ms};
 use crate::bill::compare::{Cause, Cell, Comparison, compare};
 use crate::bill::settle::{Settlement, settle};
 use crate::bill::{Bill, amount, cur, live};
-use crate::spend::{Filter, signed_dollars, utc};
+use crate::spend::{DAY_MS, Filter, date, signed_dollars};
 
 /// Differences that are printed, the largest first; as JSON there are all.
 const PRINTED: usize = 100;
@@ -142,7 +142,7 @@ impl Reconcile {
             Ok::<_, Failed>(at.to_zoned(jiff::tz::TimeZone::UTC).date())
         };
         // Of today it knows what there is by now.
-        let (since, tomorrow) = (day(range.since_ms)?, now_ms().saturating_add(86_400_000));
+        let (since, tomorrow) = (day(range.since_ms)?, now_ms().saturating_add(DAY_MS));
         let days = (since, day(range.until_ms.min(tomorrow))?);
         let failed = |error: &dyn std::fmt::Display| Failed::new(format!("Cost Explorer: {error}"));
         let (mut bill, account) = (Bill::default(), self.account.as_deref());
@@ -153,10 +153,6 @@ impl Reconcile {
 
 fn today() -> jiff::civil::Date {
     jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
-}
-
-fn date(day: i32) -> String {
-    utc(i64::from(day) * 86_400_000, "%Y-%m-%d")
 }
 
 /// A cause in words.
@@ -210,7 +206,7 @@ fn cause_name(cause: &Cause) -> &'static str {
 
 fn correction_json(correction: &Correction) -> Value {
     json!({
-        "day": date(i32::try_from(correction.tuple.day).unwrap_or(i32::MAX)),
+        "day": date(correction.tuple.day),
         "key": &*correction.tuple.caller,
         "model": &*correction.tuple.model,
         "estimated_usd": signed_dollars(correction.replaced.into()),
@@ -282,7 +278,7 @@ impl Outcome {
             let tuple = &correction.tuple;
             text.push_str(&format!(
                 "settled: {}  {} on {}: {} USD instead of {} estimated\n",
-                date(i32::try_from(tuple.day).unwrap_or(i32::MAX)),
+                date(tuple.day),
                 tuple.caller,
                 tuple.model,
                 signed_dollars(correction.amount.into()),

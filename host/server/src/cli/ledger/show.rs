@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::Failed;
 use super::super::gateway::print_json;
 use super::{Where, Which, now_ms};
-use crate::spend::{By, Sum, Sums, signed_dollars, utc};
+use crate::spend::{By, Sum, Sums, date, signed_dollars};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Show {
@@ -142,11 +142,6 @@ fn table(sums: &Sums) -> String {
 /// Amounts of rows are never negative.
 fn amount(picodollars: i64) -> String {
     Picodollars(picodollars.unsigned_abs()).to_string()
-}
-
-/// A UTC day, in days since 1970, as a date.
-fn date(day: u32) -> String {
-    utc(i64::from(day) * 86_400_000, "%Y-%m-%d")
 }
 
 fn moment(at_ms: i64) -> String {

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use kairos_bedrock::connect::{Connector, connector};
+use kairos_bedrock::connect::{Connector, connector, innermost};
 use kairos_pipeline::policy::one_line;
 use kairos_pipeline::request::Secret;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -251,13 +251,4 @@ fn said(body: &[u8]) -> String {
 /// An address without what may be a key to it.
 fn plain(url: &str) -> String {
     one_line(url.split('?').next().unwrap_or_default().to_owned(), SHOWN)
-}
-
-/// The text of an error's innermost cause: what is around it says less.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(cause) = error.source() {
-        error = cause;
-    }
-    error.to_string()
 }

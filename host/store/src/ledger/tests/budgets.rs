@@ -111,9 +111,9 @@ fn what_has_no_row_counts_wherever_it_may_belong() {
     assert_eq!(gateway.under_way.len(), 2);
     drop(gateway);
     // The day is over by then: what was drawn on it counts in its last hour.
-    let gateway = Gateway::of(folder.path(), &rules, NOON + books::DAY_MS).unwrap();
+    let gateway = Gateway::of(folder.path(), &rules, NOON + DAY_MS).unwrap();
     let spent = |scope: usize, at_ms: u64| gateway.shared.lock().scopes.sums(scope, at_ms).0;
-    let day_ends = NOON + books::DAY_MS / 2 - 1;
+    let day_ends = NOON + DAY_MS / 2 - 1;
     for (budget, day) in [("all", 0), ("team-a", 1), ("prod", 2)] {
         assert_eq!(spent(day, NOON), 300, "{budget}");
     }
@@ -203,7 +203,7 @@ async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
     ledger.end(key, settled(300));
     stop(ledger);
     let rules = [rule("month", 400, r#"{"calendar":{"period":"month","zone":"UTC"}}"#)];
-    for at_ms in [NOON + 90 * books::DAY_MS, NOON] {
+    for at_ms in [NOON + 90 * DAY_MS, NOON] {
         let ledger = SqliteLedger::open(folder.path(), &rules, clock(at_ms)).unwrap();
         let refused = open(&ledger, &of("k", None, "x", 101, NOON)).await;
         assert_eq!(refused, Err("month".to_owned()), "at {at_ms}");
@@ -217,7 +217,7 @@ async fn thresholds_are_told_when_they_are_passed() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = SqliteLedger::open(folder.path(), &some_rules()[..1], clock(NOON)).unwrap();
     let mut crossed = Vec::new();
-    for at_ms in [NOON, NOON + 1, NOON + 2, NOON + books::DAY_MS] {
+    for at_ms in [NOON, NOON + 1, NOON + 2, NOON + DAY_MS] {
         let key = open(&ledger, &of("k", None, "x", 300, at_ms)).await.unwrap();
         assert!(ledger.take_crossed().is_empty());
         ledger.end(key, settled(300));

@@ -16,14 +16,14 @@ async fn a_clock_that_jumps_back_loses_nothing() {
     let mut spent: HashMap<u64, u64> = HashMap::new();
     for run in 0..2 {
         let ledger = SqliteLedger::open(folder.path(), &limits, Arc::clone(&clock)).unwrap();
-        for back in [0, 1_000, 3_600_000, 0, 3 * books::DAY_MS, 60 * books::DAY_MS, 0] {
+        for back in [0, 1_000, 3_600_000, 0, 3 * DAY_MS, 60 * DAY_MS, 0] {
             now.store(NOON - back, Ordering::Relaxed);
             let reservation = reservation("key", 100, NOON - back);
             ledger.open(&reservation).await.unwrap();
             // It is put back once more before the attempt ends.
             now.store(NOON - back - 500, Ordering::Relaxed);
             ledger.end(reservation.key, settled(40));
-            *spent.entry((NOON - back) / books::DAY_MS).or_default() += 40;
+            *spent.entry((NOON - back) / DAY_MS).or_default() += 40;
         }
         ledger.close();
         assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed, "run {run}");
@@ -43,7 +43,7 @@ async fn a_clock_that_jumps_back_loses_nothing() {
     reader(folder.path()).lines(Range::ALL, count).unwrap();
     assert_eq!(seen, 14);
     // What the day has spent in both runs is still spent, wherever the clock is.
-    now.store(NOON - 60 * books::DAY_MS, Ordering::Relaxed);
+    now.store(NOON - 60 * DAY_MS, Ordering::Relaxed);
     let ledger = SqliteLedger::open(folder.path(), &limits, clock).unwrap();
     let today = spent[&20_000];
     let more = ledger.open(&reservation("key", 1_000 - today + 1, NOON)).await;

@@ -6,8 +6,7 @@ use super::*;
 async fn filled(folder: &Path) {
     let ledger = ledger(folder, None);
     for number in 0..2_500u64 {
-        let reservation =
-            reservation(if number % 2 == 0 { "a" } else { "b" }, 100, NOON + (number % 3) * books::DAY_MS);
+        let reservation = reservation(if number % 2 == 0 { "a" } else { "b" }, 100, NOON + (number % 3) * DAY_MS);
         ledger.open(&reservation).await.unwrap();
         match number % 5 {
             0 => ledger.end(reservation.key, Ending::Voided { why: "never sent" }),
