@@ -67,6 +67,8 @@ struct Row {
     output_usd_per_million: Option<String>,
     max_input_tokens: u32,
     max_output_tokens: u32,
+    /// How often a written token counts in a limit of tokens a minute.
+    burndown: u32,
     capabilities: Vec<&'static str>,
     strengths: Vec<&'static str>,
     /// Place among the models offered for `auto`.
@@ -201,6 +203,7 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         output_usd_per_million: rates.and_then(|rates| per_million(rates.output)),
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
+        burndown: model.burndown,
         capabilities: model.capabilities.names().collect(),
         strengths: model.strengths.names().collect(),
         auto: catalogue
