@@ -4,6 +4,7 @@
 
 mod own;
 mod prices;
+mod profile;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use kairos_dialects::Needs;
 use kairos_dialects::generate::parameters::{Sampling, TopK};
-use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target};
+use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target, is_rented};
 use kairos_pipeline::policy::{Family, Route, Strengths};
 use kairos_pipeline::price::{GuardrailPrices, PriceTable};
 use serde::Deserialize;
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::own::OwnError;
 use self::prices::{GuardrailSource, PriceSource, Rows};
+pub use self::profile::{Unusable, usable};
 
 /// The catalogue that Kairos comes with.
 pub const BUILT_IN: &str = include_str!("../catalogue.toml");
@@ -161,6 +163,9 @@ pub struct View<'a> {
     pub allow_unpriced: bool,
     /// Names that the configuration adds, and what they stand for: application profiles, aliases.
     pub names: &'a [(String, String)],
+    /// ARNs of application inference profiles, and what Bedrock said that they stand for. What is not known, or has
+    /// no price, is left out: it was known once.
+    pub profiles: &'a [(String, String)],
     /// The models offered for `auto`, instead of those that the catalogue marks.
     pub auto: Option<&'a [String]>,
     /// The models that are tried after a plan's own.
@@ -170,8 +175,17 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The catalogue's own names and choices.
     pub fn plain(region: &'a str, as_of: Date) -> Self {
-        let (names, fallback) = (&[], &[]);
-        Self { region, as_of, is_day_set: true, own_prices: "", allow_unpriced: false, names, auto: None, fallback }
+        Self {
+            region,
+            as_of,
+            is_day_set: true,
+            own_prices: "",
+            allow_unpriced: false,
+            names: &[],
+            profiles: &[],
+            auto: None,
+            fallback: &[],
+        }
     }
 }
 
@@ -233,6 +247,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
     }
     add_arns(&mut catalogue)?;
     add_names(&mut catalogue, view)?;
+    profile::add(&mut catalogue, view.profiles);
     catalogue.auto = auto(&catalogue, view.auto)?;
     catalogue.fallback = listed(&catalogue, "models.fallback", view.fallback)?;
     Ok(catalogue)
@@ -325,11 +340,6 @@ fn add_arns(catalogue: &mut Catalogue) -> Result<(), CatalogueError> {
 pub fn strip_arn(name: &str) -> &str {
     let profile = name.strip_prefix("arn:aws").and_then(|rest| rest.split_once(":inference-profile/"));
     profile.map_or(name, |(_, id)| id)
-}
-
-/// Whether an ARN is of capacity that is paid by the time: provisioned throughput, imported models.
-fn is_rented(arn: &str) -> bool {
-    [":provisioned-model/", ":imported-model/"].iter().any(|kind| arn.contains(kind))
 }
 
 /// Names of the configuration's own: an ARN is called as it is, at the price of what it stands for;

@@ -6,12 +6,15 @@ use kairos_bedrock::client::Client;
 use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::models::{Answering, Catalogue, Model};
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::policy::Route;
 use serde::Serialize;
 
 use super::Failed;
+use crate::admin::moment;
 use crate::assemble;
 use crate::config::{Config, Flags};
 use crate::prices::Sheets;
+use crate::profiles::{self, Pin};
 
 /// List the models: what is asked for, what answers, what it costs
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,8 @@ struct Row {
     strengths: Vec<&'static str>,
     /// Place among the models offered for `auto`.
     auto: Option<usize>,
+    /// ARNs that stand for it: of the configuration, and application profiles that Bedrock was asked about.
+    arns: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<String>,
 }
@@ -89,7 +94,7 @@ impl Models {
             let mut rows = rows(&catalogue);
             let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
             check_access(&client.map_err(assemble::AssemblyError::of)?, &mut rows).await?;
-            return self.print(&rows, &catalogue);
+            return self.print(&rows, &catalogue, &config);
         }
         let region = region_or_default(&config);
         let catalogue = match &self.prices {
@@ -107,10 +112,10 @@ impl Models {
                 loaded.map_err(other)?
             }
         };
-        self.print(&rows(&catalogue), &catalogue)
+        self.print(&rows(&catalogue), &catalogue, &config)
     }
 
-    fn print(&self, rows: &[Row], catalogue: &Catalogue) -> Result<(), Failed> {
+    fn print(&self, rows: &[Row], catalogue: &Catalogue, config: &Config) -> Result<(), Failed> {
         if self.json {
             let text = serde_json::to_string_pretty(rows).map_err(|error| Failed::new(error.to_string()))?;
             println!("{text}");
@@ -144,8 +149,20 @@ impl Models {
             }
         }
         print_table(&table);
+        print_profiles(&profiles::read(&config.data).map_err(Failed::new)?);
         Ok(())
     }
+}
+
+/// What application inference profiles stand for, as Bedrock said.
+fn print_profiles(pins: &[Pin]) {
+    if pins.is_empty() {
+        return;
+    }
+    println!("\nApplication inference profiles that Bedrock was asked about\n");
+    let head = ["PROFILE", "STANDS FOR", "SINCE"].map(str::to_owned).to_vec();
+    let line = |pin: &Pin| vec![pin.arn.clone(), pin.stands_for.clone(), moment(pin.since_ms)];
+    print_table(&std::iter::once(head).chain(pins.iter().map(line)).collect::<Vec<_>>());
 }
 
 /// Looking at the catalogue needs no AWS set-up.
@@ -190,6 +207,12 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
             .auto
             .iter()
             .position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
+        arns: catalogue
+            .targets
+            .iter()
+            .filter(|target| target.route == Route::Account && catalogue.models[target.model].id == model.id)
+            .map(|target| target.invocation_id.to_string())
+            .collect(),
         access: None,
     }
 }

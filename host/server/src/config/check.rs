@@ -86,6 +86,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("records.queue", records.queue as u64, 16..=1_000_000),
         ("records.queue_bytes", records.queue_bytes as u64, MIB..=16 * GIB),
         ("models.kept_prices", config.models.kept_prices as u64, 1..=10_000),
+        ("profiles.kept", config.profiles.kept as u64, 0..=10_000),
+        ("profiles.questions_per_minute", config.profiles.questions_per_minute.into(), 1..=10_000),
         ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
         ("healing.attempts", healing.attempts.into(), 1..=100),

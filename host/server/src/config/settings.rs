@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) evaluator: EvaluatorSettings,
     pub(crate) mutator: MutatorSettings,
     pub(crate) models: Models,
+    pub(crate) profiles: ProfileSettings,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
 }
@@ -223,6 +224,31 @@ pub(crate) struct Models {
     pub(crate) unpriced: Unpriced,
 }
 
+/// Application inference profiles, whose ARNs Bedrock is asked about.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ProfileSettings {
+    /// Profiles that are kept; 0: Bedrock is not asked.
+    pub(crate) kept: usize,
+    /// Questions in a minute, refreshes included.
+    pub(crate) questions_per_minute: u32,
+    /// For how long an ARN is refused without asking again.
+    pub(crate) refused_seconds: Seconds,
+    /// After which time Bedrock is asked again what a profile stands for.
+    pub(crate) refresh_seconds: Seconds,
+}
+
+impl Default for ProfileSettings {
+    fn default() -> Self {
+        Self {
+            kept: 256,
+            questions_per_minute: 30,
+            refused_seconds: Seconds::new(60.0),
+            refresh_seconds: Seconds::new(86_400.0),
+        }
+    }
+}
+
 /// What happens to requests for what has no known price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -274,6 +300,7 @@ impl Default for Config {
             evaluator: EvaluatorSettings::default(),
             mutator: MutatorSettings::default(),
             models: Models::default(),
+            profiles: ProfileSettings::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
         }
