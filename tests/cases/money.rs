@@ -20,6 +20,7 @@ pub(super) fn callable() -> Vec<(String, Vec<String>)> {
     let output = run(&["models", "--as-of", kairos_tests::process::DAY, "--json"]);
     let models: Value = serde_json::from_slice(&output.stdout).unwrap();
     let active = models.as_array().unwrap().iter().filter(|model| model["status"] != "ended");
+    let active = active.filter(|model| model["kind"] == "chat" && model["answers"].is_string());
     active
         .map(|model| {
             let capabilities =

@@ -10,11 +10,47 @@ use kairos_dialects::outline::ServiceTier;
 use crate::policy::{Family, Names, Offer, Route, Strengths};
 use crate::price::{Day, GuardrailPrices, PriceTable, Prices, Rates, day_of};
 
+/// What a model is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Conversations and prompts, answered in tokens.
+    #[default]
+    Chat,
+    /// Vectors that stand for what it is given.
+    Embedding,
+    /// Documents, in the order of their relevance.
+    Rerank,
+    /// Images.
+    Image,
+    /// Videos.
+    Video,
+}
+
+impl ModelKind {
+    /// The name in the catalogue.
+    pub const fn name(self) -> &'static str {
+        ["chat", "embedding", "rerank", "image", "video"][self as usize]
+    }
+
+    /// How such a model is asked, for who asked it otherwise.
+    pub const fn asked_by(self) -> &'static str {
+        match self {
+            Self::Chat => "ask it by /v1/chat/completions, Converse or InvokeModel",
+            Self::Embedding => "ask it by /v1/embeddings or InvokeModel",
+            Self::Rerank | Self::Image => "ask it by InvokeModel",
+            Self::Video => "Bedrock answers it by StartAsyncInvoke only",
+        }
+    }
+}
+
 /// A model.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Bedrock's id of it, without profile.
     pub id: Arc<str>,
+    /// What it is asked for. Only chat models are offered to policies beside the one that is named.
+    pub kind: ModelKind,
     /// What people call it.
     pub name: String,
     /// Who made it.

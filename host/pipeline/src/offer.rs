@@ -208,6 +208,7 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         return Err(scope.refuse_model(asked));
     }
     let model = catalogue.model_of(target);
+    must_be_asked_so(model, request.operation)?;
     if let Some(ended) = ended {
         let ended = &catalogue.models[ended];
         let says = format!("{} ended on {}", ended.id, ends(ended));
@@ -226,6 +227,22 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
     }
     must_take(&catalogue, target, request)?;
     Ok(target)
+}
+
+/// Refuses a model of another kind than the operation is for, and says how it is asked.
+fn must_be_asked_so(model: &Model, operation: Operation) -> Result<(), Failure> {
+    let kind = model.kind;
+    if operation.takes(kind) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is of kind {:?}, which {} does not take: {}",
+        model.id,
+        kind.name(),
+        operation.name(),
+        kind.asked_by()
+    );
+    Err(Failure::new(Kind::Unsupported, message).with_param("model"))
 }
 
 /// Refuses a request that the model it names cannot take; what only Bedrock can judge is left to it.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kairos_dialects::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::models::ModelKind;
 use crate::policy::{Complexity, Priority, Task};
 use crate::prompts::{Asked, Given};
 use crate::scope::Scope;
@@ -134,6 +135,11 @@ impl Operation {
             Self::Generate => Dialect::Kairos,
             Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
         }
+    }
+
+    /// Whether models of a kind are asked so.
+    pub fn takes(self, kind: ModelKind) -> bool {
+        kind == ModelKind::Chat
     }
 
     /// The name in logs and records.

@@ -289,6 +289,7 @@ impl Counts {
             cache_write_1h: split.hour,
             cache_write_unknown: written.saturating_sub(split.five_minutes.saturating_add(split.hour)),
             guardrail: Default::default(),
+            units: Default::default(),
         })
     }
 }
