@@ -55,3 +55,4 @@ mod routing;
 mod scripted;
 mod signing;
 mod streams;
+mod topics;

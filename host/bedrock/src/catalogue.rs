@@ -179,6 +179,8 @@ pub struct View<'a> {
     /// ARNs of application inference profiles, and what Bedrock said that they stand for. What is not known, or has
     /// no price, is left out: it was known once.
     pub profiles: &'a [(String, String)],
+    /// How often a written token of a model counts against its quota, where the catalogue says something else.
+    pub burndown: &'a [(String, u32)],
     /// The models offered for `auto`, instead of those that the catalogue marks.
     pub auto: Option<&'a [String]>,
     /// The models that are tried after a plan's own.
@@ -196,6 +198,7 @@ impl<'a> View<'a> {
             allow_unpriced: false,
             names: &[],
             profiles: &[],
+            burndown: &[],
             auto: None,
             fallback: &[],
         }
@@ -262,6 +265,7 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
     add_arns(&mut catalogue)?;
     add_names(&mut catalogue, view)?;
     profile::add(&mut catalogue, view.profiles);
+    set_burndown(&mut catalogue, view.burndown)?;
     catalogue.auto = auto(&catalogue, view.auto)?;
     catalogue.fallback = listed(&catalogue, "models.fallback", view.fallback)?;
     Ok(catalogue)
@@ -383,6 +387,23 @@ fn add_names(catalogue: &mut Catalogue, view: &View<'_>) -> Result<(), Catalogue
             named
         };
         name(catalogue, alias, named)?;
+    }
+    Ok(())
+}
+
+/// The operator's figures: AWS may have another for an account, or for a model that is new.
+fn set_burndown(catalogue: &mut Catalogue, figures: &[(String, u32)]) -> Result<(), CatalogueError> {
+    for (name, burndown) in figures {
+        let model = match catalogue.names.get(name).copied() {
+            Some(Named::Model(model)) => model,
+            Some(Named::Target(target)) => catalogue.targets[target].model,
+            None => {
+                let near = catalogue.nearest(name);
+                let (model, name) = ("limits.burndown".to_owned(), name.clone());
+                return Err(CatalogueError::UnknownName { model, what: "the model", name, near });
+            }
+        };
+        catalogue.models[model].burndown = *burndown;
     }
     Ok(())
 }

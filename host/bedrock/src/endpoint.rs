@@ -19,6 +19,9 @@ pub const CONTROL: Service = Service { signs_as: "bedrock", host: "bedrock", var
 /// Cost Explorer: what was charged.
 pub const COST_EXPLORER: Service = Service { signs_as: "ce", host: "ce", variable: "AWS_ENDPOINT_URL_COST_EXPLORER" };
 
+/// SNS: messages to whom it may concern.
+pub const SNS: Service = Service { signs_as: "sns", host: "sns", variable: "AWS_ENDPOINT_URL_SNS" };
+
 /// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -101,6 +104,7 @@ mod tests {
         assert_eq!(url(CONTROL), "http://127.0.0.1:9000");
         assert_eq!(url(RUNTIME), "https://bedrock-runtime.us-east-1.amazonaws.com");
         assert_eq!(url(COST_EXPLORER), "https://ce.us-east-1.amazonaws.com");
+        assert_eq!(url(SNS), "https://sns.us-east-1.amazonaws.com");
     }
 
     #[test]

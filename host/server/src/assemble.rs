@@ -122,8 +122,9 @@ pub(crate) fn view<T>(
     let names: Vec<_> = models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
     let (auto, fallback) = (models.auto.as_deref(), &models.fallback);
     let (is_day_set, allow_unpriced) = (models.as_of.is_some(), models.unpriced == Unpriced::Allow);
-    let (names, profiles) = (&names, &[]);
-    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names, profiles, auto, fallback })
+    let burndown: Vec<_> = config.limits.burndown.iter().map(|(name, figure)| (name.clone(), *figure)).collect();
+    let (names, burndown, profiles) = (&names, &burndown, &[]);
+    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names, profiles, burndown, auto, fallback })
 }
 
 /// The catalogue, for a region and a date, with these own prices and profiles.
@@ -298,7 +299,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
-    let alerts = Arc::new(Alerts::open(&config, Arc::clone(&ledger), unix_ms)?);
+    let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;

@@ -74,6 +74,8 @@ struct Row {
     usd_each: BTreeMap<&'static str, String>,
     max_input_tokens: u32,
     max_output_tokens: u32,
+    /// How often a written token counts in a limit of tokens a minute.
+    burndown: u32,
     capabilities: Vec<&'static str>,
     strengths: Vec<&'static str>,
     /// Place among the models offered for `auto`.
@@ -218,6 +220,7 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         }),
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
+        burndown: model.burndown,
         capabilities: model.capabilities.names().collect(),
         strengths: model.strengths.names().collect(),
         auto: catalogue

@@ -103,6 +103,8 @@ pub(crate) struct Limits {
     pub(crate) records: usize,
     /// Requests and tokens a minute.
     pub(crate) rates: Vec<RateSettings>,
+    /// How often a written token counts in them, by model; else as the catalogue says.
+    pub(crate) burndown: BTreeMap<String, u32>,
     /// Requests that may wait for one of them.
     pub(crate) rate_waiting: usize,
     /// How long each waits.
@@ -332,6 +334,7 @@ impl Default for Limits {
             batch_concurrency: 10,
             records: 4_000,
             rates: Vec::new(),
+            burndown: BTreeMap::new(),
             rate_waiting: rates.waiting,
             rate_wait_seconds: Seconds::of(rates.patience),
             rate_windows: rates.windows,

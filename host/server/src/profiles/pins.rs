@@ -40,7 +40,7 @@ pub(crate) fn read(data: &Path) -> Result<Vec<Pin>, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let opened = match File::open(&file) {
         Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
         Err(error) => return Err(wrong(&error)),
     };
     let mut text = String::new();
