@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Sampling, TopK};
 use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind, Named, Target, is_rented};
 use kairos_pipeline::policy::{Family, Route, Strengths};
@@ -55,6 +56,11 @@ struct ModelSource {
     name: String,
     #[serde(default)]
     kind: ModelKind,
+    /// Whose body of InvokeModel it takes, where it is no chat.
+    body: Option<Body>,
+    /// Numbers of its vectors, where they can be chosen.
+    #[serde(default)]
+    dimensions: Vec<u32>,
     family: Family,
     #[serde(default)]
     aliases: Vec<String>,
@@ -243,6 +249,8 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
         catalogue.models.push(Model {
             id: model.id.as_str().into(),
             kind: model.kind,
+            body: model.body,
+            dimensions: model.dimensions.clone(),
             name: model.name.clone(),
             family: model.family,
             aliases: model.aliases.clone(),

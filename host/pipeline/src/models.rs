@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
 use kairos_dialects::outline::ServiceTier;
 
@@ -51,6 +52,10 @@ pub struct Model {
     pub id: Arc<str>,
     /// What it is asked for. Only chat models are offered to policies beside the one that is named.
     pub kind: ModelKind,
+    /// Whose body it takes by InvokeModel, where it is no chat model; none: not by InvokeModel.
+    pub body: Option<Body>,
+    /// How many numbers its vectors can have, where that can be chosen.
+    pub dimensions: Vec<u32>,
     /// What people call it.
     pub name: String,
     /// Who made it.

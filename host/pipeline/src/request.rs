@@ -93,6 +93,8 @@ impl fmt::Debug for RequestId {
 pub enum Operation {
     /// OpenAI's chat completions.
     ChatCompletions,
+    /// OpenAI's embeddings.
+    Embeddings,
     /// Kairos's own: one prompt, one whole answer.
     Generate,
     /// Bedrock's Converse.
@@ -131,21 +133,34 @@ impl Operation {
     /// The dialect that the operation belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::ChatCompletions => Dialect::OpenAi,
+            Self::ChatCompletions | Self::Embeddings => Dialect::OpenAi,
             Self::Generate => Dialect::Kairos,
             Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
         }
     }
 
+    /// Whether only the model that is named can answer: a body has the shape of one family, vectors are of one
+    /// space.
+    pub fn is_for_one_model(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream | Self::Embeddings)
+    }
+
     /// Whether models of a kind are asked so.
     pub fn takes(self, kind: ModelKind) -> bool {
-        kind == ModelKind::Chat
+        match self {
+            Self::Invoke => kind != ModelKind::Video,
+            Self::Embeddings => kind == ModelKind::Embedding,
+            Self::ChatCompletions | Self::Generate | Self::Converse | Self::ConverseStream | Self::InvokeStream => {
+                kind == ModelKind::Chat
+            }
+        }
     }
 
     /// The name in logs and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
+            Self::Embeddings => "embeddings",
             Self::Generate => "generate",
             Self::Converse => "converse",
             Self::ConverseStream => "converse-stream",
