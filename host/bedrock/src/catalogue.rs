@@ -11,14 +11,16 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Sampling, TopK};
-use kairos_pipeline::models::{Answering, Catalogue, Model, Named, Target, is_rented};
+use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind, Named, Target, is_rented};
 use kairos_pipeline::policy::{Family, Route, Strengths};
 use kairos_pipeline::price::{GuardrailPrices, PriceTable};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 pub use self::own::OwnError;
+pub use self::prices::AmountError;
 use self::prices::{GuardrailSource, PriceSource, Rows};
 pub use self::profile::{Unusable, usable};
 
@@ -52,6 +54,13 @@ struct Source {
 struct ModelSource {
     id: String,
     name: String,
+    #[serde(default)]
+    kind: ModelKind,
+    /// Whose body of InvokeModel it takes, where it is no chat.
+    body: Option<Body>,
+    /// Numbers of its vectors, where they can be chosen.
+    #[serde(default)]
+    dimensions: Vec<u32>,
     family: Family,
     #[serde(default)]
     aliases: Vec<String>,
@@ -124,13 +133,23 @@ pub enum CatalogueError {
         /// It.
         arn: String,
     },
-    /// An amount that is not exact.
-    #[error("{model}: {text:?} is not a decimal number of dollars per million tokens with at most 6 places")]
+    /// A row that says no price.
+    #[error("{model}: {why}")]
     Amount {
         /// The model.
         model: String,
-        /// What stands there.
-        text: String,
+        /// Why.
+        why: AmountError,
+    },
+    /// A model that cannot take the place that a setting gives it.
+    #[error("{setting} names {name:?}, which is no chat model but one of kind {:?}: {}", kind.name(), kind.asked_by())]
+    NotChat {
+        /// The setting.
+        setting: String,
+        /// The name.
+        name: String,
+        /// What the model is.
+        kind: ModelKind,
     },
     /// A name that two models have.
     #[error("{name:?} names two models")]
@@ -229,6 +248,9 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
         }
         catalogue.models.push(Model {
             id: model.id.as_str().into(),
+            kind: model.kind,
+            body: model.body,
+            dimensions: model.dimensions.clone(),
             name: model.name.clone(),
             family: model.family,
             aliases: model.aliases.clone(),
@@ -399,8 +421,8 @@ fn auto(catalogue: &Catalogue, configured: Option<&[String]>) -> Result<Vec<usiz
     if let Some(names) = configured {
         return listed(catalogue, "models.auto", names);
     }
-    let mut marked: Vec<&Model> =
-        catalogue.models.iter().filter(|model| model.active && model.auto.is_some()).collect();
+    let is_offered = |model: &&Model| model.active && model.auto.is_some() && model.kind == ModelKind::Chat;
+    let mut marked: Vec<&Model> = catalogue.models.iter().filter(is_offered).collect();
     marked.sort_by_key(|model| model.auto);
     Ok(marked.into_iter().filter_map(|model| model.target).collect())
 }
@@ -418,7 +440,10 @@ fn listed(catalogue: &Catalogue, setting: &str, names: &[String]) -> Result<Vec<
                 return Err(CatalogueError::UnknownName { model, what: "the model", name, near });
             }
         };
-        let model = catalogue.targets[target].model;
+        let (model, kind) = (catalogue.targets[target].model, catalogue.model_of(target).kind);
+        if kind != ModelKind::Chat {
+            return Err(CatalogueError::NotChat { setting: setting.to_owned(), name: name.clone(), kind });
+        }
         if !listed.iter().any(|&other| catalogue.targets[other].model == model) {
             listed.push(target);
         }

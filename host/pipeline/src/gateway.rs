@@ -79,6 +79,8 @@ pub struct Settings {
     pub metadata_patience: Duration,
     /// Requests that may be under way, those whose callers have left included.
     pub most_in_flight: usize,
+    /// Calls that one request for embeddings may make.
+    pub embedding_calls: usize,
     /// How far a failed request is healed.
     pub healing: HealingBounds,
     /// What becomes of a text whose guard fails.
@@ -98,6 +100,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(15),
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
+            embedding_calls: 64,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
             prompts: prompts::Bounds::default(),

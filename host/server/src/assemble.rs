@@ -16,7 +16,7 @@ use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
-use kairos_pipeline::models::{Answering, Catalogue};
+use kairos_pipeline::models::{Answering, Catalogue, ModelKind};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
 use kairos_pipeline::profile::is_application;
@@ -147,6 +147,10 @@ pub(crate) fn catalogue(
         Answering::Unknown(near) if default != "auto" && !is_application(default) => {
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             Err(AssemblyError(format!("models.default: the model {default:?} is not known{hint}")))
+        }
+        Answering::Target { target, .. } if catalogue.model_of(target).kind != ModelKind::Chat => {
+            let kind = catalogue.model_of(target).kind.name();
+            Err(AssemblyError(format!("models.default: {default:?} is of kind {kind:?}; name a chat model")))
         }
         _ => Ok(catalogue),
     }
@@ -344,6 +348,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         settings: Settings {
             draw_salt: hash(salt.expose()),
             default_model: config.models.default.clone(),
+            embedding_calls: config.limits.embedding_calls,
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             metadata_patience: config.upstream.late_usage_seconds.duration(),

@@ -1,5 +1,7 @@
 //! The catalogue as it is read: prices, routes, names, ends.
 
+mod kinds;
+
 use super::*;
 
 fn on(region: &str, as_of: &str) -> Catalogue {
@@ -333,7 +335,7 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     line 1: unclosed array table, expected `]`
     line 7: duplicate key
-    line 7: unknown field `discount`, expected one of `model`, `at`, `region`, `tier`, `over`, `from`, `until`, `input`, `output`, `cache_read`, `cache_write_5m`, `cache_write_1h`
+    line 7: unknown field `discount`, expected one of `model`, `at`, `region`, `tier`, `over`, `from`, `until`, `input`, `output`, `cache_read`, `cache_write_5m`, `cache_write_1h`, `image`, `image_made`, `query`, `audio_second`, `video_second`, `video_second_made`
     line 2: `model` is missing: the id of a model, or a name of it
     line 2: there is no model "claude-sonet-4-6"; did you mean "claude-sonnet-4-6"?; `kairos models` lists what there is
     line 2: there is no route "usa"; did you mean "us"?; there are in-region, global, us, eu, apac, jp, au, in, us-gov

@@ -1,10 +1,12 @@
 //! `kairos models`.
 
+use std::collections::BTreeMap;
+
 use kairos_bedrock::access::{Access, Checker};
 use kairos_bedrock::catalogue;
 use kairos_bedrock::client::Client;
 use kairos_dialects::outline::ServiceTier;
-use kairos_pipeline::models::{Answering, Catalogue, Model};
+use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::Route;
 use serde::Serialize;
@@ -54,6 +56,8 @@ pub(super) struct Models {
 struct Row {
     id: String,
     name: String,
+    /// What it is asked for.
+    kind: &'static str,
     family: &'static str,
     aliases: Vec<String>,
     /// `active`, `legacy` (its end is known) or `ended`.
@@ -65,6 +69,9 @@ struct Row {
     /// US dollars per million tokens.
     input_usd_per_million: Option<String>,
     output_usd_per_million: Option<String>,
+    /// US dollars for one of what is not counted in tokens.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    usd_each: BTreeMap<&'static str, String>,
     max_input_tokens: u32,
     max_output_tokens: u32,
     /// How often a written token counts in a limit of tokens a minute.
@@ -126,7 +133,8 @@ impl Models {
         let Catalogue { region, as_of, version, .. } = catalogue;
         let prices = super::short(version);
         println!("Models from {region} on {as_of}; US dollars per million tokens, prices {prices}\n");
-        let mut table = vec![["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO"].map(str::to_owned).to_vec()];
+        let head = ["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO", "KIND"];
+        let mut table = vec![head.map(str::to_owned).to_vec()];
         for row in rows {
             let status = match (&row.ends, row.status) {
                 (Some(ends), "ended") => format!("ended {ends}"),
@@ -142,6 +150,10 @@ impl Models {
                 text(&row.input_usd_per_million),
                 text(&row.output_usd_per_million),
                 auto,
+                std::iter::once(row.kind.to_owned())
+                    .chain(row.usd_each.iter().map(|(unit, price)| format!("{unit} {price}")))
+                    .collect::<Vec<_>>()
+                    .join(", "),
             ]);
         }
         if self.check_access {
@@ -189,6 +201,7 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
     Row {
         id: model.id.to_string(),
         name: model.name.clone(),
+        kind: model.kind.name(),
         family: model.family.name(),
         aliases: model.aliases.clone(),
         status: match (model.active, &model.ends) {
@@ -199,8 +212,12 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         ends: model.ends.clone(),
         answers: target.map(|target| target.invocation_id.to_string()),
         route: target.map(|target| target.route.name()),
-        input_usd_per_million: rates.and_then(|rates| per_million(rates.input)),
-        output_usd_per_million: rates.and_then(|rates| per_million(rates.output)),
+        // Other models than chats have no price of what they do not count.
+        input_usd_per_million: rates.filter(|rates| rates.input > 0).and_then(|rates| per_million(rates.input)),
+        output_usd_per_million: rates.filter(|rates| rates.output > 0).and_then(|rates| per_million(rates.output)),
+        usd_each: rates.map_or_else(BTreeMap::new, |rates| {
+            rates.units.each().map(|(unit, price)| (unit.name(), Picodollars(price).to_string())).collect()
+        }),
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
         burndown: model.burndown,
@@ -224,7 +241,7 @@ async fn check_access(client: &Client, rows: &mut [Row]) -> Result<(), Failed> {
     eprintln!("asking {} about each model, with an empty conversation that is never billed …", client.endpoint().url);
     let checker =
         Checker::new(client).await.map_err(|failure| Failed::new(format!("access cannot be checked: {failure}")))?;
-    for row in rows.iter_mut().filter(|row| row.status != "ended") {
+    for row in rows.iter_mut().filter(|row| row.status != "ended" && row.kind == ModelKind::Chat.name()) {
         let Some(id) = &row.answers else { continue };
         row.access = Some(match checker.check(id).await {
             Access::Granted(_) => "yes".to_owned(),

@@ -99,6 +99,8 @@ pub(crate) struct Limits {
     pub(crate) batch_entries: usize,
     /// Requests of one batch that are under way at once.
     pub(crate) batch_concurrency: usize,
+    /// Calls that one request for embeddings may make, one after the other.
+    pub(crate) embedding_calls: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
     /// Requests and tokens a minute.
@@ -331,6 +333,7 @@ impl Default for Limits {
             drain_seconds: Seconds::new(30.0),
             sign_of_life_seconds: Seconds::new(15.0),
             batch_entries: 100,
+            embedding_calls: 64,
             batch_concurrency: 10,
             records: 4_000,
             rates: Vec::new(),

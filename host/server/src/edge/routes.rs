@@ -145,6 +145,7 @@ fn asked(path: &str) -> Option<(Operation, Option<String>)> {
     match path {
         "/v1/chat/completions" => return Some((Operation::ChatCompletions, None)),
         "/v1/generate" => return Some((Operation::Generate, None)),
+        "/v1/embeddings" => return Some((Operation::Embeddings, None)),
         _ => {}
     }
     let (model, operation) = path.strip_prefix("/model/")?.rsplit_once('/')?;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::respond;
 use super::service::Service;
 use super::stream::Payload;
-use crate::catalogue::{Features, Model, ModelRef, Region, Route};
+use crate::catalogue::{Family, Features, Model, ModelRef, Pieces, Region, Route};
 use crate::converse::complaint::{constraint, one_of};
 use crate::error::{ApiError, Exception};
 use crate::target::{Resolver, Way, profile_arn};
@@ -93,6 +93,15 @@ impl<'q> Query<'q> {
     }
 }
 
+/// What a model answers with.
+fn gives(model: &Model) -> &'static str {
+    match model.family {
+        Family::Pieces(Pieces::Titan | Pieces::Nova | Pieces::Cohere | Pieces::Marengo) => "EMBEDDING",
+        Family::Pieces(Pieces::Canvas | Pieces::Stability) => "IMAGE",
+        _ => "TEXT",
+    }
+}
+
 fn provider(model: &Model) -> &'static str {
     match model.id.split('.').next() {
         Some("amazon") => "Amazon",
@@ -108,6 +117,8 @@ fn provider(model: &Model) -> &'static str {
         Some("nvidia") => "NVIDIA",
         Some("openai") => "OpenAI",
         Some("qwen") => "Qwen",
+        Some("stability") => "Stability AI",
+        Some("twelvelabs") => "TwelveLabs",
         Some("writer") => "Writer",
         Some("xai") => "xAI",
         Some("zai") => "Z.AI",
@@ -198,7 +209,7 @@ impl At<'_> {
             "modelName": model.name,
             "providerName": provider(model),
             "inputModalities": takes,
-            "outputModalities": ["TEXT"],
+            "outputModalities": [gives(model)],
             "responseStreamingSupported": model.has(Features::STREAM),
             "customizationsSupported": [],
             "inferenceTypesSupported": [inference_type(model)],
