@@ -10,7 +10,7 @@ use kairos_disk::VARIABLE;
 use kairos_tests::audit::{Audit, ledger_json, picodollars};
 use kairos_tests::http::{Client, chat, requests};
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Server, Setup};
+use kairos_tests::process::{Pair, Server, Setup, metrics};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -114,10 +114,14 @@ async fn what_does_not_end_in_time_is_charged_all_the_same() {
     let setup =
         Setup { config, policy: Some(policy("task.rhai")), simulate: &["--speed", "*=1,20"], ..Setup::default() };
     let mut pair = setup.start();
-    let (seen, callers) = load(&pair.gateway.url, 24);
-    while seen.under_way.load(Ordering::Relaxed) < 24 {
-        tokio::task::yield_now().await;
-    }
+    let (_, callers) = load(&pair.gateway.url, 24);
+    // They have been sent, and not only by their callers.
+    let open = async || {
+        let counted = metrics(&pair).await;
+        let line = counted.lines().find_map(|line| line.strip_prefix("kairos_ledger_open_rows "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    while open().await < 8 {}
     pair.gateway.terminate();
     for caller in callers {
         caller.await.unwrap();
