@@ -33,6 +33,8 @@ pub(crate) struct Alerts {
     clock: fn() -> u64,
     seen: Mutex<Seen>,
     dropped: AtomicU64,
+    /// Thresholds that were passed while too many others were.
+    missed: AtomicU64,
 }
 
 /// What is known of budgets.
@@ -42,13 +44,23 @@ struct Seen {
     told: Option<HashMap<String, Told>>,
     /// Thresholds that were passed and are still to be told: what cannot be written down stays.
     crossed: VecDeque<Crossed>,
+    /// All budgets are to be looked at, whatever was told of them.
+    all: bool,
 }
 
 impl Alerts {
     pub(crate) fn open(config: &Config, ledger: Arc<SqliteLedger>, clock: fn() -> u64) -> Result<Self, AssemblyError> {
         let store = AlertStore::open(&config.data, config.alerts.outbox).map_err(AssemblyError::of)?;
         let webhook = Webhook::of(&config.alerts)?;
-        Ok(Self { store, ledger, webhook, clock, seen: Mutex::default(), dropped: AtomicU64::new(0) })
+        Ok(Self {
+            store,
+            ledger,
+            webhook,
+            clock,
+            seen: Mutex::default(),
+            dropped: AtomicU64::default(),
+            missed: AtomicU64::default(),
+        })
     }
 
     /// Looks at budgets and tells what there is to tell. Waits for the disk.
@@ -60,13 +72,15 @@ impl Alerts {
     }
 
     fn look_at_all(&self, seen: &mut Seen) -> Result<(), AlertsError> {
-        let is_first = seen.told.is_none();
-        if is_first {
+        if seen.told.is_none() {
             seen.told = Some(self.store.told()?);
+            seen.all = true;
         }
-        let Seen { told: Some(told), crossed } = seen else { return Ok(()) };
+        let Seen { told: Some(told), crossed, all } = seen else { return Ok(()) };
         if crossed.is_empty() {
-            crossed.extend(self.ledger.take_crossed());
+            let (passed, missed) = self.ledger.take_crossed();
+            crossed.extend(passed);
+            *all |= self.has_missed(missed);
         }
         while let Some(first) = crossed.front() {
             self.tell(told, &first.status, first.level)?;
@@ -74,10 +88,25 @@ impl Alerts {
         }
         // Of what has passed no threshold there is nothing to tell.
         let is_told = |name: &str| told.get(name).is_some_and(|told| told.level > 0);
-        for status in self.ledger.budgets(MOST, |rule| is_first || is_told(&rule.name)) {
+        for status in self.ledger.budgets(MOST, |rule| *all || is_told(&rule.name)) {
             self.tell(told, &status, level_of(&status))?;
         }
+        *all = false;
         Ok(())
+    }
+
+    /// Whether more thresholds were passed at once than the ledger keeps. What still stands above one is found by
+    /// a look at all budgets; what was passed and is over since is not told.
+    fn has_missed(&self, missed: u64) -> bool {
+        if missed == 0 {
+            return false;
+        }
+        self.missed.fetch_add(missed, Ordering::Relaxed);
+        tracing::error!(
+            missed,
+            "more thresholds of budgets were passed at once than are kept: all budgets are looked at"
+        );
+        true
     }
 
     fn tell(&self, told: &mut HashMap<String, Told>, status: &Status, level: usize) -> Result<(), AlertsError> {
@@ -128,11 +157,19 @@ impl Alerts {
         tokio::task::spawn_blocking(move || work(&alerts)).await.ok().transpose()
     }
 
+    /// Thresholds that were passed while too many others were, so that all budgets were looked at instead.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
     /// Alerts that wait for the webhook, and those that were dropped as too many did.
     pub(crate) fn counts(&self) -> (usize, u64) {
         (self.store.waiting(), self.dropped.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Looks and sends for as long as it is polled. A webhook that answers late delays no look.
 pub(crate) async fn run(alerts: Arc<Alerts>) {
