@@ -116,15 +116,15 @@ fn policy_check_says_what_loading_would_say() {
 fn models_tell_what_answers_for_the_seeds() {
     let text = said(&run(&["models", "--as-of", DAY]));
     for line in [
-        "amazon.titan-text-express-v1               ended 2025-08-31  amazon.nova-lite-v1:0 ",
-        "ai21.j2-ultra-v1                           ended 2025-03-13  ai21.jamba-1-5-large-v1:0 ",
-        "ai21.jamba-1-5-large-v1:0                  ends 2026-11-26   ai21.jamba-1-5-large-v1:0 ",
+        "amazon.titan-text-express-v1                   ended 2025-08-31  amazon.nova-lite-v1:0 ",
+        "ai21.j2-ultra-v1                               ended 2025-03-13  ai21.jamba-1-5-large-v1:0 ",
+        "ai21.jamba-1-5-large-v1:0                      ends 2026-11-26   ai21.jamba-1-5-large-v1:0 ",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
     let later = said(&run(&["models", "--as-of", "2026-11-26"]));
     assert!(
-        later.contains("ai21.j2-ultra-v1                           ended 2025-03-13  amazon.nova-pro-v1:0"),
+        later.contains("ai21.j2-ultra-v1                               ended 2025-03-13  amazon.nova-pro-v1:0"),
         "{later}"
     );
 }

@@ -1,5 +1,7 @@
 //! What the gateway needs to know of a request, whatever dialect it came in.
 
+use crate::usage::Units;
+
 /// What a request needs of a model. One bit each, in the order of `capabilities` in the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Needs(pub u32);
@@ -33,6 +35,10 @@ impl Needs {
     pub const CITATIONS: Self = Self(1 << 12);
     /// Tools that the provider runs.
     pub const SERVER_TOOLS: Self = Self(1 << 13);
+    /// Images as output.
+    pub const IMAGE_OUTPUT: Self = Self(1 << 15);
+    /// Documents put in the order of their relevance.
+    pub const RERANK: Self = Self(1 << 18);
 
     /// Names of the bits, as in the contract and the catalogue.
     pub const NAMES: [&'static str; 19] = [
@@ -115,6 +121,13 @@ pub struct Outline {
     pub optimized_latency: bool,
     /// The service tier that the request asks for.
     pub service_tier: ServiceTier,
+    /// Whether its texts are all that is input in tokens, so that their length bounds it, and nothing else
+    /// does: what is too long may be cut, and count all the same.
+    pub texts_only: bool,
+    /// What the request has of what is priced by the piece or by the second, at most.
+    pub units: Units,
+    /// The same, at least.
+    pub least_units: Units,
 }
 
 impl Default for Outline {
@@ -133,6 +146,9 @@ impl Default for Outline {
             completions: 1,
             optimized_latency: false,
             service_tier: ServiceTier::default(),
+            texts_only: false,
+            units: Units::default(),
+            least_units: Units::default(),
         }
     }
 }

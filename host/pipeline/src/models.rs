@@ -4,17 +4,58 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
 use kairos_dialects::outline::ServiceTier;
 
 use crate::policy::{Family, Names, Offer, Route, Strengths};
 use crate::price::{Day, GuardrailPrices, PriceTable, Prices, Rates, day_of};
 
+/// What a model is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Conversations and prompts, answered in tokens.
+    #[default]
+    Chat,
+    /// Vectors that stand for what it is given.
+    Embedding,
+    /// Documents, in the order of their relevance.
+    Rerank,
+    /// Images.
+    Image,
+    /// Videos.
+    Video,
+}
+
+impl ModelKind {
+    /// The name in the catalogue.
+    pub const fn name(self) -> &'static str {
+        ["chat", "embedding", "rerank", "image", "video"][self as usize]
+    }
+
+    /// How such a model is asked, for who asked it otherwise.
+    pub const fn asked_by(self) -> &'static str {
+        match self {
+            Self::Chat => "ask it by /v1/chat/completions, Converse or InvokeModel",
+            Self::Embedding => "ask it by /v1/embeddings or InvokeModel",
+            Self::Rerank | Self::Image => "ask it by InvokeModel",
+            Self::Video => "Bedrock answers it by StartAsyncInvoke only",
+        }
+    }
+}
+
 /// A model.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Bedrock's id of it, without profile.
     pub id: Arc<str>,
+    /// What it is asked for. Only chat models are offered to policies beside the one that is named.
+    pub kind: ModelKind,
+    /// Whose body it takes by InvokeModel, where it is no chat model; none: not by InvokeModel.
+    pub body: Option<Body>,
+    /// How many numbers its vectors can have, where that can be chosen.
+    pub dimensions: Vec<u32>,
     /// What people call it.
     pub name: String,
     /// Who made it.
@@ -241,10 +282,17 @@ impl Catalogue {
     /// The name that is nearest to `name`, if any is near.
     pub fn nearest(&self, name: &str) -> Option<String> {
         let name = name.get(..name.floor_char_boundary(128)).unwrap_or(name);
-        let scored = self.names.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+        // An account's own ARNs are nothing that a caller learns by asking for others.
+        let names = self.names.keys().filter(|known| !known.starts_with("arn:"));
+        let scored = names.map(|known| (strsim::jaro_winkler(known, name), known));
         let best = scored.max_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| y.cmp(x)))?;
         (best.0 > 0.85).then(|| best.1.clone())
     }
+}
+
+/// Whether an ARN is of capacity that is paid by the time: provisioned throughput, imported models.
+pub fn is_rented(arn: &str) -> bool {
+    arn.starts_with("arn:") && [":provisioned-model/", ":imported-model/"].iter().any(|kind| arn.contains(kind))
 }
 
 impl Names for Catalogue {

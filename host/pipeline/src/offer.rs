@@ -5,11 +5,12 @@ use std::sync::Arc;
 use kairos_dialects::{Failure, Kind, Needs, Outline};
 
 use crate::decode::{AUTO, Decoded};
+use crate::embeddings;
 use crate::exchange::Exchange;
 use crate::features::{self, Found};
 use crate::gateway::Gateway;
 use crate::ledger::Budget;
-use crate::models::{Answering, Catalogue, Model};
+use crate::models::{Answering, Catalogue, Model, is_rented};
 use crate::money::Picodollars;
 use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Day, Limits, PriceError, Worst, worst_case};
@@ -38,8 +39,14 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     exchange.record.complexity = Some(found.complexity.name());
     let catalogue = Arc::clone(&exchange.catalogue);
     let asked = request.model(&gateway.settings);
-    if asked == AUTO && is_invoke(request.operation) {
-        let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
+    if asked == AUTO && request.operation.is_for_one_model() {
+        let message = match request.operation {
+            Operation::Embeddings => {
+                "embeddings need a model's name, as vectors of two models cannot be compared: \
+                                      `kairos models` lists those of kind \"embedding\""
+            }
+            _ => "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"",
+        };
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
     let day = exchange.day();
@@ -58,7 +65,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     if let Some(target) = named {
         add(target, worst(&catalogue, target, request, day).map_err(unpriced)?.amount);
     }
-    if named.is_none() || (request.hints.any_model && !is_invoke(request.operation)) {
+    if named.is_none() || (request.hints.any_model && !request.operation.is_for_one_model()) {
         let others = catalogue.auto.iter().copied().filter(|&other| {
             exchange.allows(other)
                 && named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
@@ -208,6 +215,10 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         return Err(scope.refuse_model(asked));
     }
     let model = catalogue.model_of(target);
+    must_be_asked_so(model, request.operation)?;
+    if let Some(wanted) = request.embeds {
+        embeddings::admit(gateway, model, request, wanted)?;
+    }
     if let Some(ended) = ended {
         let ended = &catalogue.models[ended];
         let says = format!("{} ended on {}", ended.id, ends(ended));
@@ -226,6 +237,22 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
     }
     must_take(&catalogue, target, request)?;
     Ok(target)
+}
+
+/// Refuses a model of another kind than the operation is for, and says how it is asked.
+fn must_be_asked_so(model: &Model, operation: Operation) -> Result<(), Failure> {
+    let kind = model.kind;
+    if operation.takes(kind) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is of kind {:?}, which {} does not take: {}",
+        model.id,
+        kind.name(),
+        operation.name(),
+        kind.asked_by()
+    );
+    Err(Failure::new(Kind::Unsupported, message).with_param("model"))
 }
 
 /// Refuses a request that the model it names cannot take; what only Bedrock can judge is left to it.
@@ -247,6 +274,10 @@ fn ends(model: &Model) -> &str {
 fn unknown(asked: &str, nearest: Option<String>) -> Failure {
     let shown = &asked[..asked.floor_char_boundary(100)];
     let hint = match nearest {
+        _ if is_rented(asked) => "it is paid by the time for which it is rented, so that what a call costs is not known: \
+                                  with `unpriced = \"allow\"` under [models] in kairos.toml, and what model it is under \
+                                  [models.names], it is called, and its rows are marked"
+            .to_owned(),
         _ if asked.starts_with("arn:") => {
             "under [models.names] in kairos.toml the gateway is told what model an ARN stands for".to_owned()
         }

@@ -1,9 +1,13 @@
 //! From usage to money.
 
+mod units;
+
 use kairos_dialects::outline::{Outline, ServiceTier};
-use kairos_dialects::usage::{GuardrailUnits, Usage};
+use kairos_dialects::usage::{GuardrailUnits, Unit, Usage};
 
 use crate::money::Picodollars;
+
+pub use self::units::UnitRates;
 
 /// Picodollars per token, by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +22,20 @@ pub struct Rates {
     pub cache_write_5m: Option<u64>,
     /// Writing to the prompt cache for an hour.
     pub cache_write_1h: Option<u64>,
+    /// What is priced by the piece or by the second.
+    pub units: UnitRates,
 }
 
 impl Rates {
     /// Nothing: less than any.
-    pub const NONE: Self = Self { input: 0, output: 0, cache_read: None, cache_write_5m: None, cache_write_1h: None };
+    pub const NONE: Self = Self {
+        input: 0,
+        output: 0,
+        cache_read: None,
+        cache_write_5m: None,
+        cache_write_1h: None,
+        units: UnitRates::NONE,
+    };
 
     /// Of each kind the dearer.
     #[must_use]
@@ -33,6 +46,7 @@ impl Rates {
             cache_read: self.cache_read.max(other.cache_read),
             cache_write_5m: self.cache_write_5m.max(other.cache_write_5m),
             cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            units: self.units.or_dearer(other.units),
         }
     }
 
@@ -136,11 +150,8 @@ impl PriceTable {
     }
 
     /// The dearest rates of a tier that input of at most `input` can meet.
-    fn dearest(&self, tier: ServiceTier, input: u64, day: Day) -> Option<(u64, u64)> {
-        self.holding(tier, input, day).fold(None, |dearest, row| {
-            let (input, output) = dearest.unwrap_or((0, 0));
-            Some((input.max(row.rates.dearest_input()), output.max(row.rates.output)))
-        })
+    fn dearest(&self, tier: ServiceTier, input: u64, day: Day) -> Option<Rates> {
+        self.holding(tier, input, day).map(|row| row.rates).reduce(|dearest, rates| dearest.or_dearer(&rates))
     }
 }
 
@@ -247,6 +258,9 @@ pub enum PriceError {
     /// Latency-optimised inference has no price.
     #[error("latency-optimised inference has no known price")]
     OptimizedLatency,
+    /// Something that is not counted in tokens has no price.
+    #[error("the unit {:?} has no known price on this model", .0.name())]
+    Unit(Unit),
     /// The sum is beyond what an amount holds.
     #[error("the cost is beyond what can be accounted for")]
     Overflow,
@@ -282,10 +296,15 @@ pub fn worst_case(
     prices: &Prices<'_>,
     limits: Limits,
 ) -> Result<Worst, PriceError> {
-    let bound = (body_bytes as u64).saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
+    let bytes = if outline.texts_only { outline.text_bytes } else { body_bytes as u64 };
+    let bound = bytes.saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
     let most = if outline.wide_context { WIDEST_CONTEXT.max(limits.input) } else { limits.input };
     let most = u64::from(most);
-    let input = if outline.unbounded_input { most } else { most.min(bound) };
+    let input = match (outline.unbounded_input, outline.texts_only) {
+        (true, _) => most,
+        (false, true) => bound,
+        (false, false) => most.min(bound),
+    };
     let asked = if outline.unbounded_output { None } else { outline.max_output_tokens };
     let output = u64::from(asked.unwrap_or(limits.output)).saturating_mul(u64::from(outline.completions));
     let tier = outline.service_tier;
@@ -294,9 +313,11 @@ pub fn worst_case(
     } else {
         prices.table.dearest(tier, input, prices.day).ok_or(PriceError::Tier(tier))
     };
-    let stand_in = prices.stand_in.map(|rates| (rates.dearest_input(), rates.output));
+    let known = known
+        .and_then(|rates| rates.units.missing(outline.units).map_or(Ok(rates), |unit| Err(PriceError::Unit(unit))));
     let unpriced = known.is_err();
-    let (input_rate, output_rate) = known.or_else(|error| stand_in.ok_or(error))?;
+    let rates = known.or_else(|error| prices.stand_in.ok_or(error))?;
+    let pieces = rates.units.cost(outline.units)?;
     let guarded = if outline.needs.contains(kairos_dialects::Needs::GUARDRAILS) {
         let bytes = outline.text_bytes.saturating_add(output.saturating_mul(BYTES_PER_TOKEN));
         prices.guardrail.worst(bytes, outline.images).ok_or(PriceError::Overflow)?
@@ -304,8 +325,8 @@ pub fn worst_case(
         0
     };
     let sum = || {
-        let tokens = input.checked_mul(input_rate)?.checked_add(output.checked_mul(output_rate)?)?;
-        tokens.checked_add(guarded).map(Picodollars)
+        let tokens = input.checked_mul(rates.dearest_input())?.checked_add(output.checked_mul(rates.output)?)?;
+        tokens.checked_add(guarded)?.checked_add(pieces).map(Picodollars)
     };
     let amount = sum().ok_or(PriceError::Overflow)?;
     Ok(Worst { amount, unpriced })
@@ -315,9 +336,11 @@ pub fn worst_case(
 /// answer does not say which price holds, the amount is the most it can be, and `low` the least. Where
 /// another price stands in, only the guardrail's part is known.
 pub fn cost(usage: &Usage, tier: ServiceTier, prices: &Prices<'_>) -> Result<Priced, PriceError> {
-    let known = prices.table.rates(tier, usage.all_input(), prices.day);
-    let unpriced = known.is_none();
-    let rates = known.copied().or(prices.stand_in).ok_or(PriceError::Tier(tier))?;
+    let known = prices.table.rates(tier, usage.all_input(), prices.day).ok_or(PriceError::Tier(tier));
+    let known =
+        known.and_then(|rates| rates.units.missing(usage.units).map_or(Ok(*rates), |unit| Err(PriceError::Unit(unit))));
+    let unpriced = known.is_err();
+    let rates = known.or_else(|error| prices.stand_in.ok_or(error))?;
     let write = |rate: Option<u64>| Bounds::of(rate, rates.dearest_input());
     let unknown_write = {
         let (short, long) = (write(rates.cache_write_5m), write(rates.cache_write_1h));
@@ -332,7 +355,11 @@ pub fn cost(usage: &Usage, tier: ServiceTier, prices: &Prices<'_>) -> Result<Pri
         (usage.cache_write_unknown, unknown_write),
     ];
     let guarded = prices.guardrail.cost(usage.guardrail).ok_or(PriceError::Overflow)?;
-    let (mut low, mut high) = (guarded, guarded);
+    let pieces = rates.units.cost(usage.units)?;
+    let (mut low, mut high) = (guarded, guarded.checked_add(pieces).ok_or(PriceError::Overflow)?);
+    if !unpriced {
+        low = high;
+    }
     for (tokens, bounds) in legs {
         let add = |sum: u64, rate: u64| sum.checked_add(tokens.checked_mul(rate)?);
         let least = if unpriced { 0 } else { bounds.low };
@@ -370,6 +397,7 @@ mod tests {
         cache_read: Some(300_000),
         cache_write_5m: Some(3_750_000),
         cache_write_1h: Some(6_000_000),
+        units: UnitRates::NONE,
     };
 
     fn table() -> PriceTable {
@@ -486,7 +514,7 @@ mod tests {
         let dear = PriceRow { rates: rates(9), ..row(0, (0, Day::MAX), 0, 0) };
         let cheap = PriceRow { rates: rates(5), ..row(0, (10, 20), 1, 0) };
         let table = PriceTable::new(vec![dear, cheap]);
-        let dearest = |day| table.dearest(ServiceTier::Standard, 10, day).map(|(input, _)| input);
+        let dearest = |day| table.dearest(ServiceTier::Standard, 10, day).map(|rates| rates.input);
         assert_eq!([9, 10, 19, 20].map(dearest), [Some(9), Some(5), Some(5), Some(9)]);
         assert!(!table.is_empty(0) && PriceTable::default().is_empty(0));
         assert_eq!((day_of(0), day_of(DAY_MS - 1), day_of(DAY_MS), day_of(u64::MAX)), (0, 0, 1, Day::MAX));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kairos_dialects::failure::{Failure, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::models::ModelKind;
 use crate::policy::{Complexity, Priority, Task};
 use crate::prompts::{Asked, Given};
 use crate::scope::Scope;
@@ -92,6 +93,8 @@ impl fmt::Debug for RequestId {
 pub enum Operation {
     /// OpenAI's chat completions.
     ChatCompletions,
+    /// OpenAI's embeddings.
+    Embeddings,
     /// Kairos's own: one prompt, one whole answer.
     Generate,
     /// Bedrock's Converse.
@@ -130,9 +133,26 @@ impl Operation {
     /// The dialect that the operation belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::ChatCompletions => Dialect::OpenAi,
+            Self::ChatCompletions | Self::Embeddings => Dialect::OpenAi,
             Self::Generate => Dialect::Kairos,
             Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
+        }
+    }
+
+    /// Whether only the model that is named can answer: a body has the shape of one family, vectors are of one
+    /// space.
+    pub fn is_for_one_model(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream | Self::Embeddings)
+    }
+
+    /// Whether models of a kind are asked so.
+    pub fn takes(self, kind: ModelKind) -> bool {
+        match self {
+            Self::Invoke => kind != ModelKind::Video,
+            Self::Embeddings => kind == ModelKind::Embedding,
+            Self::ChatCompletions | Self::Generate | Self::Converse | Self::ConverseStream | Self::InvokeStream => {
+                kind == ModelKind::Chat
+            }
         }
     }
 
@@ -140,6 +160,7 @@ impl Operation {
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
+            Self::Embeddings => "embeddings",
             Self::Generate => "generate",
             Self::Converse => "converse",
             Self::ConverseStream => "converse-stream",

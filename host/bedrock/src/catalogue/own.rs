@@ -94,17 +94,15 @@ fn check(row: &PriceSource, models: &[ModelSource], own: &Own) -> Result<usize, 
     if from >= until {
         return Err(format!("it ends on {}, and begins no earlier: it would never hold", date(until)));
     }
-    let rates = row.row(0).map_err(|text| {
-        format!("{text:?} is not a decimal number of dollars per million tokens with at most 6 places")
-    })?;
-    if rates.rates.input == 0 || rates.rates.output == 0 {
+    row.row(model.kind, 0).map_err(|error| error.to_string())?;
+    if row.is_free() {
         return Err("a price of 0 would make it free: what has no price is left out".to_owned());
     }
-    // A write can cost more than any other input: without its price nothing bounds it.
-    let has = |row: &PriceSource| [row.cache_write_5m.is_some(), row.cache_write_1h.is_some()];
-    for (at, kind) in ["cache_write_5m", "cache_write_1h"].into_iter().enumerate() {
-        if !has(row)[at] && model.prices.iter().any(|listed| has(listed)[at]) {
-            return Err(format!("`{kind}` is missing: {} has such a price, so it can be billed", model.id));
+    // What can be billed and has no price would be bounded by nothing, as writes to the cache, or be free.
+    for (name, has) in row.names() {
+        let is_listed = |listed: &PriceSource| listed.names().any(|(other, has)| other == name && has);
+        if !has && model.prices.iter().any(is_listed) {
+            return Err(format!("`{name}` is missing: {} has such a price, so it can be billed", model.id));
         }
     }
     match own.rows(index).iter().find_map(|other| overlap(other, row)) {

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 use kairos_dialects::outline::ServiceTier;
+use kairos_dialects::usage::Unit;
+use kairos_pipeline::models::ModelKind;
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::Family;
-use kairos_pipeline::price::{Day, Days, GuardrailPrices, PriceRow, PriceTable, Rates};
+use kairos_pipeline::price::{Day, Days, GuardrailPrices, PriceRow, PriceTable, Rates, UnitRates};
 use serde::Deserialize;
 
 use super::own::Own;
@@ -31,11 +33,37 @@ pub(super) struct PriceSource {
     from: Option<Date>,
     /// The first day on which it no longer holds.
     until: Option<Date>,
-    input: String,
-    output: String,
+    input: Option<String>,
+    output: Option<String>,
     cache_read: Option<String>,
     pub(super) cache_write_5m: Option<String>,
     pub(super) cache_write_1h: Option<String>,
+    image: Option<String>,
+    image_made: Option<String>,
+    query: Option<String>,
+    audio_second: Option<String>,
+    video_second: Option<String>,
+    video_second_made: Option<String>,
+}
+
+/// Why a row says no price.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// An amount that is not exact.
+    #[error("{0:?} is not a decimal number of dollars per million tokens with at most 6 places")]
+    Tokens(String),
+    /// The same, of something else than tokens.
+    #[error("{0:?} is not a decimal number of dollars with at most 12 places, which the price of one `{1}` is")]
+    Unit(String, &'static str),
+    /// A chat model without one of its two.
+    #[error("`{0}` is missing: a chat model has prices of input and output")]
+    Missing(&'static str),
+    /// A chat model with a price that it cannot have.
+    #[error("`{0}` is not priced apart on a chat model: it has prices of tokens")]
+    NotOfChat(&'static str),
+    /// No price at all.
+    #[error("it names no price")]
+    Nothing,
 }
 
 impl PriceSource {
@@ -50,19 +78,74 @@ impl PriceSource {
         format!("{}{region}, {}{band}", self.at, self.tier.as_bedrock())
     }
 
-    pub(super) fn row(&self, rank: u8) -> Result<PriceRow, String> {
-        let amount = |text: &String| {
-            Picodollars::parse_dollars_per_million(text).map(|amount| amount.0).ok_or_else(|| text.clone())
+    /// What it says of a unit.
+    fn unit(&self, unit: Unit) -> Option<&String> {
+        match unit {
+            Unit::Image => &self.image,
+            Unit::ImageMade => &self.image_made,
+            Unit::Query => &self.query,
+            Unit::AudioSecond => &self.audio_second,
+            Unit::VideoSecond => &self.video_second,
+            Unit::VideoSecondMade => &self.video_second_made,
+        }
+        .as_ref()
+    }
+
+    /// What can be billed at once, by its name, and whether the row has a price of it. Of a read from the
+    /// cache a price may be missing: it costs no more than input.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let tokens = [
+            ("input", &self.input),
+            ("output", &self.output),
+            ("cache_write_5m", &self.cache_write_5m),
+            ("cache_write_1h", &self.cache_write_1h),
+        ];
+        let tokens = tokens.map(|(name, text)| (name, text.is_some()));
+        tokens.into_iter().chain(Unit::ALL.map(|unit| (unit.name(), self.unit(unit).is_some())))
+    }
+
+    /// The row of a model of this kind.
+    pub(super) fn row(&self, kind: ModelKind, rank: u8) -> Result<PriceRow, AmountError> {
+        let tokens = |text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            let amount = Picodollars::parse_dollars_per_million(text);
+            amount.map(|amount| Some(amount.0)).ok_or_else(|| AmountError::Tokens(text.clone()))
         };
-        let optional = |text: &Option<String>| text.as_ref().map(amount).transpose();
+        let mut units = UnitRates::NONE;
+        for unit in Unit::ALL {
+            let Some(text) = self.unit(unit) else { continue };
+            let amount = Picodollars::parse_dollars(text).map(|amount| amount.0);
+            units = units.with(unit, Some(amount.ok_or_else(|| AmountError::Unit(text.clone(), unit.name()))?));
+        }
+        let (input, output) = (tokens(&self.input)?, tokens(&self.output)?);
+        match (kind, input, output) {
+            (ModelKind::Chat, None, _) => return Err(AmountError::Missing("input")),
+            (ModelKind::Chat, _, None) => return Err(AmountError::Missing("output")),
+            (ModelKind::Chat, ..) => {
+                if let Some((unit, _)) = units.each().next() {
+                    return Err(AmountError::NotOfChat(unit.name()));
+                }
+            }
+            (_, None, None) if units.is_nothing() => return Err(AmountError::Nothing),
+            _ => {}
+        }
         let rates = Rates {
-            input: amount(&self.input)?,
-            output: amount(&self.output)?,
-            cache_read: optional(&self.cache_read)?,
-            cache_write_5m: optional(&self.cache_write_5m)?,
-            cache_write_1h: optional(&self.cache_write_1h)?,
+            // What a model of another kind has no price of is not billed there: a query has no tokens.
+            input: input.unwrap_or(0),
+            output: output.unwrap_or(0),
+            cache_read: tokens(&self.cache_read)?,
+            cache_write_5m: tokens(&self.cache_write_5m)?,
+            cache_write_1h: tokens(&self.cache_write_1h)?,
+            units,
         };
         Ok(PriceRow { tier: self.tier, over: self.over, days: self.days(), rank, rates })
+    }
+
+    /// Whether a price of it is 0.
+    pub(super) fn is_free(&self) -> bool {
+        let named = [&self.input, &self.output].into_iter().filter_map(Option::as_ref);
+        let named = named.chain(Unit::ALL.into_iter().filter_map(|unit| self.unit(unit)));
+        named.into_iter().any(|text| text.bytes().all(|byte| matches!(byte, b'0' | b'.')))
     }
 }
 
@@ -106,8 +189,9 @@ impl Rows<'_> {
             Some(named) => (named == region).then_some((2, row)),
         });
         let rows = listed.into_iter().map(|row| (0, row)).chain(own);
-        let amount = |text| CatalogueError::Amount { model: self.model.id.clone(), text };
-        let rows = rows.map(|(rank, row)| row.row(rank).map_err(amount)).collect::<Result<Vec<_>, _>>()?;
+        let kind = self.model.kind;
+        let amount = |why| CatalogueError::Amount { model: self.model.id.clone(), why };
+        let rows = rows.map(|(rank, row)| row.row(kind, rank).map_err(amount)).collect::<Result<Vec<_>, _>>()?;
         Ok((!rows.is_empty()).then(|| PriceTable::new(rows)))
     }
 
@@ -141,8 +225,8 @@ pub(super) fn stand_ins(models: &[ModelSource], own: &Own) -> Result<Vec<(Family
     let mut of_all = Rates::NONE;
     for (index, model) in models.iter().enumerate() {
         for row in model.prices.iter().chain(own.rows(index)) {
-            let amount = |text| CatalogueError::Amount { model: model.id.clone(), text };
-            let rates = row.row(0).map_err(amount)?.rates;
+            let amount = |why| CatalogueError::Amount { model: model.id.clone(), why };
+            let rates = row.row(model.kind, 0).map_err(amount)?.rates;
             let known = dearest.entry(model.family).or_insert(Rates::NONE);
             *known = known.or_dearer(&rates);
             of_all = of_all.or_dearer(&rates);

@@ -1,5 +1,7 @@
 //! The catalogue as it is read: prices, routes, names, ends.
 
+mod kinds;
+
 use super::*;
 
 fn on(region: &str, as_of: &str) -> Catalogue {
@@ -333,7 +335,7 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     line 1: unclosed array table, expected `]`
     line 7: duplicate key
-    line 7: unknown field `discount`, expected one of `model`, `at`, `region`, `tier`, `over`, `from`, `until`, `input`, `output`, `cache_read`, `cache_write_5m`, `cache_write_1h`
+    line 7: unknown field `discount`, expected one of `model`, `at`, `region`, `tier`, `over`, `from`, `until`, `input`, `output`, `cache_read`, `cache_write_5m`, `cache_write_1h`, `image`, `image_made`, `query`, `audio_second`, `video_second`, `video_second_made`
     line 2: `model` is missing: the id of a model, or a name of it
     line 2: there is no model "claude-sonet-4-6"; did you mean "claude-sonnet-4-6"?; `kairos models` lists what there is
     line 2: there is no route "usa"; did you mean "us"?; there are in-region, global, us, eu, apac, jp, au, in, us-gov
@@ -373,4 +375,23 @@ fn what_has_no_price_is_called_only_where_that_is_allowed() {
     let rented = View { names: &names, ..allowed };
     let nova = load(BUILT_IN, &rented).unwrap().stand_ins.iter().find(|(of, _)| *of == Family::Nova).unwrap().1;
     assert_eq!(priced(&rented, &arn, "2026-11-23"), Some((nova.input, nova.output)));
+}
+
+#[test]
+fn an_operators_burndown_goes_before_the_catalogues() {
+    let of = |figures: &[(&str, u32)]| {
+        let figures: Vec<_> = figures.iter().map(|(name, figure)| ((*name).to_owned(), *figure)).collect();
+        let plain = View::plain("us-east-1", "2026-11-23".parse().unwrap());
+        let catalogue = load(BUILT_IN, &View { burndown: &figures, ..plain }).map_err(|error| error.to_string())?;
+        let burndown = |name: &str| {
+            let Answering::Target { target, .. } = catalogue.answering(name) else { panic!() };
+            catalogue.model_of(target).burndown
+        };
+        Ok::<_, String>((burndown("nova-lite"), burndown("claude-sonnet-4-6")))
+    };
+    let (nova, sonnet) = of(&[]).unwrap();
+    assert_ne!(sonnet, 7);
+    assert_eq!(of(&[("us.anthropic.claude-sonnet-4-6", 7)]), Ok((nova, 7)));
+    let wrong = "limits.burndown: the model \"nova-lit\" is not known; did you mean \"nova-lite\"?";
+    assert_eq!(of(&[("nova-lit", 2)]), Err(wrong.to_owned()));
 }

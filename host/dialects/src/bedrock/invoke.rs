@@ -130,7 +130,7 @@ fn count_media(body: &serde_json::Map<String, Value>) -> u32 {
 
 /// Refuses a body in which an object names a field twice: what is read here and what the model
 /// reads could then differ.
-fn refuse_duplicates(body: &[u8]) -> Result<(), Invalid> {
+pub(super) fn refuse_duplicates(body: &[u8]) -> Result<(), Invalid> {
     Invalid::parse::<NoDuplicates>(body).map(|_| ())
 }
 
@@ -289,6 +289,7 @@ impl Counts {
             cache_write_1h: split.hour,
             cache_write_unknown: written.saturating_sub(split.five_minutes.saturating_add(split.hour)),
             guardrail: Default::default(),
+            units: Default::default(),
         })
     }
 }

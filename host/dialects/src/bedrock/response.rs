@@ -154,6 +154,7 @@ impl UsageView {
             cache_write_1h: hour,
             cache_write_unknown: written.saturating_sub(five.saturating_add(hour)),
             guardrail: GuardrailUnits::default(),
+            units: Default::default(),
         }
     }
 }
@@ -348,6 +349,7 @@ mod tests {
                     word_policy_units: 4,
                     ..GuardrailUnits::default()
                 },
+                units: Default::default(),
             }
         );
         assert_eq!(usage.all_input(), 12 + 2048 + 1052);

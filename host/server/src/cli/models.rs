@@ -1,17 +1,22 @@
 //! `kairos models`.
 
+use std::collections::BTreeMap;
+
 use kairos_bedrock::access::{Access, Checker};
 use kairos_bedrock::catalogue;
 use kairos_bedrock::client::Client;
 use kairos_dialects::outline::ServiceTier;
-use kairos_pipeline::models::{Answering, Catalogue, Model};
+use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind};
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::policy::Route;
 use serde::Serialize;
 
 use super::Failed;
+use crate::admin::moment;
 use crate::assemble;
 use crate::config::{Config, Flags};
 use crate::prices::Sheets;
+use crate::profiles::{self, Pin};
 
 /// List the models: what is asked for, what answers, what it costs
 #[derive(Debug, clap::Args)]
@@ -51,6 +56,8 @@ pub(super) struct Models {
 struct Row {
     id: String,
     name: String,
+    /// What it is asked for.
+    kind: &'static str,
     family: &'static str,
     aliases: Vec<String>,
     /// `active`, `legacy` (its end is known) or `ended`.
@@ -62,12 +69,19 @@ struct Row {
     /// US dollars per million tokens.
     input_usd_per_million: Option<String>,
     output_usd_per_million: Option<String>,
+    /// US dollars for one of what is not counted in tokens.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    usd_each: BTreeMap<&'static str, String>,
     max_input_tokens: u32,
     max_output_tokens: u32,
+    /// How often a written token counts in a limit of tokens a minute.
+    burndown: u32,
     capabilities: Vec<&'static str>,
     strengths: Vec<&'static str>,
     /// Place among the models offered for `auto`.
     auto: Option<usize>,
+    /// ARNs that stand for it: of the configuration, and application profiles that Bedrock was asked about.
+    arns: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<String>,
 }
@@ -89,7 +103,7 @@ impl Models {
             let mut rows = rows(&catalogue);
             let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
             check_access(&client.map_err(assemble::AssemblyError::of)?, &mut rows).await?;
-            return self.print(&rows, &catalogue);
+            return self.print(&rows, &catalogue, &config);
         }
         let region = region_or_default(&config);
         let catalogue = match &self.prices {
@@ -107,10 +121,10 @@ impl Models {
                 loaded.map_err(other)?
             }
         };
-        self.print(&rows(&catalogue), &catalogue)
+        self.print(&rows(&catalogue), &catalogue, &config)
     }
 
-    fn print(&self, rows: &[Row], catalogue: &Catalogue) -> Result<(), Failed> {
+    fn print(&self, rows: &[Row], catalogue: &Catalogue, config: &Config) -> Result<(), Failed> {
         if self.json {
             let text = serde_json::to_string_pretty(rows).map_err(|error| Failed::new(error.to_string()))?;
             println!("{text}");
@@ -119,7 +133,8 @@ impl Models {
         let Catalogue { region, as_of, version, .. } = catalogue;
         let prices = super::short(version);
         println!("Models from {region} on {as_of}; US dollars per million tokens, prices {prices}\n");
-        let mut table = vec![["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO"].map(str::to_owned).to_vec()];
+        let head = ["MODEL", "STATUS", "ANSWERED BY", "INPUT", "OUTPUT", "AUTO", "KIND"];
+        let mut table = vec![head.map(str::to_owned).to_vec()];
         for row in rows {
             let status = match (&row.ends, row.status) {
                 (Some(ends), "ended") => format!("ended {ends}"),
@@ -135,6 +150,10 @@ impl Models {
                 text(&row.input_usd_per_million),
                 text(&row.output_usd_per_million),
                 auto,
+                std::iter::once(row.kind.to_owned())
+                    .chain(row.usd_each.iter().map(|(unit, price)| format!("{unit} {price}")))
+                    .collect::<Vec<_>>()
+                    .join(", "),
             ]);
         }
         if self.check_access {
@@ -144,8 +163,20 @@ impl Models {
             }
         }
         print_table(&table);
+        print_profiles(&profiles::read(&config.data).map_err(Failed::new)?);
         Ok(())
     }
+}
+
+/// What application inference profiles stand for, as Bedrock said.
+fn print_profiles(pins: &[Pin]) {
+    if pins.is_empty() {
+        return;
+    }
+    println!("\nApplication inference profiles that Bedrock was asked about\n");
+    let head = ["PROFILE", "STANDS FOR", "SINCE"].map(str::to_owned).to_vec();
+    let line = |pin: &Pin| vec![pin.arn.clone(), pin.stands_for.clone(), moment(pin.since_ms)];
+    print_table(&std::iter::once(head).chain(pins.iter().map(line)).collect::<Vec<_>>());
 }
 
 /// Looking at the catalogue needs no AWS set-up.
@@ -170,6 +201,7 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
     Row {
         id: model.id.to_string(),
         name: model.name.clone(),
+        kind: model.kind.name(),
         family: model.family.name(),
         aliases: model.aliases.clone(),
         status: match (model.active, &model.ends) {
@@ -180,16 +212,27 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         ends: model.ends.clone(),
         answers: target.map(|target| target.invocation_id.to_string()),
         route: target.map(|target| target.route.name()),
-        input_usd_per_million: rates.and_then(|rates| per_million(rates.input)),
-        output_usd_per_million: rates.and_then(|rates| per_million(rates.output)),
+        // Other models than chats have no price of what they do not count.
+        input_usd_per_million: rates.filter(|rates| rates.input > 0).and_then(|rates| per_million(rates.input)),
+        output_usd_per_million: rates.filter(|rates| rates.output > 0).and_then(|rates| per_million(rates.output)),
+        usd_each: rates.map_or_else(BTreeMap::new, |rates| {
+            rates.units.each().map(|(unit, price)| (unit.name(), Picodollars(price).to_string())).collect()
+        }),
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
+        burndown: model.burndown,
         capabilities: model.capabilities.names().collect(),
         strengths: model.strengths.names().collect(),
         auto: catalogue
             .auto
             .iter()
             .position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
+        arns: catalogue
+            .targets
+            .iter()
+            .filter(|target| target.route == Route::Account && catalogue.models[target.model].id == model.id)
+            .map(|target| target.invocation_id.to_string())
+            .collect(),
         access: None,
     }
 }
@@ -198,7 +241,7 @@ async fn check_access(client: &Client, rows: &mut [Row]) -> Result<(), Failed> {
     eprintln!("asking {} about each model, with an empty conversation that is never billed …", client.endpoint().url);
     let checker =
         Checker::new(client).await.map_err(|failure| Failed::new(format!("access cannot be checked: {failure}")))?;
-    for row in rows.iter_mut().filter(|row| row.status != "ended") {
+    for row in rows.iter_mut().filter(|row| row.status != "ended" && row.kind == ModelKind::Chat.name()) {
         let Some(id) = &row.answers else { continue };
         row.access = Some(match checker.check(id).await {
             Access::Granted(_) => "yes".to_owned(),

@@ -334,6 +334,7 @@ const USAGE: Usage = Usage {
         contextual_grounding_policy_units: 0,
         automated_reasoning_policy_units: 0,
     },
+    units: crate::usage::Units::of(crate::usage::Unit::Image, 0),
 };
 
 /// Where a family's chunks have their text.
