@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
 use crate::policy::{Guard, Healer, Policies, Router};
+use crate::profile::Profiles;
 use crate::prompted::PromptingBounds;
 use crate::prompts::{self, Library};
 use crate::rates::Rates;
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub ledger: Arc<dyn Ledger>,
     /// The models. A request keeps the catalogue that it began with.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
+    /// Who finds out what application inference profiles stand for.
+    pub profiles: Arc<dyn Profiles>,
     /// The templates that requests may name. A request keeps the one that it was given.
     pub prompts: Arc<ArcSwap<Library>>,
     /// How attempts went.

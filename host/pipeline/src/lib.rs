@@ -24,6 +24,7 @@ pub mod mutators;
 pub mod places;
 pub mod policy;
 pub mod price;
+pub mod profile;
 pub mod prompts;
 pub mod rates;
 pub mod record;
@@ -96,8 +97,10 @@ async fn answer(
 
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
-    // 2. Decode: one form for every dialect.
+    // 2. Decode: one form for every dialect. What a profile's ARN stands for is found out first, where it is new.
+    profile::make_known(gateway, exchange, incoming.path_model.as_deref()).await?;
     let mut request = decode::decode(incoming, gateway, &exchange.catalogue)?;
+    profile::make_known(gateway, exchange, Some(request.model(&gateway.settings))).await?;
     // Admit: within what the key may do.
     let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);

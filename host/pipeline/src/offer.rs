@@ -10,7 +10,7 @@ use crate::exchange::Exchange;
 use crate::features::{self, Found};
 use crate::gateway::Gateway;
 use crate::ledger::Budget;
-use crate::models::{Answering, Catalogue, Model};
+use crate::models::{Answering, Catalogue, Model, is_rented};
 use crate::money::Picodollars;
 use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Day, Limits, PriceError, Worst, worst_case};
@@ -274,6 +274,10 @@ fn ends(model: &Model) -> &str {
 fn unknown(asked: &str, nearest: Option<String>) -> Failure {
     let shown = &asked[..asked.floor_char_boundary(100)];
     let hint = match nearest {
+        _ if is_rented(asked) => "it is paid by the time for which it is rented, so that what a call costs is not known: \
+                                  with `unpriced = \"allow\"` under [models] in kairos.toml, and what model it is under \
+                                  [models.names], it is called, and its rows are marked"
+            .to_owned(),
         _ if asked.starts_with("arn:") => {
             "under [models.names] in kairos.toml the gateway is told what model an ARN stands for".to_owned()
         }

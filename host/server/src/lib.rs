@@ -15,6 +15,7 @@ mod keys;
 mod log;
 mod outside;
 mod prices;
+mod profiles;
 mod replay;
 mod secret_file;
 mod signers;

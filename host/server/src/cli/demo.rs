@@ -73,9 +73,11 @@ impl Demo {
         let bedrock = simulator.addr();
         let key = AccessKey::documented().into_iter().next().ok_or_else(|| Failed::new("the simulator has no key"))?;
         let key = SigningCredentials { access_key_id: key.id, secret: key.secret, session_token: key.session_token };
+        let here = || Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() };
         let side = ModelSide {
             region: REGION.to_owned(),
-            endpoint: Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() },
+            endpoint: here(),
+            control: here(),
             credentials: CredentialSource::fixed(Authority::Keys(key)),
         };
         let endpoint = side.endpoint.url.clone();

@@ -21,6 +21,7 @@ use crate::alerts;
 use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
+use crate::profiles;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -182,6 +183,7 @@ pub(super) async fn serve(
     let workers = Workers::start().map_err(|error| Failed::new(format!("no threads to serve with: {error}")))?;
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
+    let refreshing = tokio::spawn(profiles::run(Arc::clone(&app.profiles)));
     let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
     let stopping = Arc::clone(&app);
     let stop = async move {
@@ -197,6 +199,7 @@ pub(super) async fn serve(
     drop(note);
     check.abort();
     upkeep.abort();
+    refreshing.abort();
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();
     if timeout(patience, app.tasks.wait()).await.is_err() {

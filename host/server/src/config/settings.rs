@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) evaluator: EvaluatorSettings,
     pub(crate) mutator: MutatorSettings,
     pub(crate) models: Models,
+    pub(crate) profiles: ProfileSettings,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
 }
@@ -104,6 +105,8 @@ pub(crate) struct Limits {
     pub(crate) records: usize,
     /// Requests and tokens a minute.
     pub(crate) rates: Vec<RateSettings>,
+    /// How often a written token counts in them, by model; else as the catalogue says.
+    pub(crate) burndown: BTreeMap<String, u32>,
     /// Requests that may wait for one of them.
     pub(crate) rate_waiting: usize,
     /// How long each waits.
@@ -225,6 +228,31 @@ pub(crate) struct Models {
     pub(crate) unpriced: Unpriced,
 }
 
+/// Application inference profiles, whose ARNs Bedrock is asked about.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ProfileSettings {
+    /// Profiles that are kept; 0: Bedrock is not asked.
+    pub(crate) kept: usize,
+    /// Questions in a minute, refreshes included.
+    pub(crate) questions_per_minute: u32,
+    /// For how long an ARN is refused without asking again.
+    pub(crate) refused_seconds: Seconds,
+    /// After which time Bedrock is asked again what a profile stands for.
+    pub(crate) refresh_seconds: Seconds,
+}
+
+impl Default for ProfileSettings {
+    fn default() -> Self {
+        Self {
+            kept: 256,
+            questions_per_minute: 30,
+            refused_seconds: Seconds::new(60.0),
+            refresh_seconds: Seconds::new(86_400.0),
+        }
+    }
+}
+
 /// What happens to requests for what has no known price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -276,6 +304,7 @@ impl Default for Config {
             evaluator: EvaluatorSettings::default(),
             mutator: MutatorSettings::default(),
             models: Models::default(),
+            profiles: ProfileSettings::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
         }
@@ -308,6 +337,7 @@ impl Default for Limits {
             batch_concurrency: 10,
             records: 4_000,
             rates: Vec::new(),
+            burndown: BTreeMap::new(),
             rate_waiting: rates.waiting,
             rate_wait_seconds: Seconds::of(rates.patience),
             rate_windows: rates.windows,

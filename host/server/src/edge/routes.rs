@@ -39,6 +39,7 @@ use crate::alerts::Alerts;
 use crate::config::Config;
 use crate::keys::Keyring;
 use crate::prices::Book;
+use crate::profiles::Resolver;
 use crate::telemetry::Metrics;
 
 /// Feedback that may wait for its request to end; more is told that there is no such request.
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) policies: Arc<Slots>,
     pub(crate) prompts: Arc<Prompts>,
     pub(crate) prices: Arc<Book>,
+    pub(crate) profiles: Arc<Resolver>,
     pub(crate) admin: Admin,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -83,6 +85,7 @@ impl App {
         policies: Arc<Slots>,
         prompts: Arc<Prompts>,
         prices: Arc<Book>,
+        profiles: Arc<Resolver>,
         admin: Admin,
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
@@ -99,6 +102,7 @@ impl App {
             policies,
             prompts,
             prices,
+            profiles,
             admin,
             keys,
             ledger,

@@ -15,7 +15,7 @@ use super::scopes::{Count, Counts};
 use kairos_pipeline::price::DAY_MS;
 
 /// Parts of a budget's time of which the sums are kept, the newest: a week of minutes, 27 years of days.
-const MOST_PARTS: i64 = 10_000;
+pub(super) const MOST_PARTS: usize = 10_000;
 
 /// How a budget counts, and what the ledger knows it by.
 #[derive(Clone)]
@@ -102,7 +102,7 @@ pub(super) fn begin_day(connection: &Connection, day: u32, seq: i64) -> rusqlite
             "DELETE FROM budget_spent WHERE (budget, start) IN (SELECT budget, start FROM (
                 SELECT budget, start, row_number() OVER (PARTITION BY budget ORDER BY start DESC) AS place
                 FROM budget_spent) WHERE place > ?1)",
-            [MOST_PARTS],
+            [MOST_PARTS as i64],
         )?;
     }
     Ok(())
@@ -129,9 +129,13 @@ pub(super) fn make(connection: &mut Connection, counted: &[Counted], now_ms: i64
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut missing: Vec<(Counted, i64)> = Vec::new();
     for one in counted {
-        let is_new = transaction.execute("INSERT OR IGNORE INTO budget (budget) VALUES (?1)", [&*one.budget])?;
+        let from_ms = one.counting.window.counts_from(now_ms);
+        let is_new = transaction.execute(
+            "INSERT OR IGNORE INTO budget (budget, counts_from) VALUES (?1, ?2)",
+            params![one.budget, from_ms],
+        )?;
         if is_new == 1 {
-            missing.push((one.clone(), one.counting.window.counts_from(now_ms)));
+            missing.push((one.clone(), from_ms));
         }
     }
     if let Some(from_ms) = missing.iter().map(|(_, from)| *from).min() {

@@ -22,6 +22,7 @@ mod schema;
 mod scopes;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -44,8 +45,9 @@ pub use self::correct::{Correction, Corrector};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
 pub use self::lines::{End, Line, Range};
-pub use self::read::{DaySum, Reader, Verified};
+pub use self::read::{DaySum, Reader};
 pub use self::scopes::Crossed;
+pub use self::verify::Verified;
 pub use self::writer::Ended;
 
 /// The ledger's file in the data folder.

@@ -71,7 +71,7 @@ no more than the tolerance, and no more than that is unexplained, else 1. With -
 what the bill says, where it says it: rows are appended, none is changed; no gateway may have the ledger
 then. Budgets of the period keep what was estimated.")]
     Reconcile(reconcile::Reconcile),
-    /// Whether every row is there as it was written, and the sums are those of the rows
+    /// Whether every row is there as it was written, and all sums, those of budgets too, are those of the rows
     #[command(after_help = "\
 Examples:
   kairos ledger verify

@@ -3,6 +3,7 @@
 use kairos_pipeline::budget::{Counting, Over, Status};
 
 use super::*;
+use crate::ledger::budgets::MOST_PARTS;
 
 /// A budget. `counting` is as the ledger's own text of it.
 fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
@@ -209,6 +210,39 @@ async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
         assert_eq!(refused, Err("month".to_owned()), "at {at_ms}");
         stop(ledger);
     }
+}
+
+/// Sums that are too old go, and are not missed; of those that are kept each is.
+#[test]
+fn sums_that_are_kept_are_missed_and_old_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = [rule("minute", 1 << 40, r#"{"calendar":{"period":"minute","zone":"UTC"}}"#)];
+    let mut gateway = Gateway::of(folder.path(), &rules, NOON).unwrap();
+    let minutes = 2 * u64::try_from(MOST_PARTS).unwrap() + 2_000;
+    // A minute of every two has a row, so that days begin that let go of the oldest.
+    for minute in (0..minutes).step_by(2) {
+        gateway.ask_for(of("k", None, "x", 3, NOON + minute * 60_000));
+        if gateway.under_way.is_empty() || minute % 500 == 0 {
+            gateway.round();
+        }
+        for key in std::mem::take(&mut gateway.under_way).into_keys() {
+            gateway.shared.lock().end(key, &settled(3), NOON, gateway.second);
+        }
+    }
+    gateway.round();
+    let kept = |sql: &str| -> i64 {
+        let ledger = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+        ledger.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let (count, parts) = (kept("SELECT count(*) FROM budget_spent"), i64::try_from(MOST_PARTS).unwrap());
+    assert!((parts..parts + 1_000).contains(&count), "{count}");
+    reader(folder.path()).verify().unwrap();
+    let change = |sql: &str| rusqlite::Connection::open(folder.path().join(FILE)).unwrap().execute(sql, []).unwrap();
+    change("DELETE FROM budget_spent WHERE start IN (SELECT start FROM budget_spent ORDER BY start LIMIT 1)");
+    let found = reader(folder.path()).verify();
+    assert_eq!(found.is_ok(), count > parts, "{found:?}");
+    change("DELETE FROM budget_spent WHERE start IN (SELECT start FROM budget_spent ORDER BY start DESC LIMIT 1, 1)");
+    assert!(reader(folder.path()).verify().is_err());
 }
 
 /// Passing a threshold is told once in a period.
