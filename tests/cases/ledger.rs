@@ -242,7 +242,7 @@ async fn the_command_says_what_is_wrong() {
         "UPDATE spent SET charged = charged - 1",
         "DELETE FROM meta",
         "DROP TABLE journal",
-        "UPDATE meta SET schema = 3",
+        "UPDATE meta SET schema = 4",
     ];
     for change in changes {
         spoil(change);
@@ -283,8 +283,8 @@ async fn the_command_says_what_is_wrong() {
     DROP TABLE journal: exit 1
     kairos: the ledger is damaged: no such table: journal
 
-    UPDATE meta SET schema = 3: exit 1
-    kairos: the ledger has schema 3, this version knows 2: use the version that wrote it, or a later one
+    UPDATE meta SET schema = 4: exit 1
+    kairos: the ledger has schema 4, this version knows 3: use the version that wrote it, or a later one
 
     as JSON: exit 1
     {

@@ -1,5 +1,5 @@
 //! What befalls a gateway under load: told to stop, no room on the disk, nothing that can be written, a database that
-//! somebody else holds. Requests are refused rather than unaccounted, and it goes on by itself.
+//! somebody else holds, a clock that jumps. Requests are refused rather than unaccounted, and it goes on by itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::BodyExt as _;
 use kairos_disk::VARIABLE;
 use kairos_tests::audit::{Audit, ledger_json, picodollars};
-use kairos_tests::http::{Client, requests};
+use kairos_tests::http::{Client, chat, requests};
 use kairos_tests::policy;
 use kairos_tests::process::{Pair, Server, Setup};
 use serde_json::{Value, json};
@@ -193,4 +193,57 @@ async fn a_locked_database_refuses_until_it_is_let_go() {
     let held = rusqlite::Connection::open(data(&pair).join("ledger.sqlite")).unwrap();
     held.execute_batch("BEGIN IMMEDIATE").unwrap();
     refuses_until_mended(&mut pair, "locked", || held.execute_batch("ROLLBACK").unwrap()).await;
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Asks until the day's budget has no room. How many were answered.
+async fn spend_all(pair: &Pair) -> usize {
+    let client = Client::default();
+    let mut body = chat("nova-lite", "hello");
+    body["max_tokens"] = json!(20);
+    for answered in 0.. {
+        let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &body).await;
+        if answer.status != 200 {
+            assert_eq!(answer.status, 429, "{}", answer.text());
+            return answered;
+        }
+    }
+    unreachable!("the budget has no end")
+}
+
+/// However the clock jumps: what a day has spent is spent, no day has more than its budget, and nothing is lost.
+#[tokio::test]
+async fn a_clock_that_jumps_is_no_way_round_a_budget() {
+    let config = "[[budgets]]\nname = \"day\"\nlimit_usd = \"0.0002\"\nperiod = \"day\"\n";
+    let setup = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    pair.gateway.kill();
+    let file = pair.folder().join("clock");
+    let set = |ahead: i64| {
+        let beside = file.with_extension("next");
+        std::fs::write(&beside, ahead.to_string()).unwrap();
+        std::fs::rename(&beside, &file).unwrap();
+    };
+    // Noon of a day to come, so that no midnight comes in between.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let noon = (now / (24 * HOUR_MS) + 2) * 24 * HOUR_MS + 12 * HOUR_MS - now;
+    set(noon);
+    let mut command = setup.command(Path::new(env!("CARGO_BIN_EXE_kairos-power")), &pair.simulator.url, pair.folder());
+    pair.gateway = Server::start(command.env(VARIABLE, "seed=1").env("KAIROS_TEST_CLOCK", &file));
+    assert!(spend_all(&pair).await > 0);
+    for (ahead, has_room) in [
+        (noon - 3 * HOUR_MS, false),
+        (noon - 24 * HOUR_MS, true),
+        (noon - 30 * HOUR_MS, false),
+        (noon, false),
+        (noon + 24 * HOUR_MS, true),
+        (noon - 24 * HOUR_MS, false),
+    ] {
+        set(ahead);
+        assert_eq!(spend_all(&pair).await > 0, has_room, "{} h", (ahead - noon) / HOUR_MS);
+    }
+    pair.gateway.terminate();
+    assert!(pair.gateway.ended().0.success());
+    charged_is_billed(&pair).await;
 }

@@ -52,7 +52,7 @@ mod stream;
 mod thrift;
 mod translate;
 
-pub use encode::error as error_answer;
+pub use encode::{COST as COST_HEADER, error as error_answer};
 pub use heal::HealingBounds;
 pub use prompted::PromptingBounds;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::Date;
@@ -156,8 +156,21 @@ pub(crate) fn catalogue(
     }
 }
 
+/// The clock of the process; the system's where nobody has set another.
+static CLOCK: OnceLock<fn() -> u64> = OnceLock::new();
+
+/// Sets the clock of the process, once.
+pub(crate) fn set_clock(clock: fn() -> u64) {
+    // Whoever was first has it.
+    let _ = CLOCK.set(clock);
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
+    CLOCK.get().copied().unwrap_or(system_ms)()
+}
+
+fn system_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -47,6 +47,9 @@ pub(crate) fn render(app: &App) -> String {
     records(app, &mut text);
     prompts(app, &mut text);
     learned(app, &mut text);
+    let name = "kairos_alert_crossings_missed_total";
+    let what = "Thresholds passed while more were than are kept: all budgets are looked at then.";
+    let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.alerts.missed());
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());

@@ -30,3 +30,9 @@ use clap::Parser as _;
 pub fn run() -> ExitCode {
     cli::run(cli::Cli::parse())
 }
+
+/// The same, by a clock of the caller's that gives milliseconds since 1970: for tests of clocks that jump.
+pub fn run_by(clock: fn() -> u64) -> ExitCode {
+    assemble::set_clock(clock);
+    run()
+}

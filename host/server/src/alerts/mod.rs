@@ -72,6 +72,8 @@ pub(crate) struct Alerts {
     clock: fn() -> u64,
     seen: Mutex<Seen>,
     dropped: AtomicU64,
+    /// Thresholds that were passed while too many others were.
+    missed: AtomicU64,
 }
 
 /// What is known of budgets.
@@ -81,6 +83,8 @@ struct Seen {
     told: Option<HashMap<String, Told>>,
     /// Thresholds that were passed and are still to be told: what cannot be written down stays.
     crossed: VecDeque<Crossed>,
+    /// All budgets are to be looked at, whatever was told of them.
+    all: bool,
 }
 
 impl Alerts {
@@ -94,7 +98,8 @@ impl Alerts {
         let webhook = Webhook::of(&config.alerts)?.map(Receiver::Webhook);
         let topic = Topic::of(&config.alerts, credentials)?.map(Receiver::Topic);
         let receivers: Vec<_> = webhook.into_iter().chain(topic).collect();
-        let alerts = Self { store, ledger, receivers, clock, seen: Mutex::default(), dropped: AtomicU64::new(0) };
+        let (seen, dropped, missed) = (Mutex::default(), AtomicU64::default(), AtomicU64::default());
+        let alerts = Self { store, ledger, receivers, clock, seen, dropped, missed };
         alerts.store.keep_only(&alerts.names()).map_err(AssemblyError::of)?;
         Ok(alerts)
     }
@@ -112,13 +117,15 @@ impl Alerts {
     }
 
     fn look_at_all(&self, seen: &mut Seen) -> Result<(), AlertsError> {
-        let is_first = seen.told.is_none();
-        if is_first {
+        if seen.told.is_none() {
             seen.told = Some(self.store.told()?);
+            seen.all = true;
         }
-        let Seen { told: Some(told), crossed } = seen else { return Ok(()) };
+        let Seen { told: Some(told), crossed, all } = seen else { return Ok(()) };
         if crossed.is_empty() {
-            crossed.extend(self.ledger.take_crossed());
+            let (passed, missed) = self.ledger.take_crossed();
+            crossed.extend(passed);
+            *all |= self.has_missed(missed);
         }
         while let Some(first) = crossed.front() {
             self.tell(told, &first.status, first.level)?;
@@ -126,10 +133,25 @@ impl Alerts {
         }
         // Of what has passed no threshold there is nothing to tell.
         let is_told = |name: &str| told.get(name).is_some_and(|told| told.level > 0);
-        for status in self.ledger.budgets(MOST, |rule| is_first || is_told(&rule.name)) {
+        for status in self.ledger.budgets(MOST, |rule| *all || is_told(&rule.name)) {
             self.tell(told, &status, level_of(&status))?;
         }
+        *all = false;
         Ok(())
+    }
+
+    /// Whether more thresholds were passed at once than the ledger keeps. What still stands above one is found by
+    /// a look at all budgets; what was passed and is over since is not told.
+    fn has_missed(&self, missed: u64) -> bool {
+        if missed == 0 {
+            return false;
+        }
+        self.missed.fetch_add(missed, Ordering::Relaxed);
+        tracing::error!(
+            missed,
+            "more thresholds of budgets were passed at once than are kept: all budgets are looked at"
+        );
+        true
     }
 
     fn tell(&self, told: &mut HashMap<String, Told>, status: &Status, level: usize) -> Result<(), AlertsError> {
@@ -181,6 +203,11 @@ impl Alerts {
     ) -> Result<Option<T>, AlertsError> {
         let alerts = Arc::clone(self);
         tokio::task::spawn_blocking(move || work(&alerts)).await.ok().transpose()
+    }
+
+    /// Thresholds that were passed while too many others were, so that all budgets were looked at instead.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Alerts that wait for whoever takes them, and those that were dropped as too many did.

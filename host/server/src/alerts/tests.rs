@@ -194,3 +194,19 @@ proptest! {
         place.stop();
     }
 }
+
+/// A threshold whose crossing was one too many to be kept is told of by the look at all budgets that follows.
+#[tokio::test]
+async fn what_was_missed_is_found_by_a_look_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::open(folder.path());
+    assert_eq!(place.told(), []);
+    assert!(place.spend("refuses", 300).await);
+    // As if it had not been kept.
+    assert_eq!(place.ledger.take_crossed().0.len(), 1);
+    assert_eq!((place.told(), place.alerts.missed()), (Vec::new(), 0));
+    let all = place.alerts.has_missed(1);
+    place.alerts.seen.lock().unwrap().all = all;
+    assert_eq!((place.told().len(), place.alerts.missed()), (1, 1));
+    assert_eq!(place.told(), []);
+}

@@ -257,19 +257,19 @@ async fn receive(
     let (parts, body) = request.into_parts();
     let dialect = operation.dialect();
     if let Err(failure) = admit(app, &parts, peer) {
-        return Err(respond::failure(dialect, &failure));
+        return Err(respond::refusal(dialect, &failure));
     }
     let presented = presented(app, &parts);
     let known = app.gateway.keys.glance(&presented);
     let passed_headers = match known.and_then(|()| passed_headers(operation, &parts.headers)) {
         Ok(headers) => headers,
-        Err(failure) => return Err(closing(respond::failure(dialect, &failure))),
+        Err(failure) => return Err(closing(respond::refusal(dialect, &failure))),
     };
     let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
         Ok(read) => read,
         Err(failure) => {
             app.refusals.body(&failure);
-            return Err(closing(respond::failure(dialect, &failure)));
+            return Err(closing(respond::refusal(dialect, &failure)));
         }
     };
     Ok(Incoming {

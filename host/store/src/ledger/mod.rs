@@ -150,8 +150,9 @@ impl SqliteLedger {
         found
     }
 
-    /// Alert thresholds that were passed since this was last asked.
-    pub fn take_crossed(&self) -> Vec<Crossed> {
+    /// Alert thresholds that were passed since this was last asked; and how many more than are kept, of which
+    /// only a look at all budgets tells.
+    pub fn take_crossed(&self) -> (Vec<Crossed>, u64) {
         self.shared.lock().scopes.take_crossed()
     }
 

@@ -47,7 +47,7 @@ pub fn unused(folder: &Path, in_use: bool) -> std::io::Result<Vec<PathBuf>> {
 
 /// Takes records out of such files, for good. A file that is older than the day before which all are to go is
 /// removed whole, readable or not.
-pub fn erase_unused(files: Vec<PathBuf>, which: &Which) -> Vec<Beside> {
+pub fn erase_unused(files: &[PathBuf], which: &Which) -> Vec<Beside> {
     let (all, more) = files.split_at(files.len().min(MOST));
     let searched = all.iter().map(|path| Beside { path: path.clone(), erased: erase(path, which) });
     let unsearched = || Err(format!("there are more than {MOST} such files"));

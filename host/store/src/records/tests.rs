@@ -487,7 +487,7 @@ fn what_was_set_aside_is_erased_or_named() {
     std::fs::write(&broken, "not a database, and word-0001.".repeat(100)).unwrap();
     std::fs::write(folder.path().join(format!("{FILE}.aside.old-wal")), "word-0002.").unwrap();
     assert_eq!(unused(folder.path(), true).unwrap(), [aside.clone(), broken.clone()]);
-    let erase = |which: Which| erase_unused(unused(folder.path(), true).unwrap(), &which);
+    let erase = |which: Which| erase_unused(&unused(folder.path(), true).unwrap(), &which);
     let found = erase(Which::Key("mobile".to_owned()));
     assert_eq!((&found[0].path, &found[0].erased), (&aside, &Ok(Some(400))));
     let why = found[1].erased.clone().unwrap_err();

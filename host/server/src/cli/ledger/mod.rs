@@ -52,7 +52,8 @@ Examples:
   kairos ledger export --columns
 
 One row an attempt, as it stands by now, and one for each amount that is about no attempt. The gateway
-may be running.")]
+may be running. How many lines there are, and what was left out as its row names no team, policy or tag,
+is said on standard error; with --json as JSON, on standard output where the lines go to a file.")]
     Export(export::Export),
     /// Hold the ledger against AWS's bill, and say what every difference is
     #[command(after_help = "\

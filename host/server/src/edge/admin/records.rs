@@ -101,7 +101,7 @@ pub(super) async fn forget(
             records.erase(which.clone(), Box::new(move |gone| drop(tell.send(gone))));
             gone = told.await.unwrap_or_else(|_| Err("the gateway stops".to_owned())).map_err(not_written)?;
         }
-        let beside = off_the_way(move || erase_unused(files, &which)).await?;
+        let beside = off_the_way(move || erase_unused(&files, &which)).await?;
         let gone_beside = beside.iter().filter_map(|file| file.erased.as_ref().ok().copied().flatten()).sum::<u64>();
         app.records.iter().for_each(|records| records.erased_beside(gone_beside));
         gone += gone_beside;

@@ -195,6 +195,20 @@ fn a_window_that_rolls_outlives_a_clock_that_jumps() {
     assert_eq!(scopes.sums(0, NOON + 120_000), (0, 0));
 }
 
+/// More thresholds than are kept are counted.
+#[test]
+fn thresholds_that_are_too_many_are_counted() {
+    let mut scopes = scopes::Scopes::new([(rule("day", 100, &format!("{{{DAY}}}")), Vec::new())]);
+    let most = scopes::MOST_CROSSED as u64;
+    for day in 0..most + 3 {
+        let counts = scopes.covering(&of("k", None, "x", 60, day * DAY_MS));
+        scopes.reserve(&counts, 60, 1);
+        scopes.settle(&counts, 60, 60, 1);
+    }
+    let (crossed, missed) = scopes.take_crossed();
+    assert_eq!((crossed.len() as u64, missed, scopes.take_crossed().1), (most, 3, 0));
+}
+
 /// A budget that is new, at a start whose clock is ahead, counts what was spent all the same.
 #[tokio::test]
 async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
@@ -253,9 +267,9 @@ async fn thresholds_are_told_when_they_are_passed() {
     let mut crossed = Vec::new();
     for at_ms in [NOON, NOON + 1, NOON + 2, NOON + DAY_MS] {
         let key = open(&ledger, &of("k", None, "x", 300, at_ms)).await.unwrap();
-        assert!(ledger.take_crossed().is_empty());
+        assert!(ledger.take_crossed().0.is_empty());
         ledger.end(key, settled(300));
-        crossed.extend(ledger.take_crossed().into_iter().map(|crossed| (crossed.level, crossed.status.charged)));
+        crossed.extend(ledger.take_crossed().0.into_iter().map(|crossed| (crossed.level, crossed.status.charged)));
     }
     assert_eq!(crossed, [(1, 600)]);
 }
