@@ -109,7 +109,7 @@ async fn what_cannot_be_embedded_is_refused_and_costs_nothing() {
     400 Bad Request "model" amazon.nova-lite-v1:0 is of kind "chat", which embeddings does not take: ask it by /v1/chat/completions, Converse or InvokeModel
     400 Bad Request "model" twelvelabs.marengo-embed-3-0-v1:0 is not asked by /v1/embeddings: use InvokeModel
     400 Bad Request "input" input: tokens are those of one tokenizer, and Bedrock's models take none: send the text
-    400 Bad Request "input" amazon.titan-embed-text-v2:0 embeds 1 texts a call, and a request makes at most 2 calls: send at most 2 texts at once
+    400 Bad Request "input" amazon.titan-embed-text-v2:0 embeds one text a call, and a request makes at most 2 calls: send at most 2 texts at once
     400 Bad Request "input" cohere.embed-v4:0 embeds 96 texts a call, and a request makes at most 2 calls: send at most 192 texts at once
     400 Bad Request "dimensions" dimensions: amazon.titan-embed-text-v2:0 gives vectors of 256, 512, 1024 numbers
     400 Bad Request "dimensions" dimensions: amazon.titan-embed-text-v1 gives vectors of one length; leave it out

@@ -29,8 +29,9 @@ pub(crate) fn admit(gateway: &Gateway, model: &Model, request: &Decoded, wanted:
     // One turn a text.
     let texts = request.outline.turns as usize;
     if texts.div_ceil(each) > most {
+        let a_call = if each == 1 { "one text".to_owned() } else { format!("{each} texts") };
         let message = format!(
-            "{} embeds {each} texts a call, and a request makes at most {most} calls: send at most {} texts at once",
+            "{} embeds {a_call} a call, and a request makes at most {most} calls: send at most {} texts at once",
             model.id,
             each.saturating_mul(most)
         );

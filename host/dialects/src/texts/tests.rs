@@ -154,13 +154,13 @@ fn texts_are_what_they_are() {
     assert_eq!(numbers, ["1", "-2.50e3", "12"]);
     assert_eq!(converse.all().iter().filter(|text| text.form == Form::Base64 && text.text == "M0").count(), 2);
 
-    let claude = Texts::of_invoke(INVOKE[0].as_bytes()).unwrap();
+    let claude = Texts::of_invoke(INVOKE[6].as_bytes()).unwrap();
     assert_eq!(expected(&claude, Origin::ToolResult), [9, 10]);
     assert_eq!(expected(&claude, Origin::Reasoning), [3]);
-    let chat = Texts::of_invoke(INVOKE[4].as_bytes()).unwrap();
+    let chat = Texts::of_invoke(INVOKE[10].as_bytes()).unwrap();
     assert_eq!((expected(&chat, Origin::System), expected(&chat, Origin::ToolInput)), (vec![1], vec![6, 7]));
     assert_eq!(expected(&chat, Origin::ToolResult), [8]);
-    let command = Texts::of_invoke(INVOKE[5].as_bytes()).unwrap();
+    let command = Texts::of_invoke(INVOKE[11].as_bytes()).unwrap();
     assert_eq!((expected(&command, Origin::User), expected(&command, Origin::Assistant)), (vec![1, 3], vec![4]));
     let answer = Texts::of_converse_answer(CONVERSE_ANSWER.as_bytes()).unwrap();
     assert_eq!((expected(&answer, Origin::Assistant), expected(&answer, Origin::Other)), (vec![1, 5], vec![8, 9, 10]));

@@ -122,7 +122,8 @@ async fn profiles_are_listed_by_kind_geography_and_page() {
     for profile in &whole {
         let id = profile["inferenceProfileArn"].as_str().unwrap().replace(':', "%3A").replace('/', "%2F");
         let answer = running.call(&id, "converse", &crate::client::converse("hi")).await;
-        assert_eq!(answer.status, 200, "{id}: {}", answer.json());
+        let is_chat = !["cohere.embed", "twelvelabs", "stability"].iter().any(|maker| id.contains(maker));
+        assert_eq!(answer.status, if is_chat { 200 } else { 400 }, "{id}: {}", answer.json());
     }
     for wrong in ["?maxResults=0", "?maxResults=1001", "?type=MINE", "?nextToken=x"] {
         let answer = get(&running, "us-east-1", &format!("/inference-profiles{wrong}")).await;

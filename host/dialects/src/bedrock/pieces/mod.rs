@@ -72,8 +72,9 @@ pub fn served(body: Body, outline: &Outline, headers: Counts, answer: &[u8]) -> 
     let tokens = match body {
         // Without a text, what it was given is priced by the piece.
         Body::TitanImageEmbed | Body::NovaEmbed if outline.text_bytes == 0 && !outline.units.is_nothing() => Some(0),
+        Body::TitanEmbed => headers.input.or_else(|| answer["inputTextTokenCount"].as_u64()),
         // The header could count more than the text, which is what is priced by the token.
-        Body::TitanEmbed | Body::TitanImageEmbed => answer["inputTextTokenCount"].as_u64().or(headers.input),
+        Body::TitanImageEmbed => answer["inputTextTokenCount"].as_u64().or(headers.input),
         Body::NovaEmbed => headers.input.or_else(|| answer["inputTokenCount"].as_u64()),
         // Cohere's body never says: laravel/ai#914, vercel/ai#15973, maximhq/bifrost#3917.
         Body::CohereEmbed => headers.input,
