@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairos_dialects::bedrock::families::Shape;
+use kairos_dialects::bedrock::jobs::{self, JobModel};
 use kairos_dialects::canonical::Request;
 use kairos_dialects::generate::parameters::{Chosen, Parameters};
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::prompt::{self, Named};
 use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
+use sha2::Digest as _;
 
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Settings};
@@ -18,7 +20,7 @@ use crate::prompts::{Expanded, Given, expand, wanted};
 use crate::record::PromptRecord;
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
-use crate::translate::family_named;
+use crate::translate::{family_named, model_named};
 use crate::upstream::UpstreamOperation;
 
 /// A request, understood.
@@ -54,8 +56,20 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
     /// The template that it was made with.
     pub(crate) prompt: Option<PromptRecord>,
+    /// What is asked for, where it is a job.
+    pub(crate) job: Option<Arc<AskedJob>>,
     /// Texts of the body in which the caller had a part, and that stand where the gateway's own do.
     pub(crate) of_caller: Arc<[Arc<str>]>,
+}
+
+/// A job that is asked for.
+pub(crate) struct AskedJob {
+    /// The caller's own token of it.
+    pub(crate) token: Option<String>,
+    /// SHA-256 of the body as it came, in hexadecimal.
+    pub(crate) digest: String,
+    /// Where its result goes, as JSON.
+    pub(crate) output: String,
 }
 
 /// The name by which a caller leaves the choice to the policy.
@@ -73,10 +87,10 @@ impl Decoded {
     }
 
     /// Whether a model may answer that was not asked for: the caller named none, or allows others.
-    /// The body of InvokeModel has the shape of one family, and goes to no other.
+    /// A body that has the shape of one family goes to no other.
     pub(crate) fn takes_any_model(&self) -> bool {
         let named = self.asked_model.as_deref().is_some_and(|name| name != AUTO);
-        (!named || self.hints.any_model) && !matches!(self.operation, Operation::Invoke | Operation::InvokeStream)
+        (!named || self.hints.any_model) && !self.operation.has_own_body()
     }
 
     /// Bytes of the body, at most: parameters that are still to come included.
@@ -118,6 +132,7 @@ fn by_dialect(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> R
         Operation::Generate => generate(&incoming.body, hints, gateway),
         Operation::Converse | Operation::ConverseStream => converse(incoming, hints, gateway),
         Operation::Invoke | Operation::InvokeStream => invoke(incoming, hints, catalogue),
+        Operation::StartAsync => start(incoming, hints, catalogue),
     }
 }
 
@@ -152,6 +167,7 @@ impl Decoded {
             chosen: None,
             client_request_id: None,
             warnings: Vec::new(),
+            job: None,
             prompt: template.map(|template| template.record.clone()),
             of_caller: template.map_or_else(Arc::default, |template| template.of_caller().into()),
         }
@@ -186,12 +202,7 @@ fn converse(incoming: Incoming, mut hints: Hints, gateway: &Gateway) -> Result<D
 
 /// Bedrock's own bodies, of InvokeModel.
 fn invoke(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    let of_variables = hints.prompt_variables.as_ref().map(|given| &given.param);
-    if let Some(param) = hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) {
-        let message =
-            format!("{param} is not for InvokeModel, whose bodies have the shape of one family: use Converse");
-        return Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()));
-    }
+    takes_no_template(&hints, "InvokeModel")?;
     let operation = incoming.operation;
     let upstream =
         if operation == Operation::InvokeStream { UpstreamOperation::InvokeStream } else { UpstreamOperation::Invoke };
@@ -201,6 +212,46 @@ fn invoke(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Dec
     read_invoke_headers(&incoming.passed_headers, &mut outline)?;
     let plain = Decoded::plain(operation, upstream, incoming.body, outline, hints, None);
     Ok(Decoded { headers: incoming.passed_headers.into(), asked_model: incoming.path_model, ..plain })
+}
+
+/// A body that has the shape of one family is no template's to change.
+fn takes_no_template(hints: &Hints, operation: &str) -> Result<(), Failure> {
+    let of_variables = hints.prompt_variables.as_ref().map(|given| &given.param);
+    let Some(param) = hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) else { return Ok(()) };
+    let message = format!("{param} is not for {operation}, whose bodies have the shape of one family: use Converse");
+    Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()))
+}
+
+/// A job, of StartAsyncInvoke.
+fn start(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    takes_no_template(&hints, "StartAsyncInvoke")?;
+    let start = jobs::read(&incoming.body)?;
+    let name = catalogue_name(&start.model);
+    let outline = match model_named(catalogue, name).map(|model| &catalogue.models[model]) {
+        // What a model is that is not known, is said where it is looked for.
+        None => Outline::default(),
+        Some(model) if !incoming.operation.takes(model.kind) => Outline::default(),
+        Some(model) => {
+            let known = JobModel::of(&model.id).ok_or_else(|| {
+                let message = format!("what a job of {} can cost at most is not known: it is not started", model.id);
+                Failure::new(Kind::Unsupported, message).with_param("modelId")
+            })?;
+            jobs::outline(&incoming.body, known)?
+        }
+    };
+    let digest = hex::encode(sha2::Sha256::digest(&incoming.body));
+    let job = Some(Arc::new(AskedJob { token: start.token, digest, output: start.output }));
+    let (operation, upstream) = (incoming.operation, UpstreamOperation::StartAsync);
+    let asked_model = Some(name.to_owned());
+    let plain = Decoded::plain(operation, upstream, incoming.body, outline, hints, None);
+    Ok(Decoded { job, asked_model, ..plain })
+}
+
+/// What the catalogue knows a model by that a body names by the ARN that AWS gives it.
+fn catalogue_name(name: &str) -> &str {
+    let parts = [":foundation-model/", ":inference-profile/"];
+    let id = parts.into_iter().find_map(|part| Some(name.strip_prefix("arn:aws")?.split_once(part)?.1));
+    id.unwrap_or(name)
 }
 
 fn chat(body: &Bytes, hints: Hints, gateway: &Gateway) -> Result<Decoded, Failure> {
@@ -292,7 +343,7 @@ pub(crate) fn limited<'a>(
     let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else {
         return Ok(Cow::Borrowed(request));
     };
-    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+    if request.upstream.has_own_body() {
         exchange.warn("the policy's output limit is not applied to InvokeModel bodies");
         return Ok(Cow::Borrowed(request));
     }

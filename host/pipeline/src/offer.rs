@@ -39,7 +39,9 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     let catalogue = Arc::clone(&exchange.catalogue);
     let asked = request.model(&gateway.settings);
     if asked == AUTO && is_invoke(request.operation) {
-        let message = "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"";
+        let operation = if request.job.is_some() { "StartAsyncInvoke" } else { "InvokeModel" };
+        let message =
+            format!("{operation} needs a model's id: its body has the shape of one family; Converse takes \"auto\"");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
     let day = exchange.day();
@@ -146,7 +148,7 @@ fn info_of(gateway: &Gateway, exchange: &Exchange, request: &Decoded, targets: &
 }
 
 fn is_invoke(operation: Operation) -> bool {
-    matches!(operation, Operation::Invoke | Operation::InvokeStream)
+    operation.has_own_body()
 }
 
 /// The most that the request can cost at a target on a day.

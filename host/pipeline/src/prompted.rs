@@ -17,7 +17,6 @@ use crate::policy::{Draft, Edits, Fault, FaultKind, PolicyError, PromptInput, Pr
 use crate::prompts::Role;
 use crate::record::PromptedRecord;
 use crate::route::{self, Decision};
-use crate::upstream::UpstreamOperation;
 
 /// What becomes of a request whose prompter fails, and how far one may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ pub(crate) fn prompt(
 ) -> Result<Decoded, Failure> {
     let Some(prompter) = gateway.policies.prompter() else { return Ok(request) };
     let bounds = gateway.settings.prompting;
-    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+    if request.upstream.has_own_body() {
         if bounds.blocks {
             let message = "this gateway has a policy change what models are sent, which it cannot do for bodies of \
                            InvokeModel; use Converse";

@@ -103,6 +103,8 @@ pub enum Operation {
     Invoke,
     /// Bedrock's InvokeModelWithResponseStream.
     InvokeStream,
+    /// Bedrock's StartAsyncInvoke.
+    StartAsync,
 }
 
 /// The languages that callers speak.
@@ -128,18 +130,28 @@ impl Dialect {
 }
 
 impl Operation {
+    /// Whether its body has the shape of one family, and goes to no other.
+    pub fn has_own_body(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream | Self::StartAsync)
+    }
+
     /// The dialect that the operation belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
             Self::ChatCompletions => Dialect::OpenAi,
             Self::Generate => Dialect::Kairos,
-            Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
+            Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream | Self::StartAsync => {
+                Dialect::Bedrock
+            }
         }
     }
 
     /// Whether models of a kind are asked so.
     pub fn takes(self, kind: ModelKind) -> bool {
-        kind == ModelKind::Chat
+        match self {
+            Self::StartAsync => matches!(kind, ModelKind::Embedding | ModelKind::Video),
+            _ => kind == ModelKind::Chat,
+        }
     }
 
     /// The name in logs and records.
@@ -151,6 +163,7 @@ impl Operation {
             Self::ConverseStream => "converse-stream",
             Self::Invoke => "invoke",
             Self::InvokeStream => "invoke-with-response-stream",
+            Self::StartAsync => "start-async-invoke",
         }
     }
 }

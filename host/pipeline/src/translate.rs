@@ -33,11 +33,15 @@ fn bodies_of(family: Family) -> Option<families::Family> {
 
 /// The family of bodies that a model of this name takes, itself ended or not.
 pub(crate) fn family_named(catalogue: &Catalogue, name: &str) -> Option<families::Family> {
-    let model = match *catalogue.names.get(name)? {
+    bodies_of(catalogue.models[model_named(catalogue, name)?].family)
+}
+
+/// The index of the model of a name, itself ended or not.
+pub(crate) fn model_named(catalogue: &Catalogue, name: &str) -> Option<usize> {
+    Some(match *catalogue.names.get(name)? {
         Named::Model(model) => model,
         Named::Target(target) => catalogue.targets[target].model,
-    };
-    bodies_of(catalogue.models[model].family)
+    })
 }
 
 /// Whether a body for models of one family goes to those of another byte for byte.
@@ -51,7 +55,9 @@ pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Dec
     let streams = match request.upstream {
         UpstreamOperation::Invoke => false,
         UpstreamOperation::InvokeStream => true,
-        UpstreamOperation::Converse | UpstreamOperation::ConverseStream => return Ok(request),
+        UpstreamOperation::Converse | UpstreamOperation::ConverseStream | UpstreamOperation::StartAsync => {
+            return Ok(request);
+        }
     };
     let catalogue = Arc::clone(&exchange.catalogue);
     let Answering::Target { target, ended: Some(ended) } = catalogue.answering(request.model(&gateway.settings)) else {

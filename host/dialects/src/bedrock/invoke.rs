@@ -130,7 +130,7 @@ fn count_media(body: &serde_json::Map<String, Value>) -> u32 {
 
 /// Refuses a body in which an object names a field twice: what is read here and what the model
 /// reads could then differ.
-fn refuse_duplicates(body: &[u8]) -> Result<(), Invalid> {
+pub(super) fn refuse_duplicates(body: &[u8]) -> Result<(), Invalid> {
     Invalid::parse::<NoDuplicates>(body).map(|_| ())
 }
 

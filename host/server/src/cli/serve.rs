@@ -21,6 +21,7 @@ use crate::alerts;
 use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
+use crate::jobs;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -183,6 +184,7 @@ pub(super) async fn serve(
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
     let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
+    let watching = tokio::spawn(jobs::run(Arc::clone(&app.gateway), app.config.watch_bounds()));
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
@@ -197,6 +199,7 @@ pub(super) async fn serve(
     drop(note);
     check.abort();
     upkeep.abort();
+    watching.abort();
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();
     if timeout(patience, app.tasks.wait()).await.is_err() {

@@ -11,17 +11,22 @@ use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
 use super::scopes::Counts;
-use super::{Map, budgets};
+use super::{Map, Set, budgets};
 
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
     let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
     Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: row.get(2)? })))?)
 }
 
-pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
+/// Writes rows, and adds them to the sums. `jobs` are open ones: their ends may be late.
+pub(super) fn write_rows(
+    connection: &Connection,
+    batch: &Batch,
+    jobs: &Set<AttemptKey>,
+) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier, job)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     let mut of_budgets: Map<(&str, i64), i64> = Map::default();
@@ -51,6 +56,7 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.target.as_deref(),
             entry.region.as_deref(),
             entry.tier.as_deref(),
+            entry.job.as_deref(),
         ])?;
         if let Some(tuple) = tuple {
             days.entry(tuple.day).or_insert(*seq);
@@ -63,7 +69,11 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             sums[0] = sums[0].saturating_add(charged);
             sums[1] = sums[1].saturating_add(entry.estimated());
             sums[2] += i64::from(entry.kind.is_ending());
+            let is_late = entry.key.is_some_and(|key| jobs.contains(&key));
             for count in entry.counts.iter().filter(|count| count.is_written && charged > 0) {
+                if is_late && !budgets::is_kept(connection, count)? {
+                    continue;
+                }
                 let sum = of_budgets.entry((&count.budget, count.start)).or_default();
                 *sum = sum.saturating_add(charged);
             }
@@ -137,6 +147,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         target: added(row.get("target"))?,
         region: added(row.get("region"))?,
         tier: added(row.get::<_, Option<String>>("tier"))?.map(Into::into),
+        job: added(row.get("job"))?,
         counts: Counts::default(),
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))

@@ -10,7 +10,7 @@ use super::error::LedgerError;
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -63,7 +63,8 @@ CREATE TABLE spent (
 ";
 
 /// What each later schema adds to the one before it: the first entry makes schema 2 of schema 1.
-const STEPS: [&str; (SCHEMA - 1) as usize] = ["
+const STEPS: [&str; (SCHEMA - 1) as usize] = [
+    "
 ALTER TABLE journal ADD COLUMN team TEXT;
 ALTER TABLE journal ADD COLUMN policy TEXT;
 ALTER TABLE journal ADD COLUMN unpriced INTEGER;
@@ -85,7 +86,12 @@ CREATE TABLE budget_spent (
     charged INTEGER NOT NULL,
     PRIMARY KEY (budget, start)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+ALTER TABLE journal ADD COLUMN job TEXT;
+CREATE INDEX journal_job ON journal (seq) WHERE job IS NOT NULL;
+",
+];
 
 /// What is before the first row of a ledger, whatever its schema.
 pub(super) fn genesis(node: &str) -> [u8; 32] {

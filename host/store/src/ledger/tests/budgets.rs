@@ -5,7 +5,7 @@ use kairos_pipeline::budget::{Counting, Over, Status};
 use super::*;
 
 /// A budget. `counting` is as the ledger's own text of it.
-fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
+pub(super) fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
     let counting: Counting = serde_json::from_str(counting).unwrap();
     let (limit, alerts) = (Some(Picodollars(limit)), vec![Picodollars(limit / 2)]);
     Arc::new(Rule { name: name.into(), counting, limit, alerts, over: Over::Refuse })
@@ -38,7 +38,7 @@ async fn open(ledger: &SqliteLedger, reservation: &Reservation) -> Result<Attemp
     }
 }
 
-fn stop(ledger: SqliteLedger) {
+pub(super) fn stop(ledger: SqliteLedger) {
     ledger.close();
     assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed);
     drop(ledger);
