@@ -56,10 +56,14 @@ impl Client {
 
     /// POSTs JSON, to who may not live to answer.
     pub async fn try_post(&self, url: &str, body: &Value) -> Option<Answer> {
-        let request = Request::builder().method("POST").uri(url).header("content-type", "application/json");
-        let request = request.body(Full::new(body.to_string().into())).unwrap();
-        let (parts, body) = self.inner.request(request).await.ok()?.into_parts();
+        let (parts, body) = self.try_open(url, body).await?.into_parts();
         Some(Answer { status: parts.status, headers: parts.headers, body: body.collect().await.ok()?.to_bytes() })
+    }
+
+    /// The same, with the answer's body still to be read.
+    pub async fn try_open(&self, url: &str, body: &Value) -> Option<http::Response<Incoming>> {
+        let request = Request::builder().method("POST").uri(url).header("content-type", "application/json");
+        self.inner.request(request.body(Full::new(body.to_string().into())).unwrap()).await.ok()
     }
 
     /// GETs an address.

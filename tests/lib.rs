@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod http;
+pub mod moto;
 pub mod process;
 pub mod raw;
 

@@ -130,6 +130,11 @@ impl Server {
 
     /// Waits for its end.
     pub fn wait(mut self) -> (ExitStatus, Vec<String>) {
+        self.ended()
+    }
+
+    /// The same; what it wrote to its log is given once.
+    pub fn ended(&mut self) -> (ExitStatus, Vec<String>) {
         let status = self.child.wait().unwrap();
         let log = self.log.iter().collect();
         (status, log)
@@ -237,7 +242,8 @@ impl Setup<'_> {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
             .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-            .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", simulator);
+            .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", simulator)
+            .env("AWS_ENDPOINT_URL_BEDROCK", simulator);
         for (name, value) in self.environment {
             command.env(name, value);
         }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use kairos_tests::http::Client;
-use kairos_tests::process::{DAY, Server, kairos, run};
+use kairos_tests::http::{Client, requests};
+use kairos_tests::process::{DAY, Pair, Server, kairos, on_data, run};
 use kairos_tests::{guest, policy, python};
 
 /// Standard output, with what differs between machines replaced.
@@ -264,4 +264,58 @@ fn the_demos_line_for_a_real_account_serves() {
     let ready = runtime.block_on(Client::default().get(&format!("{}/readyz", gateway.url)));
     assert!(ready.json()["policy"].as_str().unwrap().starts_with("task@"), "{}", ready.text());
     drop(server);
+}
+
+/// Who reads what a command prints may be gone, as `| head -1` is: it ends quietly, as other tools do.
+#[tokio::test]
+async fn a_closed_pipe_ends_a_command_quietly() {
+    let mut pair = Pair::start();
+    let (url, body) = requests(&pair.gateway.url).swap_remove(0);
+    assert_eq!(Client::default().post(&url, &[], &body).await.status, 200);
+    assert_eq!(on_data(&pair, &["key", "create", "pipes"]).status.code(), Some(0));
+    let ends = |arguments: &[&str], to: std::process::Stdio| {
+        let mut command = kairos();
+        // The log is no matter of these.
+        command.args(arguments).env("KAIROS_LOG", "off").stdout(to).stderr(std::process::Stdio::piped());
+        let output = command.current_dir(pair.folder()).spawn().unwrap().wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let closed = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(ends(arguments, writer.into()), (Some(141), String::new()), "{arguments:?}");
+    };
+    let data = pair.folder().join("data");
+    let data = ["--data", data.to_str().unwrap()];
+    let script = policy("task.rhai");
+    for arguments in
+        [&["models"][..], &["doctor", "--example"], &["ledger", "export", "--columns"], &["policy", "reference"]]
+    {
+        closed(arguments);
+    }
+    closed(&["policy", "test", script.to_str().unwrap()]);
+    for arguments in [
+        &["policy", "list"][..],
+        &["policy", "show", "router"],
+        &["key", "list"],
+        &["key", "create", "another"],
+        &["audit"],
+        &["audit", "--json"],
+        &["explain", "--all"],
+        &["kv", "list"],
+        &["budget", "list"],
+        &["ledger", "show"],
+        &["ledger", "show", "--by", "day"],
+        &["ledger", "verify", "--json"],
+        &["ledger", "export", "--out", "-"],
+        &["ledger", "export", "--format", "json", "--out", "-"],
+        &["ledger", "export", "--format", "parquet", "--out", "-"],
+    ] {
+        closed(&[arguments, &data].concat());
+    }
+    // What cannot be written for another reason is a failure, with its reason.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let (code, said) = ends(&["models"], full.into());
+    assert!(code == Some(1) && said.starts_with("kairos: standard output: No space left on device"), "{said}");
+    pair.gateway.stop();
 }

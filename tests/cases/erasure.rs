@@ -43,6 +43,18 @@ async fn records_are_forgotten() {
         let (code, text) = said(&pair, &[&["records", "forget"], arguments].concat());
         assert!(code != 0 && text.contains(what), "{code} {text}");
     }
+    // What a start could not use it moved aside. That is told of.
+    let aside = pair.folder().join("data/records.sqlite.aside");
+    std::fs::write(&aside, "no database, but long enough to be taken for one".repeat(100)).unwrap();
+    let (code, text) = said(&pair, &["records", "forget", "--key", &name]);
+    assert!(code == 1 && text.contains(&format!("key {name}: 0 records gone")), "{code} {text}");
+    let named = format!("{} is not in use and cannot be searched: file is not a database", aside.display());
+    assert!(text.contains(&named) && text.contains("such records may be in it"), "{text}");
+    let output = on_data(&pair, &["records", "forget", "--key", &name, "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), told["unsearched"][0]["file"].as_str()), (Some(1), aside.to_str()), "{told}");
+    std::fs::remove_file(&aside).unwrap();
+    assert_eq!(said(&pair, &["records", "forget", "--key", &name]).0, 0);
     let (code, text) = said(&pair, &["audit"]);
     assert!(code == 0 && text.contains("forget records") && text.contains("asked by mail"), "{text}");
     assert!(text.contains(&format!("request {}", ids[0])) && text.contains(&format!("key {name}")), "{text}");

@@ -2,7 +2,7 @@
 //! nothing charged.
 
 use bytes::Bytes;
-use kairos_tests::http::{Answer, Client};
+use kairos_tests::http::{Answer, Client, requests};
 use kairos_tests::policy;
 use kairos_tests::process::{Pair, Setup};
 use serde_json::{Value, json};
@@ -151,6 +151,27 @@ async fn bodies_and_heads_are_bounded() {
 }
 
 /// Bodies of requests under way are bounded together, their callers gone or not.
+/// What comes no further than the edge has cost nothing, and says so as any answer does.
+#[tokio::test]
+async fn what_the_edge_refuses_costs_nothing() {
+    let config = "[auth]\nbearer_key = \"0123456789abcdef\"\n[limits]\nbody_bytes = 2000\n";
+    let pair = Setup { config, ..Setup::default() }.start();
+    let client = Client::default();
+    let batch = format!("{}/v1/generate/batch", pair.gateway.url);
+    let urls = requests(&pair.gateway.url).into_iter().map(|(url, _)| url).chain([batch]);
+    for url in urls {
+        let (known, large) = (("authorization", "Bearer 0123456789abcdef"), " ".repeat(3_000));
+        for (headers, body, status) in
+            [(&[][..], "{}", 401), (&[("authorization", "Bearer x")], "{}", 401), (&[known], &*large, 413)]
+        {
+            let answer = client.send("POST", &url, headers, body.to_owned()).await;
+            // AWS's clients are told 403.
+            assert!(answer.status == status || answer.status == 403, "{url}: {} {}", answer.status, answer.text());
+            assert_eq!(answer.header("x-kairos-cost-usd"), "0", "{url}: {}", answer.text());
+        }
+    }
+}
+
 #[tokio::test]
 async fn bodies_count_until_their_requests_are_over() {
     let config = "[limits]\nbuffered_bytes = 3_000_000\n[upstream]\nrequest_seconds = 3\n";

@@ -6,12 +6,12 @@ use kairos_tests::process::{Pair, Setup, run};
 use kairos_tests::root;
 use serde_json::{Value, json};
 
-async fn bill(client: &Client, pair: &Pair, request_id: &str, attempt: u32) -> Value {
+pub(super) async fn bill(client: &Client, pair: &Pair, request_id: &str, attempt: u32) -> Value {
     let url = format!("{}/sim/v1/bill/{request_id}-{attempt}", pair.simulator.url);
     client.get(&url).await.json()
 }
 
-async fn record(client: &Client, pair: &Pair, request_id: &str) -> Value {
+pub(super) async fn record(client: &Client, pair: &Pair, request_id: &str) -> Value {
     client.get(&format!("{}/v1/requests/{request_id}", pair.gateway.url)).await.json()
 }
 

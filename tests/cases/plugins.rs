@@ -72,7 +72,14 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     std::fs::create_dir(&cache).unwrap();
     symlink(pair.folder().join("data"), cache.join("kairos")).unwrap();
     recorded(&pair, 4).await;
-    done(pair.folder(), &cache, &format!("kairos plugin new my-own --lang {lang}"));
+    // For who wants to know, with `--no-capture`: plugins/README.md has them.
+    let timed = |folder: &Path, command: &str| {
+        let began = Instant::now();
+        let text = done(folder, &cache, command);
+        println!("{lang}: {command}: {:.2} s", began.elapsed().as_secs_f64());
+        text
+    };
+    timed(pair.folder(), &format!("kairos plugin new my-own --lang {lang}"));
     let project = pair.folder().join("my-own");
     edit(&project.join(source), from, to);
     symlink(pair.folder().join("data"), project.join("kairos-data")).unwrap();
@@ -80,10 +87,7 @@ async fn walk(lang: &str, source: &str, from: &str, to: &str, fails: &str) {
     let mut digest = "none yet".to_owned();
     let mut ran = Vec::new();
     for command in commands(&readme).1 {
-        let began = Instant::now();
-        let text = done(&project, &cache, &command.replace("DIGEST", &digest));
-        // For who wants to know, with `--no-capture`: plugins/README.md has them.
-        println!("{lang}: {command}: {:.1} s", began.elapsed().as_secs_f64());
+        let text = timed(&project, &command.replace("DIGEST", &digest));
         let name = command.split(' ').take(3).collect::<Vec<_>>().join(" ");
         match name.as_str() {
             "kairos plugin test" => assert!(text.contains(": 2 tests passed\n"), "{text}"),

@@ -4,10 +4,15 @@
 mod registry;
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
 
 use kairos_tests::process::{Pair, Setup, ended, kairos};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 use self::registry::{Access, BASIC, Fault, Registry, digest};
 
@@ -93,6 +98,56 @@ async fn staged(pair: &Pair, folder: &Path, address: &str, expected: i32) -> Str
     let (code, text) = said(folder, &["policy", "stage", address, "--data", &data]).await;
     assert_eq!(code, expected, "{text}");
     text
+}
+
+/// A certificate of a name, by an authority that is made for the test: what serves with it, and what to trust it by.
+fn certified(name: &str) -> (TlsAcceptor, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |line: &str| {
+        let line = format!("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 {line}");
+        let made = Command::new("openssl").args(line.split(' ')).current_dir(folder.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    make("-subj /CN=tests -keyout authority.key -out authority.pem");
+    make(&format!(
+        "-subj /CN={name} -CA authority.pem -CAkey authority.key -keyout own.key -out own.pem \
+         -addext subjectAltName=DNS:{name} -addext basicConstraints=critical,CA:FALSE"
+    ));
+    let own = |file: &str| folder.path().join(file);
+    let certificates = CertificateDer::pem_file_iter(own("own.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(own("own.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(certificates, key).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), std::fs::read(own("authority.pem")).unwrap())
+}
+
+/// By https, which is any registry that is not on this machine: by who is trusted, and by nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_is_asked_by_https() {
+    let name = "registry.test";
+    let (tls, trusted) = certified(name);
+    let (folder, registry) = (folder(), Registry::secure(name, tls).await);
+    std::fs::write(folder.path().join("trusted.pem"), trusted).unwrap();
+    std::fs::write(folder.path().join("others.pem"), certified(name).1).unwrap();
+    let run = async |arguments: &[&str], trusts: &str| {
+        let mut command = kairos();
+        command.args(arguments).current_dir(folder.path()).env("DOCKER_CONFIG", folder.path());
+        command.env("SSL_CERT_FILE", folder.path().join(trusts)).env_remove("SSL_CERT_DIR");
+        command.env("HTTPS_PROXY", format!("http://{}", registry.address));
+        ended(&tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap())
+    };
+    let repository = registry.repository("acme/router:1.2");
+    let (code, address) = run(&["policy", "push", "router.rhai", &repository], "trusted.pem").await;
+    let address = address.trim_end();
+    assert!(code == 0 && address.starts_with("oci://registry.test/acme/router@sha256:"), "{address}");
+    let (code, text) = run(&["policy", "check", address], "trusted.pem").await;
+    assert!(code == 0 && text.contains("would serve as cheaper@"), "{text}");
+    registry.asked();
+    let (code, text) = run(&["policy", "check", address], "others.pem").await;
+    assert!(code == 1 && text.contains("the registry registry.test: https://registry.test/v2/"), "{code} {text}");
+    assert!(text.contains("invalid peer certificate"), "{text}");
+    assert!(registry.asked().is_empty(), "who is not trusted is asked nothing");
 }
 
 /// A component, alone, as other tools push one.

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use kairos_tests::audit::{ledger, ledger_json, picodollars};
 use kairos_tests::http::{Answer, Client, chat, requests};
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Setup, said};
+use kairos_tests::process::{Pair, Setup, on_data, said};
 use serde_json::{Value, json};
+
+use super::ledger::verified;
 
 const NOVA: &str = "amazon.nova-lite-v1:0";
 const SONNET: &str = "anthropic.claude-sonnet-4-6";
@@ -186,6 +188,51 @@ async fn a_forecast_needs_a_week_of_days() {
         (&made["since"], &made["until"], picodollars(&made["spent_usd"])),
         (&json!("2026-11-01"), &json!("2026-12-01"), spent)
     );
+}
+
+/// What a crash left names neither team nor tag: who asks by them is told how much that is.
+#[tokio::test]
+async fn what_a_crash_left_is_said_to_be_left_out() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let search = key(&pair, "search-1", "search");
+    ask(&pair, &search, NOVA, "project=atlas").await;
+    verified(&data(&pair), 1);
+    pair.gateway.kill();
+    pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    pair.gateway.stop();
+    let states = ledger_json(&data(&pair), &["show", "--by", "state"]);
+    let left = states["groups"].as_array().unwrap().iter().find(|group| group["state"] == "unidentified").unwrap();
+    let left_out = json!({"rows": 1, "charged_usd": left["charged_usd"]});
+    assert_eq!(states["left_out"], Value::Null, "{states}");
+    let says = format!("left out: 1 row, {} USD: what crashes left", left["charged_usd"].as_str().unwrap());
+    for which in [&["--team", "search"][..], &["--tag", "project=atlas"], &["--policy", "task"]] {
+        let shown = ledger_json(&data(&pair), &[&["show"], which].concat());
+        assert_eq!((&shown["left_out"], &shown["total"]["attempts"]), (&left_out, &json!(1)), "{which:?}: {shown}");
+        let (_, text) = ledger(&data(&pair), &[&["show"], which].concat());
+        assert!(text.contains(&says), "{text}");
+    }
+    let (code, text) = ledger(&data(&pair), &["forecast", "--team", "search"]);
+    assert!(code == Some(1) && text.contains(&says), "{text}");
+    let (_, text) = ledger(&data(&pair), &["forecast", "--team", "search", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["left_out"], left_out, "{text}");
+
+    let out = pair.folder().join("out.csv");
+    let file = ["export", "--out", out.to_str().unwrap(), "--team", "search"];
+    let (code, text) = ledger(&data(&pair), &file);
+    assert!(code == Some(0) && text.contains("1 lines in ") && text.contains(&says), "{text}");
+    let told = ledger_json(&data(&pair), &file);
+    assert_eq!(told, json!({"file": out.to_str(), "lines": 1, "left_out": left_out}));
+    let whole = ledger_json(&data(&pair), &file[..3]);
+    assert_eq!((&whole["lines"], &whole["left_out"]["rows"]), (&json!(2), &json!(0)), "{whole}");
+    // Beside the lines, where they go to standard output.
+    let streamed =
+        on_data(&pair, &["ledger", "export", "--format", "json", "--out", "-", "--team", "search", "--json"]);
+    let lines: Value = serde_json::from_slice(&streamed.stdout).unwrap();
+    let told: Value = serde_json::from_slice(&streamed.stderr).unwrap();
+    assert_eq!((lines.as_array().unwrap().len(), &told["left_out"]), (1, &left_out), "{told}");
+    let columns = ledger_json(&data(&pair), &["export", "--columns"]);
+    assert_eq!(columns[0]["name"], "row", "{columns}");
 }
 
 /// The cells of a CSV that has no quotes in it.

@@ -19,6 +19,7 @@ use kairos_pipeline::policy::{
     Assigned, Fault, Guard, Healer, Identity, Plan, Policies, PolicyError, Prompter, RouteInput, Router, Serving,
     Watcher, Went, World,
 };
+use kairos_pipeline::profile::Profiles;
 use kairos_pipeline::rates::Rates;
 use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
@@ -97,6 +98,15 @@ impl Keys for Anybody {
 
     fn identify(&self, _: &Presented, _: &Bytes) -> Result<Caller, Failure> {
         Ok(Caller { key: Arc::from("anybody"), team: None, scope: None })
+    }
+}
+
+/// Nobody is asked what a profile stands for.
+struct NoProfiles;
+
+impl Profiles for NoProfiles {
+    fn resolve<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(async move { panic!("{arn}") })
     }
 }
 
@@ -199,6 +209,7 @@ pub(super) fn gateway(
         upstream,
         ledger,
         jobs: None,
+        profiles: Arc::new(NoProfiles),
         catalogue: Arc::new(Arc::new(catalogue).into()),
         prompts: Arc::default(),
         history: History::new(models),

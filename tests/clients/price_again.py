@@ -7,6 +7,7 @@ was charged, in any digit.
 """
 
 import csv
+import json
 import sys
 import tomllib
 from decimal import Decimal, getcontext
@@ -45,6 +46,8 @@ with open(EXPORT, newline="", encoding="utf-8") as file:
         count = {leg: int(row[leg]) for leg in LEGS}
         price = rates(row, sum(count.values()) - count["output_tokens"])
         cost = sum(Decimal(count[leg]) * Decimal(price[name]) / MILLION for leg, name in LEGS.items() if count[leg])
+        for unit, pieces in json.loads(row["units"] or "{}").items():
+            cost += Decimal(pieces) * Decimal(price[unit])
         priced += 1
         total += cost
         if cost != Decimal(row["charged_usd"]):

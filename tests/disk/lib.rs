@@ -53,7 +53,7 @@ pub enum Fault {
     Write,
     /// Syncs. As Linux has it, what was to be synced counts as written, and need not be.
     Sync,
-    /// Whatever changes a file that is opened from now on.
+    /// Whatever changes a file, and opening one to change it: the file system is read only.
     ReadOnly,
 }
 
@@ -132,7 +132,7 @@ impl Disk {
 
 /// Puts all databases of this process on a disk that [`VARIABLE`] describes: words with a space
 /// between, which are `seed=N`; `cut=N` or `cut-database=N`, the step at which the process is killed;
-/// `syncs=ignored`; and `full-while=FILE`. Panics where it is not there or says something else.
+/// `syncs=ignored`; `full-while=FILE` and `read-only-while=FILE`. Panics where it is not there or says something else.
 pub fn from_environment() {
     let text = std::env::var(VARIABLE).unwrap_or_else(|_| panic!("{VARIABLE} says what the disk does"));
     let words = || text.split(' ').map(|word| (word, word.split_once('=').unwrap_or((word, ""))));
@@ -147,6 +147,7 @@ pub fn from_environment() {
             "cut-database" => state.cut_at(number(), Steps::Database),
             "syncs" if value == "ignored" => state.heeds_syncs = false,
             "full-while" => state.fail_at(1, Fault::Full, Lasting::WhileThere(value.into())),
+            "read-only-while" => state.fail_at(1, Fault::ReadOnly, Lasting::WhileThere(value.into())),
             _ => panic!("{VARIABLE}: what is {word:?}?"),
         }
         state.kills = true;

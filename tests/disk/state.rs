@@ -112,12 +112,13 @@ impl State {
         let grows = at + bytes.len() > file.size();
         let code = match fault {
             Some(Fault::Full) if grows => Some(ffi::SQLITE_FULL),
-            Some(Fault::Write) => Some(ffi::SQLITE_IOERR_WRITE),
+            Some(Fault::Write | Fault::ReadOnly) => Some(ffi::SQLITE_IOERR_WRITE),
             _ => None,
         };
         if let Some(code) = code {
-            // A part of it may be written.
-            let part = dice.below(bytes.len() as u64 + 1) as usize;
+            // A part of it may be written, where anything is.
+            let most = if fault == Some(Fault::ReadOnly) { 0 } else { bytes.len() as u64 };
+            let part = dice.below(most + 1) as usize;
             file.write(&bytes[..part], at);
             self.failed();
             return Err(code);
@@ -131,7 +132,7 @@ impl State {
 
     pub(crate) fn resize(&mut self, path: &Path, size: usize) -> Result<(), Code> {
         let is_cut = self.step(path, ffi::SQLITE_IOERR_TRUNCATE)?;
-        if self.fault() == Some(Fault::Write) {
+        if matches!(self.fault(), Some(Fault::Write | Fault::ReadOnly)) {
             self.failed();
             return Err(ffi::SQLITE_IOERR_TRUNCATE);
         }

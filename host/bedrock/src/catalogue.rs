@@ -4,14 +4,16 @@
 
 mod own;
 mod prices;
+mod profile;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Sampling, TopK};
-use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind, Named, Target};
+use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind, Named, Target, is_rented};
 use kairos_pipeline::policy::{Family, Route, Strengths};
 use kairos_pipeline::price::{GuardrailPrices, PriceTable};
 use serde::Deserialize;
@@ -20,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::own::OwnError;
 pub use self::prices::AmountError;
 use self::prices::{GuardrailSource, PriceSource, Rows};
+pub use self::profile::{Unusable, usable};
 
 /// The catalogue that Kairos comes with.
 pub const BUILT_IN: &str = include_str!("../catalogue.toml");
@@ -53,6 +56,11 @@ struct ModelSource {
     name: String,
     #[serde(default)]
     kind: ModelKind,
+    /// Whose body of InvokeModel it takes, where it is no chat.
+    body: Option<Body>,
+    /// Numbers of its vectors, where they can be chosen.
+    #[serde(default)]
+    dimensions: Vec<u32>,
     family: Family,
     #[serde(default)]
     aliases: Vec<String>,
@@ -174,6 +182,11 @@ pub struct View<'a> {
     pub allow_unpriced: bool,
     /// Names that the configuration adds, and what they stand for: application profiles, aliases.
     pub names: &'a [(String, String)],
+    /// ARNs of application inference profiles, and what Bedrock said that they stand for. What is not known, or has
+    /// no price, is left out: it was known once.
+    pub profiles: &'a [(String, String)],
+    /// How often a written token of a model counts against its quota, where the catalogue says something else.
+    pub burndown: &'a [(String, u32)],
     /// The models offered for `auto`, instead of those that the catalogue marks.
     pub auto: Option<&'a [String]>,
     /// The models that are tried after a plan's own.
@@ -183,8 +196,18 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The catalogue's own names and choices.
     pub fn plain(region: &'a str, as_of: Date) -> Self {
-        let (names, fallback) = (&[], &[]);
-        Self { region, as_of, is_day_set: true, own_prices: "", allow_unpriced: false, names, auto: None, fallback }
+        Self {
+            region,
+            as_of,
+            is_day_set: true,
+            own_prices: "",
+            allow_unpriced: false,
+            names: &[],
+            profiles: &[],
+            burndown: &[],
+            auto: None,
+            fallback: &[],
+        }
     }
 }
 
@@ -226,6 +249,8 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
         catalogue.models.push(Model {
             id: model.id.as_str().into(),
             kind: model.kind,
+            body: model.body,
+            dimensions: model.dimensions.clone(),
             name: model.name.clone(),
             family: model.family,
             aliases: model.aliases.clone(),
@@ -247,6 +272,8 @@ pub fn load(source: &str, view: &View<'_>) -> Result<Catalogue, CatalogueError> 
     }
     add_arns(&mut catalogue)?;
     add_names(&mut catalogue, view)?;
+    profile::add(&mut catalogue, view.profiles);
+    set_burndown(&mut catalogue, view.burndown)?;
     catalogue.auto = auto(&catalogue, view.auto)?;
     catalogue.fallback = listed(&catalogue, "models.fallback", view.fallback)?;
     Ok(catalogue)
@@ -341,11 +368,6 @@ pub fn strip_arn(name: &str) -> &str {
     profile.map_or(name, |(_, id)| id)
 }
 
-/// Whether an ARN is of capacity that is paid by the time: provisioned throughput, imported models.
-fn is_rented(arn: &str) -> bool {
-    [":provisioned-model/", ":imported-model/"].iter().any(|kind| arn.contains(kind))
-}
-
 /// Names of the configuration's own: an ARN is called as it is, at the price of what it stands for;
 /// any other name is an alias.
 fn add_names(catalogue: &mut Catalogue, view: &View<'_>) -> Result<(), CatalogueError> {
@@ -373,6 +395,23 @@ fn add_names(catalogue: &mut Catalogue, view: &View<'_>) -> Result<(), Catalogue
             named
         };
         name(catalogue, alias, named)?;
+    }
+    Ok(())
+}
+
+/// The operator's figures: AWS may have another for an account, or for a model that is new.
+fn set_burndown(catalogue: &mut Catalogue, figures: &[(String, u32)]) -> Result<(), CatalogueError> {
+    for (name, burndown) in figures {
+        let model = match catalogue.names.get(name).copied() {
+            Some(Named::Model(model)) => model,
+            Some(Named::Target(target)) => catalogue.targets[target].model,
+            None => {
+                let near = catalogue.nearest(name);
+                let (model, name) = ("limits.burndown".to_owned(), name.clone());
+                return Err(CatalogueError::UnknownName { model, what: "the model", name, near });
+            }
+        };
+        catalogue.models[model].burndown = *burndown;
     }
     Ok(())
 }

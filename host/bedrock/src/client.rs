@@ -116,7 +116,7 @@ pub struct Client {
     endpoint: Endpoint,
     /// The endpoint's address, without a path.
     base: Uri,
-    credentials: CredentialSource,
+    credentials: Arc<CredentialSource>,
     signer: Signer,
     timeouts: Timeouts,
     user_agent: HeaderValue,
@@ -142,7 +142,7 @@ impl Client {
     pub fn new(
         region: &str,
         endpoint: Endpoint,
-        credentials: CredentialSource,
+        credentials: impl Into<Arc<CredentialSource>>,
         timeouts: Timeouts,
         pool: Pool,
     ) -> Result<Self, ConnectorError> {
@@ -153,11 +153,12 @@ impl Client {
         let host = HeaderValue::from_str(&endpoint.host).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
         // An endpoint is a URL: where it was configured, it was read as one before.
         let base = endpoint.url.parse().unwrap_or_default();
-        Ok(Self { connections, credentials, signer: Signer::new(region), timeouts, user_agent, host, endpoint, base })
+        let (credentials, signer) = (credentials.into(), Signer::new(region));
+        Ok(Self { connections, credentials, signer, timeouts, user_agent, host, endpoint, base })
     }
 
     /// What authorises calls, to find out early that nothing does.
-    pub fn credentials(&self) -> &CredentialSource {
+    pub fn credentials(&self) -> &Arc<CredentialSource> {
         &self.credentials
     }
 

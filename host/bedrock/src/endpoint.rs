@@ -1,6 +1,28 @@
-//! Which region is called, and where it is.
+//! Which region is called, and where its services are.
 
-/// Where Bedrock Runtime is.
+/// A service of AWS's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in signatures.
+    pub signs_as: &'static str,
+    /// The beginning of its host.
+    host: &'static str,
+    /// The variable that names another endpoint of it, as in AWS's SDKs.
+    variable: &'static str,
+}
+
+/// Bedrock Runtime: the models.
+pub const RUNTIME: Service =
+    Service { signs_as: "bedrock", host: "bedrock-runtime", variable: "AWS_ENDPOINT_URL_BEDROCK_RUNTIME" };
+/// Bedrock's control plane: what there is.
+pub const CONTROL: Service = Service { signs_as: "bedrock", host: "bedrock", variable: "AWS_ENDPOINT_URL_BEDROCK" };
+/// Cost Explorer: what was charged.
+pub const COST_EXPLORER: Service = Service { signs_as: "ce", host: "ce", variable: "AWS_ENDPOINT_URL_COST_EXPLORER" };
+
+/// SNS: messages to whom it may concern.
+pub const SNS: Service = Service { signs_as: "sns", host: "sns", variable: "AWS_ENDPOINT_URL_SNS" };
+
+/// Where a service is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Scheme and authority, without a slash at the end: `https://bedrock-runtime.us-east-1.amazonaws.com`.
@@ -17,12 +39,16 @@ pub struct EndpointError {
     value: String,
 }
 
-/// The endpoint of a region: what the environment says, else AWS's own.
+/// A service's endpoint in a region: what the environment says, else AWS's own.
 ///
-/// Read, in this order: `AWS_ENDPOINT_URL_BEDROCK_RUNTIME`, `AWS_ENDPOINT_URL` (unless
-/// `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true), `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
-pub fn endpoint(region: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Endpoint, EndpointError> {
-    if let Some(name) = configured_by(&variable) {
+/// Read, in this order: the service's own variable (`AWS_ENDPOINT_URL_BEDROCK_RUNTIME`), `AWS_ENDPOINT_URL`
+/// (unless `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS` is true), `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
+pub fn endpoint(
+    service: Service,
+    region: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Endpoint, EndpointError> {
+    if let Some(name) = configured_by(service, &variable) {
         return configured(name, &variable(name).unwrap_or_default());
     }
     let is_true = |name: &str| variable(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -33,21 +59,21 @@ pub fn endpoint(region: &str, variable: impl Fn(&str) -> Option<String>) -> Resu
         (false, true) => "api.aws",
         (true, true) => "api.amazonwebservices.com.cn",
     };
-    let host = format!("bedrock-runtime{fips}.{region}.{domain}");
+    let host = format!("{}{fips}.{region}.{domain}", service.host);
     Ok(Endpoint { url: format!("https://{host}"), host })
 }
 
-/// The variable that names the endpoint, where one does.
-pub fn configured_by(variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+/// The variable that names a service's endpoint, where one does.
+pub fn configured_by(service: Service, variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if set("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return None;
     }
-    ["AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL"].into_iter().find(|name| set(name).is_some())
+    [service.variable, "AWS_ENDPOINT_URL"].into_iter().find(|name| set(name).is_some())
 }
 
 /// The endpoint that a variable says.
-pub fn configured(variable: &'static str, value: &str) -> Result<Endpoint, EndpointError> {
+fn configured(variable: &'static str, value: &str) -> Result<Endpoint, EndpointError> {
     let error = || EndpointError { variable, value: value.to_owned() };
     let url = value.trim_end_matches('/');
     let uri: http::Uri = url.parse().map_err(|_| error())?;
@@ -68,7 +94,17 @@ mod tests {
     fn of(region: &str, variables: &[(&str, &str)]) -> Result<String, EndpointError> {
         let find =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        endpoint(region, find).map(|endpoint| endpoint.url)
+        endpoint(RUNTIME, region, find).map(|endpoint| endpoint.url)
+    }
+
+    #[test]
+    fn each_service_has_a_variable_of_its_own() {
+        let find = |name: &str| (name == "AWS_ENDPOINT_URL_BEDROCK").then(|| "http://127.0.0.1:9000".to_owned());
+        let url = |service| endpoint(service, "us-east-1", find).unwrap().url;
+        assert_eq!(url(CONTROL), "http://127.0.0.1:9000");
+        assert_eq!(url(RUNTIME), "https://bedrock-runtime.us-east-1.amazonaws.com");
+        assert_eq!(url(COST_EXPLORER), "https://ce.us-east-1.amazonaws.com");
+        assert_eq!(url(SNS), "https://sns.us-east-1.amazonaws.com");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! pipeline's business. Nothing here knows of callers, policies or ledgers.
 
 pub mod access;
+pub mod aws;
 pub mod catalogue;
 pub mod client;
 pub mod connect;
@@ -11,4 +12,5 @@ pub mod credentials;
 pub mod endpoint;
 mod frames;
 pub mod probe;
+pub mod profile;
 pub mod sigv4;

@@ -257,17 +257,18 @@ impl Signer {
     }
 }
 
-/// Signs a POST of `body` to `/` of another service of AWS's, now and then: the key is made anew. `headers`
-/// are what is sent, sorted by name, `host` and `x-amz-date` among them. Gives what `Authorization` says.
+/// Signs a request without a query to any service of AWS's, now and then: the key is made anew. `path` is as it is
+/// sent, `headers` are sorted by name, `host` and `x-amz-date` among them. Gives what `Authorization` says.
 pub fn sign_once(
     credentials: &SigningCredentials,
     moment: &Moment,
     (region, service): (&str, &str),
+    (method, path): (&str, &str),
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> String {
     let payload_hash = Hex::of(Sha256::digest(body));
-    let canonical = Canonical { method: "POST", path: "/", query: "", headers, payload_hash: payload_hash.as_str() };
+    let canonical = Canonical { method, path, query: "", headers, payload_hash: payload_hash.as_str() };
     let scope = format!("{}/{region}/{service}/aws4_request", moment.date());
     let key = signing_key(&credentials.secret, moment.date(), region, service);
     let signature = canonical.signature(key, moment.stamp(), &scope);

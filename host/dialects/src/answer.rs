@@ -101,6 +101,8 @@ pub enum AnswerBlock<'a> {
 pub struct Served {
     /// None where the answer does not say.
     pub usage: Option<Usage>,
+    /// Where the answer does not say it for certain, the least that it was; `usage` is the most then.
+    pub at_least: Option<Box<Usage>>,
     /// The service tier that was used, where the answer says.
     pub tier: Option<ServiceTier>,
     /// Why the price of how it was served is not known, where it is not.

@@ -121,11 +121,9 @@ pub struct Outline {
     pub optimized_latency: bool,
     /// The service tier that the request asks for.
     pub service_tier: ServiceTier,
-    /// How many inputs there are, each of which may be as long as the model takes.
-    pub inputs: u32,
-    /// Whether input that is too long is cut rather than refused: then it may count in full all the same, and
-    /// only the body's length bounds it.
-    pub cuts_input: bool,
+    /// Whether its texts are all that is input in tokens, so that their length bounds it, and nothing else
+    /// does: what is too long may be cut, and count all the same.
+    pub texts_only: bool,
     /// What the request has of what is priced by the piece or by the second, at most.
     pub units: Units,
     /// The same, at least.
@@ -148,8 +146,7 @@ impl Default for Outline {
             completions: 1,
             optimized_latency: false,
             service_tier: ServiceTier::default(),
-            inputs: 1,
-            cuts_input: false,
+            texts_only: false,
             units: Units::default(),
             least_units: Units::default(),
         }

@@ -26,7 +26,7 @@ pub struct Usage {
 }
 
 /// What Bedrock prices by the piece or by the second rather than by the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// An image that a model is given.
     Image,
@@ -53,20 +53,20 @@ impl Unit {
     }
 }
 
-/// How many of each.
+/// How many of each. Four thousand million are more than a request has of anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Units([u64; 6]);
+pub struct Units([u32; 6]);
 
 impl Units {
     /// So many of one.
-    pub const fn of(unit: Unit, count: u64) -> Self {
+    pub const fn of(unit: Unit, count: u32) -> Self {
         let mut units = [0; 6];
         units[unit as usize] = count;
         Self(units)
     }
 
     /// How many of one.
-    pub const fn count(self, unit: Unit) -> u64 {
+    pub const fn count(self, unit: Unit) -> u32 {
         self.0[unit as usize]
     }
 
@@ -76,7 +76,7 @@ impl Units {
     }
 
     /// Those there are, with their number.
-    pub fn each(self) -> impl Iterator<Item = (Unit, u64)> {
+    pub fn each(self) -> impl Iterator<Item = (Unit, u32)> {
         Unit::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
     }
 
@@ -95,7 +95,7 @@ impl serde::Serialize for Units {
 
 impl<'de> serde::Deserialize<'de> for Units {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let counts = std::collections::BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let counts = std::collections::BTreeMap::<String, u32>::deserialize(deserializer)?;
         counts.into_iter().try_fold(Self::default(), |units, (name, count)| {
             let known = Unit::ALL.into_iter().find(|unit| unit.name() == name);
             let unit = known.ok_or_else(|| serde::de::Error::custom(format!("{name:?} is no unit")))?;

@@ -217,8 +217,14 @@ async fn finish_whole(
     let settle =
         |served: &Served| settle::answered(&catalogue, attempt.target, &request.outline, served, attempt.bounds());
     if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
-        let usage = bedrock::invoke::usage(whole.counts, &whole.body);
-        let ending = settle(&Served { usage, ..served_headers(&whole.headers) });
+        let how = served_headers(&whole.headers);
+        let ending = settle(&match request.pieces {
+            None => Served { usage: bedrock::invoke::usage(whole.counts, &whole.body), ..how },
+            Some(body) => {
+                let served = bedrock::pieces::served(body, &request.outline, whole.counts, &whole.body);
+                Served { usage: served.usage, at_least: served.at_least, ..how }
+            }
+        });
         reserved.observe(ending.clone());
         let whole = match exchange.guarded {
             // Apart: most answers are not guarded.

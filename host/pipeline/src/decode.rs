@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kairos_dialects::bedrock::families::Shape;
 use kairos_dialects::bedrock::jobs::{self, JobModel};
+use kairos_dialects::bedrock::pieces::{self, Body};
 use kairos_dialects::canonical::Request;
 use kairos_dialects::generate::parameters::{Chosen, Parameters};
+use kairos_dialects::openai::embeddings::Wanted;
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::prompt::{self, Named};
 use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
@@ -20,7 +22,7 @@ use crate::prompts::{Expanded, Given, expand, wanted};
 use crate::record::PromptRecord;
 use crate::request::{Hints, Incoming, Operation};
 use crate::route::Decision;
-use crate::translate::{family_named, model_named};
+use crate::translate::{bodies_of, model_named};
 use crate::upstream::UpstreamOperation;
 
 /// A request, understood.
@@ -46,6 +48,11 @@ pub(crate) struct Decoded {
     pub(crate) include_usage: bool,
     /// How the answer is given, where that is neither Bedrock's bytes nor OpenAI's shape.
     pub(crate) shape: Option<Arc<Shape>>,
+    /// Whose body it is, where that of InvokeModel is for a model that is no chat.
+    pub(crate) pieces: Option<Body>,
+    /// OpenAI's embeddings: how vectors are wanted. The body is all texts, before it is known how many a call
+    /// takes.
+    pub(crate) embeds: Option<Wanted>,
     /// Kairos's own API: parameters that are not in the body yet, since each model takes others.
     pub(crate) parameters: Option<Arc<Parameters>>,
     /// Those of them that are in it, once the model is known.
@@ -90,7 +97,7 @@ impl Decoded {
     /// A body that has the shape of one family goes to no other.
     pub(crate) fn takes_any_model(&self) -> bool {
         let named = self.asked_model.as_deref().is_some_and(|name| name != AUTO);
-        (!named || self.hints.any_model) && !self.operation.has_own_body()
+        (!named || self.hints.any_model) && !self.operation.is_for_one_model()
     }
 
     /// Bytes of the body, at most: parameters that are still to come included.
@@ -129,6 +136,7 @@ fn by_dialect(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> R
     let hints = Hints::parse(&incoming.hints)?;
     match incoming.operation {
         Operation::ChatCompletions => chat(&incoming.body, hints, gateway),
+        Operation::Embeddings => embeddings(&incoming.body, hints),
         Operation::Generate => generate(&incoming.body, hints, gateway),
         Operation::Converse | Operation::ConverseStream => converse(incoming, hints, gateway),
         Operation::Invoke | Operation::InvokeStream => invoke(incoming, hints, catalogue),
@@ -163,6 +171,8 @@ impl Decoded {
             streams: matches!(upstream, UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream),
             include_usage: false,
             shape: None,
+            pieces: None,
+            embeds: None,
             parameters: None,
             chosen: None,
             client_request_id: None,
@@ -202,32 +212,58 @@ fn converse(incoming: Incoming, mut hints: Hints, gateway: &Gateway) -> Result<D
 
 /// Bedrock's own bodies, of InvokeModel.
 fn invoke(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    takes_no_template(&hints, "InvokeModel")?;
+    without_template(&hints, "InvokeModel, whose bodies have the shape of one family: use Converse")?;
     let operation = incoming.operation;
     let upstream =
         if operation == Operation::InvokeStream { UpstreamOperation::InvokeStream } else { UpstreamOperation::Invoke };
-    let family = incoming.path_model.as_deref().and_then(|name| family_named(catalogue, name));
+    let model = incoming.path_model.as_deref().and_then(|name| model_named(catalogue, name));
     let streams = upstream == UpstreamOperation::InvokeStream;
-    let mut outline = bedrock::invoke::outline(&incoming.body, streams, family)?;
+    let pieces = model.and_then(|model| model.body).filter(|_| !streams);
+    let mut outline = match pieces {
+        Some(body) => pieces::outline(body, &incoming.body)?,
+        None => bedrock::invoke::outline(&incoming.body, streams, model.and_then(|model| bodies_of(model.family)))?,
+    };
     read_invoke_headers(&incoming.passed_headers, &mut outline)?;
     let plain = Decoded::plain(operation, upstream, incoming.body, outline, hints, None);
-    Ok(Decoded { headers: incoming.passed_headers.into(), asked_model: incoming.path_model, ..plain })
+    Ok(Decoded { headers: incoming.passed_headers.into(), asked_model: incoming.path_model, pieces, ..plain })
 }
 
-/// A body that has the shape of one family is no template's to change.
-fn takes_no_template(hints: &Hints, operation: &str) -> Result<(), Failure> {
+/// Refuses a template where there is no prompt that it could stand before.
+fn without_template(hints: &Hints, what: &str) -> Result<(), Failure> {
     let of_variables = hints.prompt_variables.as_ref().map(|given| &given.param);
-    let Some(param) = hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) else { return Ok(()) };
-    let message = format!("{param} is not for {operation}, whose bodies have the shape of one family: use Converse");
-    Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()))
+    match hints.prompt.as_ref().map(|asked| &asked.param).or(of_variables) {
+        None => Ok(()),
+        Some(param) => {
+            let message = format!("{param} is not for {what}");
+            Err(Failure::new(Kind::Unsupported, message).with_param(param.clone()))
+        }
+    }
+}
+
+fn embeddings(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
+    without_template(&hints, "embeddings, which have no prompt")?;
+    let request = openai::embeddings::parse(body)?;
+    let body = openai::embeddings::canonical(&request.texts);
+    let outline = pieces::outline(Body::CohereEmbed, &body)?;
+    let plain = Decoded::plain(Operation::Embeddings, UpstreamOperation::Invoke, body, outline, hints, None);
+    let labels = (!request.labels.is_empty()).then(|| serde_json::to_string(&request.labels).unwrap_or_default());
+    let headers: Vec<_> = labels.map(|labels| ("x-amzn-bedrock-request-metadata", labels)).into_iter().collect();
+    Ok(Decoded {
+        // The default of chats embeds nothing.
+        asked_model: Some(request.model.map_or_else(|| AUTO.to_owned(), Cow::into_owned)),
+        headers: headers.into(),
+        pieces: Some(Body::CohereEmbed),
+        embeds: Some(request.wanted),
+        ..plain
+    })
 }
 
 /// A job, of StartAsyncInvoke.
 fn start(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    takes_no_template(&hints, "StartAsyncInvoke")?;
+    without_template(&hints, "StartAsyncInvoke, whose bodies have the shape of one family: use Converse")?;
     let start = jobs::read(&incoming.body)?;
     let name = catalogue_name(&start.model);
-    let outline = match model_named(catalogue, name).map(|model| &catalogue.models[model]) {
+    let outline = match model_named(catalogue, name) {
         // What a model is that is not known, is said where it is looked for.
         None => Outline::default(),
         Some(model) if !incoming.operation.takes(model.kind) => Outline::default(),

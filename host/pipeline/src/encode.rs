@@ -18,7 +18,7 @@ use crate::upstream::Whole;
 pub(crate) const JSON: &str = "application/json";
 
 /// The header that says what a request cost.
-pub(crate) const COST: &str = "x-kairos-cost-usd";
+pub const COST: &str = "x-kairos-cost-usd";
 
 /// Bytes of warnings in a head: clients bound heads, and the record has them all.
 const MOST_WARNING_BYTES: usize = 1_024;

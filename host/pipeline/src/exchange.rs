@@ -116,6 +116,12 @@ impl Exchange {
         self.scope = caller.scope;
     }
 
+    /// Takes the catalogue that serves now, before anything was decided by the one from before.
+    pub(crate) fn look_anew(&mut self, gateway: &Gateway) {
+        self.catalogue = gateway.catalogue.load_full();
+        self.allowed = self.scope.as_ref().and_then(|scope| scope.models_of(&self.catalogue));
+    }
+
     /// The day whose prices are offered. What is reserved is at the prices of the reservation's day.
     pub(crate) fn day(&self) -> Day {
         self.catalogue.day_at(self.record.received_ms)

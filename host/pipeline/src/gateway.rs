@@ -14,6 +14,7 @@ use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
 use crate::policy::{Guard, Healer, Policies, Router};
+use crate::profile::Profiles;
 use crate::prompted::PromptingBounds;
 use crate::prompts::{self, Library};
 use crate::rates::Rates;
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub jobs: Option<Arc<Jobs>>,
     /// The models. A request keeps the catalogue that it began with.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
+    /// Who finds out what application inference profiles stand for.
+    pub profiles: Arc<dyn Profiles>,
     /// The templates that requests may name. A request keeps the one that it was given.
     pub prompts: Arc<ArcSwap<Library>>,
     /// How attempts went.
@@ -79,6 +82,8 @@ pub struct Settings {
     pub metadata_patience: Duration,
     /// Requests that may be under way, those whose callers have left included.
     pub most_in_flight: usize,
+    /// Calls that one request for embeddings may make.
+    pub embedding_calls: usize,
     /// How far a failed request is healed.
     pub healing: HealingBounds,
     /// What becomes of a text whose guard fails.
@@ -98,6 +103,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(15),
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
+            embedding_calls: 64,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
             prompts: prompts::Bounds::default(),

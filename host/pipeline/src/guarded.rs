@@ -248,6 +248,12 @@ pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: 
         (request.outline.text_bytes, request.outline.prompt) = (read.text_bytes, read.prompt);
         request.outline.system = read.system;
     }
+    if let Some(body) = request.pieces {
+        // Other texts have other tokens and pieces.
+        let read = bedrock::pieces::outline(body, &request.body)?;
+        (request.outline.text_bytes, request.outline.prompt) = (read.text_bytes, read.prompt);
+        (request.outline.units, request.outline.least_units) = (read.units, read.least_units);
+    }
     Ok(request)
 }
 

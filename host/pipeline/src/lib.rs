@@ -25,6 +25,7 @@ pub mod mutators;
 pub mod places;
 pub mod policy;
 pub mod price;
+pub mod profile;
 pub mod prompts;
 pub mod rates;
 pub mod record;
@@ -40,6 +41,7 @@ mod arm;
 mod attempt;
 mod decode;
 mod draw;
+mod embeddings;
 mod encode;
 mod guarded;
 mod heal;
@@ -51,7 +53,7 @@ mod stream;
 mod thrift;
 mod translate;
 
-pub use encode::error as error_answer;
+pub use encode::{COST as COST_HEADER, error as error_answer};
 pub use heal::HealingBounds;
 pub use prompted::PromptingBounds;
 
@@ -96,8 +98,10 @@ async fn answer(
 
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
-    // 2. Decode: one form for every dialect.
+    // 2. Decode: one form for every dialect. What a profile's ARN stands for is found out first, where it is new.
+    profile::make_known(gateway, exchange, incoming.path_model.as_deref()).await?;
     let mut request = decode::decode(incoming, gateway, &exchange.catalogue)?;
+    profile::make_known(gateway, exchange, Some(request.model(&gateway.settings))).await?;
     // Admit: within what the key may do.
     let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);
@@ -121,7 +125,21 @@ async fn answer(
     };
 
     // 6. Per attempt: reserve → upstream → settle, or heal. Answers pass the guard, too.
-    let Some(mut course) = Course::new(gateway, &decision) else {
+    match request.embeds {
+        None => serve(gateway, exchange, &request, &mut decision, reply).await,
+        Some(wanted) => Box::pin(embeddings::answer(gateway, exchange, &request, &mut decision, wanted, reply)).await,
+    }
+}
+
+/// Step 6, for what one call answers.
+pub(crate) async fn serve(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: &decode::Decoded,
+    decision: &mut route::Decision,
+    reply: &mut Reply,
+) -> Result<Answered, Failure> {
+    let Some(mut course) = Course::new(gateway, decision) else {
         return Err(Failure::new(Kind::Internal, "the plan had no candidate that could be tried"));
     };
     loop {
@@ -130,7 +148,7 @@ async fn answer(
         }
         let (began, spent) = (Instant::now(), exchange.record.cost_usd);
         let answered = {
-            let limited = decode::limited(course.request(&request), &decision, course.target, exchange)?;
+            let limited = decode::limited(course.request(request), decision, course.target, exchange)?;
             if let Some(observed) = &mut exchange.observed {
                 observed.tries(course.target, course.waited_ms, limited.outline.estimated_tokens());
             }
@@ -149,7 +167,7 @@ async fn answer(
         }
         let failed = Failed { failure, began, cost: exchange.record.cost_usd.0.saturating_sub(spent.0) };
         // Apart: a request that goes well need not carry this along.
-        Box::pin(heal::heal(gateway, exchange, &request, (&mut decision, &mut course), failed, reply)).await?;
+        Box::pin(heal::heal(gateway, exchange, request, (&mut *decision, &mut course), failed, reply)).await?;
     }
 }
 

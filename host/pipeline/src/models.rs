@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use kairos_dialects::Needs;
+use kairos_dialects::bedrock::pieces::Body;
 use kairos_dialects::generate::parameters::{Accepts, Sampling, TopK};
 use kairos_dialects::outline::ServiceTier;
 
@@ -51,6 +52,10 @@ pub struct Model {
     pub id: Arc<str>,
     /// What it is asked for. Only chat models are offered to policies beside the one that is named.
     pub kind: ModelKind,
+    /// Whose body it takes by InvokeModel, where it is no chat model; none: not by InvokeModel.
+    pub body: Option<Body>,
+    /// How many numbers its vectors can have, where that can be chosen.
+    pub dimensions: Vec<u32>,
     /// What people call it.
     pub name: String,
     /// Who made it.
@@ -277,10 +282,17 @@ impl Catalogue {
     /// The name that is nearest to `name`, if any is near.
     pub fn nearest(&self, name: &str) -> Option<String> {
         let name = name.get(..name.floor_char_boundary(128)).unwrap_or(name);
-        let scored = self.names.keys().map(|known| (strsim::jaro_winkler(known, name), known));
+        // An account's own ARNs are nothing that a caller learns by asking for others.
+        let names = self.names.keys().filter(|known| !known.starts_with("arn:"));
+        let scored = names.map(|known| (strsim::jaro_winkler(known, name), known));
         let best = scored.max_by(|(a, x), (b, y)| a.total_cmp(b).then_with(|| y.cmp(x)))?;
         (best.0 > 0.85).then(|| best.1.clone())
     }
+}
+
+/// Whether an ARN is of capacity that is paid by the time: provisioned throughput, imported models.
+pub fn is_rented(arn: &str) -> bool {
+    arn.starts_with("arn:") && [":provisioned-model/", ":imported-model/"].iter().any(|kind| arn.contains(kind))
 }
 
 impl Names for Catalogue {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use kairos_dialects::{Failure, Kind, Needs, Outline};
 
 use crate::decode::{AUTO, Decoded};
+use crate::embeddings;
 use crate::exchange::Exchange;
 use crate::features::{self, Found};
 use crate::gateway::Gateway;
 use crate::ledger::Budget;
-use crate::models::{Answering, Catalogue, Model};
+use crate::models::{Answering, Catalogue, Model, is_rented};
 use crate::money::Picodollars;
 use crate::policy::{Content, Features, MAX_OFFERS, Offer, RequestInfo, Task};
 use crate::price::{Day, Limits, PriceError, Worst, worst_case};
@@ -38,10 +39,15 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     exchange.record.complexity = Some(found.complexity.name());
     let catalogue = Arc::clone(&exchange.catalogue);
     let asked = request.model(&gateway.settings);
-    if asked == AUTO && is_invoke(request.operation) {
-        let operation = if request.job.is_some() { "StartAsyncInvoke" } else { "InvokeModel" };
-        let message =
-            format!("{operation} needs a model's id: its body has the shape of one family; Converse takes \"auto\"");
+    if asked == AUTO && request.operation.is_for_one_model() {
+        let message = match request.operation {
+            Operation::Embeddings => {
+                "embeddings need a model's name, as vectors of two models cannot be compared: \
+                                      `kairos models` lists those of kind \"embedding\""
+            }
+            Operation::StartAsync => "StartAsyncInvoke needs a model's id: its body has the shape of one family",
+            _ => "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"",
+        };
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
     }
     let day = exchange.day();
@@ -60,7 +66,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
     if let Some(target) = named {
         add(target, worst(&catalogue, target, request, day).map_err(unpriced)?.amount);
     }
-    if named.is_none() || (request.hints.any_model && !is_invoke(request.operation)) {
+    if named.is_none() || (request.hints.any_model && !request.operation.is_for_one_model()) {
         let others = catalogue.auto.iter().copied().filter(|&other| {
             exchange.allows(other)
                 && named.is_none_or(|named| catalogue.targets[other].model != catalogue.targets[named].model)
@@ -211,6 +217,9 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
     }
     let model = catalogue.model_of(target);
     must_be_asked_so(model, request.operation)?;
+    if let Some(wanted) = request.embeds {
+        embeddings::admit(gateway, model, request, wanted)?;
+    }
     if let Some(ended) = ended {
         let ended = &catalogue.models[ended];
         let says = format!("{} ended on {}", ended.id, ends(ended));
@@ -266,6 +275,10 @@ fn ends(model: &Model) -> &str {
 fn unknown(asked: &str, nearest: Option<String>) -> Failure {
     let shown = &asked[..asked.floor_char_boundary(100)];
     let hint = match nearest {
+        _ if is_rented(asked) => "it is paid by the time for which it is rented, so that what a call costs is not known: \
+                                  with `unpriced = \"allow\"` under [models] in kairos.toml, and what model it is under \
+                                  [models.names], it is called, and its rows are marked"
+            .to_owned(),
         _ if asked.starts_with("arn:") => {
             "under [models.names] in kairos.toml the gateway is told what model an ARN stands for".to_owned()
         }

@@ -296,11 +296,11 @@ pub fn worst_case(
     prices: &Prices<'_>,
     limits: Limits,
 ) -> Result<Worst, PriceError> {
-    let bound = (body_bytes as u64).saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
+    let bytes = if outline.texts_only { outline.text_bytes } else { body_bytes as u64 };
+    let bound = bytes.saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
     let most = if outline.wide_context { WIDEST_CONTEXT.max(limits.input) } else { limits.input };
     let most = u64::from(most);
-    let most = most.saturating_mul(u64::from(outline.inputs));
-    let input = match (outline.unbounded_input, outline.cuts_input) {
+    let input = match (outline.unbounded_input, outline.texts_only) {
         (true, _) => most,
         (false, true) => bound,
         (false, false) => most.min(bound),

@@ -42,6 +42,10 @@ pub(crate) fn prompt(
 ) -> Result<Decoded, Failure> {
     let Some(prompter) = gateway.policies.prompter() else { return Ok(request) };
     let bounds = gateway.settings.prompting;
+    if request.pieces.is_some() {
+        // No prompt: what is embedded, ranked or drawn is what it is.
+        return Ok(request);
+    }
     if request.upstream.has_own_body() {
         if bounds.blocks {
             let message = "this gateway has a policy change what models are sent, which it cannot do for bodies of \

@@ -93,6 +93,8 @@ impl fmt::Debug for RequestId {
 pub enum Operation {
     /// OpenAI's chat completions.
     ChatCompletions,
+    /// OpenAI's embeddings.
+    Embeddings,
     /// Kairos's own: one prompt, one whole answer.
     Generate,
     /// Bedrock's Converse.
@@ -138,7 +140,7 @@ impl Operation {
     /// The dialect that the operation belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::ChatCompletions => Dialect::OpenAi,
+            Self::ChatCompletions | Self::Embeddings => Dialect::OpenAi,
             Self::Generate => Dialect::Kairos,
             Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream | Self::StartAsync => {
                 Dialect::Bedrock
@@ -146,11 +148,21 @@ impl Operation {
         }
     }
 
+    /// Whether only the model that is named can answer: a body has the shape of one family, vectors are of one
+    /// space.
+    pub fn is_for_one_model(self) -> bool {
+        self.has_own_body() || self == Self::Embeddings
+    }
+
     /// Whether models of a kind are asked so.
     pub fn takes(self, kind: ModelKind) -> bool {
         match self {
             Self::StartAsync => matches!(kind, ModelKind::Embedding | ModelKind::Video),
-            _ => kind == ModelKind::Chat,
+            Self::Invoke => kind != ModelKind::Video,
+            Self::Embeddings => kind == ModelKind::Embedding,
+            Self::ChatCompletions | Self::Generate | Self::Converse | Self::ConverseStream | Self::InvokeStream => {
+                kind == ModelKind::Chat
+            }
         }
     }
 
@@ -158,6 +170,7 @@ impl Operation {
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat.completions",
+            Self::Embeddings => "embeddings",
             Self::Generate => "generate",
             Self::Converse => "converse",
             Self::ConverseStream => "converse-stream",

@@ -7,7 +7,7 @@ use kairos_dialects::{Failure, Needs};
 use crate::ledger::Ending;
 use crate::models::{Answering, Catalogue, Target};
 use crate::money::Picodollars;
-use crate::price::{Day, cost};
+use crate::price::{Day, PriceError, cost};
 
 /// The ending of a call that was answered. The price that counts is that of what was served: the
 /// tier that the answer names, the model that a prompt router chose; on the day of the reservation.
@@ -31,8 +31,11 @@ pub(crate) fn answered(
         },
     };
     let tier = served.tier.unwrap_or(outline.service_tier);
-    let Ok(priced) = cost(&usage, tier, &catalogue.prices(target, day)) else {
-        return unknown("the service tier that was used has no known price");
+    let prices = catalogue.prices(target, day);
+    let priced = match cost(&usage, tier, &prices) {
+        Ok(priced) => priced,
+        Err(PriceError::Unit(_)) => return unknown("what was used beside tokens has no known price"),
+        Err(_) => return unknown("the service tier that was used has no known price"),
     };
     if priced.unpriced {
         let (low, high) = (priced.low, priced.amount);
@@ -46,6 +49,15 @@ pub(crate) fn answered(
             high,
             usage: Some(usage),
             why: "the guardrail's units are not stated",
+        };
+    }
+    if let Some(least) = &served.at_least {
+        let low = cost(least, tier, &prices).map_or(Picodollars::ZERO, |least| least.low);
+        return Ending::Estimated {
+            low,
+            high: priced.amount,
+            usage: Some(usage),
+            why: "the answer does not say how much is billed",
         };
     }
     if priced.is_exact() {

@@ -11,12 +11,12 @@ use kairos_dialects::bedrock::families::{self, Target, Translated};
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::models::{Answering, Catalogue, Named};
+use crate::models::{Answering, Catalogue, Model, Named};
 use crate::policy::Family;
 use crate::upstream::UpstreamOperation;
 
 /// The family of bodies that models of a family take; none where it is not known.
-fn bodies_of(family: Family) -> Option<families::Family> {
+pub(crate) fn bodies_of(family: Family) -> Option<families::Family> {
     Some(match family {
         Family::Claude => families::Family::Claude,
         Family::Nova => families::Family::Nova,
@@ -31,17 +31,13 @@ fn bodies_of(family: Family) -> Option<families::Family> {
     })
 }
 
-/// The family of bodies that a model of this name takes, itself ended or not.
-pub(crate) fn family_named(catalogue: &Catalogue, name: &str) -> Option<families::Family> {
-    bodies_of(catalogue.models[model_named(catalogue, name)?].family)
-}
-
-/// The index of the model of a name, itself ended or not.
-pub(crate) fn model_named(catalogue: &Catalogue, name: &str) -> Option<usize> {
-    Some(match *catalogue.names.get(name)? {
+/// The model of this name, itself ended or not.
+pub(crate) fn model_named<'a>(catalogue: &'a Catalogue, name: &str) -> Option<&'a Model> {
+    let model = match *catalogue.names.get(name)? {
         Named::Model(model) => model,
         Named::Target(target) => catalogue.targets[target].model,
-    })
+    };
+    Some(&catalogue.models[model])
 }
 
 /// Whether a body for models of one family goes to those of another byte for byte.

@@ -222,9 +222,11 @@ impl PolicyHost {
         change: impl Fn(&mut State),
     ) -> Result<(), String> {
         let mut next = self.lock().clone();
+        let served = next.lineup.current.as_ref().map(|current| current.identity().digest.clone());
         change(&mut next);
         let trial = self.trial_after(&next, act)?;
-        let written = self.versions.commit(act, &next.roles(), version, trial.as_ref());
+        let roles = Roles { served, ..next.roles() };
+        let written = self.versions.commit(act, &roles, version, trial.as_ref());
         written.inspect_err(|_| self.trial_goes_on())?;
         let mut state = self.lock();
         change(&mut state);

@@ -161,6 +161,7 @@ impl Lineup {
             shadow: self.shadow.as_ref().map(|watch| (watch.generation().identity().digest.clone(), watch.sample())),
             folder,
             lost: self.is_lost,
+            served: None,
         }
     }
 }

@@ -38,7 +38,8 @@ pub(crate) struct Reach {
     until: Instant,
     http_calls: u32,
     sent_bytes: usize,
-    came_bytes: usize,
+    /// Bytes of answers that may still come.
+    room: usize,
     model_calls: u32,
 }
 
@@ -67,7 +68,7 @@ impl Default for Reach {
 
 impl Reach {
     fn new(outside: Arc<dyn Outside>, bounds: ReachBounds, until: Instant) -> Self {
-        Self { outside, bounds, until, http_calls: 0, sent_bytes: 0, came_bytes: 0, model_calls: 0 }
+        Self { outside, bounds, until, http_calls: 0, sent_bytes: 0, room: bounds.http_bytes, model_calls: 0 }
     }
 
     /// What a question brings along. Each call ends with the policy's own, at the latest.
@@ -82,9 +83,12 @@ impl Reach {
     /// Sends a request to another service.
     pub(crate) fn send(&mut self, request: &HttpRequest) -> Asked<HttpResponse> {
         let sent = self.may_send(request).and_then(|()| {
-            let response = self.outside.send(request, self.until)?;
-            self.came_bytes = self.came_bytes.saturating_add(response.body.len());
-            if self.came_bytes > self.bounds.http_bytes {
+            let before = self.room;
+            let response = self.outside.send(request, &mut self.room, self.until)?;
+            // Who answers from memory need not have counted.
+            let came = response.body.len();
+            self.room = self.room.min(before.saturating_sub(came));
+            if came > before {
                 let most = self.bounds.http_bytes;
                 return over(format!("more than {most} bytes came in one call ([policies.http] bytes)"));
             }
@@ -168,7 +172,11 @@ mod tests {
     struct Echo;
 
     impl Outside for Echo {
-        fn send(&self, request: &HttpRequest, _: Instant) -> Result<HttpResponse, OutsideError> {
+        fn send(&self, request: &HttpRequest, room: &mut usize, _: Instant) -> Result<HttpResponse, OutsideError> {
+            if request.url == "broken" {
+                *room = room.saturating_sub(15);
+                return Err(OutsideError::new(Failing::Unavailable, "the answer broke off"));
+            }
             Ok(HttpResponse { status: 200, headers: Vec::new(), body: request.url.as_bytes().to_vec() })
         }
 
@@ -203,6 +211,10 @@ mod tests {
         let mut came = reach();
         assert!(came.send(&request(&"a".repeat(20), 0)).unwrap().is_ok());
         assert_eq!(kind(came.send(&request("a", 0))), Failing::OverLimit);
+        // What came counts, whether or not it was an answer.
+        let mut broken = reach();
+        assert_eq!(kind(broken.send(&request("broken", 0))), Failing::Unavailable);
+        assert_eq!(kind(broken.send(&request(&"a".repeat(6), 0))), Failing::OverLimit);
         assert_eq!(kind(reach().send(&request(&"a".repeat(8_193), 0))), Failing::Invalid);
         let headers = vec![("a".to_owned(), String::new()); 33];
         assert_eq!(kind(reach().send(&HttpRequest { headers, ..request("a", 0) })), Failing::Invalid);

@@ -54,6 +54,9 @@ pub struct Roles {
     pub folder: Option<(String, String)>,
     /// Nothing serves, as what did failed, and nothing was before it.
     pub lost: bool,
+    /// The version that served until the act: not the one that the act before said, where that could not be
+    /// loaded at a restart, or was quarantined. Nobody reads it back.
+    pub served: Option<String>,
 }
 
 /// An experiment as it is kept. One without an end is under way.

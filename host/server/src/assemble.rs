@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::civil::Date;
+use kairos_bedrock::aws::Caller;
 use kairos_bedrock::catalogue::{self, View};
 use kairos_bedrock::client::Client;
 use kairos_bedrock::credentials::{self, CredentialSource};
-use kairos_bedrock::endpoint::{Endpoint, endpoint};
+use kairos_bedrock::endpoint::{CONTROL, Endpoint, RUNTIME, endpoint};
 use kairos_pipeline::budget::Rule;
 use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::guards::Pii;
@@ -19,6 +20,7 @@ use kairos_pipeline::jobs::Jobs;
 use kairos_pipeline::models::{Answering, Catalogue, ModelKind};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
+use kairos_pipeline::profile::is_application;
 use kairos_pipeline::rates::{Limit, Rate, Rates};
 use kairos_pipeline::record::Records;
 use kairos_pipeline::request::Secret;
@@ -43,6 +45,7 @@ use crate::edge::App;
 use crate::keys::issued::Issued;
 use crate::keys::{Keyring, hash};
 use crate::prices::{self, Book};
+use crate::profiles::{self, Resolver};
 use crate::secret_file;
 use crate::signers;
 use crate::telemetry::{Metrics, Telemetry};
@@ -62,6 +65,8 @@ impl AssemblyError {
 pub(crate) struct ModelSide {
     pub(crate) region: String,
     pub(crate) endpoint: Endpoint,
+    /// Where Bedrock's control plane is.
+    pub(crate) control: Endpoint,
     pub(crate) credentials: CredentialSource,
 }
 
@@ -72,9 +77,10 @@ fn variable(name: &str) -> Option<String> {
 /// Finds region, endpoint and credentials in configuration and environment.
 pub(crate) async fn model_side(config: &Config) -> Result<ModelSide, AssemblyError> {
     let region = region(config).await?;
-    let endpoint = endpoint(&region, variable).map_err(AssemblyError::of)?;
+    let control = endpoint(CONTROL, &region, variable).map_err(AssemblyError::of)?;
+    let endpoint = endpoint(RUNTIME, &region, variable).map_err(AssemblyError::of)?;
     let credentials = CredentialSource::find(&region, variable).await.map_err(AssemblyError::of)?;
-    Ok(ModelSide { region, endpoint, credentials })
+    Ok(ModelSide { region, endpoint, control, credentials })
 }
 
 /// The region that is called.
@@ -102,10 +108,11 @@ pub(crate) fn as_of(config: &Config) -> Date {
 /// The catalogue, for a region and a date, with the operator's own prices as they are now.
 pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
     let own = prices::own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
-    catalogue(config, region, as_of, &own)
+    let pins = profiles::read(&config.data).map_err(AssemblyError)?;
+    catalogue(config, region, as_of, &own, &profiles::names(config.profiles, &pins))
 }
 
-/// Does something with what the configuration says of models.
+/// Does something with what the configuration says of models; profiles are not of the configuration.
 pub(crate) fn view<T>(
     config: &Config,
     region: &str,
@@ -117,24 +124,29 @@ pub(crate) fn view<T>(
     let names: Vec<_> = models.names.iter().map(|(name, model)| (name.clone(), model.clone())).collect();
     let (auto, fallback) = (models.auto.as_deref(), &models.fallback);
     let (is_day_set, allow_unpriced) = (models.as_of.is_some(), models.unpriced == Unpriced::Allow);
-    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names: &names, auto, fallback })
+    let burndown: Vec<_> = config.limits.burndown.iter().map(|(name, figure)| (name.clone(), *figure)).collect();
+    let (names, burndown, profiles) = (&names, &burndown, &[]);
+    then(&View { region, as_of, is_day_set, own_prices, allow_unpriced, names, profiles, burndown, auto, fallback })
 }
 
-/// The catalogue, for a region and a date, with these own prices.
+/// The catalogue, for a region and a date, with these own prices and profiles.
 pub(crate) fn catalogue(
     config: &Config,
     region: &str,
     as_of: Date,
     own_prices: &str,
+    profiles: &[(String, String)],
 ) -> Result<Catalogue, AssemblyError> {
-    let loaded = view(config, region, as_of, own_prices, |view| catalogue::load(catalogue::BUILT_IN, view));
+    let loaded = view(config, region, as_of, own_prices, |view| {
+        catalogue::load(catalogue::BUILT_IN, &View { profiles, ..view.clone() })
+    });
     let catalogue = loaded.map_err(|error| match prices::wrong(config, &error) {
         Some(wrong) => AssemblyError(format!("models.prices: {wrong}")),
         None => AssemblyError(format!("models: {error}")),
     })?;
     let default = &config.models.default;
     match catalogue.answering(default) {
-        Answering::Unknown(near) if default != "auto" => {
+        Answering::Unknown(near) if default != "auto" && !is_application(default) => {
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             Err(AssemblyError(format!("models.default: the model {default:?} is not known{hint}")))
         }
@@ -146,8 +158,21 @@ pub(crate) fn catalogue(
     }
 }
 
+/// The clock of the process; the system's where nobody has set another.
+static CLOCK: OnceLock<fn() -> u64> = OnceLock::new();
+
+/// Sets the clock of the process, once.
+pub(crate) fn set_clock(clock: fn() -> u64) {
+    // Whoever was first has it.
+    let _ = CLOCK.set(clock);
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
+    CLOCK.get().copied().unwrap_or(system_ms)()
+}
+
+fn system_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -270,6 +295,9 @@ fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Ve
 pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
     let client = Arc::new(client.map_err(AssemblyError::of)?);
+    let bounds = (profiles::PATIENCE, profiles::MOST_ANSWER_BYTES);
+    let control = Caller::new(CONTROL, &side.region, side.control, Arc::clone(client.credentials()), bounds);
+    let control = Box::new(control.map_err(AssemblyError::of)?);
     let native: Arc<dyn Router> = Arc::new(routers::Task::default());
     let native_healer: Arc<dyn Healer> = Arc::new(Backoff::new(config.healing.backoff()));
     let started = std::time::Instant::now();
@@ -279,6 +307,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let folder = Locked::folder(&config.data).map_err(|error| cannot_open(&error))?;
     let prices = Arc::new(Book::open(&config, &side.region, as_of(&config))?);
     let catalogue = prices.catalogue();
+    let profiles = Arc::new(Resolver::new(control, Arc::clone(&prices), &side.region, config.profiles, unix_ms));
     let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
     let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
@@ -286,7 +315,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let jobs = SqliteJobs::open(&config.data, config.jobs.kept).map_err(AssemblyError::of)?;
-    let alerts = Arc::new(Alerts::open(&config, Arc::clone(&ledger), unix_ms)?);
+    let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
     let recorder = open_records(&config, &salt)?;
@@ -311,6 +340,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         ledger: Arc::clone(&ledger) as _,
         jobs: Some(Arc::new(Jobs::new(Arc::new(jobs)))),
         catalogue: Arc::clone(&catalogue),
+        profiles: Arc::clone(&profiles) as _,
         prompts: prompts.library(),
         history: History::new(models),
         records: Records::new(config.limits.records),
@@ -322,6 +352,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         settings: Settings {
             draw_salt: hash(salt.expose()),
             default_model: config.models.default.clone(),
+            embedding_calls: config.limits.embedding_calls,
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             metadata_patience: config.upstream.late_usage_seconds.duration(),
@@ -339,6 +370,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         policies,
         prompts,
         prices,
+        profiles,
         admin,
         keys,
         ledger,

@@ -5,6 +5,7 @@
 //! `kairos_attempts_total`, those of policies in `kairos_policy_faults_total`.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use kairos_pipeline::learned::Space;
 use kairos_pipeline::places::Crowd;
@@ -43,9 +44,13 @@ pub(crate) fn render(app: &App) -> String {
     rates(app, &mut text);
     prices(app, &mut text);
     jobs(app, &mut text);
+    profiles(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
     learned(app, &mut text);
+    let name = "kairos_alert_crossings_missed_total";
+    let what = "Thresholds passed while more were than are kept: all budgets are looked at then.";
+    let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.alerts.missed());
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());
@@ -94,6 +99,18 @@ fn bounds(app: &App) -> Vec<Bound> {
             used: Some(app.prices.sheets().list().len() as u64),
             refused: Some(app.prices.sheets().removed()),
         },
+        bound(
+            "profiles.kept",
+            config.profiles.kept,
+            Some(app.profiles.kept()),
+            Some(app.profiles.counts().no_room.load(Ordering::Relaxed)),
+        ),
+        bound(
+            "profiles.questions_per_minute",
+            config.profiles.questions_per_minute as usize,
+            None,
+            Some(app.profiles.counts().too_many.load(Ordering::Relaxed)),
+        ),
         bound("prompts.templates", config.prompts.templates, Some(gateway.prompts.load().all().count()), None),
         bound("upstream.idle_connections", config.upstream.idle_connections, None, None),
         Bound { name: "policies.instances", limit: u64::from(most_instances), used: Some(instances), refused: None },
@@ -186,6 +203,19 @@ fn prices(app: &App, text: &mut String) {
         ),
     ] {
         let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {count}");
+    }
+}
+
+/// Application inference profiles: what Bedrock was asked, and what came of it.
+fn profiles(app: &App, text: &mut String) {
+    let counts = app.profiles.counts();
+    for (name, what, count) in [
+        ("kairos_profile_questions_total", "Questions what an application profile stands for.", &counts.asked),
+        ("kairos_profile_questions_failed_total", "Those that came to nothing.", &counts.unanswered),
+        ("kairos_profile_changes_total", "Profiles that stand for something else, or are gone.", &counts.changed),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {count}");
     }
 }
 

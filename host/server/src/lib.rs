@@ -16,6 +16,7 @@ mod keys;
 mod log;
 mod outside;
 mod prices;
+mod profiles;
 mod replay;
 mod secret_file;
 mod signers;
@@ -29,4 +30,10 @@ use clap::Parser as _;
 /// Reads the command line, and does what it says.
 pub fn run() -> ExitCode {
     cli::run(cli::Cli::parse())
+}
+
+/// The same, by a clock of the caller's that gives milliseconds since 1970: for tests of clocks that jump.
+pub fn run_by(clock: fn() -> u64) -> ExitCode {
+    assemble::set_clock(clock);
+    run()
 }

@@ -176,6 +176,18 @@ impl Generator {
         })
     }
 
+    /// What an invocation of a model that is no chat is charged.
+    pub(crate) fn charge(
+        &self,
+        (model, route, region): (ModelRef, Route, Region),
+        tier: Option<Tier>,
+        usage: Usage,
+    ) -> Result<Charge, ApiError> {
+        let sheet = self.catalogue.sheet(model, route, region).ok_or_else(unpriced)?;
+        let tier = sheet.tariff(tier.unwrap_or(Tier::Standard)).tier;
+        Charge::new(&self.catalogue, (model, route, region), tier, usage, GuardUnits::default()).ok_or_else(unpriced)
+    }
+
     /// Lets the model answer and counts what that took.
     fn answer(
         &self,
@@ -195,6 +207,7 @@ impl Generator {
             cache_read: split.read,
             cache_write_5m: split.write_5m,
             cache_write_1h: split.write_1h,
+            ..Usage::default()
         };
     }
 

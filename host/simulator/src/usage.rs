@@ -2,7 +2,7 @@
 //!
 //! It must not know what any of it costs.
 
-use crate::catalogue::Kind;
+use crate::catalogue::{Kind, Piece};
 
 /// Tokens by kind. `input` leaves out what was read from or written to the prompt cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) struct Usage {
     pub(crate) cache_read: u32,
     pub(crate) cache_write_5m: u32,
     pub(crate) cache_write_1h: u32,
+    /// What is no token.
+    pub(crate) pieces: [u32; 5],
 }
 
 impl Usage {
@@ -22,6 +24,15 @@ impl Usage {
 
     pub(crate) fn cache_write(&self) -> u32 {
         self.cache_write_5m.saturating_add(self.cache_write_1h)
+    }
+
+    pub(crate) fn of_piece(&self, piece: Piece) -> u32 {
+        self.pieces[piece as usize]
+    }
+
+    pub(crate) fn add(&mut self, piece: Piece, count: u32) {
+        let sum = &mut self.pieces[piece as usize];
+        *sum = sum.saturating_add(count);
     }
 
     pub(crate) fn of(&self, kind: Kind) -> u32 {

@@ -67,6 +67,13 @@ pub(crate) fn schema_of(connection: &Connection) -> rusqlite::Result<i64> {
 /// path.
 pub(crate) fn set_aside(folder: &Path, file: &str) -> std::io::Result<PathBuf> {
     let aside = |ending: &str| folder.join(format!("{file}.aside{ending}"));
+    // Nothing of the one before it is left beside it.
+    for ending in ["-wal", "-shm"] {
+        match std::fs::remove_file(aside(ending)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
     for ending in ["", "-wal", "-shm"] {
         match std::fs::rename(folder.join(format!("{file}{ending}")), aside(ending)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),

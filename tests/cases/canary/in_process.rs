@@ -223,6 +223,30 @@ fn as_good_and_cheaper_is_promoted_step_by_step_across_restarts() {
     assert_eq!((world.serves().as_str(), world.report().verdict), ("cheaper", Some(verdict)));
 }
 
+/// Where a restart cannot load what served, the one before it stands in; and the next act says so, as records
+/// refer to it.
+#[test]
+fn what_stands_in_after_a_restart_is_what_served() {
+    let kept = Arc::<Memory>::default();
+    let world = World::start(&kept);
+    let by = By::admin(None, None);
+    let [first, second] = ["first", "second"].map(|name| {
+        let digest = world.stage(name);
+        world.host.activate(&digest, &by).unwrap();
+        digest
+    });
+    let served = |kept: &Memory| kept.kept.lock().unwrap().roles["router"].served.clone();
+    assert_eq!(served(&kept), Some(first.clone()));
+    drop(world);
+    kept.kept.lock().unwrap().versions.retain(|(version, ..)| version.digest != second);
+    let world = World::start(&kept);
+    assert_eq!(world.serves(), "first");
+    let third = world.stage("third");
+    assert_eq!(served(&kept), Some(first.clone()));
+    world.host.activate(&third, &by).unwrap();
+    assert_eq!(served(&kept), Some(first));
+}
+
 #[test]
 fn without_feedback_and_without_traffic_it_waits() {
     let kept = Arc::<Memory>::default();

@@ -15,6 +15,7 @@ use kairos_tests::{count, policy, python, root};
 use serde_json::{Value, json};
 
 use super::super::money::callable;
+use super::super::pieces;
 
 const CALLERS: usize = 16;
 /// Its streams fail after some content, so that what they cost is not known.
@@ -33,6 +34,8 @@ struct Asked {
 struct Mix {
     gateway: String,
     models: Vec<(String, Vec<String>)>,
+    /// Those that are no chats, and of what kind.
+    others: Vec<(String, String)>,
     cached: String,
     long: String,
 }
@@ -42,12 +45,32 @@ impl Mix {
         let mut models = callable();
         models.retain(|(model, _)| model != FAILS && model != SILENT);
         let cached = "The quick brown fox jumps over the lazy dog. ".repeat(300);
-        Self { gateway: gateway.to_owned(), models, cached, long: "word ".repeat(130_000) }
+        Self { gateway: gateway.to_owned(), models, others: pieces::models(), cached, long: "word ".repeat(130_000) }
     }
 
     fn at(&self, model: &str, operation: &str, body: Value) -> Asked {
         let url = format!("{}/model/{}/{operation}", self.gateway, model.replace(':', "%3A"));
         Asked { url, body, leaves: false }
+    }
+
+    /// A request to a model that is no chat; every second time round as it is less usual.
+    fn other(&self, place: usize, number: usize) -> Asked {
+        let (model, kind) = &self.others[place % self.others.len()];
+        let (text, again) = (format!("fish number {number}"), (place / self.others.len()) % 2 == 1);
+        if kind == "embedding" && !model.contains("marengo") && again {
+            let body = json!({"model": model, "input": [text, "another fish"]});
+            return Asked { url: format!("{}/v1/embeddings", self.gateway), body, leaves: false };
+        }
+        let mut body = pieces::body(model, &text);
+        if kind == "rerank" && again {
+            // How many pieces they are is not certain.
+            body["documents"] = json!(vec!["word ".repeat(700); 60]);
+        }
+        if number % 2_500 == 11 {
+            body = json!({"prompt": "a forbidden fish"});
+            return self.at("stability.sd3-5-large-v1:0", "invoke", body);
+        }
+        self.at(model, "invoke", body)
     }
 
     /// Request number so much. Each tenth is of the same kind; all models come round.
@@ -63,6 +86,7 @@ impl Mix {
             return self.at("us.anthropic.claude-haiku-5-5", "converse", converse(&self.long));
         }
         match number % 10 {
+            1 if round % 3 == 1 => self.other(round / 3, number),
             0 | 1 => self.at(model, "converse", short),
             2 | 3 => self.at(model, stream, short),
             4 => {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kairos_tests::component;
 use kairos_tests::process::{Pair, Setup};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::records::json_of;
 use super::{put, says};
@@ -28,8 +28,9 @@ fn service() -> (u16, Arc<AtomicUsize>) {
     (port, count)
 }
 
-/// Scores one case whose evaluator calls this address until it may not; gives its score's line.
-fn calls(url: &str, http: &str) -> Value {
+/// Scores one case whose evaluator calls this address until it may not; gives its score's line, and the last, which
+/// says how the run stands with its bounds.
+fn run_of(url: &str, http: &str) -> (Value, Value) {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("[policies]\ngrants = [\"log\", \"http\"]\n[policies.http]\n{http}\n");
     let config = put(folder.path(), "kairos.toml", config);
@@ -39,7 +40,12 @@ fn calls(url: &str, http: &str) -> Value {
     let arguments = ["policy", "evaluate", &path, "--data", &data, "--config", &config, "--json"];
     let (code, text) = says(folder.path(), &arguments);
     assert_eq!(code, 0, "{text}");
-    serde_json::from_str(text.lines().next().unwrap()).unwrap()
+    let line = |text: &str| serde_json::from_str(text).unwrap();
+    (line(text.lines().next().unwrap()), line(text.lines().last().unwrap()))
+}
+
+fn calls(url: &str, http: &str) -> Value {
+    run_of(url, http).0
 }
 
 /// A host that is listed as local is called, as often as may be; one that is not listed, or is near and listed
@@ -77,6 +83,13 @@ fn only_what_is_listed_is_called() {
         assert!(remark.starts_with("denied: ") && remark.contains(&says), "{remark}");
     }
     assert_eq!(count.load(Ordering::SeqCst), 8, "nobody else was called");
+    // A run has bounds of its own, and says how it stands with them.
+    let local = format!("local_hosts = [\"{host}\"]");
+    let bounds = |more: &str| run_of(&url, &format!("{local}\n{more}")).1["bounds"].clone();
+    let runs = bounds("run_calls = 3")["policies.http.run_calls"].clone();
+    assert_eq!(runs, json!({"limit": "3", "used": "3", "refused": 1}));
+    let bytes = bounds("bytes = 3")["policies.http.bytes"].clone();
+    assert_eq!((&bytes["limit"], &bytes["refused"]), (&json!("3"), &json!(1)), "{bytes}");
 }
 
 /// A judge that calls a model: through the gateway, whose ledger has each call; within what the run may spend.
@@ -114,8 +127,12 @@ async fn models_are_called_through_the_gateway_and_within_what_a_run_may_spend()
         assert!(remark.starts_with("over-limit: the call may cost ") && remark.contains("run_usd"), "{remark}");
     }
     assert_eq!(lines[3]["spent"], Value::Null);
+    let bounds = &lines[3]["bounds"];
+    assert_eq!(bounds["policies.model.run_usd"], json!({"limit": "0.00000001", "used": "0", "refused": 3}), "{bounds}");
     let lines = ran("[policies.model]\nrun_calls = 1\n", Some(&url));
     assert!(lines[1]["remark"].as_str().unwrap().contains("run_calls"), "{lines:?}");
+    let runs = &lines[3]["bounds"]["policies.model.run_calls"];
+    assert_eq!(*runs, json!({"limit": "1", "used": "1", "refused": 2}), "{lines:?}");
     // Without a gateway, and with one that is not there.
     assert!(ran("", None)[0]["remark"].as_str().unwrap().starts_with("unavailable: no gateway was named"));
     let gone = ran("", Some("http://127.0.0.1:1"));

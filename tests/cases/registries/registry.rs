@@ -14,7 +14,9 @@ use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// Who may ask.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -75,6 +77,8 @@ struct Kept {
 pub(super) struct Registry {
     /// Host and port.
     pub(super) address: SocketAddr,
+    /// What it is called, where it has another name.
+    name: Option<&'static str>,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -84,35 +88,64 @@ fn whole(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, std::io::Error> {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// Takes the request for a tunnel to a name, as a proxy does.
+async fn tunnelled(stream: &mut TcpStream, name: &str) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.starts_with(&format!("CONNECT {name}:443 ")), "{head}");
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+}
+
 impl Registry {
     /// Starts one.
     pub(super) async fn start(access: Access) -> Self {
+        Self::listen(access, None).await
+    }
+
+    /// Starts one that is reached by a name that nobody resolves, through the proxy that it has in front of itself,
+    /// by TLS.
+    pub(super) async fn secure(name: &'static str, tls: TlsAcceptor) -> Self {
+        Self::listen(Access::Open, Some((name, tls))).await
+    }
+
+    async fn listen(access: Access, secure: Option<(&'static str, TlsAcceptor)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let kept = Arc::new(Mutex::new(Kept { access, ..Kept::default() }));
-        let registry = Self { address, kept };
+        let registry = Self { address, name: secure.as_ref().map(|(name, _)| *name), kept };
         let serving = registry.clone();
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let registry = serving.clone();
-                let service = hyper::service::service_fn(move |request| {
-                    let registry = registry.clone();
-                    async move { Ok::<_, Infallible>(registry.answer(request).await) }
-                });
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (registry, secure) = (serving.clone(), secure.clone());
                 tokio::spawn(async move {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let Some((name, tls)) = secure else { return registry.serve(stream).await };
+                    tunnelled(&mut stream, name).await;
+                    // Who does not trust it goes away.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        registry.serve(stream).await;
+                    }
                 });
             }
         });
         registry
     }
 
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = hyper::service::service_fn(move |request| {
+            let registry = self.clone();
+            async move { Ok::<_, Infallible>(registry.answer(request).await) }
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    }
+
     /// The address of a repository.
     pub(super) fn repository(&self, path: &str) -> String {
-        format!("oci://{}/{path}", self.address)
+        let host = self.name.map_or_else(|| self.address.to_string(), str::to_owned);
+        format!("oci://{host}/{path}")
     }
 
     /// What goes wrong from now on.

@@ -1,40 +1,12 @@
 //! Cost Explorer, as moto serves it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use kairos_tests::http::{Client, requests};
+use kairos_tests::moto::Moto;
+use kairos_tests::policy;
 use kairos_tests::process::{Setup, kairos};
-use kairos_tests::{policy, python};
 use serde_json::{Value, json};
 
 use super::data;
-
-/// A server of moto's, which ends with the test.
-struct Moto {
-    child: Child,
-    url: String,
-}
-
-impl Moto {
-    fn start() -> Self {
-        let serve = ["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"];
-        let mut child =
-            Command::new(python()).args(serve).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let url = lines.find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned())).unwrap();
-        // Its log is read, so that it never waits for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
-    }
-}
-
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The simulator's bill as Cost Explorer has it: a sum for each service and usage type of a day.
 fn result(csv: &str, day: &str, next: &str) -> Value {

@@ -376,3 +376,22 @@ fn what_has_no_price_is_called_only_where_that_is_allowed() {
     let nova = load(BUILT_IN, &rented).unwrap().stand_ins.iter().find(|(of, _)| *of == Family::Nova).unwrap().1;
     assert_eq!(priced(&rented, &arn, "2026-11-23"), Some((nova.input, nova.output)));
 }
+
+#[test]
+fn an_operators_burndown_goes_before_the_catalogues() {
+    let of = |figures: &[(&str, u32)]| {
+        let figures: Vec<_> = figures.iter().map(|(name, figure)| ((*name).to_owned(), *figure)).collect();
+        let plain = View::plain("us-east-1", "2026-11-23".parse().unwrap());
+        let catalogue = load(BUILT_IN, &View { burndown: &figures, ..plain }).map_err(|error| error.to_string())?;
+        let burndown = |name: &str| {
+            let Answering::Target { target, .. } = catalogue.answering(name) else { panic!() };
+            catalogue.model_of(target).burndown
+        };
+        Ok::<_, String>((burndown("nova-lite"), burndown("claude-sonnet-4-6")))
+    };
+    let (nova, sonnet) = of(&[]).unwrap();
+    assert_ne!(sonnet, 7);
+    assert_eq!(of(&[("us.anthropic.claude-sonnet-4-6", 7)]), Ok((nova, 7)));
+    let wrong = "limits.burndown: the model \"nova-lit\" is not known; did you mean \"nova-lite\"?";
+    assert_eq!(of(&[("nova-lit", 2)]), Err(wrong.to_owned()));
+}

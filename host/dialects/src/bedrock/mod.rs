@@ -9,6 +9,7 @@ pub mod error;
 pub mod families;
 pub mod invoke;
 pub mod jobs;
+pub mod pieces;
 mod request;
 mod response;
 mod rewrite;

@@ -1,8 +1,9 @@
-//! OpenAI's Chat Completions API.
+//! OpenAI's Chat Completions API, and its embeddings.
 //!
 //! What Kairos carries out is listed in [`request`]; every other parameter is refused by name.
 
 pub mod answer;
+pub mod embeddings;
 pub mod error;
 pub mod models;
 pub mod request;

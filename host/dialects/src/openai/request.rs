@@ -126,7 +126,7 @@ pub fn parse(body: &[u8], is_named_elsewhere: bool) -> Result<ChatRequest<'_>, I
 
 /// Refuses what is left over. A value of null asks for nothing; neither do the values by which
 /// OpenAI's API says "off".
-fn refuse_rest(prefix: &str, rest: &Map<String, Value>) -> Result<(), Invalid> {
+pub(super) fn refuse_rest(prefix: &str, rest: &Map<String, Value>) -> Result<(), Invalid> {
     for (name, value) in rest {
         let off = match name.as_str() {
             _ if value.is_null() => true,
@@ -190,7 +190,7 @@ fn inference<'a>(
 }
 
 /// `user` and `metadata` become labels in Bedrock's invocation logs.
-fn metadata<'a>(
+pub(super) fn metadata<'a>(
     user: Option<Cow<'a, str>>,
     metadata: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
 ) -> Result<BTreeMap<Cow<'a, str>, Cow<'a, str>>, Invalid> {

@@ -58,6 +58,8 @@ pub(super) enum Place {
     Output,
     /// One of several answers.
     Choice,
+    /// What an embedding or an image is made of.
+    Made,
 }
 
 const OTHER: Rule = Rule::Values(Origin::Other);
@@ -140,6 +142,7 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
             "signature" | "redactedContent" => Some(Rule::Skip),
             _ => None,
         },
+        Place::Made => made(field),
         Place::Cited => match field {
             "content" => Some(Rule::Node(Place::Block, None)),
             "citations" => text(Origin::Citation),
@@ -162,6 +165,18 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
             "finish_reason" | "stop_reason" | "completionReason" | "index" | "tokenCount" => Some(Rule::Skip),
             _ => None,
         },
+    }
+}
+
+/// Parts of what is embedded, and of what an image is made of. Media is no text, whatever it is within.
+fn made(field: &str) -> Option<Rule> {
+    match field {
+        "text" | "content" => node(Place::Made, Origin::User),
+        "value" | "inputText" | "negativeText" | "maskPrompt" => text(Origin::User),
+        "image_url" => Some(Rule::Address),
+        "image" | "images" | "audio" | "video" | "mediaSource" | "maskImage" | "referenceImage" | "conditionImage"
+        | "sourceImage" | "type" | "truncationMode" | "embeddingPurpose" | "controlMode" => Some(Rule::Skip),
+        _ => None,
     }
 }
 
@@ -194,7 +209,19 @@ fn invoke(field: &str) -> Option<Rule> {
         "messages" | "chat_history" => Some(Rule::Node(Place::Message, None)),
         "system" => node(Place::Block, Origin::System),
         "preamble" => text(Origin::System),
-        "prompt" | "inputText" | "message" | "texts" => text(Origin::User),
+        "prompt" | "inputText" | "message" | "texts" | "query" | "negative_prompt" | "search_prompt"
+        | "select_prompt" => text(Origin::User),
+        "inputs"
+        | "text"
+        | "text_image"
+        | "singleEmbeddingParams"
+        | "textToImageParams"
+        | "inPaintingParams"
+        | "outPaintingParams"
+        | "imageVariationParams"
+        | "colorGuidedGenerationParams"
+        | "backgroundRemovalParams"
+        | "virtualTryOnParams" => node(Place::Made, Origin::User),
         "tools" => node(Place::Tool, Origin::ToolDefinition),
         "toolConfig" => node(Place::ToolConfig, Origin::ToolDefinition),
         "tool_results" => arguments(Origin::ToolResult),
@@ -202,9 +229,9 @@ fn invoke(field: &str) -> Option<Rule> {
         "textGenerationConfig" | "inferenceConfig" | "thinking" => Some(OTHER),
         "response_format" | "output_config" => node(Place::Format, Origin::Other),
         "metadata" => Some(FREE),
-        "anthropic_version" | "anthropic_beta" | "schemaVersion" | "tool_choice" | "images" | "inputImage" => {
-            Some(Rule::Skip)
-        }
+        "anthropic_version" | "anthropic_beta" | "schemaVersion" | "tool_choice" | "images" | "inputImage"
+        | "image" | "mask" | "init_image" | "style_image" | "audio" | "video" | "mediaSource" | "taskType"
+        | "inputType" | "input_type" | "truncate" | "embedding_types" | "embeddingTypes" => Some(Rule::Skip),
         _ => None,
     }
 }
@@ -235,7 +262,7 @@ fn invoke_answer(field: &str) -> Option<Rule> {
         "output" => node(Place::Output, Origin::Other),
         "results" | "outputs" | "choices" => node(Place::Choice, Origin::Assistant),
         "generation" | "completion" | "completions" | "generations" | "text" | "outputText" => text(Origin::Assistant),
-        "prompt" => text(Origin::User),
+        "prompt" | "texts" => text(Origin::User),
         "chat_history" => Some(Rule::Node(Place::Message, None)),
         "tool_calls" => node(Place::ToolCall, Origin::ToolInput),
         "citations" => text(Origin::Citation),
@@ -254,6 +281,10 @@ fn invoke_answer(field: &str) -> Option<Rule> {
         | "finish_reason"
         | "generation_id"
         | "response_id"
+        | "embedding"
+        | "embeddings"
+        | "embeddingsByType"
+        | "images"
         | "amazon-bedrock-guardrailAction"
         | "amazon-bedrock-invocationMetrics" => Some(Rule::Skip),
         _ => None,

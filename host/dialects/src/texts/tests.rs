@@ -16,6 +16,9 @@ fn of_converse_answer(body: &[u8]) -> Result<Texts<'_>, Invalid> {
 fn of_invoke(body: &[u8]) -> Result<Texts<'_>, Invalid> {
     Texts::of_invoke(body)
 }
+fn of_job(body: &[u8]) -> Result<Texts<'_>, Invalid> {
+    Texts::of_job(body)
+}
 fn of_invoke_answer(body: &[u8]) -> Result<Texts<'_>, Invalid> {
     Texts::of_invoke_answer(body)
 }
@@ -56,7 +59,14 @@ const CONVERSE_ANSWER: &str = r#"{"output":{"message":{"role":"assistant","conte
 "trace":{"guardrail":{"modelOutput":["M9"],"inputAssessment":{"g":{"sensitiveInformationPolicy":{"piiEntities":[{"match":"M10"}]}}}},"promptRouter":{"invokedModelId":"m"}}}"#;
 
 /// Bodies of all families: what is sent, and how many texts of it are marked.
-const INVOKE: [&str; 9] = [
+const INVOKE: [&str; 15] = [
+    r#"{"inputText":"M1","inputImage":"aaaa","dimensions":256,"embeddingTypes":["float"]}"#,
+    r#"{"input_type":"search_query","truncate":"END","embedding_types":["float"],"texts":["M1","M2"],"images":["data:image/png;base64,aaaa"],
+"inputs":[{"content":[{"type":"text","text":"M3"},{"type":"image_url","image_url":"data:image/png;base64,bbbb"},{"type":"image_url","image_url":{"url":"data:image/png;base64,cccc"}}]}]}"#,
+    r#"{"schemaVersion":"nova-multimodal-embed-v1","taskType":"SINGLE_EMBEDDING","singleEmbeddingParams":{"embeddingPurpose":"GENERIC_INDEX","embeddingDimension":256,"text":{"truncationMode":"END","value":"M1"},"image":{"format":"png","source":{"bytes":"aaaa"}},"future":{"a":"M2"}}}"#,
+    r#"{"inputType":"text_image","text_image":{"inputText":"M1","mediaSource":{"base64String":"aaaa"}},"text":{"inputText":"M2"},"image":{"mediaSource":{"base64String":"bbbb"}}}"#,
+    r#"{"query":"M1","documents":["M2",{"M3":"M4"}],"top_n":2,"api_version":2}"#,
+    r#"{"taskType":"TEXT_IMAGE","textToImageParams":{"text":"M1","negativeText":"M2","conditionImage":"aaaa"},"inPaintingParams":{"maskPrompt":"M3","image":"bbbb"},"prompt":"M4","negative_prompt":"M5","image":"cccc","mask":"dddd","search_prompt":"M6","select_prompt":"M7","imageGenerationConfig":{"width":512}}"#,
     r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":64,"system":[{"type":"text","text":"M1","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":"M2"},
 {"role":"assistant","content":[{"type":"thinking","thinking":"M3","signature":"sig"},{"type":"redacted_thinking","data":"xxxx"},{"type":"text","text":"M4","citations":[{"type":"char_location","cited_text":"M5","document_title":"M6"}]},{"type":"tool_use","id":"t","name":"f","input":{"M7":"M8"}}]},
 {"role":"user","content":[{"content":"M9","type":"tool_result","tool_use_id":"t"},{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"M10"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aaaa"}}]},
@@ -87,7 +97,7 @@ const INVOKE_ANSWERS: [&str; 8] = [
 fn bodies() -> impl Iterator<Item = (Read, &'static str)> {
     let converse = [(of_converse as Read, CONVERSE), (of_converse_answer, CONVERSE_ANSWER)];
     let invoke = INVOKE.map(|body| (of_invoke as Read, body));
-    let jobs = JOBS.map(|body| (Texts::of_job as Read, body));
+    let jobs = JOBS.map(|body| (of_job as Read, body));
     converse.into_iter().chain(invoke).chain(jobs).chain(INVOKE_ANSWERS.map(|body| (of_invoke_answer as Read, body)))
 }
 

@@ -118,11 +118,7 @@ pub(crate) async fn start(
 }
 
 /// What it will have consumed, where the request says all of it; and the least that it will cost.
-fn foreseen(
-    catalogue: &Catalogue,
-    request: &Decoded,
-    attempt: &Attempt<'_>,
-) -> (Option<Usage>, Picodollars) {
+fn foreseen(catalogue: &Catalogue, request: &Decoded, attempt: &Attempt<'_>) -> (Option<Usage>, Picodollars) {
     let usage = Usage { units: request.outline.least_units, ..Usage::default() };
     let (worst, day) = attempt.bounds();
     let prices = catalogue.prices(attempt.target, day);

@@ -120,8 +120,9 @@ impl OutsideError {
 
 /// Who is called. Each call ends by `until`, whatever the other side does.
 pub trait Outside: Send + Sync + fmt::Debug {
-    /// Sends a request to another service.
-    fn send(&self, request: &HttpRequest, until: Instant) -> Result<HttpResponse, OutsideError>;
+    /// Sends a request to another service. `room` is how many bytes of answers may still come: what comes is
+    /// taken off it as it does, whether or not an answer is made of it.
+    fn send(&self, request: &HttpRequest, room: &mut usize, until: Instant) -> Result<HttpResponse, OutsideError>;
 
     /// Calls a model.
     fn call(&self, request: &ModelRequest, until: Instant) -> Result<ModelResponse, OutsideError>;
@@ -145,7 +146,7 @@ impl Nowhere {
 }
 
 impl Outside for Nowhere {
-    fn send(&self, _: &HttpRequest, _: Instant) -> Result<HttpResponse, OutsideError> {
+    fn send(&self, _: &HttpRequest, _: &mut usize, _: Instant) -> Result<HttpResponse, OutsideError> {
         Err(Self::nobody())
     }
 

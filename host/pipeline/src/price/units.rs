@@ -49,7 +49,7 @@ impl UnitRates {
     pub fn cost(self, units: Units) -> Result<u64, PriceError> {
         units.each().try_fold(0u64, |sum, (unit, count)| {
             let price = self.of(unit).ok_or(PriceError::Unit(unit))?;
-            let cost = count.checked_mul(price).and_then(|cost| sum.checked_add(cost));
+            let cost = u64::from(count).checked_mul(price).and_then(|cost| sum.checked_add(cost));
             cost.ok_or(PriceError::Overflow)
         })
     }
@@ -83,13 +83,10 @@ mod tests {
         let outline = Outline { units: some, ..Outline::default() };
         let worst = with(rates, None, |prices| worst_case(&outline, 100, prices, LIMITS)).unwrap();
         assert_eq!(worst.amount.0, 500 * 135_000 + 120_000_000 + 21_000_000_000);
-        // Many inputs, each of which may be as long; and what is cut may count in full.
-        let many = Outline { inputs: 3, ..Outline::default() };
-        let worst = |outline: &Outline| {
-            with(rates, None, |prices| worst_case(outline, 10_000, prices, LIMITS)).unwrap().amount.0
-        };
-        assert_eq!(worst(&many), 1_500 * 135_000);
-        assert_eq!(worst(&Outline { cuts_input: true, ..many }), (10_000 + 1_024) * 135_000);
+        // Texts that may be cut can count in full, and media beside them are no tokens.
+        let texts = Outline { texts_only: true, text_bytes: 900, turns: 2, ..Outline::default() };
+        let worst = with(rates, None, |prices| worst_case(&texts, 10_000, prices, LIMITS)).unwrap();
+        assert_eq!(worst.amount.0, (900 + 1_024 + 32) * 135_000);
     }
 
     #[test]
@@ -109,7 +106,8 @@ mod tests {
         assert_eq!((worst.amount.0, worst.unpriced), (500 * 9 + 20, true));
         let priced = with(rates, Some(dear), |prices| cost(&usage, ServiceTier::Standard, prices)).unwrap();
         assert_eq!((priced.low.0, priced.amount.0, priced.unpriced), (0, 20, true));
-        let many = Usage { units: Units::of(Unit::AudioSecond, u64::MAX), ..Usage::default() };
+        let many = Usage { units: Units::of(Unit::AudioSecond, u32::MAX), ..Usage::default() };
+        let dear = Rates { units: UnitRates::NONE.with(Unit::AudioSecond, Some(u64::MAX / 2)), ..dear };
         assert_eq!(with(dear, None, |prices| cost(&many, ServiceTier::Standard, prices)), Err(PriceError::Overflow));
     }
 }

@@ -9,6 +9,8 @@ mod host;
 mod made_up;
 mod minors;
 mod policy;
+mod rows;
+mod typed;
 mod v0_1;
 mod worlds;
 

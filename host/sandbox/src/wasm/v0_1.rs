@@ -8,23 +8,48 @@ use super::adapter::{Adapter, Description, Exports, Plugin};
 use super::bindings::kairos::plugin::{
     cases, content, drafts, events, fitness, genomes, http, kv, kv_write, log, metrics, model, types,
 };
+use super::bindings::types::PluginError;
 use super::bindings::{self, lifecycle};
 use super::host::HostState;
+use super::typed::{Exported, Found, Function};
 use super::worlds::{Judge, JudgeIndices, judgement};
 use crate::capability::{Capability, Grants};
+
+const LIFECYCLE: &str = "kairos:plugin/lifecycle@0.1.0";
 
 /// Version 0.1.
 pub(super) struct V0_1;
 
 /// Where a component's exports are: what every world has, and its judgement.
 struct Indices {
-    lifecycle: lifecycle::GuestIndices,
+    init: Found<Init>,
+    describe: Found<Describe>,
     judge: JudgeIndices,
+}
+
+/// `init`, as the contract has it.
+struct Init;
+/// `describe`, likewise.
+struct Describe;
+
+impl Function for Init {
+    const INTERFACE: &'static str = LIFECYCLE;
+    const NAME: &'static str = "init";
+    type Parameters<'a> = (&'a str,);
+    type Answer = std::result::Result<(), PluginError>;
+}
+
+impl Function for Describe {
+    const INTERFACE: &'static str = LIFECYCLE;
+    const NAME: &'static str = "describe";
+    type Parameters<'a> = ();
+    type Answer = lifecycle::Description;
 }
 
 /// The same of an instance.
 struct Guest {
-    lifecycle: lifecycle::Guest,
+    init: Exported<Init>,
+    describe: Exported<Describe>,
     judge: Judge,
 }
 
@@ -66,26 +91,26 @@ impl Adapter for V0_1 {
     }
 
     fn find(&self, pre: &InstancePre<HostState>, world: World) -> Result<Box<dyn Exports>> {
-        let lifecycle = lifecycle::GuestIndices::new(pre)?;
-        Ok(Box::new(Indices { lifecycle, judge: JudgeIndices::find(pre, world)? }))
+        let (init, describe) = (Found::of(pre)?, Found::of(pre)?);
+        Ok(Box::new(Indices { init, describe, judge: JudgeIndices::find(pre, world)? }))
     }
 }
 
 impl Exports for Indices {
     fn load(&self, store: &mut Store<HostState>, instance: &Instance) -> Result<Box<dyn Plugin>> {
-        let lifecycle = self.lifecycle.load(&mut *store, instance)?;
-        Ok(Box::new(Guest { lifecycle, judge: self.judge.load(store, instance)? }))
+        let (init, describe) = (self.init.load(store, instance)?, self.describe.load(store, instance)?);
+        Ok(Box::new(Guest { init, describe, judge: self.judge.load(store, instance)? }))
     }
 }
 
 impl Plugin for Guest {
     fn init(&self, store: &mut Store<HostState>, config: &str) -> Result<Result<(), PolicyError>> {
-        Ok(self.lifecycle.call_init(store, config)?.map_err(bindings::plugin_error))
+        Ok(self.init.call(store, (config,))?.map_err(bindings::plugin_error))
     }
 
     fn describe(&self, store: &mut Store<HostState>) -> Result<Description> {
-        let lifecycle::Description { name, version, reasons, names, kv_schema, notes } =
-            self.lifecycle.call_describe(store)?;
+        let described = self.describe.call(store, ())?;
+        let lifecycle::Description { name, version, reasons, names, kv_schema, notes } = described;
         Ok(Description { name, version, reasons, names, kv_schema, notes })
     }
 

@@ -71,6 +71,7 @@ impl Versions for Kept {
             roles: named.chain(lost).collect(),
             shadow: roles.shadow.clone(),
             folder: roles.folder.clone(),
+            served: roles.served.clone(),
         };
         let version = version.map(|(version, name, engine)| policies::Version {
             digest: version.digest.clone(),

@@ -19,16 +19,6 @@ use crate::config::AlertSettings;
 
 /// For an answer to begin.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The first wait after a failure, in milliseconds; each further one is twice as long.
-const FIRST_WAIT_MS: u64 = 1_000;
-/// The longest: what is to be told within a minute is, once somebody listens.
-const LONGEST_WAIT_MS: u64 = 30_000;
-
-/// How long to wait after so many tries failed before.
-pub(super) fn wait_after(tries: u32) -> u64 {
-    FIRST_WAIT_MS.checked_shl(tries.min(16)).unwrap_or(LONGEST_WAIT_MS).min(LONGEST_WAIT_MS)
-}
-
 /// Where alerts go.
 pub(super) struct Webhook {
     client: Client<Connector, Full<Bytes>>,
@@ -78,10 +68,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sent_is_signed_and_waits_are_bounded() {
+    fn what_is_sent_is_signed() {
         // printf '5.{}' | openssl dgst -sha256 -hmac secret
         let signed = signature(&Secret::new("secret".to_owned()), 5, "{}");
         assert_eq!(signed, "t=5,v1=f18d2fcd9a24151471e3e2d71bc7ce901fb7b89b341918a08f95e9ffc497ea26");
-        assert_eq!([0, 1, 4, 5, 99].map(wait_after), [1_000, 2_000, 16_000, 30_000, 30_000]);
     }
 }

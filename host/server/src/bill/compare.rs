@@ -185,7 +185,7 @@ impl Cell {
             return Cause::Unexplained;
         }
         let of = |tokens: &BTreeMap<Kind, i128>, kind| tokens.get(&kind).copied().unwrap_or(0);
-        let differ = Kind::ALL.into_iter().map(|kind| (kind, of(tokens, kind), of(&self.ledger.tokens, kind)));
+        let differ = Kind::all().map(|kind| (kind, of(tokens, kind), of(&self.ledger.tokens, kind)));
         let differ: Vec<_> = differ.filter(|(_, bill, ledger)| bill != ledger).collect();
         if differ.is_empty() { Cause::Prices } else { Cause::Tokens(differ) }
     }
@@ -361,6 +361,9 @@ impl Booked {
             (Kind::CacheWrite1h, usage.cache_write_1h),
         ] {
             *self.tokens.entry(kind).or_default() += i128::from(tokens);
+        }
+        for (unit, count) in usage.units.each() {
+            *self.tokens.entry(Kind::Unit(unit)).or_default() += i128::from(count);
         }
         self.without_tokens += u64::from(usage.cache_write_unknown > 0);
     }

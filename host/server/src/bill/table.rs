@@ -80,7 +80,7 @@ fn factor(unit: &str) -> Option<i128> {
     Some(match unit.as_str() {
         "1mtokens" | "1mtoken" | "milliontokens" => 1_000_000,
         "1ktokens" | "1ktoken" | "thousandtokens" => 1_000,
-        "tokens" | "token" | "textunits" | "textunit" | "units" => 1,
+        "tokens" | "token" | "textunits" | "textunit" | "units" | "images" | "queries" | "seconds" => 1,
         _ => return None,
     })
 }

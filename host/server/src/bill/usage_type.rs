@@ -3,7 +3,9 @@
 //!
 //! Only what is on record is read; anything else is of an unknown kind, and said to be.
 
-/// Tokens that are priced apart.
+use kairos_dialects::usage::Unit;
+
+/// What is priced apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     /// Input that no cache served.
@@ -16,12 +18,16 @@ pub(crate) enum Kind {
     CacheWrite5m,
     /// For an hour.
     CacheWrite1h,
+    /// What is not counted in tokens.
+    Unit(Unit),
 }
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Input, Self::Output, Self::CacheRead, Self::CacheWrite5m, Self::CacheWrite1h];
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let tokens = [Self::Input, Self::Output, Self::CacheRead, Self::CacheWrite5m, Self::CacheWrite1h];
+        tokens.into_iter().chain(Unit::ALL.map(Self::Unit))
+    }
 
     /// Its name for people.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +37,7 @@ impl Kind {
             Self::CacheRead => "cache read",
             Self::CacheWrite5m => "cache write 5m",
             Self::CacheWrite1h => "cache write 1h",
+            Self::Unit(unit) => unit.name(),
         }
     }
 }
@@ -55,8 +62,9 @@ pub(crate) struct UsageType {
     pub(crate) kind: Option<Kind>,
 }
 
-/// The words of the Marketplace's and the snake form, and of the others, the longest first.
-const MARKETPLACE: [(&str, Kind); 8] = [
+/// The words of the Marketplace's and the snake form, and of the others, the longest first. Those of what is not
+/// counted in tokens follow the pattern of the others, and were not seen on an invoice.
+const MARKETPLACE: [(&str, Kind); 13] = [
     ("CacheReadInputTokenCount", Kind::CacheRead),
     ("CacheWrite1hInputTokenCount", Kind::CacheWrite1h),
     ("CacheWriteInputTokenCount", Kind::CacheWrite5m),
@@ -65,13 +73,23 @@ const MARKETPLACE: [(&str, Kind); 8] = [
     ("cache_read_input_tokens", Kind::CacheRead),
     ("input_tokens", Kind::Input),
     ("output_tokens", Kind::Output),
+    ("InputImageCount", Kind::Unit(Unit::Image)),
+    ("OutputImageCount", Kind::Unit(Unit::ImageMade)),
+    ("QueryCount", Kind::Unit(Unit::Query)),
+    ("InputAudioSecondCount", Kind::Unit(Unit::AudioSecond)),
+    ("InputVideoSecondCount", Kind::Unit(Unit::VideoSecond)),
 ];
-const OWN: [(&str, Kind); 5] = [
+const OWN: [(&str, Kind); 10] = [
     ("-cache-read-input-token-count", Kind::CacheRead),
     ("-cache-write-1h-input-token-count", Kind::CacheWrite1h),
     ("-cache-write-input-token-count", Kind::CacheWrite5m),
     ("-input-tokens", Kind::Input),
     ("-output-tokens", Kind::Output),
+    ("-input-images", Kind::Unit(Unit::Image)),
+    ("-output-images", Kind::Unit(Unit::ImageMade)),
+    ("-queries", Kind::Unit(Unit::Query)),
+    ("-input-audio-seconds", Kind::Unit(Unit::AudioSecond)),
+    ("-input-video-seconds", Kind::Unit(Unit::VideoSecond)),
 ];
 /// What may stand behind.
 const MODIFIERS: [&str; 9] =
@@ -152,6 +170,8 @@ mod tests {
             ("USE1-NovaPro-input-tokens", own("NovaPro"), Some(Kind::Input)),
             ("USE1-Nova2.0Lite-cache-read-input-token-count-global", own("Nova2.0Lite"), Some(Kind::CacheRead)),
             ("USW2-Llama3-1-70B-output-tokens-long-context-flex", own("Llama3-1-70B"), Some(Kind::Output)),
+            ("USE1-NovaCanvas-output-images", own("NovaCanvas"), Some(Kind::Unit(Unit::ImageMade))),
+            ("USW2-MP:USW2_QueryCount-Units", market(), Some(Kind::Unit(Unit::Query))),
             ("USE1-Guardrail-TopicPolicyUnitsConsumed", Product::Guardrail, None),
         ] {
             assert_eq!(UsageType::parse(text), Some(UsageType { product, kind }), "{text}");

@@ -75,7 +75,9 @@ impl<'a> Names<'a> {
             return Some(self.catalogue.models[*at].id.to_string());
         }
         let id = key.resource.rsplit('/').next().filter(|id| !id.is_empty() && key.resource.starts_with("arn:"))?;
-        match self.catalogue.answering(id) {
+        // An application profile is known by the whole of its ARN.
+        let named = if self.catalogue.names.contains_key(&key.resource) { &key.resource } else { id };
+        match self.catalogue.answering(named) {
             Answering::Target { target, ended: None } => Some(self.catalogue.model_of(target).id.to_string()),
             _ => self.catalogue.models.iter().find(|model| *model.id == *id).map(|model| model.id.to_string()),
         }

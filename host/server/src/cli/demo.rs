@@ -1,5 +1,6 @@
 //! `kairos demo`.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use jiff::civil::{Date, date};
@@ -73,9 +74,11 @@ impl Demo {
         let bedrock = simulator.addr();
         let key = AccessKey::documented().into_iter().next().ok_or_else(|| Failed::new("the simulator has no key"))?;
         let key = SigningCredentials { access_key_id: key.id, secret: key.secret, session_token: key.session_token };
+        let here = || Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() };
         let side = ModelSide {
             region: REGION.to_owned(),
-            endpoint: Endpoint { url: format!("http://{bedrock}"), host: bedrock.to_string() },
+            endpoint: here(),
+            control: here(),
             credentials: CredentialSource::fixed(Authority::Keys(key)),
         };
         let endpoint = side.endpoint.url.clone();
@@ -90,7 +93,9 @@ impl Demo {
         }));
         let ready = || {
             say_listening(address);
-            print!("{}", try_lines::text(address, bedrock, &policies, &examples, &data));
+            // As the line before: nobody to tell is no reason not to serve.
+            let tried = try_lines::text(address, bedrock, &policies, &examples, &data);
+            let _ = std::io::stdout().write_all(tried.as_bytes());
         };
         let stopped = serve::serve(app, listening, ready, told_to_stop()).await?;
         drop(stop_simulator);

@@ -34,8 +34,10 @@ Examples:
 
 Reads the files in the data folder: the gateway may be running or not. The policy is loaded as it was
 then, with the configuration of then, and asked what it was asked then; and so are the healer, and with
-`content` \"full\" under [records] the prompter and the guard. What of these is not kept is said.
-Exit codes: 0 identical, 1 another decision or not decided again: it says why, 2 wrong usage")]
+`content` \"full\" under [records] the prompter and the guard. What of these is not kept cannot be asked
+again: it is named (`not judged again`), and the exit code is 0 all the same.
+Exit codes: 0 the decision, and all that is kept beside it, are identical, 1 another decision or not decided
+again: it says why, 2 wrong usage")]
 pub(super) struct Explain {
     /// The request's id, or how it begins
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]

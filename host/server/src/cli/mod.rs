@@ -1,5 +1,9 @@
 //! The command line.
 
+// Before all others: its macros hold for them.
+#[macro_use]
+mod out;
+
 mod audit;
 mod budget;
 mod demo;

@@ -8,12 +8,15 @@ use kairos_bedrock::client::Client;
 use kairos_dialects::outline::ServiceTier;
 use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind};
 use kairos_pipeline::money::Picodollars;
+use kairos_pipeline::policy::Route;
 use serde::Serialize;
 
 use super::Failed;
+use crate::admin::moment;
 use crate::assemble;
 use crate::config::{Config, Flags};
 use crate::prices::Sheets;
+use crate::profiles::{self, Pin};
 
 /// List the models: what is asked for, what answers, what it costs
 #[derive(Debug, clap::Args)]
@@ -71,10 +74,14 @@ struct Row {
     usd_each: BTreeMap<&'static str, String>,
     max_input_tokens: u32,
     max_output_tokens: u32,
+    /// How often a written token counts in a limit of tokens a minute.
+    burndown: u32,
     capabilities: Vec<&'static str>,
     strengths: Vec<&'static str>,
     /// Place among the models offered for `auto`.
     auto: Option<usize>,
+    /// ARNs that stand for it: of the configuration, and application profiles that Bedrock was asked about.
+    arns: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<String>,
 }
@@ -96,7 +103,7 @@ impl Models {
             let mut rows = rows(&catalogue);
             let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
             check_access(&client.map_err(assemble::AssemblyError::of)?, &mut rows).await?;
-            return self.print(&rows, &catalogue);
+            return self.print(&rows, &catalogue, &config);
         }
         let region = region_or_default(&config);
         let catalogue = match &self.prices {
@@ -114,10 +121,10 @@ impl Models {
                 loaded.map_err(other)?
             }
         };
-        self.print(&rows(&catalogue), &catalogue)
+        self.print(&rows(&catalogue), &catalogue, &config)
     }
 
-    fn print(&self, rows: &[Row], catalogue: &Catalogue) -> Result<(), Failed> {
+    fn print(&self, rows: &[Row], catalogue: &Catalogue, config: &Config) -> Result<(), Failed> {
         if self.json {
             let text = serde_json::to_string_pretty(rows).map_err(|error| Failed::new(error.to_string()))?;
             println!("{text}");
@@ -156,8 +163,20 @@ impl Models {
             }
         }
         print_table(&table);
+        print_profiles(&profiles::read(&config.data).map_err(Failed::new)?);
         Ok(())
     }
+}
+
+/// What application inference profiles stand for, as Bedrock said.
+fn print_profiles(pins: &[Pin]) {
+    if pins.is_empty() {
+        return;
+    }
+    println!("\nApplication inference profiles that Bedrock was asked about\n");
+    let head = ["PROFILE", "STANDS FOR", "SINCE"].map(str::to_owned).to_vec();
+    let line = |pin: &Pin| vec![pin.arn.clone(), pin.stands_for.clone(), moment(pin.since_ms)];
+    print_table(&std::iter::once(head).chain(pins.iter().map(line)).collect::<Vec<_>>());
 }
 
 /// Looking at the catalogue needs no AWS set-up.
@@ -201,12 +220,19 @@ fn row(catalogue: &Catalogue, model: &Model) -> Row {
         }),
         max_input_tokens: model.max_input_tokens,
         max_output_tokens: model.max_output_tokens,
+        burndown: model.burndown,
         capabilities: model.capabilities.names().collect(),
         strengths: model.strengths.names().collect(),
         auto: catalogue
             .auto
             .iter()
             .position(|&offered| catalogue.models[catalogue.targets[offered].model].id == model.id),
+        arns: catalogue
+            .targets
+            .iter()
+            .filter(|target| target.route == Route::Account && catalogue.models[target.model].id == model.id)
+            .map(|target| target.invocation_id.to_string())
+            .collect(),
         access: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gateway::{Gateway, print_json};
 use super::{Failed, counted};
@@ -19,7 +19,9 @@ Examples:
 
 It cannot be undone, is written over on disk, and is written into the audit log first. What is under way is kept
 when it has ended. What requests cost stays in the ledger, and what observers learned of them stays as well.
-Exit codes: 0 done, 1 it failed, 2 wrong usage")]
+A file of records that could not be used and was set aside (records.sqlite.aside) is searched as well. One that
+cannot be read is named, with what to do, and the exit code is 1: such records may be in it.
+Exit codes: 0 done, 1 it failed or a file could not be searched, 2 wrong usage")]
     Forget(Forget),
 }
 
@@ -67,12 +69,31 @@ impl Forget {
             }
         }
         let answer = gateway.change(Method::POST, "/admin/v1/records/forget", &body)?;
+        let unsearched = answer["unsearched"].as_array().map_or(&[][..], Vec::as_slice);
         if gateway.json {
-            return print_json(&answer);
+            print_json(&answer)?;
+            return if unsearched.is_empty() { Ok(()) } else { Err(Failed::new("")) };
         }
         let gone = answer["forgotten"].as_u64().and_then(|gone| usize::try_from(gone).ok()).unwrap_or(0);
         let which = answer["which"].as_str().unwrap_or_default();
         println!("{which}: {} gone; what the requests cost stays in the ledger", counted(gone, "record"));
-        Ok(())
+        for file in answer["removed"].as_array().into_iter().flatten() {
+            println!("{} is from before that day, could not be read, and is removed", text(file));
+        }
+        let told: Vec<_> = unsearched.iter().map(unsearched_file).collect();
+        if told.is_empty() { Ok(()) } else { Err(Failed::new(told.join("\nkairos: "))) }
     }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// What to do about a file that such records may be in.
+fn unsearched_file(file: &Value) -> String {
+    let (file, why) = (text(&file["file"]), text(&file["why"]));
+    format!(
+        "{file} is not in use and cannot be searched: {why}; such records may be in it. Where nobody needs it, \
+         remove it, and {file}-wal and {file}-shm if they are there"
+    )
 }

@@ -22,6 +22,7 @@ use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
 use crate::jobs;
+use crate::profiles;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -183,6 +184,7 @@ pub(super) async fn serve(
     let workers = Workers::start().map_err(|error| Failed::new(format!("no threads to serve with: {error}")))?;
     let check = tokio::spawn(check_credentials(Arc::clone(&app)));
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
+    let refreshing = tokio::spawn(profiles::run(Arc::clone(&app.profiles)));
     let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
     let watching = tokio::spawn(jobs::run(Arc::clone(&app.gateway), app.config.watch_bounds()));
     let stopping = Arc::clone(&app);
@@ -200,6 +202,7 @@ pub(super) async fn serve(
     check.abort();
     upkeep.abort();
     watching.abort();
+    refreshing.abort();
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();
     if timeout(patience, app.tasks.wait()).await.is_err() {

@@ -37,6 +37,9 @@ pub(super) struct Simulate {
     /// A model's time to the first token, in milliseconds, and its tokens a second; `*` for all others
     #[arg(long, value_name = "MODEL=MS,RATE", value_parser = parse_speed)]
     speed: Vec<(String, Speed)>,
+    /// An application inference profile, and the profile or model that it was made of
+    #[arg(long, value_name = "ARN=MODEL", value_parser = parse_profile)]
+    application_profile: Vec<(String, String)>,
     /// What goes wrong from the beginning: a JSON file, as PUT /sim/v1/faults takes it
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
@@ -60,6 +63,7 @@ impl Simulate {
         let mut config = config(self.as_of.unwrap_or(today), self.pace, self.speed);
         config.listen = self.listen;
         config.job_lasts = Duration::from_secs(self.job_seconds);
+        config.application_profiles.extend(self.application_profile);
         config.faults = self.faults.as_deref().map(read_faults).transpose()?.unwrap_or_default();
         let simulator = bind(config).await?;
         say_listening(simulator.addr());
@@ -123,6 +127,11 @@ fn parse_speed(text: &str) -> Result<(String, Speed), String> {
     let first_token = Duration::from_millis(first_token.trim().parse().map_err(|_| wrong())?);
     let tokens_per_second = rate.trim().parse().map_err(|_| wrong())?;
     Ok((model.to_owned(), Speed { first_token, tokens_per_second }))
+}
+
+fn parse_profile(text: &str) -> Result<(String, String), String> {
+    let (arn, model) = text.split_once('=').ok_or("ARN=MODEL is expected")?;
+    Ok((arn.to_owned(), model.to_owned()))
 }
 
 fn read_faults(path: &std::path::Path) -> Result<Vec<Fault>, Failed> {

@@ -8,6 +8,7 @@ use kairos_sandbox::load::SLOTS;
 use kairos_sandbox::trust::MOST_KEYS;
 
 use super::settings::Config;
+use crate::alerts::region_of;
 use crate::outside::{Host, MOST_HOSTS};
 
 /// What is wrong with a setting.
@@ -73,6 +74,7 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("limits.connections", limits.connections as u64, 1..=1_000_000),
         ("limits.in_flight", limits.in_flight as u64, 1..=1_000_000),
         ("limits.buffered_bytes", limits.buffered_bytes as u64, 1..=1024 * GIB),
+        ("limits.embedding_calls", limits.embedding_calls as u64, 1..=2_048),
         ("limits.batch_entries", limits.batch_entries as u64, 1..=10_000),
         ("limits.batch_concurrency", limits.batch_concurrency as u64, 1..=1_000),
         ("limits.records", limits.records as u64, 1..=10_000_000),
@@ -85,7 +87,6 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("jobs.open", jobs.open as u64, 1..=(ledger.queued_rows as u64 / 4).max(1)),
         ("jobs.open_each_key", jobs.open_each_key as u64, 1..=1_000_000),
         ("jobs.look_seconds", jobs.look_seconds, 1..=3_600),
-        // Longer than sums of budgets are sure to be kept, none may be open.
         ("jobs.hours", jobs.hours, 1..=144),
         ("jobs.kept", jobs.kept as u64, 1..=10_000_000),
         ("alerts.outbox", config.alerts.outbox as u64, 1..=1_000_000),
@@ -94,6 +95,8 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("records.queue", records.queue as u64, 16..=1_000_000),
         ("records.queue_bytes", records.queue_bytes as u64, MIB..=16 * GIB),
         ("models.kept_prices", config.models.kept_prices as u64, 1..=10_000),
+        ("profiles.kept", config.profiles.kept as u64, 0..=10_000),
+        ("profiles.questions_per_minute", config.profiles.questions_per_minute.into(), 1..=10_000),
         ("upstream.idle_connections", upstream.idle_connections as u64, 0..=100_000),
         ("upstream.waiting_requests", upstream.waiting_requests as u64, 0..=1_000_000),
         ("healing.attempts", healing.attempts.into(), 1..=100),
@@ -185,6 +188,10 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
             what: "an address is expected: https://HOST/PATH".to_owned(),
         });
     }
+    if alerts.sns.as_deref().is_some_and(|arn| region_of(arn).is_none()) {
+        let what = "the ARN of a topic is expected: arn:aws:sns:REGION:ACCOUNT:NAME".to_owned();
+        wrong.push(Wrong { setting: "alerts.sns", what });
+    }
     if alerts.webhook_secret.as_ref().is_some_and(|secret| secret.0.expose().len() < 16) {
         let what = "a secret of at least 16 characters is needed".to_owned();
         wrong.push(Wrong { setting: "alerts.webhook_secret", what });
@@ -248,6 +255,9 @@ const MOST_RATES: usize = 64;
 /// The most of requests or tokens that a minute's limit may let through: more is a slip of the hand.
 pub(crate) const MOST_A_MINUTE: u64 = 1_000_000_000_000;
 
+/// The most that a written token may count: more is a slip of the hand.
+const MOST_BURNDOWN: u32 = 1_000;
+
 /// What may go through in a minute. Whether there is such a model is seen when the gateway is put together.
 fn rates(config: &Config, wrong: &mut Vec<Wrong>) {
     let mut add = |what: String| wrong.push(Wrong { setting: "limits.rates", what });
@@ -256,6 +266,11 @@ fn rates(config: &Config, wrong: &mut Vec<Wrong>) {
         add(format!("{} limits are more than the {MOST_RATES} that may be set", rates.len()));
     }
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    let burndown = &config.limits.burndown;
+    if let Some((name, figure)) = burndown.iter().find(|(_, figure)| !(1..=MOST_BURNDOWN).contains(*figure)) {
+        let name = super::shortened(name);
+        add(format!("`burndown` of {name:?}: {figure} is out of range: it may be from 1 to {MOST_BURNDOWN}"));
+    }
     for (place, rate) in rates.iter().enumerate() {
         let name = super::shortened(&rate.name);
         if !(1..=64).contains(&rate.name.len()) || !rate.name.chars().all(is_plain) || rate.name == "key" {

@@ -198,7 +198,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
-        about: "another endpoint; then AWS_ENDPOINT_URL",
+        about: "another endpoint; AWS_ENDPOINT_URL_BEDROCK of the control plane; then AWS_ENDPOINT_URL",
         effect: Effect::ReadElsewhere,
     },
     Variable { name: "AWS_CA_BUNDLE", about: "further certificate authorities, as PEM", effect: Effect::ReadElsewhere },

@@ -27,7 +27,8 @@ use kairos_store::records;
 
 pub(crate) use self::settings::budgets::{AlertSettings, MOST_BUDGETS, window};
 pub(crate) use self::settings::{
-    Auth, Config, EndedModels, HttpSettings, Limits, ModelSettings, RateSettings, RecordedContent, Unpriced,
+    Auth, Config, EndedModels, HttpSettings, Limits, ModelSettings, ProfileSettings, RateSettings, RecordedContent,
+    Unpriced,
 };
 #[cfg(test)]
 pub(crate) use self::values::SecretText;

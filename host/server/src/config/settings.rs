@@ -43,6 +43,7 @@ pub(crate) struct Config {
     pub(crate) evaluator: EvaluatorSettings,
     pub(crate) mutator: MutatorSettings,
     pub(crate) models: Models,
+    pub(crate) profiles: ProfileSettings,
     pub(crate) policies: PolicySettings,
     pub(crate) metrics: MetricSettings,
 }
@@ -99,10 +100,14 @@ pub(crate) struct Limits {
     pub(crate) batch_entries: usize,
     /// Requests of one batch that are under way at once.
     pub(crate) batch_concurrency: usize,
+    /// Calls that one request for embeddings may make, one after the other.
+    pub(crate) embedding_calls: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
     /// Requests and tokens a minute.
     pub(crate) rates: Vec<RateSettings>,
+    /// How often a written token counts in them, by model; else as the catalogue says.
+    pub(crate) burndown: BTreeMap<String, u32>,
     /// Requests that may wait for one of them.
     pub(crate) rate_waiting: usize,
     /// How long each waits.
@@ -248,6 +253,31 @@ pub(crate) struct Models {
     pub(crate) unpriced: Unpriced,
 }
 
+/// Application inference profiles, whose ARNs Bedrock is asked about.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ProfileSettings {
+    /// Profiles that are kept; 0: Bedrock is not asked.
+    pub(crate) kept: usize,
+    /// Questions in a minute, refreshes included.
+    pub(crate) questions_per_minute: u32,
+    /// For how long an ARN is refused without asking again.
+    pub(crate) refused_seconds: Seconds,
+    /// After which time Bedrock is asked again what a profile stands for.
+    pub(crate) refresh_seconds: Seconds,
+}
+
+impl Default for ProfileSettings {
+    fn default() -> Self {
+        Self {
+            kept: 256,
+            questions_per_minute: 30,
+            refused_seconds: Seconds::new(60.0),
+            refresh_seconds: Seconds::new(86_400.0),
+        }
+    }
+}
+
 /// What happens to requests for what has no known price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -300,6 +330,7 @@ impl Default for Config {
             evaluator: EvaluatorSettings::default(),
             mutator: MutatorSettings::default(),
             models: Models::default(),
+            profiles: ProfileSettings::default(),
             policies: PolicySettings::default(),
             metrics: MetricSettings::default(),
         }
@@ -328,9 +359,11 @@ impl Default for Limits {
             drain_seconds: Seconds::new(30.0),
             sign_of_life_seconds: Seconds::new(15.0),
             batch_entries: 100,
+            embedding_calls: 64,
             batch_concurrency: 10,
             records: 4_000,
             rates: Vec::new(),
+            burndown: BTreeMap::new(),
             rate_waiting: rates.waiting,
             rate_wait_seconds: Seconds::of(rates.patience),
             rate_windows: rates.windows,

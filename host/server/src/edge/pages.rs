@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{Request, StatusCode};
 use kairos_dialects::openai::models::{Model, list};
 use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::models::ModelKind;
 use kairos_pipeline::policy::World;
 use kairos_pipeline::request::{Caller, Dialect, Operation, RequestId};
 use serde_json::Value;
@@ -64,7 +65,11 @@ pub(super) async fn models(
     let catalogue = app.gateway.catalogue.load();
     let allowed = caller.scope.as_ref().and_then(|scope| scope.models_of(&catalogue));
     let may_use = |index: usize| allowed.as_ref().is_none_or(|allowed| allowed.contains(&index));
-    let callable = catalogue.models.iter().enumerate().filter(|(index, model)| model.active && may_use(*index));
+    let callable = catalogue.models.iter().enumerate().filter(|(index, model)| {
+        // What OpenAI's clients can ask.
+        let is_asked_so = matches!(model.kind, ModelKind::Chat | ModelKind::Embedding);
+        is_asked_so && model.active && may_use(*index)
+    });
     let targets =
         callable.filter_map(|(_, model)| Some((&*catalogue.targets[model.target?].invocation_id, model.family.name())));
     let models = std::iter::once(("auto", "kairos")).chain(targets).map(|(id, owner)| Model::new(id, owner));

@@ -10,9 +10,9 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body::Frame;
 use kairos_dialects::Failure;
-use kairos_pipeline::error_answer;
 use kairos_pipeline::reply::{Body, Outgoing, Piece};
 use kairos_pipeline::request::Dialect;
+use kairos_pipeline::{COST_HEADER, error_answer};
 use tokio::sync::mpsc::Receiver;
 
 /// Makes a response of an answer.
@@ -48,6 +48,13 @@ fn header_value(text: String) -> HeaderValue {
 /// A response that says why there is no other.
 pub(super) fn failure(dialect: Dialect, failure: &Failure) -> Response {
     response(error_answer(dialect, failure))
+}
+
+/// The same, to a request that has come no further than the edge: no model was asked, and nothing was spent.
+pub(super) fn refusal(dialect: Dialect, why: &Failure) -> Response {
+    let mut response = failure(dialect, why);
+    response.headers_mut().insert(HeaderName::from_static(COST_HEADER), HeaderValue::from_static("0"));
+    response
 }
 
 /// A streamed body. Without its end mark the connection is cut.

@@ -39,6 +39,7 @@ use crate::alerts::Alerts;
 use crate::config::Config;
 use crate::keys::Keyring;
 use crate::prices::Book;
+use crate::profiles::Resolver;
 use crate::telemetry::Metrics;
 
 /// Feedback that may wait for its request to end; more is told that there is no such request.
@@ -51,6 +52,7 @@ pub(crate) struct App {
     pub(crate) policies: Arc<Slots>,
     pub(crate) prompts: Arc<Prompts>,
     pub(crate) prices: Arc<Book>,
+    pub(crate) profiles: Arc<Resolver>,
     pub(crate) admin: Admin,
     pub(crate) keys: Arc<Keyring>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -83,6 +85,7 @@ impl App {
         policies: Arc<Slots>,
         prompts: Arc<Prompts>,
         prices: Arc<Book>,
+        profiles: Arc<Resolver>,
         admin: Admin,
         keys: Arc<Keyring>,
         ledger: Arc<SqliteLedger>,
@@ -99,6 +102,7 @@ impl App {
             policies,
             prompts,
             prices,
+            profiles,
             admin,
             keys,
             ledger,
@@ -142,6 +146,7 @@ fn asked(path: &str) -> Option<(Operation, Option<String>)> {
         "/v1/chat/completions" => return Some((Operation::ChatCompletions, None)),
         "/v1/generate" => return Some((Operation::Generate, None)),
         "/async-invoke" => return Some((Operation::StartAsync, None)),
+        "/v1/embeddings" => return Some((Operation::Embeddings, None)),
         _ => {}
     }
     let (model, operation) = path.strip_prefix("/model/")?.rsplit_once('/')?;
@@ -255,19 +260,19 @@ async fn receive(
     let (parts, body) = request.into_parts();
     let dialect = operation.dialect();
     if let Err(failure) = admit(app, &parts, peer) {
-        return Err(respond::failure(dialect, &failure));
+        return Err(respond::refusal(dialect, &failure));
     }
     let presented = presented(app, &parts);
     let known = app.gateway.keys.glance(&presented);
     let passed_headers = match known.and_then(|()| passed_headers(operation, &parts.headers)) {
         Ok(headers) => headers,
-        Err(failure) => return Err(closing(respond::failure(dialect, &failure))),
+        Err(failure) => return Err(closing(respond::refusal(dialect, &failure))),
     };
     let (body, counted) = match read(&app.buffered, &parts.headers, body, &app.config.limits).await {
         Ok(read) => read,
         Err(failure) => {
             app.refusals.body(&failure);
-            return Err(closing(respond::failure(dialect, &failure)));
+            return Err(closing(respond::refusal(dialect, &failure)));
         }
     };
     Ok(Incoming {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -24,7 +24,7 @@ use tower_service::Service;
 
 use super::address::{Place, place};
 use super::hosts::Host;
-use super::{failed, shortly, time_left};
+use super::{Used, failed, shortly, time_left};
 use crate::config::HttpSettings;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -132,6 +132,10 @@ where
     patience: Duration,
     run_calls: u32,
     calls: AtomicU32,
+    /// Requests beyond those of a run.
+    refused: AtomicU32,
+    /// Answers that had more bytes than were left of a call's.
+    too_large: AtomicU32,
 }
 
 impl HttpCaller {
@@ -165,16 +169,25 @@ where
             patience,
             run_calls: settings.run_calls,
             calls: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            too_large: AtomicU32::new(0),
         })
     }
 
-    /// Sends a request, and gives the response. Ends by `until`, and within the time of a request.
-    pub(super) async fn send(&self, request: &HttpRequest, until: Instant) -> Result<HttpResponse, OutsideError> {
+    /// Sends a request, and gives the response. Ends by `until`, and within the time of a request. What comes of
+    /// the answer is taken off `room`.
+    pub(super) async fn send(
+        &self,
+        request: &HttpRequest,
+        room: &mut usize,
+        until: Instant,
+    ) -> Result<HttpResponse, OutsideError> {
         let (uri, reach) = self.target(&request.url)?;
         let built = built(request, uri)?;
         let patience = time_left(until, self.patience)?;
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.run_calls {
             self.calls.fetch_sub(1, Ordering::Relaxed);
+            self.refused.fetch_add(1, Ordering::Relaxed);
             let most = self.run_calls;
             return failed(
                 Failing::OverLimit,
@@ -184,12 +197,27 @@ where
         let client = if reach == Reach::Local { &self.local } else { &self.public };
         let answered = async {
             let response = client.request(built).await.map_err(|error| self.unanswered(&error))?;
-            self.response(response).await
+            self.response(response, room).await
         };
         match tokio::time::timeout(patience, answered).await {
             Ok(answered) => answered,
             Err(_) => failed(Failing::Unavailable, format!("no whole answer within {patience:?}")),
         }
+    }
+
+    /// How much of a run's bounds is used, and what was refused at them.
+    pub(super) fn used(&self) -> [Used; 2] {
+        let of = |count: &AtomicU32| u64::from(count.load(Ordering::Relaxed));
+        let calls = (self.run_calls.to_string(), of(&self.calls).to_string());
+        [
+            Used { name: "policies.http.run_calls", limit: calls.0, used: Some(calls.1), refused: of(&self.refused) },
+            Used {
+                name: "policies.http.bytes",
+                limit: self.bytes.to_string(),
+                used: None,
+                refused: of(&self.too_large),
+            },
+        ]
     }
 
     /// Where a request goes, and to which addresses it may.
@@ -224,19 +252,23 @@ where
         }
     }
 
-    async fn response(&self, response: Response<Incoming>) -> Result<HttpResponse, OutsideError> {
-        let (head, body) = response.into_parts();
-        let body = match Limited::new(body, self.bytes).collect().await {
-            Ok(body) => body.to_bytes().to_vec(),
-            Err(error) if error.is::<LengthLimitError>() => {
+    async fn response(&self, response: Response<Incoming>, room: &mut usize) -> Result<HttpResponse, OutsideError> {
+        let (head, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        while let Some(frame) = incoming.frame().await {
+            let broke_off =
+                |error| OutsideError::new(Failing::Unavailable, format!("the answer broke off: {}", shortly(&error)));
+            let Ok(data) = frame.map_err(broke_off)?.into_data() else { continue };
+            let fits = data.len() <= *room;
+            *room = room.saturating_sub(data.len());
+            if !fits {
+                self.too_large.fetch_add(1, Ordering::Relaxed);
                 let most = self.bytes;
-                return failed(
-                    Failing::OverLimit,
-                    format!("the answer has more than {most} bytes ([policies.http] bytes)"),
-                );
+                let what = format!("more than {most} bytes came in one call ([policies.http] bytes)");
+                return failed(Failing::OverLimit, what);
             }
-            Err(error) => return failed(Failing::Unavailable, format!("the answer broke off: {}", shortly(&*error))),
-        };
+            body.extend_from_slice(&data);
+        }
         Ok(HttpResponse { status: head.status.as_u16(), headers: shown(&head.headers), body })
     }
 }

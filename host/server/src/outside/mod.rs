@@ -47,15 +47,31 @@ impl Callers {
         self.model.as_ref().map_or((0, 0), ModelCaller::spent)
     }
 
+    /// How much of the bounds of a run is used, and what was refused at them: of those that may be reached.
+    pub(crate) fn used(&self) -> Vec<Used> {
+        self.http.used().into_iter().chain(self.model.iter().flat_map(ModelCaller::used)).collect()
+    }
+
     /// As policies are given them.
     pub(crate) fn outside(callers: Option<&Arc<Self>>) -> Arc<dyn Outside> {
         callers.map_or_else(|| Arc::clone(&NOWHERE), |callers| Arc::clone(callers) as _)
     }
 }
 
+/// How a run stands with one of its bounds, which is named as in `kairos.toml`. Amounts as they are written there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) name: &'static str,
+    pub(crate) limit: String,
+    /// None where it bounds a single call.
+    pub(crate) used: Option<String>,
+    /// Calls that were refused at it.
+    pub(crate) refused: u64,
+}
+
 impl Outside for Callers {
-    fn send(&self, request: &HttpRequest, until: Instant) -> Result<HttpResponse, OutsideError> {
-        self.runtime.block_on(self.http.send(request, until))
+    fn send(&self, request: &HttpRequest, room: &mut usize, until: Instant) -> Result<HttpResponse, OutsideError> {
+        self.runtime.block_on(self.http.send(request, room, until))
     }
 
     fn call(&self, request: &ModelRequest, until: Instant) -> Result<ModelResponse, OutsideError> {

@@ -22,7 +22,7 @@ use kairos_pipeline::price::{Limits, day_of, worst_case};
 use kairos_pipeline::request::Secret;
 use serde_json::{Value, json};
 
-use super::{failed, shortly, time_left};
+use super::{Used, failed, shortly, time_left};
 use crate::assemble::unix_ms;
 use crate::config::ModelSettings;
 
@@ -47,6 +47,8 @@ struct Purse {
     left: i128,
     spent: u64,
     calls: u32,
+    /// Calls beyond those of a run, and those that its money did not suffice for.
+    refused: [u64; 2],
 }
 
 /// Calls models through a gateway.
@@ -97,7 +99,7 @@ impl ModelCaller {
             catalogue,
             run_calls: settings.run_calls,
             run,
-            purse: Mutex::new(Purse { left: run.0.into(), spent: 0, calls: 0 }),
+            purse: Mutex::new(Purse { left: run.0.into(), spent: 0, calls: 0, refused: [0; 2] }),
         })
     }
 
@@ -109,6 +111,17 @@ impl ModelCaller {
     pub(super) fn spent(&self) -> (u64, u32) {
         let purse = self.purse();
         (purse.spent, purse.calls)
+    }
+
+    /// How much of a run's bounds is used, and what was refused at them.
+    pub(super) fn used(&self) -> [Used; 2] {
+        let Purse { spent, calls, refused, .. } = *self.purse();
+        let (limit, used) = (self.run_calls.to_string(), Some(calls.to_string()));
+        let money = (self.run.to_string(), Some(dollars(spent.into())));
+        [
+            Used { name: "policies.model.run_calls", limit, used, refused: refused[0] },
+            Used { name: "policies.model.run_usd", limit: money.0, used: money.1, refused: refused[1] },
+        ]
     }
 
     /// Calls a model, and gives its answer. Ends by `until`.
@@ -176,6 +189,7 @@ impl ModelCaller {
     fn set_aside(&self, worst: u64) -> Result<(), OutsideError> {
         let mut purse = self.purse();
         if purse.calls >= self.run_calls {
+            purse.refused[0] += 1;
             let most = self.run_calls;
             return failed(
                 Failing::OverLimit,
@@ -183,6 +197,7 @@ impl ModelCaller {
             );
         }
         if purse.left < i128::from(worst) {
+            purse.refused[1] += 1;
             let (left, worst) = (dollars(u128::try_from(purse.left).unwrap_or(0)), dollars(worst.into()));
             let what = format!(
                 "the call may cost {worst} USD, and {left} of the {} of this run are left; `run_usd` under [policies.model] in kairos.toml is more to spend",

@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::civil::Date;
-use kairos_bedrock::catalogue::{BUILT_IN, CatalogueError, sheet};
+use kairos_bedrock::catalogue::{BUILT_IN, CatalogueError, View, sheet};
 use kairos_pipeline::models::Catalogue;
 use kairos_sandbox::watch::FileWatch;
 
 pub(crate) use self::sheets::Sheets;
 use crate::assemble::{self, AssemblyError};
 use crate::config::Config;
+use crate::profiles::{Pins, names};
 
 /// The largest file of own prices.
 const MOST_BYTES: u64 = 1 << 20;
@@ -63,6 +64,8 @@ pub(crate) struct Book {
     config: Config,
     region: String,
     serves: Arc<ArcSwap<Catalogue>>,
+    /// What application inference profiles stand for.
+    pins: Pins,
     sheets: Sheets,
     state: Mutex<State>,
     /// What is wrong with the file: to be read while somebody looks at it.
@@ -82,7 +85,8 @@ impl Book {
     /// Reads all prices, for a region and a date. Without good ones nothing is begun.
     pub(crate) fn open(config: &Config, region: &str, as_of: Date) -> Result<Self, AssemblyError> {
         let own = own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
-        let catalogue = assemble::catalogue(config, region, as_of, &own)?;
+        let pins = Pins::open(&config.data);
+        let catalogue = assemble::catalogue(config, region, as_of, &own, &names(config.profiles, &pins.all()))?;
         let sheets = Sheets::open(&config.data, config.models.kept_prices);
         let kept = sheets.keep(&catalogue.version, &sheet(BUILT_IN, &own));
         kept.map_err(|error| AssemblyError(format!("the prices cannot be kept: {error}")))?;
@@ -90,6 +94,7 @@ impl Book {
             config: config.clone(),
             region: region.to_owned(),
             serves: Arc::new(ArcSwap::from_pointee(catalogue)),
+            pins,
             sheets,
             state: Mutex::new(State { seen: Ok(own.clone()), own }),
             wrong: ArcSwapOption::empty(),
@@ -101,6 +106,20 @@ impl Book {
     /// The catalogue that serves, for requests.
     pub(crate) fn catalogue(&self) -> Arc<ArcSwap<Catalogue>> {
         Arc::clone(&self.serves)
+    }
+
+    /// What application inference profiles stand for. Who changes it calls [`Book::renew`].
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Has the catalogue serve with the profiles that are known now.
+    pub(crate) fn renew(&self) -> Result<(), AssemblyError> {
+        let state = self.state();
+        let as_of = assemble::as_of(&self.config);
+        let catalogue = assemble::catalogue(&self.config, &self.region, as_of, &state.own, &self.profiles())?;
+        self.serves.store(Arc::new(catalogue));
+        Ok(())
     }
 
     /// The sheets that are kept.
@@ -156,8 +175,9 @@ impl Book {
             Wrong { file, line: None, message }
         };
         let as_of = assemble::as_of(&self.config);
+        let profiles = self.profiles();
         let catalogue = assemble::view(&self.config, &self.region, as_of, &own, |view| {
-            kairos_bedrock::catalogue::load(BUILT_IN, view)
+            kairos_bedrock::catalogue::load(BUILT_IN, &View { profiles: &profiles, ..view.clone() })
         });
         let catalogue =
             catalogue.map_err(|error| wrong(&self.config, &error).unwrap_or_else(|| other(error.to_string())))?;
@@ -177,7 +197,7 @@ impl Book {
         let today = assemble::as_of(&self.config);
         let state = self.state();
         if self.serves.load().as_of != today.to_string() {
-            let catalogue = assemble::catalogue(&self.config, &self.region, today, &state.own)?;
+            let catalogue = assemble::catalogue(&self.config, &self.region, today, &state.own, &self.profiles())?;
             tracing::info!(date = %today, "the catalogue follows the date");
             self.serves.store(Arc::new(catalogue));
         }
@@ -193,6 +213,10 @@ impl Book {
             refused: self.refused.load(Ordering::Relaxed),
             wrong: self.wrong.load_full().map(Arc::unwrap_or_clone),
         }
+    }
+
+    fn profiles(&self) -> Vec<(String, String)> {
+        names(self.config.profiles, &self.pins.all())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

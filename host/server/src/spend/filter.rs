@@ -1,6 +1,9 @@
 //! Which lines of the ledger are meant.
 
 use kairos_store::ledger::{Line, Range};
+use serde_json::{Value, json};
+
+use super::signed_dollars;
 
 /// Which lines are meant: each that is asked for one of the values of every kind that has any.
 #[derive(Clone, Debug)]
@@ -164,7 +167,7 @@ fn names(policy: &str, wanted: &str) -> bool {
 /// The tags of a line.
 pub(crate) fn tags(line: &Line) -> Vec<(String, String)> {
     let tags = line.row.tags.as_deref();
-    tags.and_then(|tags| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(tags).ok())
+    tags.and_then(|tags| serde_json::from_str::<serde_json::Map<String, Value>>(tags).ok())
         .map(|tags| {
             tags.into_iter()
                 .map(|(name, value)| {
@@ -185,4 +188,42 @@ pub(crate) enum Admits {
     No,
     /// Its row does not say: what a crash left belongs to a key and a model, and to nobody's tags.
     Unknown,
+}
+
+/// Lines that a filter leaves out because nobody knows whether they are meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// How many.
+    pub(crate) rows: u64,
+    /// What they are charged at, in picodollars.
+    pub(crate) charged: i128,
+}
+
+impl LeftOut {
+    fn add(&mut self, line: &Line) {
+        self.rows += 1;
+        self.charged += i128::from(line.charged());
+    }
+
+    /// Counts a line that is left out so. Whether it is meant.
+    pub(crate) fn admits(&mut self, filter: &Filter, line: &Line) -> bool {
+        match filter.admits(line) {
+            Admits::Yes => return true,
+            Admits::Unknown => self.add(line),
+            Admits::No => {}
+        }
+        false
+    }
+
+    /// For people; nothing where none is.
+    pub(crate) fn text(&self) -> Option<String> {
+        let rows = if self.rows == 1 { "row" } else { "rows" };
+        let what = "what crashes left, and what bills said of it, names a key and a model, and no team, policy or tag";
+        (self.rows > 0).then(|| format!("left out: {} {rows}, {} USD: {what}", self.rows, signed_dollars(self.charged)))
+    }
+
+    /// As JSON.
+    pub(crate) fn json(&self) -> Value {
+        json!({"rows": self.rows, "charged_usd": signed_dollars(self.charged)})
+    }
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use kairos_store::ledger::Reader;
 
 use super::DAY_MS;
-use super::filter::{Admits, Filter};
+use super::filter::{Filter, LeftOut};
 use super::sums::SumsError;
 
 /// Whole weeks that are looked at, at most.
@@ -36,6 +36,8 @@ pub(crate) struct Past {
     pub(crate) estimated: i128,
     /// Days that are left of the period, today's rest as a part of one.
     pub(crate) left: f64,
+    /// What is neither in those days nor in what the period cost, as nobody knows whether it is meant.
+    pub(crate) left_out: LeftOut,
 }
 
 /// What a period will have cost, in dollars.
@@ -76,7 +78,7 @@ impl Past {
     ) -> Result<Self, SumsError> {
         let today = now_ms.div_euclid(DAY_MS);
         let mut days: BTreeMap<i64, i128> = BTreeMap::new();
-        let (mut spent, mut estimated) = (0, 0);
+        let (mut spent, mut estimated, mut left_out) = (0, 0, LeftOut::default());
         let mut filter = filter.clone();
         let weeks = i64::try_from(WEEKS).unwrap_or(0) * 7;
         // A day more, to see whether the first of them was the first at all.
@@ -84,7 +86,7 @@ impl Past {
         // What came after is not known then.
         filter.range.until_ms = until_ms.min(now_ms.saturating_add(1));
         reader.lines(filter.range, |line| {
-            if filter.admits(line) == Admits::Yes {
+            if left_out.admits(&filter, line) {
                 *days.entry(line.at_ms().div_euclid(DAY_MS)).or_default() += i128::from(line.charged());
                 if line.at_ms() >= since_ms {
                     spent += i128::from(line.charged());
@@ -99,7 +101,7 @@ impl Past {
         let days = whole.map(|day| number(days.get(&day).copied().unwrap_or(0))).collect();
         #[allow(clippy::cast_precision_loss)]
         let left = (until_ms.saturating_sub(now_ms)).max(0) as f64 / DAY_MS as f64;
-        Ok(Self { days, spent, estimated, left })
+        Ok(Self { days, spent, estimated, left, left_out })
     }
 
     /// What the period will have cost.
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     fn past(days: &[f64], left: f64) -> Past {
-        Past { days: days.to_vec(), spent: 5_000_000_000_000, estimated: 0, left }
+        Past { days: days.to_vec(), spent: 5_000_000_000_000, estimated: 0, left, left_out: LeftOut::default() }
     }
 
     #[test]
@@ -179,7 +181,8 @@ mod tests {
                 };
                 let days: Vec<_> = (0..weeks * 7).map(&mut day).collect();
                 let rest: f64 = (0..17).map(&mut day).sum();
-                let made = Past { days, spent: 0, estimated: 0, left: 17.0 }.forecast().unwrap();
+                let made =
+                    Past { days, spent: 0, estimated: 0, left: 17.0, left_out: LeftOut::default() }.forecast().unwrap();
                 held += usize::from((made.low..=made.high).contains(&rest));
             }
             assert!(held >= 1_860, "{weeks} weeks: {held} of 2,000");

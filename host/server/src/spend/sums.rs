@@ -6,7 +6,7 @@ use kairos_dialects::Usage;
 use kairos_store::ledger::{EntryKind, LedgerError, Line, Reader};
 use serde_json::{Map, Value, json};
 
-use super::filter::{Admits, Filter, NameError, tags};
+use super::filter::{Filter, LeftOut, NameError, tags};
 use super::{signed_dollars, utc};
 
 /// Groups that are kept at most: a sum takes memory, a line none.
@@ -190,8 +190,8 @@ pub(crate) struct Sums {
     pub(crate) groups: BTreeMap<Vec<String>, Sum>,
     /// All of them together.
     pub(crate) total: Sum,
-    /// What no filter by team, policy or tag can know of: left by crashes, and what bills said of it.
-    pub(crate) unknown: i128,
+    /// What no filter by team, policy or tag can know of.
+    pub(crate) left_out: LeftOut,
 }
 
 impl Sums {
@@ -199,14 +199,7 @@ impl Sums {
     pub(crate) fn read(reader: &Reader, filter: &Filter, by: Vec<By>) -> Result<Self, SumsError> {
         filter.check()?;
         let mut sums = Self { by, ..Self::default() };
-        reader.lines(filter.range, |line| match filter.admits(line) {
-            Admits::No => Ok(()),
-            Admits::Unknown => {
-                sums.unknown += i128::from(line.charged());
-                Ok(())
-            }
-            Admits::Yes => sums.add(line),
-        })?;
+        reader.lines(filter.range, |line| if sums.left_out.admits(filter, line) { sums.add(line) } else { Ok(()) })?;
         Ok(sums)
     }
 
@@ -238,8 +231,8 @@ impl Sums {
             Value::Object(row)
         });
         let mut all = json!({"total": self.total.json(), "groups": groups.collect::<Vec<_>>()});
-        if self.unknown != 0 {
-            all["of_nobody_known_usd"] = Value::String(signed_dollars(self.unknown));
+        if self.left_out.rows > 0 {
+            all["left_out"] = self.left_out.json();
         }
         all
     }

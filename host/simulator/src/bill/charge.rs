@@ -4,7 +4,7 @@
 //! Marketplace sells, `USE1-NovaPro-input-tokens` for the rest. In-region and geographic use share a
 //! usage type, as they share a price. It must not know how rows are kept.
 
-use crate::catalogue::{Catalogue, Kind, ModelRef, Region, Route, Tier};
+use crate::catalogue::{Catalogue, Kind, ModelRef, Piece, Region, Route, Tier};
 use crate::money::Usd;
 use crate::usage::{GuardUnits, Usage};
 
@@ -30,6 +30,7 @@ pub(crate) struct Charge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Item {
     Tokens(Kind),
+    Pieces(Piece),
     TopicUnits,
     ContentUnits,
     SensitiveUnits,
@@ -96,6 +97,10 @@ impl Charge {
             let rate = rates.and_then(|rates| rates.of(kind)).unwrap_or(0);
             (Item::Tokens(kind), usage.of(kind), rate)
         });
+        let pieces = Piece::ALL.map(|piece| {
+            let rate = rates.and_then(|rates| rates.of_piece(piece)).unwrap_or(0);
+            (Item::Pieces(piece), usage.of_piece(piece), rate)
+        });
         let guarded = [
             (Item::TopicUnits, units.topic, TOPIC_UNIT),
             (Item::ContentUnits, units.content, CONTENT_UNIT),
@@ -105,7 +110,7 @@ impl Charge {
         let line = move |(item, quantity, price): (Item, u32, u64)| {
             (quantity > 0).then(|| Line { key: key(item), quantity, cost: u64::from(quantity).saturating_mul(price) })
         };
-        tokens.into_iter().chain(guarded).filter_map(line)
+        tokens.into_iter().chain(pieces).chain(guarded).filter_map(line)
     }
 
     pub(crate) fn cost(&self) -> Usd {
@@ -123,6 +128,7 @@ impl LineKey {
             Item::SensitiveUnits => {
                 return format!("{region}-Guardrail-SensitiveInformationPolicyPIIUnitsConsumed");
             }
+            Item::Pieces(piece) => return self.pieces_type(catalogue, piece),
             Item::Tokens(kind) => kind,
         };
         match &catalogue.model(self.model).product {
@@ -163,10 +169,42 @@ impl LineKey {
         }
     }
 
+    /// The usage type of what is no token, after the pattern of tokens: none was seen on an invoice.
+    fn pieces_type(&self, catalogue: &Catalogue, piece: Piece) -> String {
+        let region = self.region.billing_prefix();
+        match &catalogue.model(self.model).product {
+            None => {
+                let word = match piece {
+                    Piece::Image => "InputImageCount",
+                    Piece::ImageMade => "OutputImageCount",
+                    Piece::Query => "QueryCount",
+                    Piece::AudioSecond => "InputAudioSecondCount",
+                    Piece::VideoSecond => "InputVideoSecondCount",
+                };
+                let global = if self.route == Route::Global { "_Global" } else { "" };
+                format!("{region}-MP:{region}_{word}{global}-Units")
+            }
+            Some(product) => {
+                let word = match piece {
+                    Piece::Image => "input-images",
+                    Piece::ImageMade => "output-images",
+                    Piece::Query => "queries",
+                    Piece::AudioSecond => "input-audio-seconds",
+                    Piece::VideoSecond => "input-video-seconds",
+                };
+                let global = if self.route == Route::Global { "-global" } else { "" };
+                format!("{region}-{product}-{word}{global}")
+            }
+        }
+    }
+
     /// What its quantities count.
     pub(crate) fn unit(&self) -> &'static str {
         match self.item {
             Item::Tokens(_) => "tokens",
+            Item::Pieces(Piece::Image | Piece::ImageMade) => "images",
+            Item::Pieces(Piece::Query) => "queries",
+            Item::Pieces(Piece::AudioSecond | Piece::VideoSecond) => "seconds",
             _ => "text-units",
         }
     }

@@ -32,7 +32,7 @@ struct Place {
 struct Sum {
     quantity: u128,
     cost: u128,
-    is_tokens: bool,
+    unit: &'static str,
     is_sold_apart: bool,
 }
 
@@ -71,8 +71,8 @@ impl Bill {
                     let sum = sums.entry(place).or_default();
                     sum.quantity += u128::from(line.quantity);
                     sum.cost += u128::from(line.cost);
-                    sum.is_tokens = line.key.unit() == "tokens";
-                    sum.is_sold_apart = model.product.is_none() && sum.is_tokens;
+                    sum.unit = line.key.unit();
+                    sum.is_sold_apart = model.product.is_none() && sum.unit != "text-units";
                 }
             }
         }
@@ -90,7 +90,7 @@ fn write_line(text: &mut String, number: usize, place: &Place, sum: &Sum) {
     let month = moment(*hour, "%Y-%m-01T00:00:00.000Z");
     let (start, end) = (moment(*hour, TIME), moment(hour.saturating_add(1), TIME));
     let (amount, unit) =
-        if sum.is_tokens { (millions(sum.quantity), "1M tokens") } else { (sum.quantity.to_string(), "text-units") };
+        if sum.unit == "tokens" { (millions(sum.quantity), "1M tokens") } else { (sum.quantity.to_string(), sum.unit) };
     let cost = Usd::from_picodollars(sum.cost);
     let (code, product) = if sum.is_sold_apart {
         let product = serde_json::json!({"product_name": format!("{model} (Amazon Bedrock Edition)")});

@@ -90,7 +90,7 @@ pub struct UsageLine {
     /// How much.
     #[serde(serialize_with = "as_number")]
     pub quantity: u128,
-    /// Of what: `tokens` or `text-units`.
+    /// Of what: `tokens`, `text-units`, `images`, `queries`, `seconds`.
     pub unit: &'static str,
     /// What that costs.
     pub cost_usd: Usd,

@@ -23,7 +23,8 @@ const SONNET: &str = "anthropic.claude-sonnet-4-6";
 #[test]
 fn a_row_says_what_was_used_and_what_it_costs() {
     let bill = bill(10);
-    let usage = Usage { input: 100, output: 10, cache_read: 2_000, cache_write_5m: 50, cache_write_1h: 5 };
+    let usage =
+        Usage { input: 100, output: 10, cache_read: 2_000, cache_write_5m: 50, cache_write_1h: 5, ..Usage::default() };
     let mut charge = charge(&bill, SONNET, Route::Global, Tier::Standard, usage);
     charge.units = GuardUnits { topic: 1, content: 1, sensitive: 1 };
     let way = (charge.model, charge.route, charge.region);

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 
-pub(crate) use models::{Family, Features, Model};
-pub(crate) use prices::{Kind, Sheet, Tariff, Tier};
+pub(crate) use models::{Family, Features, Model, Pieces};
+pub(crate) use prices::{Kind, Piece, Sheet, Tariff, Tier};
 pub(crate) use regions::Region;
 
 /// The way to a model: in the caller's region, within a geography, or anywhere.

@@ -25,6 +25,21 @@ pub(crate) enum Family {
     /// DeepSeek's model that takes prompts, and always thinks.
     DeepSeekR1,
     DeepSeek,
+    /// No chat.
+    Pieces(Pieces),
+}
+
+/// What is no chat: embeddings, rerank, images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pieces {
+    Titan,
+    Nova,
+    Cohere,
+    Marengo,
+    Rerank,
+    /// Amazon's images.
+    Canvas,
+    Stability,
 }
 
 /// What a model can take or do, as bits.
@@ -79,6 +94,9 @@ impl Features {
     }
 
     fn parse(list: &str) -> Result<Self, BadTable> {
+        if list == "-" {
+            return Ok(Self::default());
+        }
         list.split(',').try_fold(Self::default(), |all, word| {
             let (_, bit) =
                 FEATURES.iter().find(|(name, _)| *name == word).ok_or_else(|| BadTable::value("feature", word))?;
@@ -164,6 +182,13 @@ fn parse_family(word: &str) -> Result<Family, BadTable> {
         "cohere" => Family::Cohere,
         "deepseek-r1" => Family::DeepSeekR1,
         "deepseek" => Family::DeepSeek,
+        "titan-embed" => Family::Pieces(Pieces::Titan),
+        "nova-embed" => Family::Pieces(Pieces::Nova),
+        "cohere-embed" => Family::Pieces(Pieces::Cohere),
+        "marengo" => Family::Pieces(Pieces::Marengo),
+        "rerank" => Family::Pieces(Pieces::Rerank),
+        "canvas" => Family::Pieces(Pieces::Canvas),
+        "stability" => Family::Pieces(Pieces::Stability),
         other => return Err(BadTable::value("family", other)),
     })
 }

@@ -57,13 +57,37 @@ impl Kind {
         [Self::Input, Self::Output, Self::CacheRead, Self::CacheWrite5m, Self::CacheWrite1h];
 }
 
-/// Picodollars for one token of each kind.
+/// What is counted and charged by the piece or by the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Piece {
+    Image,
+    ImageMade,
+    Query,
+    AudioSecond,
+    VideoSecond,
+}
+
+impl Piece {
+    pub(crate) const ALL: [Self; 5] = [Self::Image, Self::ImageMade, Self::Query, Self::AudioSecond, Self::VideoSecond];
+
+    /// Its name in the table of prices.
+    pub(crate) fn name(self) -> &'static str {
+        ["image", "image_made", "query", "audio_second", "video_second"][self as usize]
+    }
+}
+
+/// Picodollars for one token of each kind, and for one of what is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
     by_kind: [Option<u64>; 5],
+    by_piece: [Option<u64>; 5],
 }
 
 impl Rates {
+    pub(crate) fn of_piece(&self, piece: Piece) -> Option<u64> {
+        self.by_piece[piece as usize]
+    }
+
     pub(crate) fn of(&self, kind: Kind) -> Option<u64> {
         self.by_kind[kind as usize]
     }
@@ -92,9 +116,13 @@ impl Tariff {
     /// What this usage costs; none if a kind it has is not priced or the sum does not fit.
     pub(crate) fn cost(&self, usage: &Usage) -> Option<u64> {
         let (_, rates) = self.band(usage.tokens_in());
-        Kind::ALL.into_iter().try_fold(0u64, |sum, kind| match usage.of(kind) {
+        let tokens = Kind::ALL.into_iter().try_fold(0u64, |sum, kind| match usage.of(kind) {
             0 => Some(sum),
             tokens => sum.checked_add(rates.of(kind)?.checked_mul(u64::from(tokens))?),
+        })?;
+        Piece::ALL.into_iter().try_fold(tokens, |sum, piece| match usage.of_piece(piece) {
+            0 => Some(sum),
+            count => sum.checked_add(rates.of_piece(piece)?.checked_mul(u64::from(count))?),
         })
     }
 }
@@ -149,18 +177,26 @@ impl<'a> Line<'a> {
         let [model, route, regions, tier, band, from, ref prices @ ..] = columns[..] else {
             return Err(BadTable::Columns { found: columns.len(), wanted: 11 });
         };
-        let mut by_kind = [None; 5];
-        if prices.len() != by_kind.len() {
+        let Some((tokens, pieces)) = prices.split_at_checked(Kind::ALL.len()) else {
             return Err(BadTable::Columns { found: columns.len(), wanted: 11 });
-        }
-        for (slot, text) in by_kind.iter_mut().zip(prices) {
+        };
+        let amount = |text: &str| {
+            let amount: Usd = text.parse().map_err(|_| BadTable::value("price", text))?;
+            u64::try_from(amount.picodollars()).map_err(|_| BadTable::value("price", text))
+        };
+        let (mut by_kind, mut by_piece) = ([None; 5], [None; 5]);
+        for (slot, text) in by_kind.iter_mut().zip(tokens) {
             if *text != "-" {
-                let amount: Usd = text.parse().map_err(|_| BadTable::value("price", text))?;
-                let picos = u64::try_from(amount.picodollars());
-                *slot = Some(picos.map_err(|_| BadTable::value("price", text))?);
+                *slot = Some(amount(text)?);
             }
         }
-        if by_kind[0].is_none() || by_kind[1].is_none() {
+        for text in pieces {
+            let (name, price) = text.split_once('=').ok_or_else(|| BadTable::value("price", text))?;
+            let piece = Piece::ALL.into_iter().find(|piece| piece.name() == name);
+            by_piece[piece.ok_or_else(|| BadTable::value("piece", name))? as usize] = Some(amount(price)?);
+        }
+        let is_chat = by_kind[0].is_some() && by_kind[1].is_some();
+        if !is_chat && by_kind[0].is_none() && by_piece == [None; 5] {
             return Err(BadTable::value("price", "-"));
         }
         let from = match from {
@@ -174,7 +210,7 @@ impl<'a> Line<'a> {
             tier: Tier::parse(tier)?,
             band: band.parse().map_err(|_| BadTable::value("band", band))?,
             from,
-            rates: Rates { by_kind },
+            rates: Rates { by_kind, by_piece },
         })
     }
 }

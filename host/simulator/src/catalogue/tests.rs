@@ -221,7 +221,8 @@ fn cost_is_exact_and_never_guessed() {
     let model = catalogue.find("anthropic.claude-sonnet-4-6").unwrap();
     let sheet = catalogue.sheet(model, Route::Global, Region::DEFAULT).unwrap();
     let tariff = sheet.tariff(Standard);
-    let usage = Usage { input: 7, output: 3, cache_read: 100, cache_write_5m: 20, cache_write_1h: 10 };
+    let usage =
+        Usage { input: 7, output: 3, cache_read: 100, cache_write_5m: 20, cache_write_1h: 10, ..Usage::default() };
     // 7×3.00 + 3×15 + 100×0.30 + 20×3.75 + 10×6 = 21 + 45 + 30 + 75 + 60 = 231 microdollars.
     assert_eq!(tariff.cost(&usage), Some(231_000_000));
 

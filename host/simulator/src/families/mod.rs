@@ -13,10 +13,12 @@ mod jurassic;
 mod llama;
 mod mistral;
 mod nova;
+mod pieces;
 mod shared;
 mod template;
 mod titan;
 
+pub(crate) use pieces::answer as answer_pieces;
 pub(crate) use shared::Answered;
 
 use serde_json::Value;
@@ -38,7 +40,15 @@ pub(crate) fn read<'a>(model: &Model, body: &'a Value) -> Result<Conversation<'a
         Family::Jurassic => jurassic::read(model, body),
         Family::Cohere => cohere::read(model, body),
         Family::DeepSeekR1 | Family::DeepSeek => deepseek::read(model, body),
+        Family::Pieces(_) => Err(no_chat()),
     }
+}
+
+/// What is said to who asks a model for a conversation that has none.
+pub(crate) fn no_chat() -> ApiError {
+    ApiError::validation(
+        "This action doesn't support the model that you provided. Try again with a supported text or chat model.",
+    )
 }
 
 /// The answer, whole.
@@ -53,6 +63,8 @@ pub(crate) fn answer(answered: &Answered<'_>) -> Value {
         Family::Jurassic => jurassic::answer(answered),
         Family::Cohere => cohere::answer(answered),
         Family::DeepSeekR1 | Family::DeepSeek => deepseek::answer(answered),
+        // Never generated: it is refused before.
+        Family::Pieces(_) => Value::Null,
     };
     shared::add_guardrail(answered.generation, &mut body);
     body
@@ -70,6 +82,7 @@ pub(crate) fn events(answered: &Answered<'_>) -> Vec<Frame> {
         Family::Jurassic => jurassic::events(answered),
         Family::Cohere => cohere::events(answered),
         Family::DeepSeekR1 | Family::DeepSeek => deepseek::events(answered),
+        Family::Pieces(_) => Vec::new(),
     }
 }
 

@@ -14,7 +14,8 @@ use super::operation::Operation;
 use super::respond;
 use super::service::{Call, Service};
 use super::stream::Payload;
-use crate::catalogue::{Family, Model};
+use crate::bill::Charge;
+use crate::catalogue::{Family, Model, Pieces};
 use crate::conversation::Conversation;
 use crate::error::{ApiError, Exception};
 use crate::families::Answered;
@@ -43,6 +44,12 @@ pub(super) fn invoke(
 ) -> Result<Answer, ApiError> {
     let target = service.generator.resolver.resolve(&call.model)?;
     let at = At { service, head, call, request_id, target: &target };
+    if let Some(pieces) = at.asked_pieces() {
+        return match call.operation {
+            Operation::Invoke => at.pieces(pieces, body),
+            _ => Err(families::no_chat()),
+        };
+    }
     match call.operation {
         Operation::Converse | Operation::ConverseStream => {
             let (conversation, wishes) = converse::read(body)?;
@@ -80,6 +87,33 @@ impl At<'_> {
             Way::Model(model, _) => Ok(catalogue.model(model)),
             Way::Router(router) => Ok(catalogue.model(router.pick(catalogue, 0, self.call.region)?.0)),
         }
+    }
+
+    /// Whose body it takes, where the model is no chat; no router leads to one.
+    fn asked_pieces(&self) -> Option<Pieces> {
+        let Way::Model(model, _) = self.target.way else { return None };
+        match self.service.generator.catalogue.model(model).family {
+            Family::Pieces(pieces) => Some(pieces),
+            _ => None,
+        }
+    }
+
+    /// A model that is no chat.
+    fn pieces(&self, pieces: Pieces, body: &[u8]) -> Result<Answer, ApiError> {
+        let Way::Model(which, route) = self.target.way else { return Err(families::no_chat()) };
+        let (generator, region) = (&self.service.generator, self.call.region);
+        generator.resolver.check_offered(&self.target.asked, which, route, region)?;
+        let model = generator.catalogue.model(which);
+        let done = families::answer_pieces(pieces, model, &native_json(body)?)?;
+        let tier = wishes(&self.head.headers)?.tier;
+        self.book_charge(generator.charge((which, route, region), tier, done.usage)?);
+        let mut response = respond::json(done.body.to_string());
+        if done.counts {
+            let name = HeaderName::from_static("x-amzn-bedrock-input-token-count");
+            response.headers_mut().insert(name, done.usage.input.into());
+        }
+        response.headers_mut().insert(HeaderName::from_static("x-amzn-bedrock-invocation-latency"), 1.into());
+        Ok(Answer { response, wait: None })
     }
 
     fn generate(&self, conversation: &Conversation<'_>, wishes: Wishes) -> Result<Generation, ApiError> {
@@ -144,10 +178,14 @@ impl At<'_> {
                 .stopped_after(catalogue, output)
                 .ok_or_else(|| ApiError::new(Exception::InternalServer, "The simulator lost a price."))?,
         };
+        self.book_charge(charge);
+        Ok(())
+    }
+
+    fn book_charge(&self, charge: Charge) {
         let id = self.head.headers.get(INVOCATION_ID).and_then(|id| id.to_str().ok());
         let id = id.filter(|id| !id.is_empty()).unwrap_or(self.request_id);
         self.service.bill.book(id, self.target.asked.clone(), charge);
-        Ok(())
     }
 
     /// Counts, for nothing, what would be charged as input.

@@ -84,7 +84,7 @@ pub(super) fn list(service: &Service, query: Option<&str>) -> Result<Response<Pa
             "submitTimeBefore" => before = value.parse().map_err(|_| wrong(name))?,
             "statusEquals" => status = Some(Status::find(&value).ok_or_else(|| wrong(name))?),
             "maxResults" => {
-                most = value.parse().ok().filter(|most| (1..=1_000).contains(most)).ok_or_else(|| wrong(name))?
+                most = value.parse().ok().filter(|most| (1..=1_000).contains(most)).ok_or_else(|| wrong(name))?;
             }
             "nextToken" => skip = value.parse().map_err(|_| wrong(name))?,
             "sortBy" if value == "SubmissionTime" => {}

@@ -1,5 +1,5 @@
 //! What Bedrock's control plane says of models and inference profiles: ListFoundationModels,
-//! GetFoundationModel, GetFoundationModelAvailability and ListInferenceProfiles.
+//! GetFoundationModel, GetFoundationModelAvailability, ListInferenceProfiles and GetInferenceProfile.
 //!
 //! Shapes: the service model of `bedrock`, and fixtures `cp_*`. It must not know requests to models.
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::respond;
 use super::service::Service;
 use super::stream::Payload;
-use crate::catalogue::{Features, Model, ModelRef, Region, Route};
+use crate::catalogue::{Family, Features, Model, ModelRef, Pieces, Region, Route};
 use crate::converse::complaint::{constraint, one_of};
 use crate::error::{ApiError, Exception};
 use crate::target::{Resolver, Way, profile_arn};
@@ -32,6 +32,7 @@ pub(super) enum Lookup<'p> {
     Model(&'p str),
     Availability(&'p str),
     Profiles,
+    Profile(&'p str),
 }
 
 impl<'p> Lookup<'p> {
@@ -42,6 +43,7 @@ impl<'p> Lookup<'p> {
             "/inference-profiles" => Some(Self::Profiles),
             _ => id("/foundation-models/")
                 .map(Self::Model)
+                .or_else(|| id("/inference-profiles/").map(Self::Profile))
                 .or_else(|| id("/foundation-model-availability/").map(Self::Availability)),
         }
     }
@@ -61,6 +63,7 @@ pub(super) fn answer(
         Lookup::Model(id) => json!({"modelDetails": at.details(at.find(id)?)}),
         Lookup::Availability(id) => at.availability(at.find(id)?),
         Lookup::Profiles => at.profiles(&Query::read(query)?)?,
+        Lookup::Profile(id) => at.one_profile(id)?,
     };
     Ok(respond::json(body.to_string()))
 }
@@ -90,6 +93,15 @@ impl<'q> Query<'q> {
     }
 }
 
+/// What a model answers with.
+fn gives(model: &Model) -> &'static str {
+    match model.family {
+        Family::Pieces(Pieces::Titan | Pieces::Nova | Pieces::Cohere | Pieces::Marengo) => "EMBEDDING",
+        Family::Pieces(Pieces::Canvas | Pieces::Stability) => "IMAGE",
+        _ => "TEXT",
+    }
+}
+
 fn provider(model: &Model) -> &'static str {
     match model.id.split('.').next() {
         Some("amazon") => "Amazon",
@@ -105,6 +117,8 @@ fn provider(model: &Model) -> &'static str {
         Some("nvidia") => "NVIDIA",
         Some("openai") => "OpenAI",
         Some("qwen") => "Qwen",
+        Some("stability") => "Stability AI",
+        Some("twelvelabs") => "TwelveLabs",
         Some("writer") => "Writer",
         Some("xai") => "xAI",
         Some("zai") => "Z.AI",
@@ -195,7 +209,7 @@ impl At<'_> {
             "modelName": model.name,
             "providerName": provider(model),
             "inputModalities": takes,
-            "outputModalities": ["TEXT"],
+            "outputModalities": [gives(model)],
             "responseStreamingSupported": model.has(Features::STREAM),
             "customizationsSupported": [],
             "inferenceTypesSupported": [inference_type(model)],
@@ -272,6 +286,16 @@ impl At<'_> {
         Ok(body)
     }
 
+    /// The profile of an id or an ARN.
+    fn one_profile(&self, id: &str) -> Result<Value> {
+        let id = Resolver::decode(id)?;
+        let is_it = |profile: &Value| profile["inferenceProfileArn"] == *id || profile["inferenceProfileId"] == *id;
+        self.system_profiles().chain(self.application_profiles()).find(is_it).ok_or_else(|| {
+            let message = format!("The specified resource ARN was not found: {id}");
+            ApiError::new(Exception::ResourceNotFound, message)
+        })
+    }
+
     fn system_profiles(&self) -> impl Iterator<Item = Value> + '_ {
         let models = self.service.generator.catalogue.all();
         let ways = models.flat_map(|which| Route::all().map(move |route| (which, route)));
@@ -335,7 +359,8 @@ mod tests {
             ("/inference-profiles", Some(Lookup::Profiles)),
             ("/foundation-models/", None),
             ("/foundation-model-availability/", None),
-            ("/inference-profiles/x", None),
+            ("/inference-profiles/x", Some(Lookup::Profile("x"))),
+            ("/inference-profiles/", None),
             ("/guardrails", None),
         ] {
             assert_eq!(Lookup::find(path), expected, "{path}");

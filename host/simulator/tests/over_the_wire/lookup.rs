@@ -94,6 +94,10 @@ async fn profiles_are_listed_by_kind_geography_and_page() {
     assert_eq!(own[0]["inferenceProfileArn"], arn("us-east-1"));
     let global = "arn:aws:bedrock:::foundation-model/anthropic.claude-sonnet-4-6";
     assert_eq!(own[0]["models"][0]["modelArn"], global);
+    let path = format!("/inference-profiles/{}", arn("us-east-1").replace(':', "%3A").replace('/', "%2F"));
+    assert_eq!(get(&running, "us-east-1", &path).await.json(), own[0]);
+    let elsewhere = get(&running, "eu-west-1", &path).await;
+    assert_eq!((elsewhere.status, elsewhere.error().1), (404, "ResourceNotFoundException"));
 
     let (system, next) = list("eu-west-1", "?type=SYSTEM_DEFINED&maxResults=1000").await;
     assert_eq!(next, None);
@@ -129,9 +133,13 @@ async fn profiles_are_listed_by_kind_geography_and_page() {
 #[tokio::test]
 async fn nobody_looks_up_without_a_key() {
     let running = Running::today().await;
-    for path in
-        ["/foundation-models", "/foundation-models/x", "/foundation-model-availability/x", "/inference-profiles"]
-    {
+    for path in [
+        "/foundation-models",
+        "/foundation-models/x",
+        "/foundation-model-availability/x",
+        "/inference-profiles",
+        "/inference-profiles/x",
+    ] {
         assert_eq!(running.get(path).await.status, 403, "{path}");
     }
 }

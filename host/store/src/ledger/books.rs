@@ -293,8 +293,11 @@ impl Books {
         known.pass_time(second);
         known.drawn += worst;
         known.open += worst;
-        known.recent[0] = known.recent[0].saturating_add(worst);
-        known.largest = known.largest.max(worst);
+        // A job waits for its row to be on disk: no lease ahead of need is for its like, which a crash would charge.
+        if reservation.job.is_none() {
+            known.recent[0] = known.recent[0].saturating_add(worst);
+            known.largest = known.largest.max(worst);
+        }
         known.counts = Arc::clone(&counts);
         self.scopes.reserve(&counts, worst, second);
         self.scopes.headroom(&counts, 0, worst);

@@ -15,7 +15,7 @@ use super::scopes::{Count, Counts};
 use kairos_pipeline::price::DAY_MS;
 
 /// Parts of a budget's time of which the sums are kept, the newest: a week of minutes, 27 years of days.
-const MOST_PARTS: i64 = 10_000;
+pub(super) const MOST_PARTS: usize = 10_000;
 
 /// How a budget counts, and what the ledger knows it by.
 #[derive(Clone)]
@@ -102,17 +102,10 @@ pub(super) fn begin_day(connection: &Connection, day: u32, seq: i64) -> rusqlite
             "DELETE FROM budget_spent WHERE (budget, start) IN (SELECT budget, start FROM (
                 SELECT budget, start, row_number() OVER (PARTITION BY budget ORDER BY start DESC) AS place
                 FROM budget_spent) WHERE place > ?1)",
-            [MOST_PARTS],
+            [MOST_PARTS as i64],
         )?;
     }
     Ok(())
-}
-
-/// Whether the sum of a part is still kept: what ends late may belong to one that is gone, and would be all
-/// that a new one knows.
-pub(super) fn is_kept(connection: &Connection, count: &Count) -> rusqlite::Result<bool> {
-    let kept = "SELECT count(*) < ?3 OR ?2 >= min(start) FROM budget_spent WHERE budget = ?1";
-    connection.prepare_cached(kept)?.query_row(params![&*count.budget, count.start, MOST_PARTS], |row| row.get(0))
 }
 
 /// Drops the sums of budgets that there are no more. Gives those that have theirs.
@@ -131,22 +124,18 @@ pub(super) fn take_up(connection: &mut Connection, counted: &[Counted]) -> Resul
     Ok(kept)
 }
 
-/// Makes the sums of budgets that have none, from the rows of their current time, and of the time from `open_ms`
-/// on: what is still open since then counts there when it ends.
-pub(super) fn make(
-    connection: &mut Connection,
-    counted: &[Counted],
-    now_ms: i64,
-    open_ms: Option<i64>,
-) -> Result<(), LedgerError> {
+/// Makes the sums of budgets that have none, from the rows of their current time. Nothing is open then.
+pub(super) fn make(connection: &mut Connection, counted: &[Counted], now_ms: i64) -> Result<(), LedgerError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut missing: Vec<(Counted, i64)> = Vec::new();
     for one in counted {
-        let is_new = transaction.execute("INSERT OR IGNORE INTO budget (budget) VALUES (?1)", [&*one.budget])?;
+        let from_ms = one.counting.window.counts_from(now_ms);
+        let is_new = transaction.execute(
+            "INSERT OR IGNORE INTO budget (budget, counts_from) VALUES (?1, ?2)",
+            params![one.budget, from_ms],
+        )?;
         if is_new == 1 {
-            let window = &one.counting.window;
-            let open = open_ms.map_or(i64::MAX, |open_ms| window.part(open_ms).0);
-            missing.push((one.clone(), window.counts_from(now_ms).min(open)));
+            missing.push((one.clone(), from_ms));
         }
     }
     if let Some(from_ms) = missing.iter().map(|(_, from)| *from).min() {

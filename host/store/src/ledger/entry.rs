@@ -187,11 +187,11 @@ impl Entry {
         }
     }
 
-    /// The first schema that has all columns which the row fills.
+    /// The first schema that has all columns which the row fills. The third added none.
     fn schema(&self) -> u8 {
         let texts = [&self.team, &self.policy, &self.target, &self.region];
         if self.job.is_some() {
-            3
+            4
         } else if texts.into_iter().any(Option::is_some) || self.unpriced.is_some() || self.tier.is_some() {
             2
         } else {
@@ -208,7 +208,7 @@ impl Entry {
         hasher.update(match schema {
             1 => b"kairos-ledger-1",
             2 => b"kairos-ledger-2",
-            _ => b"kairos-ledger-3",
+            _ => b"kairos-ledger-4",
         });
         hasher.update(previous);
         let mut number = |value: Option<i64>| match value {

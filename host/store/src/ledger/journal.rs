@@ -82,9 +82,8 @@ impl Journal {
         let kept = budgets::take_up(&mut journal.connection, &counted)?;
         journal.begin_epoch(&kept, now_ms)?;
         journal.take_over()?;
-        let open_ms = journal.taken_over.values().map(|row| row.at_ms).min();
         // A clock that is ahead at this start must not leave out what was spent: from the last row's time on.
-        budgets::make(&mut journal.connection, &counted, last_ms.map_or(now_ms, |last| last.min(now_ms)), open_ms)?;
+        budgets::make(&mut journal.connection, &counted, last_ms.map_or(now_ms, |last| last.min(now_ms)))?;
         Ok(journal)
     }
 
@@ -144,7 +143,7 @@ impl Journal {
         rows.push(Entry::of_epoch(EntryKind::Opened, last + 1, now_ms));
         let batch = self.batch(rows);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        write_rows(&transaction, &batch, &Set::default())?;
+        write_rows(&transaction, &batch)?;
         transaction.execute("DELETE FROM lease WHERE epoch <= ?1", [last])?;
         transaction.execute(
             "UPDATE meta SET epoch = ?1, head = ?2, hash = ?3, oldest_open = ?2 + 1",
@@ -257,7 +256,7 @@ impl Journal {
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !rows_are_there {
-            write_rows(&transaction, batch, &self.jobs)?;
+            write_rows(&transaction, batch)?;
         }
         {
             let mut upsert = transaction.prepare_cached(

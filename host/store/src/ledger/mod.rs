@@ -23,6 +23,7 @@ mod schema;
 mod scopes;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::fs::{File, TryLockError};
@@ -45,8 +46,9 @@ pub use self::correct::{Correction, Corrector};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
 pub use self::lines::{End, Line, Range};
-pub use self::read::{DaySum, Reader, Verified};
+pub use self::read::{DaySum, Reader};
 pub use self::scopes::Crossed;
+pub use self::verify::Verified;
 pub use self::writer::Ended;
 
 /// The ledger's file in the data folder.
@@ -150,8 +152,9 @@ impl SqliteLedger {
         found
     }
 
-    /// Alert thresholds that were passed since this was last asked.
-    pub fn take_crossed(&self) -> Vec<Crossed> {
+    /// Alert thresholds that were passed since this was last asked; and how many more than are kept, of which
+    /// only a look at all budgets tells.
+    pub fn take_crossed(&self) -> (Vec<Crossed>, u64) {
         self.shared.lock().scopes.take_crossed()
     }
 

@@ -11,19 +11,14 @@ use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
 use super::scopes::Counts;
-use super::{Map, Set, budgets};
+use super::{Map, budgets};
 
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {
     let mut found = connection.prepare_cached("SELECT epoch, head, hash FROM meta")?;
     Ok(found.query_row([], |row| Ok((row.get(0)?, Head { seq: row.get(1)?, hash: row.get(2)? })))?)
 }
 
-/// Writes rows, and adds them to the sums. `jobs` are open ones: their ends may be late.
-pub(super) fn write_rows(
-    connection: &Connection,
-    batch: &Batch,
-    jobs: &Set<AttemptKey>,
-) -> Result<(), rusqlite::Error> {
+pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier, job)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
@@ -69,11 +64,7 @@ pub(super) fn write_rows(
             sums[0] = sums[0].saturating_add(charged);
             sums[1] = sums[1].saturating_add(entry.estimated());
             sums[2] += i64::from(entry.kind.is_ending());
-            let is_late = entry.key.is_some_and(|key| jobs.contains(&key));
             for count in entry.counts.iter().filter(|count| count.is_written && charged > 0) {
-                if is_late && !budgets::is_kept(connection, count)? {
-                    continue;
-                }
                 let sum = of_budgets.entry((&count.budget, count.start)).or_default();
                 *sum = sum.saturating_add(charged);
             }

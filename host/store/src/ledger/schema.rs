@@ -10,7 +10,7 @@ use super::error::LedgerError;
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -63,7 +63,7 @@ CREATE TABLE spent (
 ";
 
 /// What each later schema adds to the one before it: the first entry makes schema 2 of schema 1.
-const STEPS: [&str; (SCHEMA - 1) as usize] = [
+pub(super) const STEPS: [&str; (SCHEMA - 1) as usize] = [
     "
 ALTER TABLE journal ADD COLUMN team TEXT;
 ALTER TABLE journal ADD COLUMN policy TEXT;
@@ -86,6 +86,12 @@ CREATE TABLE budget_spent (
     charged INTEGER NOT NULL,
     PRIMARY KEY (budget, start)
 ) STRICT, WITHOUT ROWID;
+",
+    // Sums that do not say from when on they are are made anew, by the start that follows.
+    "
+DELETE FROM budget_spent;
+DELETE FROM budget;
+ALTER TABLE budget ADD COLUMN counts_from INTEGER NOT NULL DEFAULT 0;
 ",
     "
 ALTER TABLE journal ADD COLUMN job TEXT;

@@ -50,7 +50,7 @@ pub struct Crossed {
 }
 
 /// Crossings that are kept until somebody asks for them.
-const MOST_CROSSED: usize = 10_000;
+pub(crate) const MOST_CROSSED: usize = 10_000;
 /// A part that did not change for so long is on disk, and can be forgotten.
 const IDLE_SECONDS: u64 = 10;
 
@@ -189,6 +189,8 @@ pub(crate) struct Scopes {
     of_key: Map<String, Vec<usize>>,
     known: Set<Arc<str>>,
     crossed: Vec<Crossed>,
+    /// Those that were too many to be kept.
+    missed: u64,
     none: Counts,
 }
 
@@ -284,15 +286,19 @@ impl Scopes {
             part.charged = part.charged.saturating_add(charged);
             part.second = second;
             let level = scope.level(before.saturating_add(charged));
-            if level > scope.level(before) && self.crossed.len() < MOST_CROSSED {
-                self.crossed.push(Crossed { status: scope.status_of(count.start), level });
+            if level > scope.level(before) {
+                if self.crossed.len() < MOST_CROSSED {
+                    self.crossed.push(Crossed { status: scope.status_of(count.start), level });
+                } else {
+                    self.missed += 1;
+                }
             }
         }
     }
 
-    /// Thresholds that were passed since this was last asked.
-    pub(crate) fn take_crossed(&mut self) -> Vec<Crossed> {
-        std::mem::take(&mut self.crossed)
+    /// Thresholds that were passed since this was last asked, and how many more than are kept.
+    pub(crate) fn take_crossed(&mut self) -> (Vec<Crossed>, u64) {
+        (std::mem::take(&mut self.crossed), std::mem::take(&mut self.missed))
     }
 
     /// For a lease: the smallest share of a limit, and the least that is left, if others draw what their leases

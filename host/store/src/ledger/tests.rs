@@ -357,7 +357,8 @@ proptest! {
                             bill += u128::from(worst);
                         }
                     }
-                    prop_assert_eq!(jobs.len(), gateway.under_way.len());
+                    // More are open where the row of an end was lost: it is found again.
+                    prop_assert!(jobs.len() >= gateway.under_way.len());
                 }
             }
             if let Some(limit) = limit {

@@ -55,13 +55,18 @@ pub(super) fn weigh(transaction: &Transaction<'_>, slot: &str, version: &Version
 }
 
 /// What decides for requests in a slot, all of them or a share, does so now: to be called before and after each
-/// change of that.
-pub(super) fn serve(transaction: &Transaction<'_>, slot: &str, now_ms: i64) -> rusqlite::Result<()> {
+/// change of that. `instead` serves although no role says so: what should cannot be loaded, or has failed.
+pub(super) fn serve(
+    transaction: &Transaction<'_>,
+    slot: &str,
+    instead: Option<&str>,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
     transaction.execute(
-        "UPDATE kept SET served_ms = ?2 WHERE slot = ?1 AND digest IN (
+        "UPDATE kept SET served_ms = ?2 WHERE slot = ?1 AND (digest = ?3 OR digest IN (
              SELECT digest FROM role WHERE slot = ?1 AND role = 'active'
-             UNION SELECT digest FROM experiment WHERE slot = ?1 AND ended_ms IS NULL)",
-        params![slot, now_ms],
+             UNION SELECT digest FROM experiment WHERE slot = ?1 AND ended_ms IS NULL))",
+        params![slot, now_ms, instead],
     )?;
     Ok(())
 }

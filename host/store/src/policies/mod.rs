@@ -80,6 +80,8 @@ pub struct SlotState {
     pub shadow: Option<(String, f64)>,
     /// A file, and its digest.
     pub folder: Option<(String, String)>,
+    /// What served until this was so: it need not be what the roles from before say. Not read back.
+    pub served: Option<String>,
 }
 
 /// The database, opened to be written. One at a time has it: who holds the ledger's lock.
@@ -128,7 +130,7 @@ impl PolicyStore {
             kept::weigh(&transaction, slot, version)?;
         }
         // What serves until now.
-        kept::serve(&transaction, slot, entry.at_ms)?;
+        kept::serve(&transaction, slot, state.served.as_deref(), entry.at_ms)?;
         transaction.execute("DELETE FROM role WHERE slot = ?1", [slot])?;
         for (place, (role, digest)) in state.roles.iter().enumerate() {
             let place = i64::try_from(place).unwrap_or(i64::MAX);
@@ -148,7 +150,7 @@ impl PolicyStore {
             transaction.execute("INSERT INTO folder VALUES (?1, ?2, ?3)", params![slot, file, digest])?;
         }
         audit::append(&transaction, entry)?;
-        kept::serve(&transaction, slot, entry.at_ms)?;
+        kept::serve(&transaction, slot, None, entry.at_ms)?;
         let kept = kept::bound(&transaction, &self.bounds, entry.at_ms)?;
         transaction.commit()?;
         let mut known = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +173,7 @@ impl PolicyStore {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
-        Ok(SlotState { roles, shadow, folder })
+        Ok(SlotState { roles, shadow, folder, served: None })
     }
 
     /// Writes an act that changes nothing here.
@@ -182,9 +184,16 @@ impl PolicyStore {
         Ok(transaction.commit()?)
     }
 
-    /// Writes what was measured of an experiment since.
+    /// Writes what was measured of an experiment since, or that it has ended without an act: its version has
+    /// served a share until then, at the latest.
     pub fn keep_trial(&self, trial: &Trial) -> Result<(), PoliciesError> {
-        Ok(trials::keep(&self.lock(), trial)?)
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(ended_ms) = trial.ended_ms {
+            kept::serve(&transaction, &trial.slot, None, ended_ms)?;
+        }
+        trials::keep(&transaction, trial)?;
+        Ok(transaction.commit()?)
     }
 
     /// Experiments of a slot, the newest first, so many at most.

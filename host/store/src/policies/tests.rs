@@ -33,7 +33,8 @@ fn version(digest: &str) -> Version {
 
 fn state(roles: &[(&str, &str)]) -> SlotState {
     let roles = roles.iter().map(|(role, digest)| ((*role).to_owned(), (*digest).to_owned())).collect();
-    SlotState { roles, shadow: None, folder: Some(("/policies/router.rhai".to_owned(), "abcdef1".to_owned())) }
+    let folder = Some(("/policies/router.rhai".to_owned(), "abcdef1".to_owned()));
+    SlotState { roles, shadow: None, folder, served: None }
 }
 
 #[test]
@@ -225,6 +226,32 @@ fn versions_go_in_the_order_of_their_use() {
     assert_eq!(digests(&store, "router"), ["now1"]);
     drop(store);
     assert_eq!(Reader::open(&folder.path().join(FILE)).unwrap().verify().unwrap(), 17);
+}
+
+/// A canary that a restart ended, and what stood in for a version that could not be loaded, have served until
+/// then, whatever the roles said.
+#[test]
+fn what_served_without_a_role_served_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = bounded(folder.path(), 2, u64::MAX);
+    let tried = |ended_ms| Trial { digest: "cccc".to_owned(), ..trial(1, "", ended_ms) };
+    let active = SlotState { folder: None, ..state(&[("active", "now1")]) };
+    store.commit(&entry("activate", Some("now1")), &active, Some(&version("now1")), None).unwrap();
+    let began = Entry { at_ms: 2, ..entry("canary", Some("cccc")) };
+    store.commit(&began, &active, Some(&version("cccc")), Some(&tried(None))).unwrap();
+    store.keep_trial(&tried(Some(500))).unwrap();
+    acted(&store, 550, &[("active", "now1"), ("staged", "new1")], Some("new1"));
+    // By the roles the broken one serves, and "prev" does.
+    acted(&store, 560, &[("active", "lost"), ("previous", "prev")], Some("prev"));
+    let stands_in = SlotState { folder: None, served: Some("prev".to_owned()), ..state(&[("active", "new2")]) };
+    let activated = Entry { at_ms: 900, ..entry("activate", Some("new2")) };
+    store.commit(&activated, &stands_in, Some(&version("new2")), None).unwrap();
+    acted(&store, 950, &[("active", "new2"), ("staged", "new3")], Some("new3"));
+    let told = store.audit(99).unwrap().into_iter().map(|(_, entry)| entry).filter(|entry| entry.act == "drop");
+    let told: Vec<_> = told.map(|entry| format!("{} {}", entry.digest.unwrap(), entry.detail.unwrap())).collect();
+    let at = |digest: &str| told.iter().find(|told| told.starts_with(digest)).map(String::as_str);
+    assert_eq!(at("cccc"), Some("cccc 8 bytes; records may refer to it"), "{told:?}");
+    assert_eq!(at("prev"), Some("prev 8 bytes; records may refer to it"), "{told:?}");
 }
 
 /// What is tried, and what the folder said, stays; bytes are counted with those of tests; slots are one.

@@ -8,7 +8,7 @@ use super::read::first_of;
 /// Records that are looked at in one go: what waits to be written meanwhile waits no longer than for a few
 /// milliseconds.
 const PAGE: usize = 500;
-/// All that is kept of a request, by its id.
+/// All that is kept of a request, by its id. What a later schema has added is last.
 pub(super) const TABLES: [&str; 4] = ["record", "content", "feedback", "judgement"];
 
 /// The bytes of a request's id.
@@ -46,11 +46,11 @@ impl Job {
     }
 
     /// One page, in a transaction of its own. Whether it was the last.
-    pub(super) fn step(&mut self, connection: &mut Connection) -> rusqlite::Result<bool> {
+    pub(super) fn step(&mut self, connection: &mut Connection, tables: &[&str]) -> rusqlite::Result<bool> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (ids, last) = self.page(&transaction)?;
         for id in &ids {
-            for table in TABLES {
+            for table in tables {
                 transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?.execute([id])?;
             }
         }

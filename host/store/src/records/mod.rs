@@ -5,6 +5,7 @@
 //! counted. No request ever waits for it.
 
 mod asked;
+mod beside;
 mod erase;
 mod judgements;
 mod read;
@@ -24,6 +25,7 @@ use kairos_pipeline::record::{Ended, Recorder};
 use kairos_pipeline::request::RequestId;
 
 pub use self::asked::Question;
+pub use self::beside::{Beside, erase_unused, unused};
 use self::erase::Job;
 pub use self::erase::{Told as Erased, Which};
 pub use self::judgements::KeptJudgement;
@@ -271,6 +273,11 @@ impl RecordStore {
         queue.urgent = true;
         drop(queue);
         self.shared.wake.notify_one();
+    }
+
+    /// Records were taken out of a file beside its own.
+    pub fn erased_beside(&self, gone: u64) {
+        self.shared.erased.fetch_add(gone, Ordering::Relaxed);
     }
 
     /// How much there is, and what was lost.

@@ -474,6 +474,44 @@ fn what_is_erased_is_nowhere_in_the_file() {
     }
 }
 
+/// What was set aside is searched, too; what cannot be is named and left, or removed where all of it is to go.
+#[test]
+fn what_was_set_aside_is_erased_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(filled(folder.path()).finish(Duration::from_secs(60)));
+    // Of the schema before, behind a log of its own.
+    let aside = set_aside(folder.path()).unwrap();
+    let first = rusqlite::Connection::open(&aside).unwrap();
+    first.execute_batch("DROP TABLE judgement; UPDATE meta SET schema = 1").unwrap();
+    let broken = folder.path().join(format!("{FILE}.aside.old"));
+    std::fs::write(&broken, "not a database, and word-0001.".repeat(100)).unwrap();
+    std::fs::write(folder.path().join(format!("{FILE}.aside.old-wal")), "word-0002.").unwrap();
+    assert_eq!(unused(folder.path(), true).unwrap(), [aside.clone(), broken.clone()]);
+    let erase = |which: Which| erase_unused(&unused(folder.path(), true).unwrap(), &which);
+    let found = erase(Which::Key("mobile".to_owned()));
+    assert_eq!((&found[0].path, &found[0].erased), (&aside, &Ok(Some(400))));
+    let why = found[1].erased.clone().unwrap_err();
+    assert!(why.contains("not a database") && broken.exists(), "{why}");
+    let text = std::fs::read(&aside).unwrap();
+    let holds = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+    assert!(!holds(b"word-0003.") && holds(b"word-0004."));
+    // A file of a later version hides what it likes.
+    first.execute("UPDATE meta SET schema = 99", []).unwrap();
+    let why = erase(Which::Request(id(1_000, 4))).swap_remove(0).erased.unwrap_err();
+    assert!(why.contains("it has schema 99, this version knows"), "{why}");
+    first.execute("UPDATE meta SET schema = 1", []).unwrap();
+    drop(first);
+    // Written today: not before that day.
+    assert!(erase(Which::Before(2_000)).swap_remove(1).erased.is_err());
+    let removed = erase(Which::Before(u64::MAX >> 20));
+    assert_eq!((&removed[0].erased, &removed[1].erased), (&Ok(Some(400)), &Ok(None)));
+    assert_eq!(unused(folder.path(), true).unwrap(), [aside]);
+    assert!(!folder.path().join(format!("{FILE}.aside.old-wal")).exists());
+    // Where no records are kept, those from before are such a file.
+    std::fs::write(folder.path().join(FILE), "").unwrap();
+    assert_eq!(unused(folder.path(), false).unwrap().len(), 2);
+}
+
 #[test]
 fn an_erasure_ends_with_its_store() {
     let folder = tempfile::tempdir().unwrap();

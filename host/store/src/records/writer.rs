@@ -85,7 +85,7 @@ impl Writer {
     fn erase(&mut self, stop: bool) {
         let Some(mut job) = self.erasures.pop_front() else { return };
         let gone = job.gone;
-        let done = job.step(&mut self.connection);
+        let done = job.step(&mut self.connection, &TABLES);
         self.shared.erased.fetch_add(job.gone - gone, Ordering::Relaxed);
         match done {
             Ok(false) if !stop => return self.erasures.push_front(job),

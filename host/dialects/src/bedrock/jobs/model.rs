@@ -23,8 +23,8 @@ pub enum JobModel {
 }
 
 /// Seconds of a shot, and of a whole video at most.
-const SHOT: u64 = 6;
-const LONGEST_VIDEO: u64 = 120;
+const SHOT: u32 = 6;
+const LONGEST_VIDEO: u32 = 120;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,7 +51,7 @@ struct Shots {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Generation {
-    duration_seconds: Option<u64>,
+    duration_seconds: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ impl JobModel {
         let mut outline = Outline { turns: 1, ..Outline::default() };
         match self {
             Self::Reel => reel(within(input)?, &mut outline)?,
-            Self::Marengo { seconds } => marengo(within(input)?, seconds.into(), &mut outline)?,
+            Self::Marengo { seconds } => marengo(within(input)?, seconds, &mut outline)?,
         }
         Ok(outline)
     }
@@ -124,7 +124,7 @@ fn reel(input: Reel, outline: &mut Outline) -> Result<(), Invalid> {
         }
         "MULTI_SHOT_MANUAL" => {
             let shots = input.multi_shot_manual_params.map(|manual| manual.shots).unwrap_or_default();
-            let seconds = (shots.len() as u64).saturating_mul(SHOT);
+            let seconds = u32::try_from(shots.len()).unwrap_or(u32::MAX).saturating_mul(SHOT);
             if !(1..=LONGEST_VIDEO).contains(&seconds) {
                 let most = LONGEST_VIDEO / SHOT;
                 return Err(Invalid::value(
@@ -146,7 +146,7 @@ fn reel(input: Reel, outline: &mut Outline) -> Result<(), Invalid> {
 }
 
 /// How long a recording is, only Bedrock finds out: it can be as long as the model takes.
-fn marengo(input: Marengo, seconds: u64, outline: &mut Outline) -> Result<(), Invalid> {
+fn marengo(input: Marengo, seconds: u32, outline: &mut Outline) -> Result<(), Invalid> {
     let heard = Units::of(Unit::AudioSecond, seconds);
     let exactly = match &*input.input_type {
         "text" => Some(Units::of(Unit::Query, 1)),
@@ -179,7 +179,9 @@ fn marengo(input: Marengo, seconds: u64, outline: &mut Outline) -> Result<(), In
 mod tests {
     use super::*;
 
-    fn units(id: &str, input: &str) -> Result<(Vec<(Unit, u64)>, Vec<(Unit, u64)>), String> {
+    type Counted = Vec<(Unit, u32)>;
+
+    fn units(id: &str, input: &str) -> Result<(Counted, Counted), String> {
         let outline = JobModel::of(id).unwrap().outline(input).map_err(|invalid| invalid.to_string())?;
         Ok((outline.least_units.each().collect(), outline.units.each().collect()))
     }

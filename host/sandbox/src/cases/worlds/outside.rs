@@ -139,7 +139,7 @@ fn first<T>(calls: &Mutex<Vec<T>>, fits: impl Fn(&T) -> bool, what: &str) -> Res
 }
 
 impl Outside for Scripted {
-    fn send(&self, request: &HttpRequest, _: Instant) -> Result<HttpResponse, OutsideError> {
+    fn send(&self, request: &HttpRequest, _: &mut usize, _: Instant) -> Result<HttpResponse, OutsideError> {
         let HttpRequest { method, url, body, .. } = request;
         let fits = |sent: &Sent| {
             let same_body = sent.body.as_ref().is_none_or(|expected| expected.as_bytes() == body);

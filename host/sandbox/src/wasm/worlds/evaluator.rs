@@ -9,16 +9,27 @@ use wasmtime::{Result, Store};
 use super::super::bindings::kairos::plugin::{cases, fitness};
 use super::super::bindings::{evaluating, same_order};
 use super::super::host::{CaseHandle, OutcomeHandle};
+use super::super::typed::{Exported, Function};
 use super::{Evolving, HostState, PluginError, failure_kind};
 
+/// `score`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/evaluating@0.1.0";
+    const NAME: &'static str = "score";
+    type Parameters<'a> = (Resource<CaseHandle>, Resource<OutcomeHandle>);
+    type Answer = std::result::Result<evaluating::Scores, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &evaluating::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: ScoreInput<'_>,
 ) -> Result<Result<Answer, PluginError>> {
     store.data_mut().evolving = Some(Evolving::Case((Arc::clone(input.case), Arc::clone(input.outcome))));
     // There is one of each in a call: the handles need no table to be found by.
-    let scored = guest.call_score(&mut *store, Resource::new_borrow(0), Resource::new_borrow(0));
+    let scored = exported.call(store, (Resource::new_borrow(0), Resource::new_borrow(0)));
     store.data_mut().evolving = None;
     Ok(scored?.map(|score| Answer::Score(Box::new(self::score(score)))))
 }

@@ -4,16 +4,27 @@ use kairos_pipeline::policy::{Answer, InspectInput, Origin, Passage, Replacement
 use wasmtime::{Result, Store};
 
 use super::super::bindings::{guarding, same_order};
+use super::super::typed::{Exported, Function};
 use super::{HostState, PluginError, Request};
 
+/// `inspect`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/guarding@0.1.0";
+    const NAME: &'static str = "inspect";
+    type Parameters<'a> = (Request, guarding::Passage, &'a [u8], &'a str, bool);
+    type Answer = std::result::Result<guarding::Verdict, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &guarding::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: InspectInput<'_>,
     request: Request,
 ) -> Result<Result<Answer, PluginError>> {
     let InspectInput { passage, state, text, last, .. } = input;
-    let decided = guest.call_inspect(store, request, self::passage(passage), state, text, last)?;
+    let decided = exported.call(store, (request, self::passage(passage), state, text, last))?;
     Ok(decided.map(|decided| Answer::Verdict(verdict(decided))))
 }
 

@@ -3,11 +3,22 @@
 use kairos_pipeline::policy::{Abilities, Action, Answer, FailedAttempt, FailureFacts, HealInput, Remedy, Wait};
 use wasmtime::{Result, Store};
 
-use super::super::bindings::healing;
+use super::super::bindings::{FeaturesRow, ModelRow, healing};
+use super::super::typed::{Exported, Function};
 use super::{HostState, PluginError, Request, failure_kind, shown};
 
+/// `heal`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/healing@0.1.0";
+    const NAME: &'static str = "heal";
+    type Parameters<'a> = (Request, FeaturesRow, &'a healing::Failure, &'a [healing::Attempt], &'a [ModelRow]);
+    type Answer = std::result::Result<healing::Remedy, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &healing::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: HealInput<'_>,
     request: Request,
@@ -15,7 +26,7 @@ pub(super) fn ask(
     let (features, models) = shown(input.features, input.models);
     let failure = failure(input.failure);
     let history: Vec<_> = input.history.iter().map(attempt).collect();
-    let decided = guest.call_heal(store, request, features, &failure, &history, &models)?;
+    let decided = exported.call(store, (request, features, &failure, &history, &models))?;
     Ok(decided.map(|decided| Answer::Remedy(remedy(decided))))
 }
 

@@ -18,8 +18,9 @@ use wasmtime::{Result, Store};
 
 pub(super) use self::observer::AtHand;
 use super::bindings::types::{self, PluginError};
-use super::bindings::{self, evaluating, guarding, healing, mutating, observing, prompting, routing, same_order};
+use super::bindings::{self, FeaturesRow, ModelRow, same_order};
 use super::host::{HostState, RequestHandle};
+use super::typed::{Exported, Found};
 
 /// What an evaluator or a mutator is asked about.
 pub(super) enum Evolving {
@@ -31,8 +32,8 @@ pub(super) enum Evolving {
 type Request = Resource<RequestHandle>;
 
 /// What the host knows of the request, and the models, as components see them.
-fn shown(features: &Features, models: &[Offer]) -> (types::Features, Vec<types::Model>) {
-    (bindings::features(features), models.iter().map(bindings::model).collect())
+fn shown(features: &Features, models: &[Offer]) -> (FeaturesRow, Vec<ModelRow>) {
+    (bindings::features_row(features), models.iter().map(bindings::model_row).collect())
 }
 
 /// What went wrong, as components see it.
@@ -80,38 +81,37 @@ pub(super) fn judgement(world: World) -> &'static str {
 }
 
 /// Where a component's judgement is.
-#[derive(Clone)]
 pub(super) enum JudgeIndices {
-    Router(routing::GuestIndices),
-    Healer(healing::GuestIndices),
-    Guard(guarding::GuestIndices),
-    Prompter(prompting::GuestIndices),
-    Observer(observing::GuestIndices),
-    Evaluator(evaluating::GuestIndices),
-    Mutator(mutating::GuestIndices),
+    Router(Found<router::Judgement>),
+    Healer(Found<healer::Judgement>),
+    Guard(Found<guard::Judgement>),
+    Prompter(Found<prompter::Judgement>),
+    Observer(Found<observer::Judgement>),
+    Evaluator(Found<evaluator::Judgement>),
+    Mutator(Found<mutator::Judgement>),
 }
 
 /// The judgement of an instance.
 pub(super) enum Judge {
-    Router(routing::Guest),
-    Healer(healing::Guest),
-    Guard(guarding::Guest),
-    Prompter(prompting::Guest),
-    Observer(observing::Guest),
-    Evaluator(evaluating::Guest),
-    Mutator(mutating::Guest),
+    Router(Exported<router::Judgement>),
+    Healer(Exported<healer::Judgement>),
+    Guard(Exported<guard::Judgement>),
+    Prompter(Exported<prompter::Judgement>),
+    Observer(Exported<observer::Judgement>),
+    Evaluator(Exported<evaluator::Judgement>),
+    Mutator(Exported<mutator::Judgement>),
 }
 
 impl JudgeIndices {
     pub(super) fn find(pre: &InstancePre<HostState>, world: World) -> Result<Self> {
         Ok(match world {
-            World::Router => Self::Router(routing::GuestIndices::new(pre)?),
-            World::Healer => Self::Healer(healing::GuestIndices::new(pre)?),
-            World::Guard => Self::Guard(guarding::GuestIndices::new(pre)?),
-            World::Prompter => Self::Prompter(prompting::GuestIndices::new(pre)?),
-            World::Observer => Self::Observer(observing::GuestIndices::new(pre)?),
-            World::Evaluator => Self::Evaluator(evaluating::GuestIndices::new(pre)?),
-            World::Mutator => Self::Mutator(mutating::GuestIndices::new(pre)?),
+            World::Router => Self::Router(Found::of(pre)?),
+            World::Healer => Self::Healer(Found::of(pre)?),
+            World::Guard => Self::Guard(Found::of(pre)?),
+            World::Prompter => Self::Prompter(Found::of(pre)?),
+            World::Observer => Self::Observer(Found::of(pre)?),
+            World::Evaluator => Self::Evaluator(Found::of(pre)?),
+            World::Mutator => Self::Mutator(Found::of(pre)?),
         })
     }
 
@@ -137,13 +137,13 @@ impl Judge {
         request: Request,
     ) -> Result<Result<Answer, PluginError>> {
         match (self, question) {
-            (Self::Router(guest), Question::Route(input)) => router::ask(guest, store, input, request),
-            (Self::Healer(guest), Question::Heal(input)) => healer::ask(guest, store, input, request),
-            (Self::Guard(guest), Question::Inspect(input)) => guard::ask(guest, store, input, request),
-            (Self::Prompter(guest), Question::Render(input)) => prompter::ask(guest, store, input, request),
-            (Self::Observer(guest), Question::Observe(input)) => observer::ask(guest, store, input, request),
-            (Self::Evaluator(guest), Question::Score(input)) => evaluator::ask(guest, store, input),
-            (Self::Mutator(guest), Question::Propose(input)) => mutator::ask(guest, store, input),
+            (Self::Router(exported), Question::Route(input)) => router::ask(exported, store, input, request),
+            (Self::Healer(exported), Question::Heal(input)) => healer::ask(exported, store, input, request),
+            (Self::Guard(exported), Question::Inspect(input)) => guard::ask(exported, store, input, request),
+            (Self::Prompter(exported), Question::Render(input)) => prompter::ask(exported, store, input, request),
+            (Self::Observer(exported), Question::Observe(input)) => observer::ask(exported, store, input, request),
+            (Self::Evaluator(exported), Question::Score(input)) => evaluator::ask(exported, store, input),
+            (Self::Mutator(exported), Question::Propose(input)) => mutator::ask(exported, store, input),
             _ => wasmtime::bail!("the component is of another world than the question"),
         }
     }

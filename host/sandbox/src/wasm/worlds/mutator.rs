@@ -10,17 +10,28 @@ use wasmtime::{Result, Store};
 use super::super::bindings::kairos::plugin::genomes;
 use super::super::bindings::mutating;
 use super::super::host::{EvidenceHandle, GenomeHandle};
+use super::super::typed::{Exported, Function};
 use super::evaluator::{bytes, measure, metric};
 use super::{Evolving, HostState, PluginError};
 
+/// `propose`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/mutating@0.1.0";
+    const NAME: &'static str = "propose";
+    type Parameters<'a> = (Resource<GenomeHandle>, Resource<EvidenceHandle>, u64);
+    type Answer = std::result::Result<Vec<mutating::Proposal>, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &mutating::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: ProposeInput<'_>,
 ) -> Result<Result<Answer, PluginError>> {
     store.data_mut().evolving = Some(Evolving::Genome((Arc::clone(input.genome), Arc::clone(input.evidence))));
     // There is one of each in a call: the handles need no table to be found by.
-    let proposed = guest.call_propose(&mut *store, Resource::new_borrow(0), Resource::new_borrow(0), input.seed);
+    let proposed = exported.call(store, (Resource::new_borrow(0), Resource::new_borrow(0), input.seed));
     store.data_mut().evolving = None;
     Ok(proposed?.map(|proposals| Answer::Proposals(proposals.into_iter().map(proposal).collect())))
 }

@@ -7,15 +7,26 @@ use wasmtime::component::Resource;
 use wasmtime::{Result, Store};
 
 use super::super::bindings::kairos::plugin::events;
-use super::super::bindings::{observing, same_order, types};
+use super::super::bindings::{self, same_order, types};
 use super::super::host::EventHandle;
-use super::{HostState, PluginError, Request, failure_kind, shown};
+use super::super::typed::{Exported, Function};
+use super::{HostState, PluginError, Request, failure_kind};
 
 /// The event at hand, and its models as the observer is shown them.
 pub(in super::super) type AtHand = (Arc<Event>, Vec<Offer>);
 
+/// `observe`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/observing@0.1.0";
+    const NAME: &'static str = "observe";
+    type Parameters<'a> = (Request, u64, u32, Resource<EventHandle>);
+    type Answer = std::result::Result<(), PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &observing::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: ObserveInput<'_>,
     request: Request,
@@ -23,7 +34,7 @@ pub(super) fn ask(
     let ObserveInput { event, models, at_ms, missed, .. } = input;
     store.data_mut().event = Some((Arc::clone(event), models.to_vec()));
     // There is one event in a call: the handle needs no table to be found by.
-    let observed = guest.call_observe(&mut *store, request, at_ms, missed, Resource::new_borrow(0));
+    let observed = exported.call(store, (request, at_ms, missed, Resource::new_borrow(0)));
     let state = store.data_mut();
     state.event = None;
     let written = std::mem::take(&mut state.kv).written();
@@ -39,12 +50,12 @@ impl events::HostEvent for HostState {
 
     fn features(&mut self, _: Resource<EventHandle>) -> Result<types::Features> {
         let (event, _) = self.event()?;
-        Ok(shown(&event.features, &[]).0)
+        Ok(bindings::features(&event.features))
     }
 
     fn models(&mut self, _: Resource<EventHandle>) -> Result<Vec<types::Model>> {
-        let (event, models) = self.event()?;
-        Ok(shown(&event.features, models).1)
+        let (_, models) = self.event()?;
+        Ok(models.iter().map(bindings::model).collect())
     }
 
     fn policy(&mut self, _: Resource<EventHandle>) -> Result<String> {

@@ -9,12 +9,23 @@ use wasmtime::component::Resource;
 use wasmtime::{Result, Store};
 
 use super::super::bindings::kairos::plugin::drafts;
-use super::super::bindings::{prompting, same_order};
+use super::super::bindings::{FeaturesRow, ModelRow, prompting, same_order};
 use super::super::host::DraftHandle;
+use super::super::typed::{Exported, Function};
 use super::{HostState, PluginError, Request, shown};
 
+/// `render`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/prompting@0.1.0";
+    const NAME: &'static str = "render";
+    type Parameters<'a> = (Request, FeaturesRow, &'a [ModelRow], u32, Resource<DraftHandle>);
+    type Answer = std::result::Result<prompting::Edits, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &prompting::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: PromptInput<'_>,
     request: Request,
@@ -22,7 +33,7 @@ pub(super) fn ask(
     let (features, models) = shown(input.features, input.models);
     store.data_mut().draft = Some(Arc::clone(input.draft));
     // There is one request in a call, as there is one handle of it.
-    let decided = guest.call_render(&mut *store, request, features, &models, input.first, Resource::new_borrow(0));
+    let decided = exported.call(store, (request, features, &models, input.first, Resource::new_borrow(0)));
     store.data_mut().draft = None;
     Ok(decided?.map(|decided| Answer::Edits(Box::new(edits(decided)))))
 }

@@ -3,17 +3,28 @@
 use kairos_pipeline::policy::{Answer, CacheDirective, Candidate, Plan, RouteInput};
 use wasmtime::{Result, Store};
 
-use super::super::bindings::routing;
+use super::super::bindings::{FeaturesRow, ModelRow, routing};
+use super::super::typed::{Exported, Function};
 use super::{HostState, PluginError, Request, shown};
 
+/// `route`, as the contract has it.
+pub(in super::super) struct Judgement;
+
+impl Function for Judgement {
+    const INTERFACE: &'static str = "kairos:plugin/routing@0.1.0";
+    const NAME: &'static str = "route";
+    type Parameters<'a> = (Request, FeaturesRow, &'a [ModelRow]);
+    type Answer = std::result::Result<routing::Plan, PluginError>;
+}
+
 pub(super) fn ask(
-    guest: &routing::Guest,
+    exported: &Exported<Judgement>,
     store: &mut Store<HostState>,
     input: RouteInput<'_>,
     request: Request,
 ) -> Result<Result<Answer, PluginError>> {
     let (features, models) = shown(input.features, input.models);
-    let decided = guest.call_route(store, request, features, &models)?;
+    let decided = exported.call(store, (request, features, &models))?;
     Ok(decided.map(|decided| Answer::Plan(plan(decided))))
 }
 

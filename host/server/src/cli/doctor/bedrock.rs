@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use kairos_bedrock::access::{Access, Checker};
 use kairos_bedrock::client::Client;
 use kairos_bedrock::connect::proxy_for;
-use kairos_bedrock::endpoint::configured_by;
+use kairos_bedrock::endpoint::{RUNTIME, configured_by};
 use kairos_bedrock::probe::probe;
 
 use super::report::{Check, Fact};
@@ -31,7 +31,7 @@ pub(super) async fn find(loaded: &Loaded, facts: &mut Vec<Fact>) -> (Option<Mode
         Ok(side) => side,
         Err(error) => return failed("credentials", error),
     };
-    let from = configured_by(|name| std::env::var(name).ok()).unwrap_or("the region").to_owned();
+    let from = configured_by(RUNTIME, |name| std::env::var(name).ok()).unwrap_or("the region").to_owned();
     facts.push(Fact { what: "endpoint", value: side.endpoint.url.clone(), from });
     let mut checks = Vec::new();
     match side.credentials.found().await {

@@ -5,14 +5,17 @@ use kairos_dialects::Outline;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::price::{Limits, worst_case};
+use kairos_pipeline::profile::is_application;
 use kairos_sandbox::host::{newest, strangers};
 use kairos_sandbox::load::SLOTS;
 
 use super::super::{models, policy, prompt};
 use super::report::Check;
+use crate::admin::moment;
 use crate::assemble;
 use crate::config::{Config, EndedModels};
 use crate::prices;
+use crate::profiles::{self, Pin};
 use crate::signers;
 
 /// The keys that are pinned, and the policies of the folder.
@@ -88,8 +91,13 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
         Err(wrong) => return vec![wrong_prices(&wrong)],
     };
     let as_of = assemble::as_of(config);
+    let (pins, mut checks) = match profiles::read(&config.data) {
+        Ok(pins) => (pins, Vec::new()),
+        Err(error) => (Vec::new(), vec![unreadable_profiles(&error)]),
+    };
+    let known = profiles::names(config.profiles, &pins);
     let loaded = assemble::view(config, &region, as_of, &own, |view| {
-        catalogue::load(catalogue::BUILT_IN, &View { auto: None, fallback: &[], ..view.clone() })
+        catalogue::load(catalogue::BUILT_IN, &View { auto: None, fallback: &[], profiles: &known, ..view.clone() })
     });
     let catalogue = match loaded {
         Ok(catalogue) => catalogue,
@@ -100,11 +108,16 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
             }];
         }
     };
-    let mut checks: Vec<Check> =
+    let wrong: Vec<Check> =
         named(config).filter_map(|(setting, name)| name_check(config, &catalogue, setting, name)).collect();
-    if checks.is_empty() {
+    if wrong.is_empty() {
         let found = format!("every model that the configuration names answers from {region} at a known price");
         checks.push(Check::ok(CHECK, found));
+    }
+    checks.extend(wrong);
+    checks.extend(pins.iter().take(SHOWN_PROFILES).map(|pin| profile_check(&catalogue, pin)));
+    if let Some(more) = pins.len().checked_sub(SHOWN_PROFILES).filter(|more| *more > 0) {
+        checks.push(Check::ok(PROFILES, format!("{more} more are known: `kairos models` lists them")));
     }
     if let Some(date) = config.models.as_of {
         checks.push(Check::warning(
@@ -121,6 +134,24 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
 fn wrong_prices(wrong: &prices::Wrong) -> Check {
     let todo = "correct it: a gateway that runs serves the prices from before, one that starts does not start";
     Check::problem("prices", wrong.to_string(), todo)
+}
+
+const PROFILES: &str = "application profiles";
+const SHOWN_PROFILES: usize = 16;
+
+fn unreadable_profiles(error: &str) -> Check {
+    let todo = "nothing: the next start moves it aside and asks Bedrock anew";
+    Check::warning(PROFILES, format!("what they stand for cannot be read: {error}"), todo)
+}
+
+/// An application profile that Bedrock was asked about.
+fn profile_check(catalogue: &Catalogue, pin: &Pin) -> Check {
+    let found = format!("{} stands for {}, said Bedrock on {}", pin.arn, pin.stands_for, moment(pin.said_ms));
+    if catalogue.names.contains_key(&pin.arn) {
+        return Check::ok(PROFILES, found);
+    }
+    let todo = "say what it stands for under [models.names], or set `unpriced = \"allow\"` under [models]";
+    Check::warning(PROFILES, format!("{found}, which has no known price here: it is refused"), todo)
 }
 
 /// The names of the configuration, each with its setting.
@@ -161,6 +192,8 @@ fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str)
             let found = format!("{setting}: {} has no known price from {}", id(model), catalogue.region);
             Check::problem(CHECK, found, lists)
         }
+        // Asked when it is needed.
+        Answering::Unknown(_) if setting == "models.default" && is_application(name) => return None,
         Answering::Unknown(near) => {
             let todo = near.map_or(lists.to_owned(), |near| format!("did you mean {near:?}?"));
             Check::problem(CHECK, format!("{setting}: there is no model {name:?}"), todo)

@@ -70,6 +70,9 @@ impl Forecast {
             "estimated_usd": estimated,
             "days_left": (past.left * 100.0).round() / 100.0,
         });
+        if past.left_out.rows > 0 {
+            known["left_out"] = past.left_out.json();
+        }
         let made = past.forecast();
         if self.place.json {
             match &made {
@@ -94,6 +97,7 @@ impl Forecast {
             "from {first} until {end} (UTC): {spent} USD so far, {estimated} USD of it estimated; {:.2} days are left",
             past.left
         );
+        past.left_out.text().iter().for_each(|left_out| println!("{left_out}"));
         let made = made.map_err(|why| Failed::new(why.to_string()))?;
         println!(
             "forecast: {:.4} USD, between {:.4} and {:.4} with 95 %, if the days that are left are like the last {} whole days",

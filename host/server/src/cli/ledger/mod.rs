@@ -52,7 +52,8 @@ Examples:
   kairos ledger export --columns
 
 One row an attempt, as it stands by now, and one for each amount that is about no attempt. The gateway
-may be running.")]
+may be running. How many lines there are, and what was left out as its row names no team, policy or tag,
+is said on standard error; with --json as JSON, on standard output where the lines go to a file.")]
     Export(export::Export),
     /// Hold the ledger against AWS's bill, and say what every difference is
     #[command(after_help = "\
@@ -71,7 +72,7 @@ no more than the tolerance, and no more than that is unexplained, else 1. With -
 what the bill says, where it says it: rows are appended, none is changed; no gateway may have the ledger
 then. Budgets of the period keep what was estimated.")]
     Reconcile(reconcile::Reconcile),
-    /// Whether every row is there as it was written, and the sums are those of the rows
+    /// Whether every row is there as it was written, and all sums, those of budgets too, are those of the rows
     #[command(after_help = "\
 Examples:
   kairos ledger verify

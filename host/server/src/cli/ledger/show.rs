@@ -130,11 +130,8 @@ fn table(sums: &Sums) -> String {
         text.push_str(&format!("; {unpriced} on models without a price"));
     }
     text.push('\n');
-    if sums.unknown != 0 {
-        let unknown = signed_dollars(sums.unknown);
-        text.push_str(&format!(
-            "beside it {unknown} USD of which only key and model are known: what crashes left, and what bills said\n"
-        ));
+    if let Some(left_out) = sums.left_out.text() {
+        text.push_str(&format!("{left_out}\n"));
     }
     text
 }

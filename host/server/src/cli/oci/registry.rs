@@ -237,6 +237,9 @@ impl Registry {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 /// What a registry says is wrong, as far as it can be shown.
 fn said(body: &[u8]) -> String {
     let read: Value = serde_json::from_slice(body).unwrap_or_default();

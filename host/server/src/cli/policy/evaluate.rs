@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::super::{Failed, counted};
 use super::dataset::{self, Row};
 use super::evidence;
-use super::evolving::{self, Asked, Within};
+use super::evolving::{self, Asked, Called, Within};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Evaluate {
@@ -46,7 +46,7 @@ struct Ran {
     unavailable: usize,
     faults: Vec<String>,
     weakest: evidence::Weakest,
-    spent: Option<String>,
+    called: Option<Called>,
 }
 
 impl Evaluate {
@@ -66,14 +66,14 @@ impl Evaluate {
         let (json, faults) = (self.within.json, config.policies.faults);
         let ran = evolving::aside(move || {
             let mut ran = run(&asked, &rows, &evolving::outside(&callers), faults, json)?;
-            ran.spent = evolving::spent(&callers);
+            ran.called = Some(Called::by(&callers));
             Ok(ran)
         })?;
         if let Some(file) = &self.evidence {
             ran.write_evidence(file)?;
         }
         if json {
-            print_line(&ran.json())?;
+            println!("{}", ran.json());
         } else {
             print!("{}", ran.text());
         }
@@ -98,7 +98,7 @@ fn run(asked: &Asked, rows: &[Row], outside: &Arc<dyn Outside>, faults: usize, l
         unavailable: 0,
         faults: Vec::new(),
         weakest: evidence::Weakest::default(),
-        spent: None,
+        called: None,
     };
     for Row { case, outcomes } in rows {
         for outcome in outcomes {
@@ -106,7 +106,7 @@ fn run(asked: &Asked, rows: &[Row], outside: &Arc<dyn Outside>, faults: usize, l
             let score = asked.ask(Question::Score(input)).and_then(kairos_pipeline::policy::Answer::score);
             let line = ran.take(case, outcome, score);
             if lines {
-                print_line(&line)?;
+                println!("{line}");
             }
             if ran.faults.len() >= faults {
                 return Ok(ran);
@@ -114,11 +114,6 @@ fn run(asked: &Asked, rows: &[Row], outside: &Arc<dyn Outside>, faults: usize, l
         }
     }
     Ok(ran)
-}
-
-fn print_line(value: &Value) -> Result<(), Failed> {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "{value}").map_err(|error| Failed::new(error.to_string()))
 }
 
 /// Metrics as programs read them.
@@ -176,7 +171,7 @@ impl Ran {
     /// The last line, for programs.
     fn json(&self) -> Value {
         let by_model = self.by_model.iter().map(|(model, tally)| (model.clone(), evidence::summary(&tally.summary())));
-        json!({
+        let mut told = json!({
             "policy": self.label,
             "summary": evidence::summary(&self.all.summary()),
             "by_model": Value::Object(by_model.collect()),
@@ -184,8 +179,9 @@ impl Ran {
             "declined": self.declined,
             "unavailable": self.unavailable,
             "failed": self.faults.len(),
-            "spent": self.spent,
-        })
+        });
+        self.called.iter().for_each(|called| called.add_to(&mut told));
+        told
     }
 
     /// For people.
@@ -213,9 +209,7 @@ impl Ran {
                 part(model, &tally.summary());
             }
         }
-        if let Some(spent) = &self.spent {
-            text.push_str(&format!("{spent}\n"));
-        }
+        self.called.iter().for_each(|called| text.push_str(&called.text()));
         text
     }
 }

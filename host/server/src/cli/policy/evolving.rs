@@ -11,12 +11,13 @@ use kairos_pipeline::policy::{
 };
 use kairos_pipeline::request::Secret;
 use kairos_sandbox::generation::Generation;
+use serde_json::{Value, json};
 
-use super::super::{Failed, models};
+use super::super::{Failed, counted, models};
 use super::{load, on_a_loaders_thread};
 use crate::assemble;
 use crate::config::{Config, Flags};
-use crate::outside::{Callers, Gateway, HttpCaller, ModelCaller};
+use crate::outside::{Callers, Gateway, HttpCaller, ModelCaller, Used};
 
 /// The environment's variable with a key of the gateway.
 const KEY: &str = "KAIROS_KEY";
@@ -128,8 +129,41 @@ pub(super) fn outside(callers: &Arc<Callers>) -> Arc<dyn Outside> {
     Callers::outside(Some(callers))
 }
 
-/// What models cost, where any was called.
-pub(super) fn spent(callers: &Callers) -> Option<String> {
-    let (spent, calls) = callers.spent();
-    (calls > 0).then(|| format!("{calls} calls of models cost {} USD", dollars(spent.into())))
+/// What calls of others came to.
+pub(super) struct Called {
+    spent: Option<String>,
+    bounds: Vec<Used>,
+}
+
+impl Called {
+    pub(super) fn by(callers: &Callers) -> Self {
+        let (spent, calls) = callers.spent();
+        let spent = (calls > 0).then(|| format!("{calls} calls of models cost {} USD", dollars(spent.into())));
+        Self { spent, bounds: callers.used() }
+    }
+
+    /// For programs: what models cost, where any was called, and how the run stands with its bounds.
+    pub(super) fn add_to(&self, told: &mut Value) {
+        told["spent"] = json!(self.spent);
+        let bounds = self.bounds.iter().map(|bound| {
+            let told = json!({"limit": bound.limit, "used": bound.used, "refused": bound.refused});
+            (bound.name.to_owned(), told)
+        });
+        told["bounds"] = Value::Object(bounds.collect());
+    }
+
+    /// For people: what models cost, and at which bounds something was refused.
+    pub(super) fn text(&self) -> String {
+        let spent = self.spent.iter().map(|spent| format!("{spent}\n"));
+        let refused = self
+            .bounds
+            .iter()
+            .filter(|bound| bound.refused > 0)
+            .map(|bound| format!("refused {}: {} is {}\n", counted_calls(bound.refused), bound.name, bound.limit));
+        spent.chain(refused).collect()
+    }
+}
+
+fn counted_calls(calls: u64) -> String {
+    counted(usize::try_from(calls).unwrap_or(usize::MAX), "call")
 }

@@ -11,7 +11,7 @@ use similar::TextDiff;
 use super::super::gateway::print_json;
 use super::super::{Failed, counted};
 use super::evidence;
-use super::evolving::{self, Within};
+use super::evolving::{self, Called, Within};
 
 /// Lines around a change that are shown.
 const CONTEXT: usize = 3;
@@ -42,11 +42,11 @@ impl Propose {
         let genome = Arc::new(genome(&self.genome, bounds)?);
         let evidence = Arc::new(self.evidence.as_deref().map_or_else(|| Ok(Evidence::default()), evidence::read)?);
         let (callers, seed, parent) = (self.within.callers(&config)?, self.seed, Arc::clone(&genome));
-        let (identity, proposed, spent) = evolving::aside(move || {
+        let (identity, proposed, called) = evolving::aside(move || {
             let outside = evolving::outside(&callers);
             let input = ProposeInput { genome: &parent, evidence: &evidence, seed, bounds, outside: &outside };
             let proposed = asked.ask(Question::Propose(input)).and_then(Answer::proposals);
-            Ok((asked.identity().clone(), proposed, evolving::spent(&callers)))
+            Ok((asked.identity().clone(), proposed, Called::by(&callers)))
         })?;
         let came = match proposed {
             Ok(proposals) => Candidates::of(&genome, proposals, bounds.text_bytes),
@@ -54,12 +54,11 @@ impl Propose {
             Err(error) => return Err(Failed::new(format!("{}: {error}", identity.label()))),
         };
         if self.within.json {
-            return print_json(&as_json(&came, &genome, &identity, spent.as_deref()));
+            let mut told = as_json(&came, &genome, &identity);
+            called.add_to(&mut told);
+            return print_json(&told);
         }
-        print!("{}", as_text(&came, &genome, &identity));
-        if let Some(spent) = spent {
-            println!("{spent}");
-        }
+        print!("{}{}", as_text(&came, &genome, &identity), called.text());
         Ok(())
     }
 }
@@ -95,7 +94,7 @@ fn changed<'a>(candidate: &'a Candidate, parent: &'a Genome) -> impl Iterator<It
     })
 }
 
-fn as_json(came: &Candidates, parent: &Genome, identity: &Identity, spent: Option<&str>) -> Value {
+fn as_json(came: &Candidates, parent: &Genome, identity: &Identity) -> Value {
     let candidate = |one: &Candidate| {
         let slots: Map<_, _> = changed(one, parent).map(|(slot, _, text)| (slot.to_owned(), text.into())).collect();
         let reason = identity.reason(one.reason).map(|name| name.to_string());
@@ -105,7 +104,6 @@ fn as_json(came: &Candidates, parent: &Genome, identity: &Identity, spent: Optio
         "policy": &**identity.label(),
         "candidates": came.candidates.iter().map(candidate).collect::<Value>(),
         "left_out": came.left_out.iter().map(|one| json!({"proposal": one.place, "why": one.why})).collect::<Value>(),
-        "spent": spent,
     })
 }
 

@@ -36,13 +36,15 @@ pub(crate) struct AlertSettings {
     pub(crate) webhook_url: Option<SecretText>,
     /// What they are signed with there.
     pub(crate) webhook_secret: Option<SecretText>,
-    /// Alerts that may wait to be delivered; then the oldest are dropped.
+    /// The ARN of a topic of SNS's that they are published to.
+    pub(crate) sns: Option<String>,
+    /// Alerts that may wait to be delivered to either; then the oldest are dropped.
     pub(crate) outbox: usize,
 }
 
 impl Default for AlertSettings {
     fn default() -> Self {
-        Self { webhook_url: None, webhook_secret: None, outbox: 1_000 }
+        Self { webhook_url: None, webhook_secret: None, sns: None, outbox: 1_000 }
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use kairos_pipeline::policy::bounded;
 use kairos_pipeline::request::RequestId;
 use kairos_store::policies::Entry;
-use kairos_store::records::Which;
+use kairos_store::records::{Beside, Which, erase_unused, unused};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -69,11 +69,15 @@ pub(super) async fn forget(
     let forgotten = async {
         let (asked, _): (Asked, _) = change(&app, peer, request, SMALL).await?;
         let (which, called) = asked.which()?;
-        let Some(records) = app.records.clone() else {
+        let not_written = |why: String| trouble(StatusCode::SERVICE_UNAVAILABLE, "not_written", &why, Value::Null);
+        let (data, in_use) = (app.config.data.clone(), app.records.is_some());
+        let files = off_the_way(move || unused(&data, in_use)).await?;
+        let files = files.map_err(|error| not_written(format!("{}: {error}", app.config.data.display())))?;
+        if !in_use && files.is_empty() {
             let message = "no records are kept on disk (`enabled` under [records] in kairos.toml); those of the last \
                            requests, in memory, go with a restart";
             return Err(trouble(StatusCode::NOT_FOUND, "no_records", message, Value::Null));
-        };
+        }
         let entry = Entry {
             at_ms: i64::try_from((app.gateway.clock)()).unwrap_or(i64::MAX),
             actor: "admin".to_owned(),
@@ -85,18 +89,41 @@ pub(super) async fn forget(
             detail: Some(called.clone()),
         };
         let store = std::sync::Arc::clone(&app.admin.store);
-        let not_written = |why: String| trouble(StatusCode::SERVICE_UNAVAILABLE, "not_written", &why, Value::Null);
         off_the_way(move || store.note(&entry)).await?.map_err(|error| not_written(error.to_string()))?;
         app.gateway.records.forget(|id, record| match &which {
             Which::Request(asked) => id == *asked,
             Which::Key(key) => record.key.as_deref() == Some(key),
             Which::Before(ms) => record.received_ms < *ms,
         });
-        let (tell, told) = tokio::sync::oneshot::channel();
-        records.erase(which, Box::new(move |gone| drop(tell.send(gone))));
-        let gone = told.await.unwrap_or_else(|_| Err("the gateway stops".to_owned())).map_err(not_written)?;
+        let mut gone = 0;
+        if let Some(records) = &app.records {
+            let (tell, told) = tokio::sync::oneshot::channel();
+            records.erase(which.clone(), Box::new(move |gone| drop(tell.send(gone))));
+            gone = told.await.unwrap_or_else(|_| Err("the gateway stops".to_owned())).map_err(not_written)?;
+        }
+        let beside = off_the_way(move || erase_unused(&files, &which)).await?;
+        let gone_beside = beside.iter().filter_map(|file| file.erased.as_ref().ok().copied().flatten()).sum::<u64>();
+        app.records.iter().for_each(|records| records.erased_beside(gone_beside));
+        gone += gone_beside;
         tracing::info!(which = called, gone, "records were taken out");
-        Ok(answer(StatusCode::OK, json!({"which": called, "forgotten": gone}).to_string()))
+        Ok(answer(StatusCode::OK, told(&called, gone, &beside).to_string()))
     };
     either(forgotten.await)
+}
+
+/// What was done, and which files may still hold such records.
+fn told(called: &str, gone: u64, beside: &[Beside]) -> Value {
+    let path = |file: &Beside| file.path.display().to_string();
+    let removed = beside.iter().filter(|file| file.erased == Ok(None)).map(path);
+    let unsearched = beside.iter().filter_map(|file| {
+        let why = file.erased.as_ref().err()?;
+        tracing::warn!(file = %file.path.display(), "records may be left in a file that is not in use: {why}");
+        Some(json!({"file": path(file), "why": why}))
+    });
+    json!({
+        "which": called,
+        "forgotten": gone,
+        "removed": removed.collect::<Vec<_>>(),
+        "unsearched": unsearched.collect::<Vec<_>>(),
+    })
 }

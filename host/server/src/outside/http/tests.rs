@@ -50,7 +50,7 @@ fn settings(hosts: &[&str], local_hosts: &[&str]) -> HttpSettings {
 fn send(settings: &HttpSettings, resolver: &Said, request: &HttpRequest) -> Result<HttpResponse, OutsideError> {
     let caller = HttpCaller::resolving(settings, resolver).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(caller.send(request, Instant::now() + Duration::from_secs(60)))
+    runtime.block_on(caller.send(request, &mut { caller.bytes }, Instant::now() + Duration::from_secs(60)))
 }
 
 /// Answers each connection with these bytes, and gives what it was sent.
@@ -128,10 +128,10 @@ fn a_name_that_changes_is_looked_at_again_and_the_connection_goes_where_it_was_l
     let caller = HttpCaller::resolving(&settings, &said).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
-    let first = runtime.block_on(caller.send(&request(&host), until)).unwrap();
+    let first = runtime.block_on(caller.send(&request(&host), &mut { caller.bytes }, until)).unwrap();
     assert_eq!((first.status, first.body.as_slice(), said.asked()), (200, &b"hi"[..], 1));
     assert!(told.recv().unwrap().contains(&format!("host: api.test:{port}\r\n")));
-    let second = runtime.block_on(caller.send(&request(&host), until)).unwrap_err();
+    let second = runtime.block_on(caller.send(&request(&host), &mut { caller.bytes }, until)).unwrap_err();
     assert_eq!((second.kind, said.asked()), (Failing::Denied, 2));
 }
 
@@ -190,15 +190,27 @@ fn answers_and_runs_are_bounded() {
     let host = format!("http://127.0.0.1:{port}");
     let bounded = HttpSettings { bytes: 9, ..settings(&[], &[&host]) };
     assert_eq!(send(&bounded, &Said::default(), &request(&host)).unwrap_err().kind, Failing::OverLimit);
+    // An answer that is too large, or breaks off, has come all the same.
+    let (broken, _told) = server(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\nconnection: close\r\n\r\n0123456789");
+    let broken = format!("http://127.0.0.1:{broken}");
+    let caller = HttpCaller::resolving(&settings(&[], &[&host, &broken]), &Said::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (url, mut room, left, kind) in
+        [(&host, 9, 0, Failing::OverLimit), (&broken, 15, 5, Failing::Unavailable), (&host, 0, 0, Failing::OverLimit)]
+    {
+        let until = Instant::now() + Duration::from_secs(60);
+        let error = runtime.block_on(caller.send(&request(url), &mut room, until)).unwrap_err();
+        assert_eq!((error.kind, room), (kind, left), "{}", error.message);
+    }
     let caller =
         HttpCaller::resolving(&HttpSettings { run_calls: 1, ..settings(&[], &[&host]) }, &Said::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let until = Instant::now() + Duration::from_secs(60);
-    assert!(runtime.block_on(caller.send(&request(&host), until)).is_ok());
-    let error = runtime.block_on(caller.send(&request(&host), until)).unwrap_err();
+    assert!(runtime.block_on(caller.send(&request(&host), &mut { caller.bytes }, until)).is_ok());
+    let error = runtime.block_on(caller.send(&request(&host), &mut { caller.bytes }, until)).unwrap_err();
     assert!(error.kind == Failing::OverLimit && error.message.contains("run_calls"), "{}", error.message);
     // Whose time is over waits for nobody.
     let caller = HttpCaller::resolving(&settings(&[], &[&host]), &Said::default()).unwrap();
-    let error = runtime.block_on(caller.send(&request(&host), Instant::now())).unwrap_err();
+    let error = runtime.block_on(caller.send(&request(&host), &mut { caller.bytes }, Instant::now())).unwrap_err();
     assert_eq!(error.kind, Failing::Unavailable);
 }

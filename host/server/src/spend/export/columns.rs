@@ -79,6 +79,7 @@ pub(super) const COLUMNS: &[(&str, Kind, &str)] = &[
     ("unpriced", Kind::Flag, "whether the model had no price"),
     ("why", Kind::Text, "why it is estimated, voided or corrected"),
     ("tags", Kind::Text, "the caller's tags, as JSON"),
+    ("units", Kind::Text, "what is priced by the piece or the second, as JSON; empty for none"),
 ];
 
 /// The cells of a line, in the order of [`COLUMNS`].
@@ -91,6 +92,7 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
     let tokens =
         |of: fn(&Usage) -> u64| Cell::Count(usage.as_ref().map(|usage| i64::try_from(of(usage)).unwrap_or(i64::MAX)));
     let guardrail = usage.as_ref().filter(|usage| !usage.guardrail.is_nothing());
+    let units = usage.as_ref().filter(|usage| !usage.units.is_nothing());
     vec![
         Cell::Count(Some(line.seq)),
         Cell::Text(row.key.map(|key| key.request.to_string())),
@@ -121,5 +123,6 @@ pub(super) fn cells(line: &Line) -> Vec<Cell> {
         Cell::Flag(row.unpriced),
         text(line.why()),
         text(row.tags.as_deref()),
+        Cell::Text(units.and_then(|usage| serde_json::to_string(&usage.units).ok())),
     ]
 }

@@ -5,7 +5,7 @@ mod parquet;
 
 use std::io::{self, Write};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::columns::{COLUMNS, Cell, cells};
 use super::signed_dollars;
@@ -37,6 +37,12 @@ pub(crate) enum ExportError {
 pub(crate) fn columns() -> String {
     let rows = COLUMNS.iter().map(|(name, kind, what)| format!("{name:<27} {:<9} {what}", kind.name()));
     rows.collect::<Vec<_>>().join("\n")
+}
+
+/// The same, for programs.
+pub(crate) fn columns_json() -> String {
+    let rows = COLUMNS.iter().map(|(name, kind, what)| json!({"name": name, "type": kind.name(), "says": what}));
+    Value::Array(rows.collect()).to_string()
 }
 
 /// Writes lines one by one.

@@ -3,6 +3,7 @@
 use kairos_pipeline::budget::{Counting, Over, Status};
 
 use super::*;
+use crate::ledger::budgets::MOST_PARTS;
 
 /// A budget. `counting` is as the ledger's own text of it.
 pub(super) fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
@@ -194,6 +195,20 @@ fn a_window_that_rolls_outlives_a_clock_that_jumps() {
     assert_eq!(scopes.sums(0, NOON + 120_000), (0, 0));
 }
 
+/// More thresholds than are kept are counted.
+#[test]
+fn thresholds_that_are_too_many_are_counted() {
+    let mut scopes = scopes::Scopes::new([(rule("day", 100, &format!("{{{DAY}}}")), Vec::new())]);
+    let most = scopes::MOST_CROSSED as u64;
+    for day in 0..most + 3 {
+        let counts = scopes.covering(&of("k", None, "x", 60, day * DAY_MS));
+        scopes.reserve(&counts, 60, 1);
+        scopes.settle(&counts, 60, 60, 1);
+    }
+    let (crossed, missed) = scopes.take_crossed();
+    assert_eq!((crossed.len() as u64, missed, scopes.take_crossed().1), (most, 3, 0));
+}
+
 /// A budget that is new, at a start whose clock is ahead, counts what was spent all the same.
 #[tokio::test]
 async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
@@ -211,6 +226,39 @@ async fn a_budget_that_begins_by_a_wrong_clock_counts_what_was_spent() {
     }
 }
 
+/// Sums that are too old go, and are not missed; of those that are kept each is.
+#[test]
+fn sums_that_are_kept_are_missed_and_old_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = [rule("minute", 1 << 40, r#"{"calendar":{"period":"minute","zone":"UTC"}}"#)];
+    let mut gateway = Gateway::of(folder.path(), &rules, NOON).unwrap();
+    let minutes = 2 * u64::try_from(MOST_PARTS).unwrap() + 2_000;
+    // A minute of every two has a row, so that days begin that let go of the oldest.
+    for minute in (0..minutes).step_by(2) {
+        gateway.ask_for(of("k", None, "x", 3, NOON + minute * 60_000));
+        if gateway.under_way.is_empty() || minute % 500 == 0 {
+            gateway.round();
+        }
+        for key in std::mem::take(&mut gateway.under_way).into_keys() {
+            gateway.shared.lock().end(key, &settled(3), NOON, gateway.second);
+        }
+    }
+    gateway.round();
+    let kept = |sql: &str| -> i64 {
+        let ledger = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+        ledger.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let (count, parts) = (kept("SELECT count(*) FROM budget_spent"), i64::try_from(MOST_PARTS).unwrap());
+    assert!((parts..parts + 1_000).contains(&count), "{count}");
+    reader(folder.path()).verify().unwrap();
+    let change = |sql: &str| rusqlite::Connection::open(folder.path().join(FILE)).unwrap().execute(sql, []).unwrap();
+    change("DELETE FROM budget_spent WHERE start IN (SELECT start FROM budget_spent ORDER BY start LIMIT 1)");
+    let found = reader(folder.path()).verify();
+    assert_eq!(found.is_ok(), count > parts, "{found:?}");
+    change("DELETE FROM budget_spent WHERE start IN (SELECT start FROM budget_spent ORDER BY start DESC LIMIT 1, 1)");
+    assert!(reader(folder.path()).verify().is_err());
+}
+
 /// Passing a threshold is told once in a period.
 #[tokio::test]
 async fn thresholds_are_told_when_they_are_passed() {
@@ -219,9 +267,9 @@ async fn thresholds_are_told_when_they_are_passed() {
     let mut crossed = Vec::new();
     for at_ms in [NOON, NOON + 1, NOON + 2, NOON + DAY_MS] {
         let key = open(&ledger, &of("k", None, "x", 300, at_ms)).await.unwrap();
-        assert!(ledger.take_crossed().is_empty());
+        assert!(ledger.take_crossed().0.is_empty());
         ledger.end(key, settled(300));
-        crossed.extend(ledger.take_crossed().into_iter().map(|crossed| (crossed.level, crossed.status.charged)));
+        crossed.extend(ledger.take_crossed().0.into_iter().map(|crossed| (crossed.level, crossed.status.charged)));
     }
     assert_eq!(crossed, [(1, 600)]);
 }

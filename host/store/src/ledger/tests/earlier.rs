@@ -52,3 +52,32 @@ async fn a_ledger_of_schema_1_goes_on() {
         assert!(Reader::open(&folder.path().join(FILE)).is_err());
     }
 }
+
+/// Sums of budgets did not say from when on they are. Such ones are made anew, and are whole from then on.
+#[tokio::test]
+async fn sums_of_a_ledger_of_schema_2_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut second = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    second.execute_batch(include_str!("schema-1.sql")).unwrap();
+    assert_eq!(crate::database::migrate(&mut second, &schema::STEPS[..1]).unwrap(), 2);
+    reader(folder.path()).verify().unwrap();
+    let (rules, began) = (daily(Some(u64::MAX >> 1)), 1_796_038_817_429u64);
+    let budget = rules[0].counting.identity();
+    let (start, _) = rules[0].counting.window.part(entry::amount(began));
+    let sum = "INSERT INTO budget_spent VALUES (?1, ?2, 1)";
+    second.execute("INSERT INTO budget VALUES (?1)", [&budget]).unwrap();
+    second.execute(sum, rusqlite::params![budget, start]).unwrap();
+    let damaged = reader(folder.path()).verify().unwrap_err().to_string();
+    assert!(damaged.contains("what is spent of the budget"), "{damaged}");
+
+    let ledger = SqliteLedger::open(folder.path(), &rules, clock(began)).unwrap();
+    let spent = ledger.budgets(1, |_| true)[0].charged;
+    ledger.close();
+    assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed);
+    // Its row, and what the killed gateway's lease reached beyond it.
+    assert_eq!(spent, 1_620_000 + 138_000_000);
+    reader(folder.path()).verify().unwrap();
+    second.execute("DELETE FROM budget_spent", []).unwrap();
+    let damaged = reader(folder.path()).verify().unwrap_err().to_string();
+    assert!(damaged.contains(&format!("from {start} on is not what the rows say")), "{damaged}");
+}

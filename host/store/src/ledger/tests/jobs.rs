@@ -128,27 +128,6 @@ fn a_job_that_costs_more_than_was_reserved_damages_no_lease_of_a_later_run() {
     assert_eq!(reader(folder.path()).verify().unwrap().open, 0);
 }
 
-/// A sum that is gone does not begin again with what ends late.
-#[tokio::test]
-async fn what_ends_after_the_sums_of_its_time_are_gone_adds_to_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = [rule("minute", 1_000, r#"{"rolling":{"seconds":60}}"#)];
-    let ledger = SqliteLedger::open(folder.path(), &rules, clock(NOON)).unwrap();
-    let spent = reservation("key", 1, NOON);
-    ledger.open(&spent).await.unwrap();
-    ledger.end(spent.key, settled(1));
-    let key = begin(&ledger, &job("key", 100, NOON)).await;
-    // As many parts as are kept have come since.
-    let other = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
-    let later = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-        INSERT INTO budget_spent SELECT budget, ?1 + i * 1000, 0 FROM budget, n";
-    other.execute("DELETE FROM budget_spent", []).unwrap();
-    other.execute(later, [entry::amount(NOON) + 1_000]).unwrap();
-    ledger.end(key, settled(70));
-    stop(ledger);
-    assert_eq!(reader(folder.path()).verify().unwrap().totals.charged, 71);
-}
-
 #[tokio::test]
 async fn open_jobs_are_bounded_for_each_key_and_in_all() {
     let folder = tempfile::tempdir().unwrap();

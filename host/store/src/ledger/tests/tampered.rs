@@ -4,7 +4,7 @@ use super::*;
 
 /// A ledger with rows of every kind, and one that is open.
 fn sound(folder: &Path) {
-    let mut gateway = Gateway::start(folder, None);
+    let mut gateway = Gateway::start(folder, Some(1 << 40));
     for number in 0..6u64 {
         gateway.ask(["a", "b"][number as usize % 2], 100 + number, 20_000);
         gateway.round();
@@ -24,7 +24,7 @@ fn sound(folder: &Path) {
     gateway.round();
     drop(gateway);
     // What was open is an estimate now, and the lease unidentified.
-    let mut gateway = Gateway::start(folder, None);
+    let mut gateway = Gateway::start(folder, Some(1 << 40));
     gateway.shared.lock().close("the gateway is stopping");
     gateway.round();
     gateway.writer.close();
@@ -33,7 +33,7 @@ fn sound(folder: &Path) {
     let correction =
         Correction { tuple: day.tuple, team: None, replaced: day.estimated, amount: 5, why: "bill 1234".to_owned() };
     Corrector::open(folder, NOON).unwrap().commit(&[correction], NOON).unwrap();
-    let mut gateway = Gateway::start(folder, None);
+    let mut gateway = Gateway::start(folder, Some(1 << 40));
     gateway.ask("a", 50, 20_000);
     gateway.round();
     gateway.round();
@@ -195,6 +195,15 @@ fn what_follows_from_rows_is_compared_with_them() {
         "UPDATE meta SET hash = zeroblob(32)",
         "UPDATE meta SET node = 'another'",
         "UPDATE meta SET oldest_open = head + 1",
+        "UPDATE budget_spent SET charged = charged - 1",
+        "UPDATE budget_spent SET start = start + 86400000",
+        "DELETE FROM budget_spent WHERE start = (SELECT max(start) FROM budget_spent)",
+        "DELETE FROM budget_spent",
+        "INSERT INTO budget_spent SELECT budget, start + 86400000, 1 FROM budget_spent",
+        "UPDATE day_began SET seq = seq + 1",
+        "UPDATE day_began SET day = day + 1",
+        "DELETE FROM day_began",
+        "INSERT INTO day_began VALUES (1, 1)",
     ] {
         let folder = tempfile::tempdir().unwrap();
         sound(folder.path());

@@ -1,0 +1,249 @@
+//! What befalls a gateway under load: told to stop, no room on the disk, nothing that can be written, a database that
+//! somebody else holds, a clock that jumps. Requests are refused rather than unaccounted, and it goes on by itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http_body_util::BodyExt as _;
+use kairos_disk::VARIABLE;
+use kairos_tests::audit::{Audit, ledger_json, picodollars};
+use kairos_tests::http::{Client, chat, requests};
+use kairos_tests::policy;
+use kairos_tests::process::{Pair, Server, Setup};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+fn data(pair: &Pair) -> PathBuf {
+    pair.folder().join("data")
+}
+
+/// In every dialect, buffered and streamed, and batches.
+fn asked(gateway: &str) -> Vec<(String, Value)> {
+    let mut all = requests(gateway);
+    let one = json!({"prompt": "hello", "model_preference": "nova-lite"});
+    all.push((format!("{gateway}/v1/generate/batch"), json!({"requests": [one, one, one, one]})));
+    all
+}
+
+/// What callers saw until the gateway took no more.
+#[derive(Default)]
+struct Seen {
+    whole: AtomicUsize,
+    /// Answers that had begun, and broke off.
+    cut: AtomicUsize,
+    /// Answers that say that the gateway stops.
+    refused: AtomicUsize,
+    under_way: AtomicUsize,
+}
+
+/// Callers that ask until they are let in no more.
+fn load(gateway: &str, callers: usize) -> (Arc<Seen>, Vec<JoinHandle<()>>) {
+    let seen = Arc::new(Seen::default());
+    let one = |caller: usize| {
+        let (all, seen) = (asked(gateway), Arc::clone(&seen));
+        tokio::spawn(async move {
+            let client = Client::default();
+            for place in caller.. {
+                let (url, body) = &all[place % all.len()];
+                seen.under_way.fetch_add(1, Ordering::Relaxed);
+                let answer = client.try_open(url, body).await;
+                let status = answer.as_ref().map(http::Response::status);
+                let body = match answer {
+                    None => None,
+                    Some(answer) => Some(answer.into_body().collect().await.is_ok()),
+                };
+                seen.under_way.fetch_sub(1, Ordering::Relaxed);
+                match (status.map(|status| status.as_u16()), body) {
+                    (Some(200), Some(true)) => seen.whole.fetch_add(1, Ordering::Relaxed),
+                    (Some(200), _) => seen.cut.fetch_add(1, Ordering::Relaxed),
+                    (Some(status), _) => {
+                        assert_eq!(status, 503, "{url}");
+                        seen.refused.fetch_add(1, Ordering::Relaxed)
+                    }
+                    (None, _) => return,
+                };
+            }
+        })
+    };
+    let callers = (0..callers).map(one).collect();
+    (seen, callers)
+}
+
+/// SIGTERM under load: whatever had begun comes to its end within the time to stop, each attempt has its row, and
+/// nothing is estimated or open. The ledger is the bill.
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_under_load_nothing_is_lost() {
+    let setup = Setup { policy: Some(policy("task.rhai")), simulate: &["--speed", "*=20,2000"], ..Setup::default() };
+    let mut pair = setup.start();
+    let mut audit = Audit::default();
+    for _ in 0..3 {
+        let (seen, callers) = load(&pair.gateway.url, 24);
+        while seen.whole.load(Ordering::Relaxed) < 48 {
+            tokio::task::yield_now().await;
+        }
+        pair.gateway.terminate();
+        let open = seen.under_way.load(Ordering::Relaxed);
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        assert_eq!(seen.cut.load(Ordering::Relaxed), 0);
+        assert!(open > 0, "nothing was under way");
+        let (status, log) = pair.gateway.ended();
+        let log = log.concat();
+        assert!(status.success() && log.contains("\"stopped\"") && !log.contains("still"), "{log}");
+        audit.read_bill(&pair.simulator.url).await;
+        let found = audit.check(&data(&pair)).unwrap();
+        assert_eq!((found.estimated, found.without_row), (0, 0), "{found:?}");
+        charged_is_billed(&pair).await;
+        pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    }
+}
+
+/// To the last digit.
+async fn charged_is_billed(pair: &Pair) {
+    let bill = Client::default().get(&format!("{}/sim/v1/bill?limit=1", pair.simulator.url)).await.json();
+    let verified = ledger_json(&data(pair), &["verify"]);
+    assert_eq!(picodollars(&verified["charged_usd"]), picodollars(&bill["totals"]["cost_usd"]), "{verified}");
+}
+
+/// What does not end in that time is charged by the next start, at its worst case, and no less than was billed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_in_time_is_charged_all_the_same() {
+    let config = "[limits]\ndrain_seconds = 0.2\n[models]\nas_of = \"2026-11-23\"\n";
+    let setup =
+        Setup { config, policy: Some(policy("task.rhai")), simulate: &["--speed", "*=1,20"], ..Setup::default() };
+    let mut pair = setup.start();
+    let (seen, callers) = load(&pair.gateway.url, 24);
+    while seen.under_way.load(Ordering::Relaxed) < 24 {
+        tokio::task::yield_now().await;
+    }
+    pair.gateway.terminate();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let (status, log) = pair.gateway.ended();
+    let log = log.concat();
+    assert!(status.success() && log.contains("requests were still under way when the time to stop was over"), "{log}");
+    pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    let mut audit = Audit::default();
+    audit.read_bill(&pair.simulator.url).await;
+    audit.check(&data(&pair)).unwrap();
+    let verified = ledger_json(&data(&pair), &["verify"]);
+    assert!(verified["open"] == 0 && picodollars(&verified["estimated_usd"]) > 0, "{verified}");
+}
+
+/// Starts a gateway on a disk of which something fails while there is a file of the name that is given.
+fn on_a_disk(setup: &Setup<'_>, pair: &mut Pair, fails: &str) -> PathBuf {
+    pair.gateway.kill();
+    let sign = pair.folder().join("sign");
+    let mut command = setup.command(Path::new(env!("CARGO_BIN_EXE_kairos-power")), &pair.simulator.url, pair.folder());
+    pair.gateway = Server::start(command.env(VARIABLE, format!("{fails}={}", sign.display())));
+    sign
+}
+
+/// Asks until it is refused: leases that are on disk go on paying, and no further. From then on every dialect is, and
+/// `why` is said. Then it is mended, and the same gateway answers again.
+async fn refuses_until_mended(pair: &mut Pair, why: &str, mend: impl FnOnce()) {
+    let client = Client::default();
+    let all = requests(&pair.gateway.url);
+    let refused = loop {
+        let answer = client.post(&all[0].0, &[], &all[0].1).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.text().contains(why), "{}", refused.text());
+    for (url, body) in &all {
+        assert_eq!(client.post(url, &[], body).await.status, 503, "{url}");
+    }
+    assert_eq!(client.get(&format!("{}/readyz", pair.gateway.url)).await.status, 503);
+    mend();
+    while client.post(&all[0].0, &[], &all[0].1).await.status != 200 {}
+    pair.gateway.terminate();
+    assert!(pair.gateway.ended().0.success());
+    charged_is_billed(pair).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_until_there_is_room() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let full = on_a_disk(&setup, &mut pair, "full-while");
+    std::fs::write(&full, "").unwrap();
+    refuses_until_mended(&mut pair, "database or disk is full", || std::fs::remove_file(&full).unwrap()).await;
+}
+
+/// As where Linux mounts a file system anew, to be read only, since it found something wrong.
+#[tokio::test]
+async fn a_read_only_file_system_refuses_until_it_can_be_written_to() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let sign = on_a_disk(&setup, &mut pair, "read-only-while");
+    std::fs::write(&sign, "").unwrap();
+    refuses_until_mended(&mut pair, "disk I/O error", || std::fs::remove_file(&sign).unwrap()).await;
+}
+
+/// Somebody has the database open in a transaction, with a tool of their own.
+#[tokio::test]
+async fn a_locked_database_refuses_until_it_is_let_go() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let held = rusqlite::Connection::open(data(&pair).join("ledger.sqlite")).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    refuses_until_mended(&mut pair, "locked", || held.execute_batch("ROLLBACK").unwrap()).await;
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// Asks until the day's budget has no room. How many were answered.
+async fn spend_all(pair: &Pair) -> usize {
+    let client = Client::default();
+    let mut body = chat("nova-lite", "hello");
+    body["max_tokens"] = json!(20);
+    for answered in 0.. {
+        let answer = client.post(&format!("{}/v1/chat/completions", pair.gateway.url), &[], &body).await;
+        if answer.status != 200 {
+            assert_eq!(answer.status, 429, "{}", answer.text());
+            return answered;
+        }
+    }
+    unreachable!("the budget has no end")
+}
+
+/// However the clock jumps: what a day has spent is spent, no day has more than its budget, and nothing is lost.
+#[tokio::test]
+async fn a_clock_that_jumps_is_no_way_round_a_budget() {
+    let config = "[[budgets]]\nname = \"day\"\nlimit_usd = \"0.0002\"\nperiod = \"day\"\n";
+    let setup = Setup { config, policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    pair.gateway.kill();
+    let file = pair.folder().join("clock");
+    let set = |ahead: i64| {
+        let beside = file.with_extension("next");
+        std::fs::write(&beside, ahead.to_string()).unwrap();
+        std::fs::rename(&beside, &file).unwrap();
+    };
+    // Noon of a day to come, so that no midnight comes in between.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
+    let noon = (now / (24 * HOUR_MS) + 2) * 24 * HOUR_MS + 12 * HOUR_MS - now;
+    set(noon);
+    let mut command = setup.command(Path::new(env!("CARGO_BIN_EXE_kairos-power")), &pair.simulator.url, pair.folder());
+    pair.gateway = Server::start(command.env(VARIABLE, "seed=1").env("KAIROS_TEST_CLOCK", &file));
+    assert!(spend_all(&pair).await > 0);
+    for (ahead, has_room) in [
+        (noon - 3 * HOUR_MS, false),
+        (noon - 24 * HOUR_MS, true),
+        (noon - 30 * HOUR_MS, false),
+        (noon, false),
+        (noon + 24 * HOUR_MS, true),
+        (noon - 24 * HOUR_MS, false),
+    ] {
+        set(ahead);
+        assert_eq!(spend_all(&pair).await > 0, has_room, "{} h", (ahead - noon) / HOUR_MS);
+    }
+    pair.gateway.terminate();
+    assert!(pair.gateway.ended().0.success());
+    charged_is_billed(&pair).await;
+}
