@@ -12,7 +12,7 @@ use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::policy::Plan;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};
 use kairos_pipeline::request::{Caller, Incoming, Keys, Operation, Presented};
-use kairos_pipeline::upstream::{Call, Response, Upstream, Whole};
+use kairos_pipeline::upstream::{Call, Look, Response, Upstream, Whole};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -28,6 +28,10 @@ struct Patient {
 }
 
 impl Upstream for Patient {
+    fn look<'a>(&'a self, _: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        unreachable!("nobody starts a job here")
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
         self.called.lock().unwrap().push(call.invocation_id.to_string());
         let under_way = self.under_way.fetch_add(1, Ordering::Relaxed) + 1;

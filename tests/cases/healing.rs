@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::HealingBounds;
@@ -19,7 +20,7 @@ use kairos_pipeline::policy::{
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::{Body, Outgoing, Reply};
 use kairos_pipeline::request::{Incoming, Operation, Presented, RequestId};
-use kairos_pipeline::upstream::{Call, Response, Upstream, Whole};
+use kairos_pipeline::upstream::{Call, Look, Response, Upstream, Whole};
 use kairos_tests::http::{Client, chat};
 use kairos_tests::process::Setup;
 use serde_json::{Value, json};
@@ -39,6 +40,10 @@ struct Failing {
 }
 
 impl Upstream for Failing {
+    fn look<'a>(&'a self, _: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        unreachable!("nobody starts a job here")
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
         self.calls.lock().unwrap().push((Instant::now(), call));
         let mut failures = self.failures.lock().unwrap();

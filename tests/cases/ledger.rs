@@ -242,7 +242,7 @@ async fn the_command_says_what_is_wrong() {
         "UPDATE spent SET charged = charged - 1",
         "DELETE FROM meta",
         "DROP TABLE journal",
-        "UPDATE meta SET schema = 4",
+        "UPDATE meta SET schema = 5",
     ];
     for change in changes {
         spoil(change);
@@ -283,8 +283,8 @@ async fn the_command_says_what_is_wrong() {
     DROP TABLE journal: exit 1
     kairos: the ledger is damaged: no such table: journal
 
-    UPDATE meta SET schema = 4: exit 1
-    kairos: the ledger has schema 4, this version knows 3: use the version that wrote it, or a later one
+    UPDATE meta SET schema = 5: exit 1
+    kairos: the ledger has schema 5, this version knows 4: use the version that wrote it, or a later one
 
     as JSON: exit 1
     {

@@ -31,6 +31,7 @@ mod guards;
 mod healers;
 mod healing;
 mod hostile;
+mod jobs;
 mod judged;
 mod keys;
 mod ledger;

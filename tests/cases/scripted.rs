@@ -25,7 +25,7 @@ use kairos_pipeline::record::{Observer, Record, Records};
 use kairos_pipeline::reply::{Body, Piece, Reply};
 use kairos_pipeline::request::{Caller, Incoming, Keys, Operation, Presented};
 use kairos_pipeline::routers;
-use kairos_pipeline::upstream::{Call, Frames, Response, Upstream, Whole};
+use kairos_pipeline::upstream::{Call, Frames, Look, Response, Upstream, Whole};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -62,6 +62,10 @@ fn frame(name: &str, payload: &str) -> Frame {
 }
 
 impl Upstream for Script {
+    fn look<'a>(&'a self, _: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        unreachable!("nobody starts a job here")
+    }
+
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
         self.calls.lock().unwrap().push(call);
         let answer = self.answers.lock().unwrap().remove(0);
@@ -204,6 +208,7 @@ pub(super) fn gateway(
         native_guard: None,
         upstream,
         ledger,
+        jobs: None,
         profiles: Arc::new(NoProfiles),
         catalogue: Arc::new(Arc::new(catalogue).into()),
         prompts: Arc::default(),

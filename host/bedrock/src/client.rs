@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kairos_dialects::bedrock::error;
 use kairos_dialects::bedrock::invoke::Counts;
 use kairos_dialects::failure::{Failure, Kind, Upstream as UpstreamAnswer, from_bedrock};
-use kairos_pipeline::upstream::{Call, Response, Upstream, UpstreamOperation, Whole};
+use kairos_pipeline::upstream::{Call, Look, Response, Upstream, UpstreamOperation, Whole};
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout_at};
 
@@ -181,9 +181,13 @@ impl Client {
 
     fn request(&self, call: &Call, authority: &Authority, sent: &Sent) -> Result<Request<MarkedBody>, Failure> {
         let mut path = String::with_capacity(96);
-        path.push_str("/model/");
-        path.extend(encode_segment(&call.invocation_id));
         path.push('/');
+        // A job names its model in its body.
+        if call.operation != UpstreamOperation::StartAsync {
+            path.push_str("model/");
+            path.extend(encode_segment(&call.invocation_id));
+            path.push('/');
+        }
         path.push_str(call.operation.path());
         let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
         let content_type = content_type.map_or("application/json", |(_, value)| value);
@@ -221,19 +225,91 @@ impl Client {
                 UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream => {
                     "application/vnd.amazon.eventstream"
                 }
-                UpstreamOperation::Converse | UpstreamOperation::Invoke => "application/json",
+                UpstreamOperation::Converse | UpstreamOperation::Invoke | UpstreamOperation::StartAsync => {
+                    "application/json"
+                }
             })
         });
+        self.addressed(Method::POST, path, headers, &call.body, sent)
+    }
+
+    fn addressed(
+        &self,
+        method: Method,
+        path: String,
+        headers: HeaderMap,
+        body: &Bytes,
+        sent: &Sent,
+    ) -> Result<Request<MarkedBody>, Failure> {
         let impossible = |error: http::Error| {
             Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}"))
         };
         let mut address = self.base.clone().into_parts();
         address.path_and_query = Some(PathAndQuery::from_maybe_shared(path).map_err(|error| impossible(error.into()))?);
-        let mut request = Request::new(MarkedBody { body: Full::new(call.body.clone()), sent: sent.clone() });
-        *request.method_mut() = Method::POST;
+        let mut request = Request::new(MarkedBody { body: Full::new(body.clone()), sent: sent.clone() });
+        *request.method_mut() = method;
         *request.uri_mut() = Uri::from_parts(address).map_err(|error| impossible(error.into()))?;
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// A question about jobs, signed.
+    fn question(&self, look: Look<'_>, authority: &Authority) -> Result<Request<MarkedBody>, Failure> {
+        let (path, query) = asked(look);
+        let mut headers = HeaderMap::with_capacity(6);
+        let mut set = |name: HeaderName, value: &str| {
+            HeaderValue::from_str(value).map(|value| headers.insert(name, value)).map_err(|_| {
+                Failure::new(Kind::Internal, "a header of a question to Bedrock has characters that none may have")
+            })
+        };
+        const JSON: &str = "application/json";
+        set(CONTENT_TYPE, JSON)?;
+        set(ACCEPT, JSON)?;
+        match authority {
+            Authority::ApiKey(key) => {
+                set(AUTHORIZATION, &format!("Bearer {key}"))?;
+            }
+            Authority::Keys(keys) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                let moment = Moment::from_unix(i64::try_from(now).unwrap_or_default());
+                let what = ("GET", &*path, &*query);
+                set(AUTHORIZATION, &self.signer.sign_any(keys, &moment, &self.endpoint.host, what, JSON, b""))?;
+                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
+                if let Some(token) = &keys.session_token {
+                    set(HeaderName::from_static("x-amz-security-token"), token)?;
+                }
+            }
+        }
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        let path = if query.is_empty() { path } else { format!("{path}?{query}") };
+        self.addressed(Method::GET, path, headers, &Bytes::new(), &Sent::default())
+    }
+
+    async fn ask(&self, look: Look<'_>) -> Result<Bytes, Failure> {
+        let authority = match self.credentials.at_hand() {
+            Some(authority) => authority,
+            None => self.authority().await?,
+        };
+        let request = self.question(look, &authority)?;
+        let limit = self.timeouts.first_event;
+        let asked = async {
+            let response = self.connections.request(request).await.map_err(|error| not_answered(&error))?;
+            if !response.status().is_success() {
+                let request_id = header(response.headers(), "x-amzn-requestid");
+                let failure = error_answer(response, request_id).await;
+                if failure.kind == Kind::UpstreamAuth {
+                    self.credentials.refused();
+                }
+                return Err(failure);
+            }
+            let body = Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect().await;
+            let body =
+                body.map_err(|error| Failure::new(Kind::BrokenStream, format!("Bedrock's answer broke off: {error}")))?;
+            Ok(body.to_bytes())
+        };
+        let late = || Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}"));
+        tokio::time::timeout(limit, asked).await.map_err(|_| late())?
     }
 
     async fn send(&self, call: Call) -> Result<Response, Failure> {
@@ -281,6 +357,20 @@ impl Client {
             }
             Ok(Err(error)) => failure(Kind::BrokenStream, format!("Bedrock's answer broke off: {error}")),
             Err(_) => failure(Kind::Timeout, format!("Bedrock's answer was not over within {limit:?}")),
+        }
+    }
+}
+
+/// The path and the query of a question about jobs. Parameters are sorted, as they are signed.
+fn asked(look: Look<'_>) -> (String, String) {
+    match look {
+        Look::Job(arn) => (format!("/async-invoke/{}", encode_segment(arn)), String::new()),
+        Look::List { since_ms, page } => {
+            let since = jiff::Timestamp::from_millisecond(i64::try_from(since_ms).unwrap_or(i64::MAX));
+            let since = since.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string();
+            let page = page.map_or(String::new(), |page| format!("nextToken={}&", encode_segment(page)));
+            let rest = format!("sortBy=SubmissionTime&sortOrder=Ascending&submitTimeAfter={}", encode_segment(&since));
+            ("/async-invoke".to_owned(), format!("maxResults=1000&{page}{rest}"))
         }
     }
 }
@@ -388,6 +478,10 @@ fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
 impl Upstream for Client {
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>> {
         Box::pin(self.send(call))
+    }
+
+    fn look<'a>(&'a self, look: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>> {
+        Box::pin(self.ask(look))
     }
 
     fn renews_credentials(&self) -> bool {

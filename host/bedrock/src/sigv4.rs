@@ -212,6 +212,19 @@ impl Signer {
         content_type: &str,
         body: &[u8],
     ) -> String {
+        self.sign_any(credentials, moment, host, ("POST", path, ""), content_type, body)
+    }
+
+    /// The same of any method, and with a query: as it is sent, its parameters sorted by name.
+    pub fn sign_any(
+        &self,
+        credentials: &SigningCredentials,
+        moment: &Moment,
+        host: &str,
+        (method, path, query): (&str, &str, &str),
+        content_type: &str,
+        body: &[u8],
+    ) -> String {
         let stamp = moment.stamp();
         let token = credentials.session_token.as_deref();
         let headers = [
@@ -222,7 +235,7 @@ impl Signer {
         ];
         let headers = if token.is_some() { &headers[..] } else { &headers[..3] };
         let payload_hash = Hex::of(Sha256::digest(body));
-        let canonical = Canonical { method: "POST", path, query: "", headers, payload_hash: payload_hash.as_str() };
+        let canonical = Canonical { method, path, query, headers, payload_hash: payload_hash.as_str() };
         let mut scope = String::with_capacity(64);
         for part in [moment.date(), "/", &self.region, "/", SERVICE, "/aws4_request"] {
             scope.push_str(part);

@@ -13,6 +13,7 @@ use crate::encode;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::guarded;
+use crate::jobs;
 use crate::ledger::{AttemptKey, Ending, Reservation, ReserveError, Reserved, reserve};
 use crate::models::{Catalogue, Target};
 use crate::money::Picodollars;
@@ -112,7 +113,11 @@ pub(crate) async fn attempt(
     if let Some(held) = held.as_mut().filter(|_| has_waited) {
         held.renew()?;
     }
-    let (mut attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target).await?;
+    if let Some(job) = &request.job {
+        // Apart: most requests are none.
+        return Box::pin(jobs::start(gateway, exchange, request, job, (target, held), reply)).await;
+    }
+    let (mut attempt, mut reserved) = open(gateway, exchange, &catalogue, request, target, None).await?;
     attempt.held = held;
     let _under_way = gateway.load.attempt(attempt.target.model);
     let call = Call {
@@ -142,13 +147,14 @@ pub(crate) async fn attempt(
     }
 }
 
-/// Reserves the attempt's worst case.
-async fn open<'a>(
+/// Reserves the attempt's worst case; of a job with the token that Bedrock knows it by.
+pub(crate) async fn open<'a>(
     gateway: &Gateway,
     exchange: &mut Exchange,
     catalogue: &'a Catalogue,
     request: &Decoded,
     target: usize,
+    job: Option<Arc<str>>,
 ) -> Result<(Attempt<'a>, Reserved), Failure> {
     let target = &catalogue.targets[target];
     let model = &catalogue.models[target.model];
@@ -179,6 +185,7 @@ async fn open<'a>(
         price_version: catalogue.version.clone(),
         policy: exchange.record.decision.as_ref().map(|decision| Arc::clone(&decision.policy)),
         unpriced,
+        job,
     };
     let reserved = reserve(&gateway.ledger, &reservation).await.map_err(|error| not_reserved(&error))?;
     let task = exchange.record.task.map_or(Task::General, Task::from_label);
@@ -194,6 +201,7 @@ fn not_reserved(error: &ReserveError) -> Failure {
             ..Failure::new(Kind::BudgetExceeded, error.to_string())
         },
         ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),
+        ReserveError::Jobs(_) => Failure::new(Kind::Quota, error.to_string()),
     }
 }
 
@@ -293,7 +301,40 @@ fn served_headers(headers: &[(&'static str, String)]) -> Served {
     bedrock::served(named("x-amzn-bedrock-service-tier"), named("x-amzn-bedrock-performanceconfig-latency"))
 }
 
+impl<'a> Attempt<'a> {
+    /// An attempt for which an earlier one has reserved.
+    pub(crate) fn without_row(target: &'a Target, day: Day) -> Self {
+        let (worst, started) = (Picodollars::ZERO, Instant::now());
+        Self { target, worst, day, unpriced: false, number: 0, started, task: Task::General, held: None }
+    }
+
+    /// Holds its part of the limits a minute until it is over.
+    pub(crate) fn hold(&mut self, held: Option<Held<'a>>) {
+        self.held = held;
+    }
+}
+
 impl Attempt<'_> {
+    /// Says that it goes to Bedrock.
+    pub(crate) fn mark_sent(&self) {
+        if let Some(held) = &self.held {
+            held.mark_sent();
+        }
+    }
+
+    /// A job has begun, or may have: its row stays open, and the attempt is taken down at its worst case.
+    pub(crate) fn goes_on(&self, exchange: &mut Exchange, reserved: Reserved, failure: Option<&Failure>) {
+        let why = "it goes on";
+        let ending = Ending::Estimated { low: Picodollars::ZERO, high: self.worst, usage: None, why };
+        let record = AttemptRecord { ledger: "reserved", ..self.taken_down(exchange, &ending, failure) };
+        if let Some(observed) = &mut exchange.observed {
+            observed.attempted(&ending, None, failure);
+        }
+        reserved.stays_open();
+        exchange.attempted(record);
+        exchange.record.cost_estimated = true;
+    }
+
     /// The most that it can cost, and the day whose prices hold.
     pub(crate) fn bounds(&self) -> (Picodollars, Day) {
         (self.worst, self.day)
@@ -342,17 +383,26 @@ impl Attempt<'_> {
     }
 
     fn end(&self, exchange: &mut Exchange, reserved: Reserved, ending: Ending, failure: Option<&Failure>) {
-        let catalogue = &exchange.catalogue;
         if let Some(held) = &self.held {
-            held.ended(&ending, catalogue.models[self.target.model].burndown);
+            held.ended(&ending, exchange.catalogue.models[self.target.model].burndown);
         }
+        let record = self.taken_down(exchange, &ending, failure);
+        if let Some(observed) = &mut exchange.observed {
+            observed.attempted(&ending, record.usage, failure);
+        }
+        reserved.end(ending);
+        exchange.attempted(record);
+    }
+
+    fn taken_down(&self, exchange: &Exchange, ending: &Ending, failure: Option<&Failure>) -> AttemptRecord {
+        let catalogue = &exchange.catalogue;
         let upstream = failure.and_then(|failure| failure.upstream.as_deref());
-        let (usage, low) = match &ending {
+        let (usage, low) = match ending {
             Ending::Settled { usage, .. } => (Some(*usage), None),
             Ending::Estimated { usage, low, .. } => (*usage, Some(*low)),
             Ending::Voided { .. } => (None, None),
         };
-        let record = AttemptRecord {
+        AttemptRecord {
             attempt: self.number,
             model: Arc::clone(&catalogue.models[self.target.model].id),
             invocation_id: Arc::clone(&self.target.invocation_id),
@@ -369,11 +419,6 @@ impl Attempt<'_> {
             prices: catalogue.version.clone(),
             // What was served instead may have a price.
             unpriced: self.unpriced && matches!(ending, Ending::Estimated { .. }),
-        };
-        if let Some(observed) = &mut exchange.observed {
-            observed.attempted(&ending, usage, failure);
         }
-        reserved.end(ending);
-        exchange.attempted(record);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kairos_dialects::bedrock::families::Shape;
+use kairos_dialects::bedrock::jobs::{self, JobModel};
 use kairos_dialects::bedrock::pieces::{self, Body};
 use kairos_dialects::canonical::Request;
 use kairos_dialects::generate::parameters::{Chosen, Parameters};
@@ -12,6 +13,7 @@ use kairos_dialects::openai::embeddings::Wanted;
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::prompt::{self, Named};
 use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
+use sha2::Digest as _;
 
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Settings};
@@ -61,8 +63,20 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
     /// The template that it was made with.
     pub(crate) prompt: Option<PromptRecord>,
+    /// What is asked for, where it is a job.
+    pub(crate) job: Option<Arc<AskedJob>>,
     /// Texts of the body in which the caller had a part, and that stand where the gateway's own do.
     pub(crate) of_caller: Arc<[Arc<str>]>,
+}
+
+/// A job that is asked for.
+pub(crate) struct AskedJob {
+    /// The caller's own token of it.
+    pub(crate) token: Option<String>,
+    /// SHA-256 of the body as it came, in hexadecimal.
+    pub(crate) digest: String,
+    /// Where its result goes, as JSON.
+    pub(crate) output: String,
 }
 
 /// The name by which a caller leaves the choice to the policy.
@@ -80,7 +94,7 @@ impl Decoded {
     }
 
     /// Whether a model may answer that was not asked for: the caller named none, or allows others.
-    /// The body of InvokeModel has the shape of one family, and goes to no other.
+    /// A body that has the shape of one family goes to no other.
     pub(crate) fn takes_any_model(&self) -> bool {
         let named = self.asked_model.as_deref().is_some_and(|name| name != AUTO);
         (!named || self.hints.any_model) && !self.operation.is_for_one_model()
@@ -126,6 +140,7 @@ fn by_dialect(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> R
         Operation::Generate => generate(&incoming.body, hints, gateway),
         Operation::Converse | Operation::ConverseStream => converse(incoming, hints, gateway),
         Operation::Invoke | Operation::InvokeStream => invoke(incoming, hints, catalogue),
+        Operation::StartAsync => start(incoming, hints, catalogue),
     }
 }
 
@@ -162,6 +177,7 @@ impl Decoded {
             chosen: None,
             client_request_id: None,
             warnings: Vec::new(),
+            job: None,
             prompt: template.map(|template| template.record.clone()),
             of_caller: template.map_or_else(Arc::default, |template| template.of_caller().into()),
         }
@@ -240,6 +256,38 @@ fn embeddings(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
         embeds: Some(request.wanted),
         ..plain
     })
+}
+
+/// A job, of StartAsyncInvoke.
+fn start(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+    without_template(&hints, "StartAsyncInvoke, whose bodies have the shape of one family: use Converse")?;
+    let start = jobs::read(&incoming.body)?;
+    let name = catalogue_name(&start.model);
+    let outline = match model_named(catalogue, name) {
+        // What a model is that is not known, is said where it is looked for.
+        None => Outline::default(),
+        Some(model) if !incoming.operation.takes(model.kind) => Outline::default(),
+        Some(model) => {
+            let known = JobModel::of(&model.id).ok_or_else(|| {
+                let message = format!("what a job of {} can cost at most is not known: it is not started", model.id);
+                Failure::new(Kind::Unsupported, message).with_param("modelId")
+            })?;
+            jobs::outline(&incoming.body, known)?
+        }
+    };
+    let digest = hex::encode(sha2::Sha256::digest(&incoming.body));
+    let job = Some(Arc::new(AskedJob { token: start.token, digest, output: start.output }));
+    let (operation, upstream) = (incoming.operation, UpstreamOperation::StartAsync);
+    let asked_model = Some(name.to_owned());
+    let plain = Decoded::plain(operation, upstream, incoming.body, outline, hints, None);
+    Ok(Decoded { job, asked_model, ..plain })
+}
+
+/// What the catalogue knows a model by that a body names by the ARN that AWS gives it.
+fn catalogue_name(name: &str) -> &str {
+    let parts = [":foundation-model/", ":inference-profile/"];
+    let id = parts.into_iter().find_map(|part| Some(name.strip_prefix("arn:aws")?.split_once(part)?.1));
+    id.unwrap_or(name)
 }
 
 fn chat(body: &Bytes, hints: Hints, gateway: &Gateway) -> Result<Decoded, Failure> {
@@ -331,7 +379,7 @@ pub(crate) fn limited<'a>(
     let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else {
         return Ok(Cow::Borrowed(request));
     };
-    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+    if request.upstream.has_own_body() {
         exchange.warn("the policy's output limit is not applied to InvokeModel bodies");
         return Ok(Cow::Borrowed(request));
     }

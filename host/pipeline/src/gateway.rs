@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use crate::guard::OnFailure;
 use crate::heal::HealingBounds;
 use crate::history::History;
+use crate::jobs::Jobs;
 use crate::ledger::Ledger;
 use crate::models::Catalogue;
 use crate::places::Places;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub upstream: Arc<dyn Upstream>,
     /// Where money is accounted for.
     pub ledger: Arc<dyn Ledger>,
+    /// Jobs; none: they are not started.
+    pub jobs: Option<Arc<Jobs>>,
     /// The models. A request keeps the catalogue that it began with.
     pub catalogue: Arc<ArcSwap<Catalogue>>,
     /// Who finds out what application inference profiles stand for.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use kairos_dialects::bedrock;
+use kairos_dialects::bedrock::{self, jobs};
 use kairos_dialects::texts::Texts;
 use kairos_dialects::{Failure, Invalid, Kind};
 
@@ -216,12 +216,19 @@ pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: 
     }
     let guarded = Arc::new(guarded);
     exchange.guarded = Some(Arc::clone(&guarded));
+    // Of a job what the model is given: where its result goes is for nobody to judge.
+    let judged = if request.job.is_some() { jobs::model_input(&request.body)? } else { request.body.clone() };
     let texts = match request.upstream {
-        UpstreamOperation::Converse | UpstreamOperation::ConverseStream => Texts::of_converse(&request.body),
-        UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => Texts::of_invoke(&request.body),
+        UpstreamOperation::Converse | UpstreamOperation::ConverseStream => Texts::of_converse(&judged),
+        UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => Texts::of_invoke(&judged),
+        UpstreamOperation::StartAsync => Texts::of_job(&judged),
     }?;
-    let Checked { body, stopped } = guarded.check(Direction::Input, &texts, &request.body, &request.of_caller).await;
+    let Checked { mut body, stopped } = guarded.check(Direction::Input, &texts, &judged, &request.of_caller).await;
     drop(texts);
+    if request.job.is_some() {
+        let input = std::str::from_utf8(&body).map_err(|_| Failure::new(Kind::Internal, "the guard's text is none"))?;
+        body = jobs::with_model_input(&request.body, input)?;
+    }
     if stopped.is_some() {
         return Err(refused(&guarded));
     }

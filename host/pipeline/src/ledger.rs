@@ -69,6 +69,33 @@ pub struct Reservation {
     pub policy: Option<Arc<str>>,
     /// Whether the model has no price: what it costs is not known then, and nothing is charged.
     pub unpriced: bool,
+    /// Of a job, which ends long after the request: the token that Bedrock knows it by. Its row stays open
+    /// until it ends, whatever becomes of the process.
+    pub job: Option<Arc<str>>,
+}
+
+/// A job whose row is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenJob {
+    /// The attempt that began it.
+    pub key: AttemptKey,
+    /// The token that Bedrock knows it by.
+    pub token: Arc<str>,
+    /// Whose key it is.
+    pub caller: Arc<str>,
+    /// When it was reserved, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The most that it can cost.
+    pub worst: Picodollars,
+}
+
+impl OpenJob {
+    /// The job of a reservation that is one.
+    pub fn of(reservation: &Reservation) -> Option<Self> {
+        let Reservation { key, caller, at_ms, worst, job, .. } = reservation;
+        let token = Arc::clone(job.as_ref()?);
+        Some(Self { key: *key, token, caller: Arc::clone(caller), at_ms: *at_ms, worst: *worst })
+    }
 }
 
 /// A budget that has no room for what was to be reserved: charged + open + worst is above its limit.
@@ -128,6 +155,9 @@ pub enum ReserveError {
     /// Money cannot be accounted for at the moment.
     #[error("money cannot be accounted for at the moment: {0}")]
     Unavailable(String),
+    /// As many jobs are open as may be.
+    #[error("{0}")]
+    Jobs(String),
 }
 
 /// How a row ends.
@@ -186,6 +216,12 @@ pub trait Ledger: Send + Sync {
     /// Ends an open row. Never waits, never fails: room for it was set aside when the row opened.
     fn end(&self, key: AttemptKey, ending: Ending);
 
+    /// Resolves once the row of a job is on disk: before that nothing of it is sent.
+    fn written(&self, key: AttemptKey) -> BoxFuture<'_, Result<(), ReserveError>>;
+
+    /// The jobs whose rows are open, the oldest first.
+    fn jobs(&self) -> Vec<OpenJob>;
+
     /// What is left of the budgets that cover a request at this time; none where no budget does.
     fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget>;
 
@@ -211,14 +247,19 @@ pub struct Totals {
 /// Opens a row and gives the duty to end it.
 pub async fn reserve(ledger: &Arc<dyn Ledger>, reservation: &Reservation) -> Result<Reserved, ReserveError> {
     ledger.open(reservation).await?;
-    Ok(Reserved {
+    let reserved = Reserved {
         ledger: Arc::clone(ledger),
         key: reservation.key,
         worst: reservation.worst,
         sent: false,
         ended: false,
         observed: None,
-    })
+        is_job: reservation.job.is_some(),
+    };
+    if reserved.is_job {
+        ledger.written(reserved.key).await?;
+    }
+    Ok(reserved)
 }
 
 /// An open row, and the duty to end it.
@@ -229,6 +270,8 @@ pub struct Reserved {
     sent: bool,
     ended: bool,
     observed: Option<Ending>,
+    /// It may go on for long after the request: who looks whether it has ended ends its row.
+    is_job: bool,
 }
 
 impl Reserved {
@@ -253,6 +296,11 @@ impl Reserved {
         self.ledger.end(self.key, ending);
     }
 
+    /// Leaves the row of a job open: it has begun, or may have.
+    pub fn stays_open(mut self) {
+        self.ended = self.is_job;
+    }
+
     /// Ends the row with what was observed, or else as something between nothing and the worst.
     pub fn end_observed(mut self, why: &'static str) -> Ending {
         let ending = self.observed.take().unwrap_or(Ending::Estimated {
@@ -275,6 +323,7 @@ impl Drop for Reserved {
         }
         let ending = match (self.sent, self.observed.take()) {
             (false, _) => Ending::Voided { why: "never sent" },
+            (true, None) if self.is_job => return,
             (true, Some(ending)) => ending,
             (true, None) => {
                 Ending::Estimated { low: Picodollars::ZERO, high: self.worst, usage: None, why: "abandoned" }
@@ -293,6 +342,7 @@ pub struct MemoryLedger {
 #[derive(Default)]
 struct Books {
     open: HashMap<AttemptKey, Picodollars>,
+    jobs: Vec<OpenJob>,
     totals: Totals,
 }
 
@@ -300,6 +350,7 @@ impl Ledger for MemoryLedger {
     fn open<'a>(&'a self, reservation: &'a Reservation) -> BoxFuture<'a, Result<(), ReserveError>> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         books.open.insert(reservation.key, reservation.worst);
+        books.jobs.extend(OpenJob::of(reservation));
         books.totals.open += u128::from(reservation.worst.0);
         books.totals.open_rows += 1;
         Box::pin(std::future::ready(Ok(())))
@@ -308,6 +359,7 @@ impl Ledger for MemoryLedger {
     fn end(&self, key: AttemptKey, ending: Ending) {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(worst) = books.open.remove(&key) else { return };
+        books.jobs.retain(|job| job.key != key);
         let charged = u128::from(ending.charged().0);
         books.totals.open -= u128::from(worst.0);
         books.totals.open_rows -= 1;
@@ -316,6 +368,14 @@ impl Ledger for MemoryLedger {
         if matches!(ending, Ending::Estimated { .. }) {
             books.totals.estimated += charged;
         }
+    }
+
+    fn written(&self, _: AttemptKey) -> BoxFuture<'_, Result<(), ReserveError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn jobs(&self) -> Vec<OpenJob> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner).jobs.clone()
     }
 
     fn budget(&self, _: &Spender<'_>, _: u64) -> Option<Budget> {
@@ -346,12 +406,38 @@ mod tests {
             price_version: "v".into(),
             policy: None,
             unpriced: false,
+            job: None,
         }
     }
 
     async fn open(ledger: &Arc<MemoryLedger>) -> Reserved {
         let shared: Arc<dyn Ledger> = Arc::clone(ledger) as _;
         reserve(&shared, &reservation(1)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_row_of_a_job_that_may_have_begun_stays_open() {
+        let ledger = Arc::new(MemoryLedger::default());
+        let shared: Arc<dyn Ledger> = Arc::clone(&ledger) as _;
+        let job = |attempt| Reservation { job: Some("token".into()), ..reservation(attempt) };
+        let never_sent = reserve(&shared, &job(1)).await.unwrap();
+        let mut lost = reserve(&shared, &job(2)).await.unwrap();
+        lost.mark_sent();
+        let mut begun = reserve(&shared, &job(3)).await.unwrap();
+        begun.mark_sent();
+        let key = begun.key();
+        drop((never_sent, lost));
+        begun.stays_open();
+        let totals = ledger.totals();
+        assert_eq!((totals.open, totals.open_rows, totals.ended_rows, totals.charged), (200, 2, 1, 0));
+        assert_eq!(shared.jobs().iter().map(|job| job.key.attempt).collect::<Vec<_>>(), [2, 3]);
+        ledger.end(key, Ending::Settled { cost: Picodollars(9), usage: Usage::default() });
+        assert_eq!(shared.jobs().len(), 1);
+        // What is no job does not stay open by that.
+        let mut sent = open(&ledger).await;
+        sent.mark_sent();
+        sent.stays_open();
+        assert_eq!((ledger.totals().open_rows, ledger.totals().charged), (1, 109));
     }
 
     #[tokio::test]

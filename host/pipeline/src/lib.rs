@@ -15,6 +15,7 @@ pub mod guard;
 pub mod guards;
 pub mod healers;
 pub mod history;
+pub mod jobs;
 pub mod judgements;
 pub mod learned;
 pub mod ledger;
@@ -105,6 +106,11 @@ async fn answer(
     let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);
     admitted?;
+    if let Some(job) = request.job.clone()
+        && let Some(outgoing) = Box::pin(jobs::known(gateway, exchange, &job)).await?
+    {
+        return Ok(Answered::Whole(outgoing));
+    }
     let request = translate::translate(gateway, exchange, request)?;
     // 3. Features, and the models on offer.
     let offers = offer::offer(gateway, exchange, &request)?;
@@ -154,6 +160,10 @@ pub(crate) async fn serve(
         };
         if let Some(observed) = &mut exchange.observed {
             observed.failed(&failure);
+        }
+        if request.job.is_some() && !failure.unbilled {
+            // It may have begun: another attempt would reserve twice for one job.
+            return Err(failure);
         }
         let failed = Failed { failure, began, cost: exchange.record.cost_usd.0.saturating_sub(spent.0) };
         // Apart: a request that goes well need not carry this along.

@@ -45,6 +45,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
                 "embeddings need a model's name, as vectors of two models cannot be compared: \
                                       `kairos models` lists those of kind \"embedding\""
             }
+            Operation::StartAsync => "StartAsyncInvoke needs a model's id: its body has the shape of one family",
             _ => "InvokeModel needs a model's id: its body has the shape of one family; Converse takes \"auto\"",
         };
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
@@ -153,7 +154,7 @@ fn info_of(gateway: &Gateway, exchange: &Exchange, request: &Decoded, targets: &
 }
 
 fn is_invoke(operation: Operation) -> bool {
-    matches!(operation, Operation::Invoke | Operation::InvokeStream)
+    operation.has_own_body()
 }
 
 /// The most that the request can cost at a target on a day.

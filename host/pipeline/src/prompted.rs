@@ -17,7 +17,6 @@ use crate::policy::{Draft, Edits, Fault, FaultKind, PolicyError, PromptInput, Pr
 use crate::prompts::Role;
 use crate::record::PromptedRecord;
 use crate::route::{self, Decision};
-use crate::upstream::UpstreamOperation;
 
 /// What becomes of a request whose prompter fails, and how far one may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub(crate) fn prompt(
         // No prompt: what is embedded, ranked or drawn is what it is.
         return Ok(request);
     }
-    if matches!(request.upstream, UpstreamOperation::Invoke | UpstreamOperation::InvokeStream) {
+    if request.upstream.has_own_body() {
         if bounds.blocks {
             let message = "this gateway has a policy change what models are sent, which it cannot do for bodies of \
                            InvokeModel; use Converse";

@@ -105,6 +105,8 @@ pub enum Operation {
     Invoke,
     /// Bedrock's InvokeModelWithResponseStream.
     InvokeStream,
+    /// Bedrock's StartAsyncInvoke.
+    StartAsync,
 }
 
 /// The languages that callers speak.
@@ -130,24 +132,32 @@ impl Dialect {
 }
 
 impl Operation {
+    /// Whether its body has the shape of one family, and goes to no other.
+    pub fn has_own_body(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream | Self::StartAsync)
+    }
+
     /// The dialect that the operation belongs to.
     pub fn dialect(self) -> Dialect {
         match self {
             Self::ChatCompletions | Self::Embeddings => Dialect::OpenAi,
             Self::Generate => Dialect::Kairos,
-            Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream => Dialect::Bedrock,
+            Self::Converse | Self::ConverseStream | Self::Invoke | Self::InvokeStream | Self::StartAsync => {
+                Dialect::Bedrock
+            }
         }
     }
 
     /// Whether only the model that is named can answer: a body has the shape of one family, vectors are of one
     /// space.
     pub fn is_for_one_model(self) -> bool {
-        matches!(self, Self::Invoke | Self::InvokeStream | Self::Embeddings)
+        self.has_own_body() || self == Self::Embeddings
     }
 
     /// Whether models of a kind are asked so.
     pub fn takes(self, kind: ModelKind) -> bool {
         match self {
+            Self::StartAsync => matches!(kind, ModelKind::Embedding | ModelKind::Video),
             Self::Invoke => kind != ModelKind::Video,
             Self::Embeddings => kind == ModelKind::Embedding,
             Self::ChatCompletions | Self::Generate | Self::Converse | Self::ConverseStream | Self::InvokeStream => {
@@ -166,6 +176,7 @@ impl Operation {
             Self::ConverseStream => "converse-stream",
             Self::Invoke => "invoke",
             Self::InvokeStream => "invoke-with-response-stream",
+            Self::StartAsync => "start-async-invoke",
         }
     }
 }

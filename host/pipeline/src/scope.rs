@@ -78,17 +78,23 @@ impl Scope {
         Failure::new(Kind::Forbidden, message).with_param("model")
     }
 
+    /// Refuses a dialect that may not be spoken.
+    pub fn speaks(&self, dialect: Dialect) -> Result<(), Failure> {
+        if self.dialects.as_ref().is_none_or(|dialects| dialects.contains(&dialect)) {
+            return Ok(());
+        }
+        let dialects: Vec<_> = self.dialects.iter().flatten().map(|dialect| dialect.name()).collect();
+        let message = format!(
+            "this key may not speak the dialect {}, which this address does; it may speak {}",
+            dialect.name(),
+            dialects.join(", ")
+        );
+        Err(Failure::new(Kind::Forbidden, message))
+    }
+
     /// Holds a request to it: what it may not do is refused, what the key says of it is added.
     pub(crate) fn admit(&self, dialect: Dialect, request: &mut Decoded) -> Result<(), Failure> {
-        if self.dialects.as_ref().is_some_and(|dialects| !dialects.contains(&dialect)) {
-            let dialects: Vec<_> = self.dialects.iter().flatten().map(|dialect| dialect.name()).collect();
-            let message = format!(
-                "this key may not speak the dialect {}, which this address does; it may speak {}",
-                dialect.name(),
-                dialects.join(", ")
-            );
-            return Err(Failure::new(Kind::Forbidden, message));
-        }
+        self.speaks(dialect)?;
         match self.fallback {
             Fallback::Any => request.hints.any_model = true,
             Fallback::Never if request.hints.any_model => {

@@ -361,7 +361,9 @@ impl Reader {
     fn new(operation: UpstreamOperation) -> Self {
         let kind = match operation {
             UpstreamOperation::Converse | UpstreamOperation::ConverseStream => ReaderKind::Converse { served: None },
-            UpstreamOperation::Invoke | UpstreamOperation::InvokeStream => ReaderKind::Invoke(ChunkReader::default()),
+            UpstreamOperation::Invoke | UpstreamOperation::InvokeStream | UpstreamOperation::StartAsync => {
+                ReaderKind::Invoke(ChunkReader::default())
+            }
         };
         Self { kind, started: false, stopped: false, stop: None }
     }

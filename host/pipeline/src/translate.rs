@@ -51,7 +51,9 @@ pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Dec
     let streams = match request.upstream {
         UpstreamOperation::Invoke => false,
         UpstreamOperation::InvokeStream => true,
-        UpstreamOperation::Converse | UpstreamOperation::ConverseStream => return Ok(request),
+        UpstreamOperation::Converse | UpstreamOperation::ConverseStream | UpstreamOperation::StartAsync => {
+            return Ok(request);
+        }
     };
     let catalogue = Arc::clone(&exchange.catalogue);
     let Answering::Target { target, ended: Some(ended) } = catalogue.answering(request.model(&gateway.settings)) else {

@@ -20,9 +20,16 @@ pub enum UpstreamOperation {
     Invoke,
     /// InvokeModelWithResponseStream.
     InvokeStream,
+    /// StartAsyncInvoke, which names the model in its body.
+    StartAsync,
 }
 
 impl UpstreamOperation {
+    /// Whether its body has the shape of one family, and is no policy's to change.
+    pub fn has_own_body(self) -> bool {
+        matches!(self, Self::Invoke | Self::InvokeStream | Self::StartAsync)
+    }
+
     /// The last part of the path.
     pub fn path(self) -> &'static str {
         match self {
@@ -30,6 +37,7 @@ impl UpstreamOperation {
             Self::ConverseStream => "converse-stream",
             Self::Invoke => "invoke",
             Self::InvokeStream => "invoke-with-response-stream",
+            Self::StartAsync => "async-invoke",
         }
     }
 
@@ -82,11 +90,28 @@ pub trait Frames: Send {
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Failure>>>;
 }
 
+/// A question about jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look<'a> {
+    /// GetAsyncInvoke, of this ARN.
+    Job(&'a str),
+    /// ListAsyncInvokes: a page of those that were started since then, the oldest first.
+    List {
+        /// In milliseconds since 1970.
+        since_ms: u64,
+        /// The token of the page; none: the first.
+        page: Option<&'a str>,
+    },
+}
+
 /// Calls models.
 pub trait Upstream: Send + Sync {
     /// Makes one call, once: no attempt is repeated here. A failure says whether it is known to
     /// cost nothing.
     fn call(&self, call: Call) -> BoxFuture<'_, Result<Response, Failure>>;
+
+    /// Asks about jobs. It costs nothing. Gives the answer's body.
+    fn look<'a>(&'a self, look: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>>;
 
     /// Whether the call after one whose credentials were refused fetches new ones.
     fn renews_credentials(&self) -> bool {

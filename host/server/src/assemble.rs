@@ -16,6 +16,7 @@ use kairos_pipeline::gateway::{Gateway, Load, Settings};
 use kairos_pipeline::guards::Pii;
 use kairos_pipeline::healers::Backoff;
 use kairos_pipeline::history::History;
+use kairos_pipeline::jobs::Jobs;
 use kairos_pipeline::models::{Answering, Catalogue, ModelKind};
 use kairos_pipeline::places::Places;
 use kairos_pipeline::policy::{Guard, Healer, Router};
@@ -31,6 +32,7 @@ use kairos_sandbox::prompts::Prompts;
 use kairos_sandbox::slots::{Natives, Slots};
 use kairos_sandbox::versions::Versions;
 use kairos_sandbox::wasm::WasmEngine;
+use kairos_store::jobs::SqliteJobs;
 use kairos_store::learned::LearnedStore;
 use kairos_store::ledger::{LedgerError, Locked, SqliteLedger};
 use kairos_store::policies::PolicyStore;
@@ -312,6 +314,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
+    let jobs = SqliteJobs::open(&config.data, config.jobs.kept).map_err(AssemblyError::of)?;
     let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
@@ -335,6 +338,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
         native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
+        jobs: Some(Arc::new(Jobs::new(Arc::new(jobs)))),
         catalogue: Arc::clone(&catalogue),
         profiles: Arc::clone(&profiles) as _,
         prompts: prompts.library(),

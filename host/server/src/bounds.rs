@@ -43,6 +43,7 @@ pub(crate) fn render(app: &App) -> String {
     dropped(app, &mut text);
     rates(app, &mut text);
     prices(app, &mut text);
+    jobs(app, &mut text);
     profiles(app, &mut text);
     records(app, &mut text);
     prompts(app, &mut text);
@@ -89,6 +90,7 @@ fn bounds(app: &App) -> Vec<Bound> {
         bound("limits.rate_waiting", limits.rate_waiting, Some(gateway.rates.kept().0), None),
         bound("limits.rate_windows", limits.rate_windows, Some(gateway.rates.kept().1), None),
         bound("ledger.queued_rows", config.ledger.queued_rows, Some(ledger.queued_rows), None),
+        bound("jobs.open", config.jobs.open, Some(ledger.jobs), None),
         bound("ledger.pairs", config.ledger.pairs, Some(ledger.pairs), None),
         bound("alerts.outbox", config.alerts.outbox, Some(alerts), Some(dropped)),
         Bound {
@@ -159,6 +161,16 @@ fn dropped(app: &App, text: &mut String) {
     let name = "kairos_policy_versions_dropped_total";
     let what = "Versions of policies that are not kept any more, as there were too many.";
     let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.admin.store.kept().dropped);
+}
+
+/// Looks whether jobs have ended, by what came of them.
+fn jobs(app: &App, text: &mut String) {
+    let Some(jobs) = &app.gateway.jobs else { return };
+    let name = "kairos_job_looks_total";
+    let _ = writeln!(text, "# HELP {name} Looks whether a job has ended.\n# TYPE {name} counter");
+    for (outcome, count) in jobs.looks() {
+        let _ = writeln!(text, "{name}{{outcome=\"{}\"}} {count}", outcome.name());
+    }
 }
 
 /// Records that were written, and those that could not be; those that too many waited before are

@@ -11,6 +11,7 @@ mod budgets;
 mod cli;
 mod config;
 mod edge;
+mod jobs;
 mod keys;
 mod log;
 mod outside;

@@ -128,6 +128,8 @@ pub struct Config {
     /// Whether bare ids of models that AWS only serves through inference profiles are refused, as AWS
     /// does. Without, they are served and charged in the caller's region.
     pub require_profiles: bool,
+    /// How long a job lasts, where nobody ends it before.
+    pub job_lasts: Duration,
     /// Rows of the bill that are kept; older ones stay in its totals only.
     pub bill_rows: usize,
     /// Cached prompts that are kept, over all models.
@@ -155,6 +157,7 @@ impl Config {
             guardrails: vec![Guardrail::default()],
             application_profiles: BTreeMap::new(),
             require_profiles: true,
+            job_lasts: Duration::from_secs(20),
             bill_rows: 1_000_000,
             cached_prompts: 16_384,
             max_connections: 4_096,

@@ -23,6 +23,7 @@ mod faults;
 mod generation;
 mod guardrail;
 mod ids;
+mod jobs;
 mod json;
 mod money;
 mod pace;

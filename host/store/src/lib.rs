@@ -6,6 +6,7 @@
 
 pub mod alerts;
 mod database;
+pub mod jobs;
 pub mod learned;
 pub mod ledger;
 pub mod policies;

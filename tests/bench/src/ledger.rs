@@ -122,6 +122,7 @@ fn reservation(number: u64) -> Reservation {
         price_version: "prices".into(),
         policy: Some("policy@digest".into()),
         unpriced: false,
+        job: None,
     }
 }
 

@@ -113,17 +113,17 @@ pub(super) fn beginnings(messages: &[&RawValue]) -> impl Iterator<Item = Result<
 }
 
 /// Where a raw value that borrows from `body` lies in it.
-fn span(body: &[u8], value: &RawValue) -> (usize, usize) {
+pub(super) fn span(body: &[u8], value: &RawValue) -> (usize, usize) {
     let start = value.get().as_ptr().addr() - body.as_ptr().addr();
     (start, start + value.get().len())
 }
 
-fn splice(body: &[u8], (from, to): (usize, usize), text: &str) -> Bytes {
+pub(super) fn splice(body: &[u8], (from, to): (usize, usize), text: &str) -> Bytes {
     [&body[..from], text.as_bytes(), &body[to..]].concat().into()
 }
 
 /// Inserts a field at the start of the object that begins at or after `from`.
-fn insert_field(body: &[u8], from: usize, field: &str) -> Bytes {
+pub(super) fn insert_field(body: &[u8], from: usize, field: &str) -> Bytes {
     let open = body[from..].iter().position(|&byte| byte == b'{').map_or(from, |at| from + at + 1);
     let empty = body[open..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
     let field = if empty { field.to_owned() } else { format!("{field},") };

@@ -8,6 +8,7 @@ mod edit;
 pub mod error;
 pub mod families;
 pub mod invoke;
+pub mod jobs;
 pub mod pieces;
 mod request;
 mod response;

@@ -81,6 +81,11 @@ impl<'a> Texts<'a> {
         walk::texts(body, Rule::Node(Place::Invoke, Some(Origin::Other)))
     }
 
+    /// Of the `modelInput` of a job, whatever the family.
+    pub fn of_job(input: &'a [u8]) -> Result<Self, Invalid> {
+        walk::texts(input, Rule::Node(Place::Job, Some(Origin::Other)))
+    }
+
     /// Of an answer of InvokeModel, whatever the family.
     pub fn of_invoke_answer(body: &'a [u8]) -> Result<Self, Invalid> {
         walk::texts(body, Rule::Node(Place::InvokeAnswer, Some(Origin::Other)))

@@ -29,6 +29,8 @@ pub(super) enum Place {
     ConverseAnswer,
     Invoke,
     InvokeAnswer,
+    /// What a job is given, and every object within it.
+    Job,
     /// Who speaks, and what.
     Message,
     /// A block of content, Converse's or Claude's.
@@ -82,6 +84,7 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
         Place::ConverseAnswer => converse_answer(field),
         Place::Invoke => invoke(field),
         Place::InvokeAnswer => invoke_answer(field),
+        Place::Job => job(field),
         Place::Message => message(field),
         Place::Block => block(field),
         Place::Media => match field {
@@ -229,6 +232,26 @@ fn invoke(field: &str) -> Option<Rule> {
         "anthropic_version" | "anthropic_beta" | "schemaVersion" | "tool_choice" | "images" | "inputImage"
         | "image" | "mask" | "init_image" | "style_image" | "audio" | "video" | "mediaSource" | "taskType"
         | "inputType" | "input_type" | "truncate" | "embedding_types" | "embeddingTypes" => Some(Rule::Skip),
+        _ => None,
+    }
+}
+
+fn job(field: &str) -> Option<Rule> {
+    match field {
+        "text" | "inputText" | "prompt" => text(Origin::User),
+        "textToVideoParams"
+        | "multiShotAutomatedParams"
+        | "multiShotManualParams"
+        | "shots"
+        | "image"
+        | "images"
+        | "audio"
+        | "video"
+        | "source"
+        | "mediaSource"
+        | "videoGenerationConfig" => node(Place::Job, Origin::Other),
+        "taskType" | "inputType" | "format" | "dimension" | "s3Location" | "bytes" | "base64String"
+        | "embeddingOption" | "embeddingScope" | "embeddingType" | "segmentation" | "textTruncate" => Some(Rule::Skip),
         _ => None,
     }
 }

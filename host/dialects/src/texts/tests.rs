@@ -16,6 +16,9 @@ fn of_converse_answer(body: &[u8]) -> Result<Texts<'_>, Invalid> {
 fn of_invoke(body: &[u8]) -> Result<Texts<'_>, Invalid> {
     Texts::of_invoke(body)
 }
+fn of_job(body: &[u8]) -> Result<Texts<'_>, Invalid> {
+    Texts::of_job(body)
+}
 fn of_invoke_answer(body: &[u8]) -> Result<Texts<'_>, Invalid> {
     Texts::of_invoke_answer(body)
 }
@@ -94,8 +97,17 @@ const INVOKE_ANSWERS: [&str; 8] = [
 fn bodies() -> impl Iterator<Item = (Read, &'static str)> {
     let converse = [(of_converse as Read, CONVERSE), (of_converse_answer, CONVERSE_ANSWER)];
     let invoke = INVOKE.map(|body| (of_invoke as Read, body));
-    converse.into_iter().chain(invoke).chain(INVOKE_ANSWERS.map(|body| (of_invoke_answer as Read, body)))
+    let jobs = JOBS.map(|body| (of_job as Read, body));
+    converse.into_iter().chain(invoke).chain(jobs).chain(INVOKE_ANSWERS.map(|body| (of_invoke_answer as Read, body)))
 }
+
+const JOBS: [&str; 2] = [
+    r#"{"taskType":"MULTI_SHOT_MANUAL","multiShotManualParams":{"shots":[{"text":"M1"},{"text":"M2 \u004d3",
+        "image":{"format":"png","source":{"bytes":"aaaa"}}},{"image":{"source":{"s3Location":{"uri":"s3://b/k"}}}}]},
+        "videoGenerationConfig":{"seed":7,"unknown":"M4"}}"#,
+    r#"{"inputType":"video","video":{"mediaSource":{"base64String":"bbbb"},"embeddingOption":["visual"]},"inputText":"M1",
+        "new":["M2",{"x":"M3"}]}"#,
+];
 
 /// The marks in a text, in order.
 fn marks(text: &str) -> Vec<u32> {

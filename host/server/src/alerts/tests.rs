@@ -84,6 +84,7 @@ impl Place {
             price_version: "prices".into(),
             policy: None,
             unpriced: false,
+            job: None,
         };
         match self.ledger.open(&reservation).await {
             Ok(()) => {

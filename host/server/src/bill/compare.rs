@@ -307,8 +307,9 @@ impl Work<'_> {
         let Some(tuple) = &line.row.tuple else { return Ok(()) };
         let whose = self.names.of_ledger(&tuple.model);
         let (at, day) = (line.at_ms(), day_of(line.at_ms()));
-        // What a crash left open ends whenever it is found; the request itself did not last for longer.
-        let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(LONGEST_MS)));
+        // What a crash left open ends whenever it is found; the request itself did not last for longer. A job does.
+        let lasts = if line.row.job.is_some() { i64::MAX } else { LONGEST_MS };
+        let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(lasts)));
         let touched = day_of(at - NEAR_MS)..=day_of(ended + NEAR_MS);
         let most = i128::from(line.bounds().1);
         if most > 0 && line.row.key.is_some() && touched.start() != touched.end() {

@@ -63,6 +63,7 @@ async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
             price_version: "prices".into(),
             policy: None,
             unpriced: false,
+            job: None,
         };
         ledger.open(&reservation).await.unwrap();
         ledger.end(reservation.key, ending.clone());

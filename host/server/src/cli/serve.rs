@@ -21,6 +21,7 @@ use crate::alerts;
 use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
+use crate::jobs;
 use crate::profiles;
 
 /// Run the gateway
@@ -185,6 +186,7 @@ pub(super) async fn serve(
     let upkeep = tokio::spawn(upkeep(Arc::clone(&app)));
     let refreshing = tokio::spawn(profiles::run(Arc::clone(&app.profiles)));
     let alerting = tokio::spawn(alerts::run(Arc::clone(&app.alerts)));
+    let watching = tokio::spawn(jobs::run(Arc::clone(&app.gateway), app.config.watch_bounds()));
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
@@ -199,6 +201,7 @@ pub(super) async fn serve(
     drop(note);
     check.abort();
     upkeep.abort();
+    watching.abort();
     refreshing.abort();
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();

@@ -22,7 +22,8 @@ This is not AWS. It accepts the example keys of AWS's documentation (AKIDEXAMPLE
 wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY), the pair in AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, and the API key `kairos-simulator-key`.
 GET /sim/v1/bill is what AWS would charge, /sim/v1/bill.csv the same as CUR 2.0 exports it, which
-`kairos ledger reconcile` reads; PUT /sim/v1/faults changes what goes wrong.")]
+`kairos ledger reconcile` reads; PUT /sim/v1/faults changes what goes wrong, PUT /sim/v1/jobs
+ends an asynchronous invocation.")]
 pub(super) struct Simulate {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9001")]
@@ -42,6 +43,9 @@ pub(super) struct Simulate {
     /// What goes wrong from the beginning: a JSON file, as PUT /sim/v1/faults takes it
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
+    /// Seconds after which an asynchronous invocation is complete
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    job_seconds: u64,
 }
 
 /// How fast answers come.
@@ -58,6 +62,7 @@ impl Simulate {
         let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         let mut config = config(self.as_of.unwrap_or(today), self.pace, self.speed);
         config.listen = self.listen;
+        config.job_lasts = Duration::from_secs(self.job_seconds);
         config.application_profiles.extend(self.application_profile);
         config.faults = self.faults.as_deref().map(read_faults).transpose()?.unwrap_or_default();
         let simulator = bind(config).await?;

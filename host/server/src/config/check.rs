@@ -54,6 +54,7 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
     let Config {
         limits,
         ledger,
+        jobs,
         records,
         upstream,
         healing,
@@ -82,6 +83,12 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         // An attempt claims two.
         ("ledger.queued_rows", ledger.queued_rows as u64, 4..=16_777_216),
         ("ledger.pairs", ledger.pairs as u64, 1..=16_777_216),
+        // Each holds a place in the queue, for the row of its end.
+        ("jobs.open", jobs.open as u64, 1..=(ledger.queued_rows as u64 / 4).max(1)),
+        ("jobs.open_each_key", jobs.open_each_key as u64, 1..=1_000_000),
+        ("jobs.look_seconds", jobs.look_seconds, 1..=3_600),
+        ("jobs.hours", jobs.hours, 1..=144),
+        ("jobs.kept", jobs.kept as u64, 1..=10_000_000),
         ("alerts.outbox", config.alerts.outbox as u64, 1..=1_000_000),
         ("records.days", records.days, 1..=3_650),
         ("records.bytes", records.bytes, MIB..=1024 * GIB),

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use kairos_bedrock::client::{Pool, Timeouts};
 use kairos_pipeline::budget::Rule;
+use kairos_pipeline::jobs::WatchBounds;
 use kairos_pipeline::places::Concurrency;
 use kairos_pipeline::policy::MutatorBounds;
 use kairos_sandbox::capability::{Capability, Grants};
@@ -203,7 +204,20 @@ impl Config {
     /// Bounds of the ledger.
     pub(crate) fn ledger_bounds(&self) -> Bounds {
         let set = &self.ledger;
-        Bounds { wait: set.wait_seconds.duration(), queued_rows: set.queued_rows, pairs: set.pairs }
+        Bounds {
+            wait: set.wait_seconds.duration(),
+            queued_rows: set.queued_rows,
+            pairs: set.pairs,
+            jobs: self.jobs.open,
+            jobs_each_key: self.jobs.open_each_key,
+        }
+    }
+
+    /// How often is looked whether jobs have ended.
+    pub(crate) fn watch_bounds(&self) -> WatchBounds {
+        let first_ms = self.jobs.look_seconds.saturating_mul(1_000);
+        let horizon_ms = self.jobs.hours.saturating_mul(3_600_000);
+        WatchBounds { first_ms, longest_ms: first_ms.max(300_000), horizon_ms }
     }
 
     /// What is kept of requests that have ended. The key is for digests of what is not kept.

@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) alerts: AlertSettings,
     pub(crate) limits: Limits,
     pub(crate) ledger: LedgerSettings,
+    pub(crate) jobs: JobSettings,
     pub(crate) records: RecordSettings,
     pub(crate) upstream: Upstream,
     pub(crate) healing: Healing,
@@ -142,6 +143,30 @@ pub(crate) struct LedgerSettings {
     pub(crate) queued_rows: usize,
     /// Pairs of key and model that are kept in memory.
     pub(crate) pairs: usize,
+}
+
+/// Jobs: Bedrock's asynchronous invocations.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct JobSettings {
+    /// Jobs that may be open.
+    pub(crate) open: usize,
+    /// Jobs that each key may have open.
+    pub(crate) open_each_key: usize,
+    /// Seconds from a job's start to the first look whether it has ended.
+    pub(crate) look_seconds: u64,
+    /// Hours after which a job is given up that was not seen to end.
+    pub(crate) hours: u64,
+    /// Jobs that have ended and are kept.
+    pub(crate) kept: usize,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        let bounds = LedgerBounds::default();
+        let (open, open_each_key) = (bounds.jobs, bounds.jobs_each_key);
+        Self { open, open_each_key, look_seconds: 15, hours: 72, kept: 10_000 }
+    }
 }
 
 /// What is kept on disk of requests that have ended.
@@ -294,6 +319,7 @@ impl Default for Config {
             alerts: AlertSettings::default(),
             limits: Limits::default(),
             ledger: LedgerSettings::default(),
+            jobs: JobSettings::default(),
             records: RecordSettings::default(),
             upstream: Upstream::default(),
             healing: Healing::default(),

@@ -5,6 +5,7 @@ mod admin;
 mod body;
 mod feedback;
 mod guard;
+mod jobs;
 mod pages;
 mod refusals;
 mod respond;

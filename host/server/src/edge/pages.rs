@@ -15,11 +15,11 @@ use kairos_dialects::openai::models::{Model, list};
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::models::ModelKind;
 use kairos_pipeline::policy::World;
-use kairos_pipeline::request::{Caller, Dialect, RequestId};
+use kairos_pipeline::request::{Caller, Dialect, Operation, RequestId};
 use serde_json::Value;
 
 use super::routes::{App, admit, presented};
-use super::{admin, respond};
+use super::{admin, jobs, respond};
 use crate::{bounds, budgets};
 
 pub(super) type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
@@ -27,7 +27,7 @@ pub(super) type Peer = axum::Extension<ConnectInfo<SocketAddr>>;
 const JSON: &str = "application/json";
 
 /// Who asks for what is not public.
-fn caller(app: &App, parts: &Parts, peer: SocketAddr) -> Result<Caller, Failure> {
+pub(super) fn caller(app: &App, parts: &Parts, peer: SocketAddr) -> Result<Caller, Failure> {
     admit(app, parts, peer)?;
     app.gateway.keys.identify(&presented(app, parts), &Bytes::new())
 }
@@ -94,7 +94,13 @@ pub(super) async fn request(
     };
     // Whose requests there are is nothing that one team learns of another.
     let is_seen = |record: &Value| caller.scope.is_none() || record["key"].as_str() == Some(&*caller.key);
-    let found = found.map(|record| record.filter(is_seen));
+    let mut found = found.map(|record| record.filter(is_seen));
+    if let Ok(Some(record)) = &mut found
+        && record["operation"] == Operation::StartAsync.name()
+        && let Err(why) = jobs::add_to(&app, record).await
+    {
+        found = Err(why);
+    }
     match found.map(|record| record.map(|record| format!("{record:#}"))) {
         Ok(Some(body)) => json(StatusCode::OK, body),
         Ok(None) => respond::failure(Dialect::OpenAi, &no_such_request(&app)),

@@ -33,7 +33,7 @@ use tower_service::Service as _;
 
 use super::body::{Buffered, BytesBody, read};
 use super::refusals::{Connections, Refusals};
-use super::{admin, feedback, guard, pages, respond, under_way};
+use super::{admin, feedback, guard, jobs, pages, respond, under_way};
 use crate::admin::Admin;
 use crate::alerts::Alerts;
 use crate::config::Config;
@@ -145,6 +145,7 @@ fn asked(path: &str) -> Option<(Operation, Option<String>)> {
     match path {
         "/v1/chat/completions" => return Some((Operation::ChatCompletions, None)),
         "/v1/generate" => return Some((Operation::Generate, None)),
+        "/async-invoke" => return Some((Operation::StartAsync, None)),
         "/v1/embeddings" => return Some((Operation::Embeddings, None)),
         _ => {}
     }
@@ -163,6 +164,8 @@ fn asked(path: &str) -> Option<(Operation, Option<String>)> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/generate/batch", post(generate_batch))
+        .route("/async-invoke", get(jobs::list))
+        .route("/async-invoke/{*arn}", get(jobs::get))
         .route("/v1/models", get(pages::models))
         .route("/v1/requests/{id}", get(pages::request))
         .route("/v1/feedback", post(feedback::feedback))
@@ -177,7 +180,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 
 /// The dialect that an address speaks, to be answered in.
 fn dialect_of(path: &str) -> Dialect {
-    if path.starts_with("/model/") {
+    if path.starts_with("/model/") || path.starts_with("/async-invoke") {
         Dialect::Bedrock
     } else if path.starts_with("/v1/generate") {
         Dialect::Kairos

@@ -7,6 +7,7 @@ use http::{Method, Response};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use super::jobs;
 use super::respond;
 use super::service::Service;
 use super::stream::Payload;
@@ -26,11 +27,13 @@ fn nothing_here() -> ApiError {
     ApiError {
         status: 404,
         name: "ResourceNotFoundException",
-        message: "There are /sim/v1/faults, /sim/v1/bill, /sim/v1/bill/{invocation-id} and /sim/v1/bill.csv.".into(),
+        message:
+            "There are /sim/v1/faults, /sim/v1/jobs, /sim/v1/bill, /sim/v1/bill/{invocation-id} and /sim/v1/bill.csv."
+                .into(),
     }
 }
 
-fn wrong_method(allowed: &str) -> ApiError {
+pub(super) fn wrong_method(allowed: &str) -> ApiError {
     let message = format!("Only {allowed} is taken here.").into();
     ApiError { status: 405, name: "MethodNotAllowedException", message }
 }
@@ -39,6 +42,7 @@ pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Response<P
     let path = head.uri.path().trim_start_matches("/sim/v1/");
     let answered = match path.split_once('/') {
         None if path == "faults" => answer_faults(service, &head.method, body),
+        None if path == "jobs" => jobs::control(service, &head.method, body),
         None if path == "bill" => answer_bill(service, head),
         None if path == "bill.csv" => answer_cur(service, &head.method),
         Some(("bill", id)) if !id.is_empty() => answer_row(service, &head.method, id),

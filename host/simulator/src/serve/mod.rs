@@ -5,6 +5,7 @@
 mod body;
 mod control;
 mod invoke;
+mod jobs;
 mod lookup;
 mod operation;
 mod respond;
@@ -35,6 +36,7 @@ use crate::config::Config;
 use crate::faults::Faults;
 use crate::generation::Generator;
 use crate::ids::RequestIds;
+use crate::jobs::Jobs;
 use crate::prompt_cache::PromptCache;
 use crate::target::Resolver;
 use service::Service;
@@ -99,6 +101,7 @@ impl Simulator {
             bill: Bill::new(catalogue, config.bill_rows, clock),
             faults: Faults::new(config.faults),
             ids: RequestIds::new(),
+            jobs: Jobs::new(config.job_lasts.try_into().unwrap_or(jiff::SignedDuration::MAX)),
             large_bodies: body::large_bodies(),
             stopped,
         };

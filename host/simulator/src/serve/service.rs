@@ -13,21 +13,22 @@ use tokio::sync::{Semaphore, watch};
 use super::lookup::{self, Lookup};
 use super::operation::Operation;
 use super::stream::{Abandoned, Payload, until_stopped};
-use super::{body, control, invoke, respond};
+use super::{body, control, invoke, jobs, respond};
 use crate::auth::Authority;
 use crate::bill::Bill;
 use crate::error::ApiError;
-use crate::faults::{FaultKind, Faults};
+use crate::faults::{FaultKind, Faults, Sort};
 use crate::generation::Generator;
 use crate::ids::RequestIds;
+use crate::jobs::Jobs;
 use crate::target::Resolver;
 
 const ABOUT: &str = "This is the Kairos simulator, not AWS: a Bedrock Runtime that runs on this \
     machine. It takes Converse, ConverseStream, InvokeModel, InvokeModelWithResponseStream and \
-    CountTokens under /model/, says what models and inference profiles there are under \
+    CountTokens under /model/, StartAsyncInvoke, GetAsyncInvoke and ListAsyncInvokes under /async-invoke, says what models and inference profiles there are under \
     /foundation-models and /inference-profiles, verifies signatures and API keys, invents its replies \
     and says so, and keeps the bill that AWS would have sent under /sim/v1/bill. Faults can be set under \
-    /sim/v1/faults.\n";
+    /sim/v1/faults, jobs be ended under /sim/v1/jobs.\n";
 
 /// Everything a request may need.
 pub(super) struct Service {
@@ -36,6 +37,7 @@ pub(super) struct Service {
     pub(super) bill: Bill,
     pub(super) faults: Faults,
     pub(super) ids: RequestIds,
+    pub(super) jobs: Jobs,
     pub(super) large_bodies: Semaphore,
     pub(super) stopped: watch::Receiver<bool>,
 }
@@ -50,7 +52,15 @@ impl Service {
         let id = self.ids.fresh();
         let (head, body) = request.into_parts();
         let path = head.uri.path();
-        let response = if let Some((operation, model)) = Operation::find(path) {
+        let response = if let Some(arn) = jobs::path(path) {
+            match (&head.method, arn) {
+                (&Method::POST, None) => self.start_job(&head, body, reset).await?,
+                (&Method::GET, arn) => {
+                    self.look_for_jobs(&head, body, arn).await.unwrap_or_else(|error| respond::error(&error))
+                }
+                _ => respond::error(&unknown_operation()),
+            }
+        } else if let Some((operation, model)) = Operation::find(path) {
             if head.method == Method::POST {
                 self.call(&head, body, operation, model, &id, reset).await?
             } else {
@@ -81,6 +91,49 @@ impl Service {
         let caller = self.authority.admit(head, &body, self.generator.clock.now())?;
         let lookup = Lookup::find(head.uri.path()).ok_or_else(unknown_operation)?;
         lookup::answer(self, lookup, head.uri.query(), caller.region)
+    }
+
+    /// A question about jobs.
+    async fn look_for_jobs(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        arn: Option<&str>,
+    ) -> Result<Response<Payload>, ApiError> {
+        let body = body::collect(body, control::MOST, &self.large_bodies).await?;
+        self.authority.admit(head, &body, self.generator.clock.now())?;
+        match arn {
+            Some(arn) => jobs::get(self, arn),
+            None => jobs::list(self, head.uri.query()),
+        }
+    }
+
+    /// Starts a job. A connection that is reset has started it all the same: nobody is told.
+    async fn start_job(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        reset: &AtomicBool,
+    ) -> Result<Response<Payload>, Abandoned> {
+        let started = async {
+            let body = body::collect(body, body::MOST, &self.large_bodies).await?;
+            let caller = self.authority.admit(head, &body, self.generator.clock.now())?;
+            let model = jobs::model(&body)?;
+            let fault = self.faults.strike(&model, Sort::Buffered);
+            if let Some(FaultKind::Error { exception, message, retry_after }) = fault {
+                let message = message.as_deref();
+                return Ok((respond::exception(exception, message, retry_after, &model), None));
+            }
+            Ok((jobs::start(self, head, &body, caller.region.name())?, fault))
+        };
+        match started.await {
+            Ok((_, Some(FaultKind::ConnectionReset))) => {
+                reset.store(true, Ordering::Relaxed);
+                Err(Abandoned)
+            }
+            Ok((response, _)) => Ok(response),
+            Err(error) => Ok(respond::error(&error)),
+        }
     }
 
     /// A call of a model.

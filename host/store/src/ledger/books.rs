@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_pipeline::ledger::{AttemptKey, Ending, Reservation, ReserveError, Totals};
+use kairos_pipeline::ledger::{AttemptKey, Ending, OpenJob, Reservation, ReserveError, Totals};
 use kairos_pipeline::price::day_of;
 use tokio::sync::oneshot;
 
 use super::{Map, Set};
 
 use super::entry::{Entry, EntryKind, amount};
+use super::jobs::Jobs;
 use super::scopes::{Count, Counts, Scopes};
 
 /// Whom a reservation counts against: what leases and sums are kept for.
@@ -100,6 +101,7 @@ pub(crate) struct Books {
     rows: Map<AttemptKey, OpenRow>,
     queue: Vec<Entry>,
     waiters: VecDeque<Waiter>,
+    pub(super) jobs: Jobs,
     /// Tuples that the next commit looks at.
     touched: Set<TupleKey>,
     bounds: Bounds,
@@ -127,11 +129,15 @@ pub struct Bounds {
     /// Pairs of key and model, on a day, that are kept. More are served, as leases of others run out
     /// of use.
     pub pairs: usize,
+    /// Jobs that may be open.
+    pub jobs: usize,
+    /// Jobs that each key may have open.
+    pub jobs_each_key: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { wait: Duration::from_secs(2), queued_rows: 65_536, pairs: 65_536 }
+        Self { wait: Duration::from_secs(2), queued_rows: 65_536, pairs: 65_536, jobs: 1_000, jobs_each_key: 100 }
     }
 }
 
@@ -144,6 +150,8 @@ pub struct Used {
     pub pairs: usize,
     /// Reservations that wait for a commit.
     pub waiting: usize,
+    /// Jobs that are open.
+    pub jobs: usize,
 }
 
 /// Time after which what is not drawn of a lease is given back.
@@ -173,6 +181,7 @@ impl Books {
             rows: Map::default(),
             queue: Vec::new(),
             waiters: VecDeque::new(),
+            jobs: Jobs::default(),
             touched: Set::default(),
             bounds: Bounds::default(),
             places: Bounds::default().queued_rows,
@@ -193,7 +202,7 @@ impl Books {
 
     pub(crate) fn used(&self) -> Used {
         let queued_rows = self.bounds.queued_rows.saturating_sub(self.places);
-        Used { queued_rows, pairs: self.tuples.len(), waiting: self.waiters.len() }
+        Used { queued_rows, pairs: self.tuples.len(), waiting: self.waiters.len(), jobs: self.jobs.len() }
     }
 
     /// Asks for a reservation. Granted at once where the tuple's lease has room and nobody waits for
@@ -236,7 +245,37 @@ impl Books {
             let why = format!("{} USD are more than a row of the ledger can hold", reservation.worst);
             return Err(ReserveError::Unavailable(why));
         }
+        self.jobs.check(reservation, self.bounds.jobs, self.bounds.jobs_each_key)?;
         Ok(self.scopes.check(counts, reservation.worst.0, reservation.at_ms)?)
+    }
+
+    /// Takes over a job that an earlier run left open. `spent` says what the database has of a part of a
+    /// budget's time.
+    pub(super) fn take_over<E>(
+        &mut self,
+        reservation: &Reservation,
+        mut spent: impl FnMut(&Count) -> Result<u64, E>,
+    ) -> Result<(), E> {
+        let Some(job) = OpenJob::of(reservation) else { return Ok(()) };
+        let (counts, worst) = (self.scopes.covering(reservation), reservation.worst.0);
+        let unknown: Vec<_> = self.scopes.unknown(&counts).cloned().collect();
+        for count in unknown {
+            let charged = spent(&count)?;
+            self.scopes.learn(&count, charged);
+        }
+        self.scopes.reserve(&counts, worst, 0);
+        self.places = self.places.saturating_sub(1);
+        self.totals.open += u128::from(worst);
+        self.totals.open_rows += 1;
+        self.rows.insert(reservation.key, OpenRow { tuple: TupleKey::of(reservation), worst, counts });
+        self.jobs.take_over(job);
+        Ok(())
+    }
+
+    /// Tells when a job's row is on disk, and has it written now.
+    pub(super) fn written(&mut self, key: &AttemptKey) -> oneshot::Receiver<()> {
+        (self.work, self.urgent) = (true, true);
+        self.jobs.written(key)
     }
 
     /// Whether a tuple's lease has room, and the queue has, and it is known that all budgets have.
@@ -254,8 +293,11 @@ impl Books {
         known.pass_time(second);
         known.drawn += worst;
         known.open += worst;
-        known.recent[0] = known.recent[0].saturating_add(worst);
-        known.largest = known.largest.max(worst);
+        // A job waits for its row to be on disk: no lease ahead of need is for its like, which a crash would charge.
+        if reservation.job.is_none() {
+            known.recent[0] = known.recent[0].saturating_add(worst);
+            known.largest = known.largest.max(worst);
+        }
         known.counts = Arc::clone(&counts);
         self.scopes.reserve(&counts, worst, second);
         self.scopes.headroom(&counts, 0, worst);
@@ -277,8 +319,10 @@ impl Books {
             tier: Some(reservation.tier.name().into()),
             policy: reservation.policy.clone(),
             unpriced: Some(reservation.unpriced),
+            job: reservation.job.clone(),
             ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))
         });
+        self.jobs.queue(Some(reservation));
         self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst, counts });
         self.touched.insert(tuple);
         self.work = true;
@@ -296,7 +340,11 @@ impl Books {
         if entry.kind == EntryKind::Estimated {
             self.totals.estimated += u128::from(charged);
         }
-        if let Some(tuple) = self.tuples.get_mut(&row.tuple) {
+        let of_earlier_run = self.jobs.end(&key);
+        if of_earlier_run && charged > row.worst {
+            tracing::error!(attempt = %key, charged, reserved = row.worst, "a job cost more than was reserved for it");
+        }
+        if let Some(tuple) = self.tuples.get_mut(&row.tuple).filter(|_| !of_earlier_run) {
             tuple.open -= row.worst;
             let above = charged.saturating_sub(row.worst);
             if above > 0 {
@@ -311,6 +359,7 @@ impl Books {
         self.scopes.settle(&row.counts, row.worst, charged, second);
         entry.counts = row.counts;
         self.queue.push(entry);
+        self.jobs.queue(None);
         self.touched.insert(row.tuple);
         self.work = true;
     }
@@ -418,6 +467,7 @@ impl Books {
     pub(crate) fn committed(&mut self, rows: usize, leases: &[(TupleKey, u64)], second: u64) {
         self.failing = None;
         self.places += rows;
+        self.jobs.commit(rows);
         for (key, upto) in leases {
             let Some(tuple) = self.tuples.get_mut(key) else { continue };
             tuple.committed = Some(*upto);
@@ -503,9 +553,9 @@ impl Books {
         self.tuples.len()
     }
 
-    /// Whether nothing is open and nothing is left to be written.
+    /// Whether nothing is open but jobs, and nothing is left to be written.
     pub(crate) fn is_settled(&self) -> bool {
-        self.rows.is_empty() && self.queue.is_empty()
+        self.jobs.are_all(self.rows.len()) && self.queue.is_empty()
     }
 }
 

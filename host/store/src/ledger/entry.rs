@@ -111,6 +111,8 @@ pub struct Entry {
     pub region: Option<Arc<str>>,
     /// In which service tier, as it was asked for.
     pub tier: Option<Cow<'static, str>>,
+    /// Of a job: the token that Bedrock knows it by. The row outlives the run that wrote it.
+    pub job: Option<Arc<str>>,
     /// Where it counts, for sums of budgets. No part of the row.
     pub(crate) counts: Counts,
 }
@@ -141,6 +143,7 @@ impl Entry {
             target: None,
             region: None,
             tier: None,
+            job: None,
             counts: Counts::default(),
         }
     }
@@ -184,19 +187,29 @@ impl Entry {
         }
     }
 
-    /// Whether the row has none of the columns that schema 2 added.
-    fn is_of_schema_1(&self) -> bool {
+    /// The first schema that has all columns which the row fills. The third added none.
+    fn schema(&self) -> u8 {
         let texts = [&self.team, &self.policy, &self.target, &self.region];
-        texts.into_iter().all(Option::is_none) && self.unpriced.is_none() && self.tier.is_none()
+        if self.job.is_some() {
+            4
+        } else if texts.into_iter().any(Option::is_some) || self.unpriced.is_some() || self.tier.is_some() {
+            2
+        } else {
+            1
+        }
     }
 
     /// The hash of this row behind the row whose hash is `previous`: SHA-256 of a tag, the previous
     /// hash, and every column as it is stored, each with its presence and its length. A row that has none
-    /// of the columns that schema 2 added is hashed as schema 1 did; the tag tells the two apart.
+    /// of the columns that a schema added is hashed as the one before did; the tag tells them apart.
     pub(crate) fn hash(&self, seq: i64, previous: &[u8; 32]) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        let is_first = self.is_of_schema_1();
-        hasher.update(if is_first { b"kairos-ledger-1" } else { b"kairos-ledger-2" });
+        let schema = self.schema();
+        hasher.update(match schema {
+            1 => b"kairos-ledger-1",
+            2 => b"kairos-ledger-2",
+            _ => b"kairos-ledger-4",
+        });
         hasher.update(previous);
         let mut number = |value: Option<i64>| match value {
             Some(value) => {
@@ -212,7 +225,7 @@ impl Entry {
         number(self.tuple.as_ref().map(|tuple| i64::from(tuple.day)));
         number(Some(self.low));
         number(Some(self.high));
-        if !is_first {
+        if schema > 1 {
             number(self.unpriced.map(i64::from));
         }
         let mut bytes = |value: Option<&[u8]>| match value {
@@ -231,12 +244,15 @@ impl Entry {
         bytes(self.why.as_deref().map(str::as_bytes));
         bytes(self.prices.as_deref().map(str::as_bytes));
         bytes(self.tags.as_deref().map(str::as_bytes));
-        if !is_first {
+        if schema > 1 {
             bytes(self.team.as_deref().map(str::as_bytes));
             bytes(self.policy.as_deref().map(str::as_bytes));
             bytes(self.target.as_deref().map(str::as_bytes));
             bytes(self.region.as_deref().map(str::as_bytes));
             bytes(self.tier.as_deref().map(str::as_bytes));
+        }
+        if schema > 2 {
+            bytes(self.job.as_deref().map(str::as_bytes));
         }
         hasher.finalize().into()
     }

@@ -10,14 +10,15 @@ use kairos_pipeline::budget::Rule;
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::books::TupleKey;
+use super::books::{Books, TupleKey};
 use super::budgets::{Counted, counts_of};
 use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
+use super::jobs::reservation_of;
 use super::rows::{head_of, read_entry, write_rows};
 use super::schema::{prepare_schema, renew_log};
 use super::scopes::{Count, Scopes};
-use super::{Map, budgets};
+use super::{Map, Set, budgets};
 use crate::database;
 
 /// Where the chain of hashes ends.
@@ -47,6 +48,11 @@ pub(crate) struct Journal {
     head: Head,
     /// Rows that are open: where they are, and their worst case.
     open: Map<AttemptKey, (i64, i64)>,
+    /// Those of jobs.
+    jobs: Set<AttemptKey>,
+    /// Jobs that an earlier run left open.
+    taken_over: Map<AttemptKey, Entry>,
+    /// Where open rows are that are no jobs'.
     places: BTreeSet<i64>,
 }
 
@@ -62,14 +68,49 @@ impl Journal {
         renew_log(&mut connection, path)?;
         prepare_schema(&mut connection)?;
         let (epoch, head) = head_of(&connection)?;
-        let mut journal = Self { connection, epoch, head, open: Map::default(), places: BTreeSet::new() };
+        let mut journal = Self {
+            connection,
+            epoch,
+            head,
+            open: Map::default(),
+            jobs: Set::default(),
+            taken_over: Map::default(),
+            places: BTreeSet::new(),
+        };
         let counted = Counted::of(rules);
         let last_ms = journal.last_ms()?;
         let kept = budgets::take_up(&mut journal.connection, &counted)?;
         journal.begin_epoch(&kept, now_ms)?;
+        journal.take_over()?;
         // A clock that is ahead at this start must not leave out what was spent: from the last row's time on.
         budgets::make(&mut journal.connection, &counted, last_ms.map_or(now_ms, |last| last.min(now_ms)))?;
         Ok(journal)
+    }
+
+    /// Finds the jobs that earlier runs left open.
+    fn take_over(&mut self) -> Result<(), LedgerError> {
+        let mut found = self.connection.prepare(
+            "SELECT * FROM journal AS reserved WHERE job IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM journal AS ending WHERE ending.request = reserved.request
+                AND ending.attempt = reserved.attempt AND (ending.kind = 'reserved') = 0)",
+        )?;
+        let mut rows = found.query([])?;
+        while let Some(row) = rows.next()? {
+            let (seq, entry, _) = read_entry(row)?;
+            let Some(key) = entry.key else { continue };
+            self.open.insert(key, (seq, entry.high));
+            self.jobs.insert(key);
+            self.taken_over.insert(key, entry);
+        }
+        Ok(())
+    }
+
+    /// Lets the books take over the jobs that earlier runs left open.
+    pub(crate) fn hand_over(&self, books: &mut Books) -> Result<(), LedgerError> {
+        for reservation in self.taken_over.values().filter_map(reservation_of) {
+            books.take_over(&reservation, |count| self.spent_of(count))?;
+        }
+        Ok(())
     }
 
     /// When the last row was written.
@@ -128,7 +169,7 @@ impl Journal {
     fn recover(&self, budgets: &[Counted], epoch: i64, now_ms: i64) -> Result<Vec<Entry>, LedgerError> {
         let oldest: i64 = self.connection.query_row("SELECT oldest_open FROM meta", [], |row| row.get(0))?;
         let mut open = self.connection.prepare(
-            "SELECT * FROM journal AS reserved WHERE seq >= ?1 AND epoch = ?2 AND kind = 'reserved' AND NOT EXISTS (
+            "SELECT * FROM journal AS reserved WHERE seq >= ?1 AND epoch = ?2 AND kind = 'reserved' AND job IS NULL AND NOT EXISTS (
                 SELECT 1 FROM journal AS ending WHERE ending.request = reserved.request
                 AND ending.attempt = reserved.attempt AND (ending.kind = 'reserved') = 0)",
         )?;
@@ -194,13 +235,18 @@ impl Journal {
         }
         let rows_are_there = found == batch.after && batch.before != batch.after;
         let mut open = Vec::new();
+        let mut jobs = Vec::new();
         let mut ended = Vec::new();
         let mut rowed: Map<&TupleKey, i64> = Map::default();
         for (seq, entry, _) in &batch.rows {
             let (Some(key), Some(tuple)) = (entry.key, &entry.tuple) else { continue };
             if entry.kind == EntryKind::Reserved {
                 open.push((key, (*seq, entry.high)));
+                jobs.extend(entry.job.is_some().then_some(key));
                 *rowed.entry(tuple).or_default() += entry.high;
+            } else if self.taken_over.contains_key(&key) {
+                // No lease of this run has it.
+                ended.push(key);
             } else {
                 let own = open.iter().rev().find(|(known, _)| *known == key).map(|(_, row)| *row);
                 let worst = own.or_else(|| self.open.get(&key).copied()).map_or(0, |(_, worst)| worst);
@@ -229,7 +275,8 @@ impl Journal {
                 }
             }
         }
-        let oldest = self.places.first().copied().or_else(|| open.first().map(|(_, (seq, _))| *seq));
+        let first = open.iter().find(|(key, _)| !jobs.contains(key));
+        let oldest = self.places.first().copied().or_else(|| first.map(|(_, (seq, _))| *seq));
         let changed = transaction
             .prepare_cached("UPDATE meta SET head = ?1, hash = ?2, oldest_open = ?3 WHERE head = ?4 AND epoch = ?5")?
             .execute(params![
@@ -245,10 +292,15 @@ impl Journal {
         transaction.commit()?;
         self.head = batch.after;
         for (key, row) in open {
-            self.places.insert(row.0);
+            if !jobs.contains(&key) {
+                self.places.insert(row.0);
+            }
             self.open.insert(key, row);
         }
+        self.jobs.extend(jobs);
         for key in ended {
+            self.jobs.remove(&key);
+            self.taken_over.remove(&key);
             if let Some((seq, _)) = self.open.remove(&key) {
                 self.places.remove(&seq);
             }
@@ -270,7 +322,7 @@ impl Journal {
             [self.epoch],
             |row| row.get(0),
         )?;
-        if unclear > 0 || !self.open.is_empty() {
+        if unclear > 0 || !self.places.is_empty() {
             return Ok(false);
         }
         let batch = self.batch(vec![Entry::of_epoch(EntryKind::Closed, self.epoch, now_ms)]);

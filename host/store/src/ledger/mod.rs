@@ -14,6 +14,7 @@ mod budgets;
 mod correct;
 mod entry;
 mod error;
+mod jobs;
 mod journal;
 mod lines;
 mod read;
@@ -33,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use kairos_pipeline::budget::{Rule, Spender, Status};
-use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, Ledger, Reservation, ReserveError, Totals};
+use kairos_pipeline::ledger::{AttemptKey, Budget, Ending, Ledger, OpenJob, Reservation, ReserveError, Totals};
 use tokio::time::timeout;
 
 use self::books::{Asked, Books};
@@ -93,7 +94,8 @@ impl SqliteLedger {
     ) -> Result<Self, LedgerError> {
         let now_ms = entry::amount(clock());
         let journal = Journal::open(&folder.path.join(FILE), budgets, now_ms)?;
-        let books = Books::new(journal.epoch, journal.scopes(budgets, now_ms)?, journal.totals()?).bounded(bounds);
+        let mut books = Books::new(journal.epoch, journal.scopes(budgets, now_ms)?, journal.totals()?).bounded(bounds);
+        journal.hand_over(&mut books)?;
         let shared = Arc::new(Shared::new(books, clock));
         let stop = Arc::new(Stop::default());
         let writer = Writer::new(journal, Arc::clone(&shared));
@@ -230,6 +232,16 @@ impl Ledger for SqliteLedger {
     fn end(&self, key: AttemptKey, ending: Ending) {
         let (now_ms, second) = (self.shared.now_ms(), self.shared.second());
         self.shared.with(|books| books.end(key, &ending, now_ms, second));
+    }
+
+    fn written(&self, key: AttemptKey) -> BoxFuture<'_, Result<(), ReserveError>> {
+        let written = self.shared.with(|books| books.written(&key));
+        let late = || ReserveError::Unavailable(format!("no commit of the ledger within {:?}", self.wait));
+        Box::pin(async move { timeout(self.wait, written).await.ok().and_then(Result::ok).ok_or_else(late) })
+    }
+
+    fn jobs(&self) -> Vec<OpenJob> {
+        self.shared.lock().jobs.all()
     }
 
     fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget> {

@@ -20,8 +20,8 @@ pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerErro
 
 pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), rusqlite::Error> {
     let mut insert = connection.prepare_cached(
-        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+        "INSERT INTO journal (seq, at_ms, epoch, kind, request, attempt, day, caller, model, low, high, usage, why, prices, tags, hash, team, policy, unpriced, target, region, tier, job)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
     )?;
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     let mut of_budgets: Map<(&str, i64), i64> = Map::default();
@@ -51,6 +51,7 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.target.as_deref(),
             entry.region.as_deref(),
             entry.tier.as_deref(),
+            entry.job.as_deref(),
         ])?;
         if let Some(tuple) = tuple {
             days.entry(tuple.day).or_insert(*seq);
@@ -137,6 +138,7 @@ pub(super) fn read_entry(row: &Row<'_>) -> rusqlite::Result<(i64, Entry, [u8; 32
         target: added(row.get("target"))?,
         region: added(row.get("region"))?,
         tier: added(row.get::<_, Option<String>>("tier"))?.map(Into::into),
+        job: added(row.get("job"))?,
         counts: Counts::default(),
     };
     Ok((row.get("seq")?, entry, row.get("hash")?))

@@ -10,7 +10,7 @@ use super::error::LedgerError;
 use crate::database;
 
 /// The schema that this version writes.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 /// The tables of the first version.
 const FIRST: &str = "
@@ -92,6 +92,10 @@ CREATE TABLE budget_spent (
 DELETE FROM budget_spent;
 DELETE FROM budget;
 ALTER TABLE budget ADD COLUMN counts_from INTEGER NOT NULL DEFAULT 0;
+",
+    "
+ALTER TABLE journal ADD COLUMN job TEXT;
+CREATE INDEX journal_job ON journal (seq) WHERE job IS NOT NULL;
 ",
 ];
 

@@ -2,6 +2,7 @@ mod budgets;
 mod clock;
 mod disk;
 mod earlier;
+mod jobs;
 mod lines;
 mod tampered;
 
@@ -47,6 +48,7 @@ fn reservation(caller: &str, worst: u64, at_ms: u64) -> Reservation {
         price_version: "prices".into(),
         policy: Some("policy@digest".into()),
         unpriced: false,
+        job: None,
     }
 }
 
@@ -220,7 +222,8 @@ impl Gateway {
     fn of(folder: &Path, rules: &[Arc<Rule>], now_ms: u64) -> Result<Self, LedgerError> {
         let (began, now_ms) = (now_ms, entry::amount(now_ms));
         let journal = Journal::open(&folder.join(FILE), rules, now_ms)?;
-        let books = Books::new(journal.epoch, journal.scopes(rules, now_ms)?, journal.totals()?);
+        let mut books = Books::new(journal.epoch, journal.scopes(rules, now_ms)?, journal.totals()?);
+        journal.hand_over(&mut books)?;
         let shared = Arc::new(Shared::new(books, clock(began)));
         let writer = Writer::new(journal, Arc::clone(&shared));
         Ok(Self { shared, writer, under_way: HashMap::new(), waiting: Vec::new(), second: 0 })
@@ -277,6 +280,7 @@ enum Step {
         caller: u8,
         worst: u64,
         day: u64,
+        job: bool,
     },
     /// The bill says this, and the gateway is told.
     Settle {
@@ -294,7 +298,8 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0..3u8, 1..2_000u64, 20_000..20_003u64).prop_map(|(caller, worst, day)| Step::Ask { caller, worst, day }),
+        6 => (0..3u8, 1..2_000u64, 20_000..20_003u64, prop::bool::weighted(0.2))
+            .prop_map(|(caller, worst, day, job)| Step::Ask { caller, worst, day, job }),
         3 => (any::<usize>(), 0..=100u8).prop_map(|(which, part)| Step::Settle { which, part }),
         1 => any::<usize>().prop_map(|which| Step::Void { which }),
         4 => Just(Step::Round),
@@ -317,7 +322,11 @@ proptest! {
         for step in steps {
             let keys: Vec<_> = gateway.under_way.keys().copied().collect();
             match step {
-                Step::Ask { caller, worst, day } => gateway.ask(&format!("caller-{caller}"), worst, day),
+                Step::Ask { caller, worst, day, job } => {
+                    let job = job.then(|| Arc::from("token"));
+                    let reservation = reservation(&format!("caller-{caller}"), worst, day * DAY_MS);
+                    gateway.ask_for(Reservation { job, ..reservation });
+                }
                 Step::Settle { which, part } if !keys.is_empty() => {
                     let key = keys[which % keys.len()];
                     let worst = gateway.under_way.remove(&key).unwrap();
@@ -336,10 +345,20 @@ proptest! {
                 }
                 Step::Idle => gateway.idle(),
                 Step::Crash => {
-                    // What was under way may be billed in full.
-                    bill += gateway.under_way.values().map(|worst| u128::from(*worst)).sum::<u128>();
+                    // What was under way may be billed in full; a job whose row is on disk goes on.
+                    let under_way = std::mem::take(&mut gateway.under_way);
                     drop(gateway);
                     gateway = Gateway::start(folder.path(), limit);
+                    let jobs = gateway.shared.lock().jobs.all();
+                    for (key, worst) in under_way {
+                        if jobs.iter().any(|job| job.key == key) {
+                            gateway.under_way.insert(key, worst);
+                        } else {
+                            bill += u128::from(worst);
+                        }
+                    }
+                    // More are open where the row of an end was lost: it is found again.
+                    prop_assert!(jobs.len() >= gateway.under_way.len());
                 }
             }
             if let Some(limit) = limit {
@@ -352,10 +371,11 @@ proptest! {
         bill += gateway.under_way.values().map(|worst| u128::from(*worst)).sum::<u128>();
         drop(gateway);
         let gateway = Gateway::start(folder.path(), limit);
-        prop_assert!(gateway.shared.lock().totals().charged >= bill);
+        let totals = gateway.shared.lock().totals();
+        prop_assert!(totals.charged + totals.open >= bill);
         drop(gateway);
         let verified = reader(folder.path()).verify().unwrap();
-        prop_assert!(verified.totals.charged >= bill && verified.open == 0);
+        prop_assert!(verified.totals.charged + verified.totals.open >= bill && verified.open == totals.open_rows);
     }
 }
 

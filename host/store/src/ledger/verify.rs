@@ -189,7 +189,9 @@ impl Walk {
             }
             EntryKind::Opened => (self.epoch, self.closed) = (entry.epoch, false),
             _ if entry.epoch != self.epoch || self.closed => return wrong("it stands outside of its epoch"),
-            EntryKind::Closed if !self.open.is_empty() => return wrong("an epoch ended with rows that are open"),
+            EntryKind::Closed if self.open.values().any(|(_, row)| row.job.is_none()) => {
+                return wrong("an epoch ended with rows that are open");
+            }
             EntryKind::Closed => self.closed = true,
             EntryKind::Reserved => {
                 let Some(key) = entry.key else { return wrong("it names no attempt") };
@@ -242,7 +244,8 @@ impl Walk {
             return Err(LedgerError::Damaged(format!("the journal is in epoch {}, the ledger in {epoch}", self.epoch)));
         }
         // What is left out by it would not be recovered.
-        if let Some(seq) = self.open.values().map(|(seq, _)| *seq).min().filter(|seq| *seq < oldest_open) {
+        let open = self.open.values().filter(|(_, row)| row.job.is_none());
+        if let Some(seq) = open.map(|(seq, _)| *seq).min().filter(|seq| *seq < oldest_open) {
             return Err(LedgerError::Damaged(format!(
                 "row {seq} is open, and the ledger has the oldest at {oldest_open}"
             )));

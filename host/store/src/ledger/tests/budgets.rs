@@ -6,7 +6,7 @@ use super::*;
 use crate::ledger::budgets::MOST_PARTS;
 
 /// A budget. `counting` is as the ledger's own text of it.
-fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
+pub(super) fn rule(name: &str, limit: u64, counting: &str) -> Arc<Rule> {
     let counting: Counting = serde_json::from_str(counting).unwrap();
     let (limit, alerts) = (Some(Picodollars(limit)), vec![Picodollars(limit / 2)]);
     Arc::new(Rule { name: name.into(), counting, limit, alerts, over: Over::Refuse })
@@ -39,7 +39,7 @@ async fn open(ledger: &SqliteLedger, reservation: &Reservation) -> Result<Attemp
     }
 }
 
-fn stop(ledger: SqliteLedger) {
+pub(super) fn stop(ledger: SqliteLedger) {
     ledger.close();
     assert_eq!(ledger.finish(Duration::from_secs(60)), Ended::Closed);
     drop(ledger);
