@@ -5,7 +5,7 @@ mod watched;
 
 use std::process::Command;
 
-use kairos_tests::audit::ledger_json;
+use kairos_tests::audit::{ledger, ledger_json};
 use kairos_tests::http::{Answer, Client};
 use kairos_tests::process::{Pair, Setup, metrics, on_data};
 use kairos_tests::{python, root};
@@ -205,4 +205,34 @@ async fn what_a_job_is_given_is_judged_and_jobs_are_bounded() {
     );
     let wrong = Client::default().send("DELETE", &format!("{}/async-invoke", pair.gateway.url), &[], "").await;
     assert_eq!((wrong.status.as_u16(), wrong.header("x-amzn-errortype")), (405, "UnknownOperationException"));
+}
+
+/// What is charged at its worst case until the bill says otherwise becomes what the bill says.
+#[tokio::test]
+async fn a_bill_settles_what_no_answer_said_of_jobs() {
+    let (_prices, mut pair) = start("");
+    let client = Client::default();
+    for (body, wish) in [
+        (reel("made", "a cat"), json!({"status": "Completed"})),
+        (recording("heard"), json!({"status": "Completed", "seconds": 100})),
+        (reel("failed", "a dog"), json!({"status": "Failed"})),
+    ] {
+        let job = arn(&begin(&pair, &body).await);
+        end(&pair, &job, wish).await;
+        let url = format!("{}/async-invoke/{}", pair.gateway.url, job.replace(':', "%3A").replace('/', "%2F"));
+        assert_eq!(client.get(&url).await.status, 200);
+    }
+    let shown = verified(&pair, 3, 0);
+    assert_eq!((&shown["charged_usd"], &shown["estimated_usd"]), (&json!("13.056"), &json!("12.576")));
+    let bill = client.get(&format!("{}/sim/v1/bill", pair.simulator.url)).await.json();
+    assert_eq!((&bill["totals"]["rows"], &bill["totals"]["cost_usd"]), (&json!(2), &json!("0.55")));
+    let csv = client.get(&format!("{}/sim/v1/bill.csv", pair.simulator.url)).await.text();
+    pair.gateway.stop();
+    let file = pair.folder().join("bill.csv");
+    std::fs::write(&file, csv).unwrap();
+    let data = pair.folder().join("data");
+    let (code, said) = ledger(&data, &["reconcile", file.to_str().unwrap(), "--settle", "--final"]);
+    assert_eq!(code, Some(0), "{said}");
+    let shown = ledger_json(&data, &["verify"]);
+    assert_eq!((&shown["charged_usd"], &shown["estimated_usd"]), (&json!("0.55"), &json!("0")), "{said}");
 }

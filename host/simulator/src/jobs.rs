@@ -3,29 +3,22 @@
 //! A job ends when its time is over, or when somebody says so under `/sim/v1/jobs`. It must not know HTTP.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::bill::{Bill, Charge};
+use crate::catalogue::{Catalogue, Family, Model, ModelRef, Piece, Pieces, Region, Route, Tier};
 use crate::error::{ApiError, Exception};
 use crate::ids;
 use crate::money::Usd;
+use crate::usage::{GuardUnits, Usage};
 
 /// Jobs that are kept; the first go first.
 const MOST: usize = 10_000;
 /// Seconds of a recording, where nobody says how long it is.
-const USUAL_SECONDS: u64 = 30;
-
-/// What is charged for: model, what of its input says so, the end of the usage type, picodollars for one.
-const PRICES: [(&str, &str, &str, u64); 6] = [
-    ("amazon.nova-reel-", "", "NovaReel-video-seconds", 80_000_000_000),
-    ("twelvelabs.marengo-embed-", "video", "MarengoEmbed-video-seconds", 700_000_000),
-    ("twelvelabs.marengo-embed-", "audio", "MarengoEmbed-audio-seconds", 140_000_000),
-    ("twelvelabs.marengo-embed-", "image", "MarengoEmbed-images", 100_000_000),
-    ("twelvelabs.marengo-embed-", "text", "MarengoEmbed-requests", 70_000_000),
-    ("twelvelabs.marengo-embed-", "text_image", "MarengoEmbed-images", 100_000_000),
-];
+const USUAL_SECONDS: u32 = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -52,7 +45,7 @@ pub(crate) struct Start {
     pub(crate) model: String,
     pub(crate) input: Value,
     pub(crate) output: Value,
-    pub(crate) region: &'static str,
+    pub(crate) region: Region,
     /// `amz-sdk-invocation-id`.
     pub(crate) invocation: Option<String>,
 }
@@ -64,23 +57,31 @@ pub(crate) struct Job {
     model: String,
     input: Value,
     output: Value,
-    region: &'static str,
+    region: Region,
     invocation: Option<String>,
     pub(crate) status: Status,
     pub(crate) submitted: Timestamp,
     modified: Timestamp,
-    charge: Option<(&'static str, u64, u64)>,
-    quantity: u64,
-    bill: Option<Usd>,
+    counts: Counts,
+    bill: Option<(u32, Usd)>,
+}
+
+/// What a job is charged by, and how much of it, where its input says so.
+#[derive(Clone, Copy)]
+struct Counts {
+    model: ModelRef,
+    piece: Piece,
+    quantity: Option<u32>,
 }
 
 impl Job {
     /// It, as GetAsyncInvoke says it.
     pub(crate) fn shown(&self) -> Value {
-        let partition = if self.region.starts_with("us-gov-") { "aws-us-gov" } else { "aws" };
+        let region = self.region.name();
+        let partition = if region.starts_with("us-gov-") { "aws-us-gov" } else { "aws" };
         let mut shown = json!({
             "invocationArn": self.arn,
-            "modelArn": format!("arn:{partition}:bedrock:{}::foundation-model/{}", self.region, self.model),
+            "modelArn": format!("arn:{partition}:bedrock:{region}::foundation-model/{}", self.model),
             "status": self.status.name(),
             "submitTime": self.submitted.to_string(),
             "lastModifiedTime": self.modified.to_string(),
@@ -103,42 +104,53 @@ impl Job {
         let mut shown = self.shown();
         shown["modelInput"] = self.input.clone();
         shown["invocationId"] = self.invocation.clone().into();
-        if let (Some(cost), Some((usage_type, ..))) = (&self.bill, self.charge) {
-            shown["bill"] = json!({"usage_type": usage_type, "quantity": self.quantity, "cost_usd": cost});
+        if let Some((quantity, cost)) = &self.bill {
+            shown["bill"] = json!({"counts": self.counts.piece.name(), "quantity": quantity, "cost_usd": cost});
         }
         shown
     }
 
-    fn end(&mut self, status: Status, at: Timestamp, seconds: Option<u64>, is_billed: bool) {
+    /// Ends it. Gives what is billed.
+    fn end(&mut self, status: Status, at: Timestamp, seconds: Option<u32>, catalogue: &Catalogue) -> Option<Charge> {
         (self.status, self.modified) = (status, at);
-        let Some((_, price, fixed)) = self.charge.filter(|_| is_billed) else { return };
         // How long a recording is, only its file says; a video, an image and a text are what they are.
-        self.quantity = if fixed > 0 { fixed } else { seconds.unwrap_or(USUAL_SECONDS) };
-        let cost = u128::from(self.quantity) * u128::from(price);
-        self.bill = Some(Usd::from_picodollars(cost));
+        let quantity = self.counts.quantity.or(seconds).unwrap_or(USUAL_SECONDS);
+        let mut usage = Usage::default();
+        usage.add(self.counts.piece, quantity);
+        let way = (self.counts.model, Route::InRegion, self.region);
+        let charge = Charge::new(catalogue, way, Tier::Standard, usage, GuardUnits::default())?;
+        self.bill = Some((quantity, charge.cost()));
+        Some(charge)
+    }
+
+    /// Ends it, and nothing is billed.
+    fn end_free(&mut self, status: Status, at: Timestamp) {
+        (self.status, self.modified) = (status, at);
     }
 }
 
 /// Seconds of a video that is made.
-fn video_seconds(input: &Value) -> u64 {
+fn video_seconds(input: &Value) -> u32 {
     let asked = input["videoGenerationConfig"]["durationSeconds"].as_u64();
+    let asked = asked.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
     match input["taskType"].as_str() {
-        Some("MULTI_SHOT_MANUAL") => {
-            input["multiShotManualParams"]["shots"].as_array().map_or(0, |shots| shots.len() as u64 * 6)
-        }
+        Some("MULTI_SHOT_MANUAL") => input["multiShotManualParams"]["shots"]
+            .as_array()
+            .map_or(0, |shots| u32::try_from(shots.len() * 6).unwrap_or(u32::MAX)),
         _ => asked.unwrap_or(6),
     }
 }
 
-/// What a job is charged by: the usage type, the price of one, and how many where the input says it.
-fn charge(model: &str, input: &Value) -> Option<(&'static str, u64, u64)> {
-    let kind = input["inputType"].as_str().unwrap_or("");
-    let is_video = model.starts_with("amazon.nova-reel-");
-    let found = PRICES.iter().find(|(prefix, of, ..)| model.starts_with(prefix) && (is_video || *of == kind));
-    found.map(|(_, of, usage_type, price)| {
-        let fixed = if is_video { video_seconds(input) } else { u64::from(!matches!(*of, "video" | "audio")) };
-        (*usage_type, *price, fixed)
-    })
+/// What a job of this input is charged by, and how many where the input says it.
+fn counts(model: &Model, input: &Value) -> Option<(Piece, Option<u32>)> {
+    match (model.family, input["inputType"].as_str()) {
+        (Family::Pieces(Pieces::Reel), _) => Some((Piece::VideoSecondMade, Some(video_seconds(input)))),
+        (Family::Pieces(Pieces::Marengo), Some("video")) => Some((Piece::VideoSecond, None)),
+        (Family::Pieces(Pieces::Marengo), Some("audio")) => Some((Piece::AudioSecond, None)),
+        (Family::Pieces(Pieces::Marengo), Some("image" | "text_image")) => Some((Piece::Image, Some(1))),
+        (Family::Pieces(Pieces::Marengo), Some("text")) => Some((Piece::Query, Some(1))),
+        _ => None,
+    }
 }
 
 #[derive(Default)]
@@ -152,12 +164,20 @@ struct Inner {
 pub(crate) struct Jobs {
     inner: Mutex<Inner>,
     lasts: SignedDuration,
+    catalogue: Arc<Catalogue>,
+    bill: Bill,
 }
 
 impl Jobs {
-    /// None yet; each will last so long.
-    pub(crate) fn new(lasts: SignedDuration) -> Self {
-        Self { inner: Mutex::default(), lasts }
+    /// None yet; each will last so long, and be booked here when it ends.
+    pub(crate) fn new(lasts: SignedDuration, catalogue: Arc<Catalogue>, bill: Bill) -> Self {
+        Self { inner: Mutex::default(), lasts, catalogue, bill }
+    }
+
+    /// Books what an ended job costs: under the attempt that began it, as other calls are.
+    fn book(&self, job: &Job, charge: Charge) {
+        let invocation = job.invocation.as_deref().unwrap_or(&job.arn);
+        self.bill.book(invocation, Arc::from(&*job.model), charge);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -173,14 +193,18 @@ impl Jobs {
             let other = "The clientRequestToken was used with other parameters.";
             return if same { Ok(arn.clone()) } else { Err(ApiError::new(Exception::Conflict, other)) };
         }
-        let Some(charge) = charge(&start.model, &start.input) else {
+        let found = self.catalogue.find(&start.model).and_then(|which| {
+            let (piece, quantity) = counts(self.catalogue.model(which), &start.input)?;
+            Some(Counts { model: which, piece, quantity })
+        });
+        let Some(counts) = found else {
             return Err(ApiError::validation(
                 "The provided model doesn't support asynchronous invocation of this input.",
             ));
         };
         inner.next += 1;
         let id = ids::named("", inner.next)[..12].to_ascii_lowercase();
-        let arn = format!("arn:aws:bedrock:{}:000000000000:async-invoke/{id}", start.region);
+        let arn = format!("arn:aws:bedrock:{}:000000000000:async-invoke/{id}", start.region.name());
         if let Some(token) = &start.token {
             inner.by_token.insert(token.clone(), arn.clone());
         }
@@ -200,8 +224,7 @@ impl Jobs {
             status: Status::InProgress,
             submitted: now,
             modified: now,
-            charge: Some(charge),
-            quantity: 0,
+            counts,
             bill: None,
         });
         Ok(arn)
@@ -213,7 +236,9 @@ impl Jobs {
         for job in inner.jobs.iter_mut().filter(|job| job.status == Status::InProgress) {
             let due = job.submitted.saturating_add(self.lasts).unwrap_or(Timestamp::MAX);
             if due <= now {
-                job.end(Status::Completed, due, None, true);
+                if let Some(charge) = job.end(Status::Completed, due, None, &self.catalogue) {
+                    self.book(job, charge);
+                }
             }
         }
         inner.jobs.clone()
@@ -225,10 +250,16 @@ impl Jobs {
     }
 
     /// Ends a job that goes on. Whether there was one.
-    pub(crate) fn end(&self, arn: &str, status: Status, now: Timestamp, seconds: Option<u64>, is_billed: bool) -> bool {
+    pub(crate) fn end(&self, arn: &str, status: Status, now: Timestamp, seconds: Option<u32>, is_billed: bool) -> bool {
         let mut inner = self.lock();
-        let job = inner.jobs.iter_mut().find(|job| job.arn == arn && job.status == Status::InProgress);
-        job.map(|job| job.end(status, now, seconds, is_billed)).is_some()
+        let found = inner.jobs.iter_mut().find(|job| job.arn == arn && job.status == Status::InProgress);
+        let Some(job) = found else { return false };
+        if !is_billed {
+            job.end_free(status, now);
+        } else if let Some(charge) = job.end(status, now, seconds, &self.catalogue) {
+            self.book(job, charge);
+        }
+        true
     }
 
     /// Forgets a job, as AWS does some day. Whether there was one.
@@ -243,6 +274,7 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Clock;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -252,16 +284,20 @@ mod tests {
         let model =
             if input["inputType"].is_string() { "twelvelabs.marengo-embed-3-0-v1:0" } else { "amazon.nova-reel-v1:1" };
         let (token, model) = (Some(token.to_owned()), model.to_owned());
-        Start { token, model, input, output: Value::Null, region: "us-east-1", invocation: None }
+        let region = Region::find("us-east-1").unwrap();
+        Start { token, model, input, output: Value::Null, region, invocation: Some(format!("of-{token:?}")) }
     }
 
-    fn bill(job: &Job) -> Option<(&'static str, u64, u128)> {
-        Some((job.charge?.0, job.quantity, job.bill.as_ref()?.picodollars()))
+    fn bill(job: &Job) -> Option<(Piece, u32, u128)> {
+        let (quantity, cost) = job.bill.as_ref()?;
+        Some((job.counts.piece, *quantity, cost.picodollars()))
     }
 
     #[test]
     fn jobs_end_by_the_clock_or_by_a_wish_and_are_billed_by_what_they_made() {
-        let jobs = Jobs::new(SignedDuration::from_secs(20));
+        let catalogue = Arc::new(Catalogue::load(jiff::civil::date(2026, 11, 23)).unwrap());
+        let booked = Bill::new(Arc::clone(&catalogue), 100, Clock::system());
+        let jobs = Jobs::new(SignedDuration::from_secs(20), catalogue, booked.clone());
         let video = json!({"taskType": "TEXT_VIDEO", "videoGenerationConfig": {"durationSeconds": 12}});
         let made = jobs.start(start("a", video.clone()), at(0)).unwrap();
         assert_eq!(jobs.start(start("a", video), at(1)).unwrap(), made);
@@ -274,13 +310,20 @@ mod tests {
         let of = |arn: &str, now| jobs.find(arn, at(now)).unwrap();
         assert_eq!((of(&made, 19).status, bill(&of(&made, 19))), (Status::InProgress, None));
         assert_eq!(of(&made, 20).status, Status::Completed);
-        assert_eq!(bill(&of(&made, 20)), Some(("NovaReel-video-seconds", 12, 960_000_000_000)));
+        assert_eq!(bill(&of(&made, 20)), Some((Piece::VideoSecondMade, 12, 960_000_000_000)));
         assert!(jobs.end(&seen, Status::Completed, at(9), Some(100), true));
         assert!(!jobs.end(&seen, Status::Failed, at(9), None, true), "it has ended");
-        assert_eq!(bill(&of(&seen, 9)), Some(("MarengoEmbed-video-seconds", 100, 70_000_000_000)));
+        assert_eq!(bill(&of(&seen, 9)), Some((Piece::VideoSecond, 100, 70_000_000_000)));
         let failed = jobs.start(start("d", json!({"inputType": "audio"})), at(10)).unwrap();
         assert!(jobs.end(&failed, Status::Failed, at(11), None, false));
         assert_eq!((of(&failed, 99).status, bill(&of(&failed, 99))), (Status::Failed, None));
         assert!(jobs.forget(&failed) && jobs.find(&failed, at(99)).is_none());
+        // What ended is on the bill, once, under the attempts that began it.
+        let lines: Vec<_> = booked.totals().usage.into_iter().map(|line| (line.usage_type, line.quantity)).collect();
+        let of = |usage_type: &str, quantity| (usage_type.to_owned(), quantity);
+        let expected =
+            [of("USE1-MP:USE1_InputVideoSecondCount-Units", 100), of("USE1-NovaReel1.1-output-video-seconds", 12)];
+        assert_eq!(lines, expected);
+        assert_eq!(booked.find("of-Some(\"a\")").len(), 1);
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Usage {
     pub(crate) cache_write_5m: u32,
     pub(crate) cache_write_1h: u32,
     /// What is no token.
-    pub(crate) pieces: [u32; 5],
+    pub(crate) pieces: [u32; Piece::ALL.len()],
 }
 
 impl Usage {

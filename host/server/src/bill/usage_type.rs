@@ -64,7 +64,7 @@ pub(crate) struct UsageType {
 
 /// The words of the Marketplace's and the snake form, and of the others, the longest first. Those of what is not
 /// counted in tokens follow the pattern of the others, and were not seen on an invoice.
-const MARKETPLACE: [(&str, Kind); 13] = [
+const MARKETPLACE: [(&str, Kind); 14] = [
     ("CacheReadInputTokenCount", Kind::CacheRead),
     ("CacheWrite1hInputTokenCount", Kind::CacheWrite1h),
     ("CacheWriteInputTokenCount", Kind::CacheWrite5m),
@@ -78,8 +78,9 @@ const MARKETPLACE: [(&str, Kind); 13] = [
     ("QueryCount", Kind::Unit(Unit::Query)),
     ("InputAudioSecondCount", Kind::Unit(Unit::AudioSecond)),
     ("InputVideoSecondCount", Kind::Unit(Unit::VideoSecond)),
+    ("OutputVideoSecondCount", Kind::Unit(Unit::VideoSecondMade)),
 ];
-const OWN: [(&str, Kind); 10] = [
+const OWN: [(&str, Kind); 11] = [
     ("-cache-read-input-token-count", Kind::CacheRead),
     ("-cache-write-1h-input-token-count", Kind::CacheWrite1h),
     ("-cache-write-input-token-count", Kind::CacheWrite5m),
@@ -90,6 +91,7 @@ const OWN: [(&str, Kind); 10] = [
     ("-queries", Kind::Unit(Unit::Query)),
     ("-input-audio-seconds", Kind::Unit(Unit::AudioSecond)),
     ("-input-video-seconds", Kind::Unit(Unit::VideoSecond)),
+    ("-output-video-seconds", Kind::Unit(Unit::VideoSecondMade)),
 ];
 /// What may stand behind.
 const MODIFIERS: [&str; 9] =

@@ -180,6 +180,7 @@ impl LineKey {
                     Piece::Query => "QueryCount",
                     Piece::AudioSecond => "InputAudioSecondCount",
                     Piece::VideoSecond => "InputVideoSecondCount",
+                    Piece::VideoSecondMade => "OutputVideoSecondCount",
                 };
                 let global = if self.route == Route::Global { "_Global" } else { "" };
                 format!("{region}-MP:{region}_{word}{global}-Units")
@@ -191,6 +192,7 @@ impl LineKey {
                     Piece::Query => "queries",
                     Piece::AudioSecond => "input-audio-seconds",
                     Piece::VideoSecond => "input-video-seconds",
+                    Piece::VideoSecondMade => "output-video-seconds",
                 };
                 let global = if self.route == Route::Global { "-global" } else { "" };
                 format!("{region}-{product}-{word}{global}")
@@ -204,7 +206,7 @@ impl LineKey {
             Item::Tokens(_) => "tokens",
             Item::Pieces(Piece::Image | Piece::ImageMade) => "images",
             Item::Pieces(Piece::Query) => "queries",
-            Item::Pieces(Piece::AudioSecond | Piece::VideoSecond) => "seconds",
+            Item::Pieces(Piece::AudioSecond | Piece::VideoSecond | Piece::VideoSecondMade) => "seconds",
             _ => "text-units",
         }
     }

@@ -29,7 +29,7 @@ pub(crate) enum Family {
     Pieces(Pieces),
 }
 
-/// What is no chat: embeddings, rerank, images.
+/// What is no chat: embeddings, rerank, images, videos.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pieces {
     Titan,
@@ -40,6 +40,8 @@ pub(crate) enum Pieces {
     /// Amazon's images.
     Canvas,
     Stability,
+    /// Amazon's videos, which only jobs make.
+    Reel,
 }
 
 /// What a model can take or do, as bits.
@@ -189,6 +191,7 @@ fn parse_family(word: &str) -> Result<Family, BadTable> {
         "rerank" => Family::Pieces(Pieces::Rerank),
         "canvas" => Family::Pieces(Pieces::Canvas),
         "stability" => Family::Pieces(Pieces::Stability),
+        "reel" => Family::Pieces(Pieces::Reel),
         other => return Err(BadTable::value("family", other)),
     })
 }

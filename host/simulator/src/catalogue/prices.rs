@@ -65,14 +65,16 @@ pub(crate) enum Piece {
     Query,
     AudioSecond,
     VideoSecond,
+    VideoSecondMade,
 }
 
 impl Piece {
-    pub(crate) const ALL: [Self; 5] = [Self::Image, Self::ImageMade, Self::Query, Self::AudioSecond, Self::VideoSecond];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Image, Self::ImageMade, Self::Query, Self::AudioSecond, Self::VideoSecond, Self::VideoSecondMade];
 
     /// Its name in the table of prices.
     pub(crate) fn name(self) -> &'static str {
-        ["image", "image_made", "query", "audio_second", "video_second"][self as usize]
+        ["image", "image_made", "query", "audio_second", "video_second", "video_second_made"][self as usize]
     }
 }
 
@@ -80,7 +82,7 @@ impl Piece {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rates {
     by_kind: [Option<u64>; 5],
-    by_piece: [Option<u64>; 5],
+    by_piece: [Option<u64>; Piece::ALL.len()],
 }
 
 impl Rates {
@@ -184,7 +186,7 @@ impl<'a> Line<'a> {
             let amount: Usd = text.parse().map_err(|_| BadTable::value("price", text))?;
             u64::try_from(amount.picodollars()).map_err(|_| BadTable::value("price", text))
         };
-        let (mut by_kind, mut by_piece) = ([None; 5], [None; 5]);
+        let (mut by_kind, mut by_piece) = ([None; 5], [None; Piece::ALL.len()]);
         for (slot, text) in by_kind.iter_mut().zip(tokens) {
             if *text != "-" {
                 *slot = Some(amount(text)?);
@@ -196,7 +198,7 @@ impl<'a> Line<'a> {
             by_piece[piece.ok_or_else(|| BadTable::value("piece", name))? as usize] = Some(amount(price)?);
         }
         let is_chat = by_kind[0].is_some() && by_kind[1].is_some();
-        if !is_chat && by_kind[0].is_none() && by_piece == [None; 5] {
+        if !is_chat && by_kind[0].is_none() && by_piece == [None; Piece::ALL.len()] {
             return Err(BadTable::value("price", "-"));
         }
         let from = match from {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::respond;
 use super::service::Service;
 use super::stream::Payload;
+use crate::catalogue::Region;
 use crate::error::{ApiError, Exception};
 use crate::jobs::{Start, Status};
 
@@ -42,7 +43,7 @@ pub(super) fn model(body: &[u8]) -> Result<String> {
 }
 
 /// Starts a job.
-pub(super) fn start(service: &Service, head: &Parts, body: &[u8], region: &'static str) -> Result<Response<Payload>> {
+pub(super) fn start(service: &Service, head: &Parts, body: &[u8], region: Region) -> Result<Response<Payload>> {
     let model = model(body)?;
     let body: Body = serde_json::from_slice(body).map_err(ApiError::serialization)?;
     let uri = body.output_data_config["s3OutputDataConfig"]["s3Uri"].as_str();
@@ -115,7 +116,7 @@ struct Wish {
     /// How it ends; none: it is forgotten.
     status: Option<String>,
     /// How long its recording was.
-    seconds: Option<u64>,
+    seconds: Option<u32>,
     /// Whether it is billed; one that fails is not, unless this says so.
     billed: Option<bool>,
 }

@@ -98,6 +98,7 @@ fn gives(model: &Model) -> &'static str {
     match model.family {
         Family::Pieces(Pieces::Titan | Pieces::Nova | Pieces::Cohere | Pieces::Marengo) => "EMBEDDING",
         Family::Pieces(Pieces::Canvas | Pieces::Stability) => "IMAGE",
+        Family::Pieces(Pieces::Reel) => "VIDEO",
         _ => "TEXT",
     }
 }

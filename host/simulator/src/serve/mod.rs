@@ -95,13 +95,18 @@ impl Simulator {
             clock: config.clock,
             catalogue: Arc::clone(&catalogue),
         };
+        let bill = Bill::new(Arc::clone(&catalogue), config.bill_rows, clock);
         let service = Service {
             generator,
             authority: Authority::new(config.keys, config.api_keys),
-            bill: Bill::new(catalogue, config.bill_rows, clock),
+            jobs: Jobs::new(
+                config.job_lasts.try_into().unwrap_or(jiff::SignedDuration::MAX),
+                Arc::clone(&catalogue),
+                bill.clone(),
+            ),
+            bill,
             faults: Faults::new(config.faults),
             ids: RequestIds::new(),
-            jobs: Jobs::new(config.job_lasts.try_into().unwrap_or(jiff::SignedDuration::MAX)),
             large_bodies: body::large_bodies(),
             stopped,
         };

@@ -124,7 +124,7 @@ impl Service {
                 let message = message.as_deref();
                 return Ok((respond::exception(exception, message, retry_after, &model), None));
             }
-            Ok((jobs::start(self, head, &body, caller.region.name())?, fault))
+            Ok((jobs::start(self, head, &body, caller.region)?, fault))
         };
         match started.await {
             Ok((_, Some(FaultKind::ConnectionReset))) => {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::fields::Result;
 use crate::catalogue::{Model, Pieces};
+use crate::error::ApiError;
 use crate::usage::Usage;
 
 /// An answer, and what it used.
@@ -31,6 +32,7 @@ pub(crate) fn answer(pieces: Pieces, model: &Model, body: &Value) -> Result<Done
         Pieces::Rerank => rerank::answer(body),
         Pieces::Canvas => images::canvas(body),
         Pieces::Stability => images::stability(body),
+        Pieces::Reel => Err(ApiError::validation("The provided model is invoked asynchronously only.")),
     }
 }
 
