@@ -51,8 +51,15 @@ fn what_a_request_has_at_least_and_at_most() {
         ),
         (Body::Rerank, documents(100, "short"), &[(Unit::Query, 1)], &[(Unit::Query, 1)], 506),
         (Body::Rerank, documents(101, "short"), &[(Unit::Query, 2)], &[(Unit::Query, 2)], 511),
-        // 1,500 bytes are three pieces of 503 tokens, or one.
+        // 1,500 bytes are three pieces of 503 tokens, or one; beside a query that fills a piece, one a token.
         (Body::Rerank, documents(100, &long), &[(Unit::Query, 1)], &[(Unit::Query, 3)], 150_006),
+        (
+            Body::Rerank,
+            serde_json::json!({"query": "q".repeat(600), "documents": ["x".repeat(300)]}).to_string(),
+            &[(Unit::Query, 1)],
+            &[(Unit::Query, 3)],
+            900,
+        ),
         (
             Body::Canvas,
             r#"{"taskType":"TEXT_IMAGE","textToImageParams":{"text":"a fish"},"imageGenerationConfig":{"numberOfImages":3,"width":1024}}"#.into(),
@@ -87,6 +94,7 @@ fn what_cannot_be_priced_is_refused_by_name() {
         (Body::Canvas, r#"{"imageGenerationConfig":{"width":2048}}"#),
         (Body::Canvas, r#"{"imageGenerationConfig":{"numberOfImages":9}}"#),
         (Body::Rerank, r#"{"documents":[]}"#),
+        (Body::Rerank, r#"{"query":"q","documents":[],"max_tokens_per_doc":"all"}"#),
         (Body::TitanEmbed, r#"{"inputText":"a","inputText":"b"}"#),
         (Body::TitanEmbed, "[]"),
     ]
@@ -100,6 +108,7 @@ fn what_cannot_be_priced_is_refused_by_name() {
     imageGenerationConfig.width: larger images than 1024 x 1024 pixels have no known price
     imageGenerationConfig.numberOfImages: there are at most 5 at once
     query: it is missing
+    max_tokens_per_doc: a whole number that is not negative is needed
     a field is named twice at line 1 column 33
     the body is not a JSON object
     "#);
@@ -123,8 +132,12 @@ fn what_an_answer_says_was_consumed() {
     assert_eq!(of(Body::CohereEmbed, r#"{"texts":["a"]}"#, header, r#"{"embeddings":[[0.1]]}"#), tokens(7));
     assert_eq!(of(Body::CohereEmbed, r#"{"texts":["a"]}"#, none, r#"{"embeddings":[[0.1]]}"#), None);
     let long = serde_json::json!({"query": "q", "documents": vec!["x".repeat(9_000); 20]}).to_string();
-    let (one, four) = (Units::of(Unit::Query, 1), Units::of(Unit::Query, 4));
-    assert_eq!(of(Body::Rerank, &long, none, r#"{"results":[]}"#), Some((0, four, Some(one))));
+    // 4,096 tokens of each are looked at, in nine pieces at most.
+    let (one, two) = (Units::of(Unit::Query, 1), Units::of(Unit::Query, 2));
+    assert_eq!(of(Body::Rerank, &long, none, r#"{"results":[]}"#), Some((0, two, Some(one))));
+    let more = long.replacen('{', r#"{"max_tokens_per_doc":9000,"#, 1);
+    let four = Units::of(Unit::Query, 4);
+    assert_eq!(of(Body::Rerank, &more, none, r#"{"results":[]}"#), Some((0, four, Some(one))));
     let three = r#"{"imageGenerationConfig":{"numberOfImages":3}}"#;
     let made = |count| Units::of(Unit::ImageMade, count);
     let images = |answer: &str| of(Body::Canvas, three, none, answer);
