@@ -71,6 +71,8 @@ fn what_a_request_has_at_least_and_at_most() {
     ];
     for (body, request, least, most, bytes) in cases {
         let outline = read(body, &request);
+        let is_image_by_token = body == Body::CohereEmbed && outline.images > 0;
+        assert_eq!(outline.unbounded_input, is_image_by_token, "{body:?} {request:.200}");
         let found = (outline.least_units, outline.units, outline.text_bytes);
         assert_eq!(found, (units(least), units(most), bytes), "{body:?} {request:.200}");
         assert!(outline.texts_only && !outline.needs.is_empty() && outline.max_output_tokens == Some(0));
@@ -91,6 +93,11 @@ fn what_cannot_be_priced_is_refused_by_name() {
         ),
         (Body::Marengo, r#"{"inputType":"video"}"#),
         (Body::CohereEmbed, r#"{"texts":"one"}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":"one"}]}"#),
+        (Body::CohereEmbed, r#"{"inputs":["one"]}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":[{"type":"text","text":["one"]}]}]}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":[{"type":"sound"}]}]}"#),
+        (Body::Canvas, r#"{"taskType":"BACKGROUND_REMOVAL","backgroundRemovalParams":{"image":"AA"}}"#),
         (Body::Canvas, r#"{"imageGenerationConfig":{"width":2048}}"#),
         (Body::Canvas, r#"{"imageGenerationConfig":{"numberOfImages":9}}"#),
         (Body::Rerank, r#"{"documents":[]}"#),
@@ -105,6 +112,11 @@ fn what_cannot_be_priced_is_refused_by_name() {
     singleEmbeddingParams.text.source: how long a text in S3 is, is not known before it is paid for; send it as `value`
     inputType: InvokeModel takes "text", "image" and "text_image" at a known price; sound and video are for StartAsyncInvoke
     texts: a list is needed
+    inputs.content: a list is needed
+    inputs.content: a list is needed
+    inputs.content.text: a string is needed
+    inputs.content.type: a part of an input is of the type "text" or "image_url"
+    taskType: BACKGROUND_REMOVAL makes an image as large as the one that it is given, so that its price is not known
     imageGenerationConfig.width: larger images than 1024 x 1024 pixels have no known price
     imageGenerationConfig.numberOfImages: there are at most 5 at once
     query: it is missing
@@ -146,6 +158,10 @@ fn what_an_answer_says_was_consumed() {
     assert_eq!(images(r#"{"images":["a"]}"#), Some((0, made(1), None)));
     assert_eq!(images(r#"{"images":["a"],"error":"filtered"}"#), Some((0, made(3), Some(made(1)))));
     assert_eq!(images(r#"{"error":"filtered"}"#), None);
-    let filtered = r#"{"images":[],"finish_reasons":["Filter reason: prompt"],"seeds":[]}"#;
-    assert_eq!(of(Body::Stability, "{}", none, filtered), Some((0, made(1), Some(made(0)))));
+    let one_is_empty = r#"{"images":["a","","c"],"error":"filtered"}"#;
+    assert_eq!(images(one_is_empty), Some((0, made(3), Some(made(2)))));
+    for filtered in ["[]", r#"[""]"#, "[null]"] {
+        let answer = format!(r#"{{"images":{filtered},"finish_reasons":["Filter reason: prompt"],"seeds":[]}}"#);
+        assert_eq!(of(Body::Stability, "{}", none, &answer), Some((0, made(1), Some(made(0)))), "{filtered}");
+    }
 }
