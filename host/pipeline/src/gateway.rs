@@ -84,6 +84,8 @@ pub struct Settings {
     pub most_in_flight: usize,
     /// Calls that one request for embeddings may make.
     pub embedding_calls: usize,
+    /// Numbers of all vectors that it may be answered.
+    pub embedding_numbers: usize,
     /// How far a failed request is healed.
     pub healing: HealingBounds,
     /// What becomes of a text whose guard fails.
@@ -104,6 +106,7 @@ impl Default for Settings {
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
             embedding_calls: 64,
+            embedding_numbers: 2_000_000,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
             prompts: prompts::Bounds::default(),

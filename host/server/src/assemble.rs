@@ -353,6 +353,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
             draw_salt: hash(salt.expose()),
             default_model: config.models.default.clone(),
             embedding_calls: config.limits.embedding_calls,
+            embedding_numbers: config.limits.embedding_numbers,
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             metadata_patience: config.upstream.late_usage_seconds.duration(),
