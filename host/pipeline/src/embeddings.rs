@@ -42,7 +42,8 @@ pub(crate) fn admit(gateway: &Gateway, model: &Model, request: &Decoded, wanted:
     let (numbers, most) = ((texts as u64).saturating_mul(each_has.into()), gateway.settings.embedding_numbers as u64);
     if numbers > most {
         let fit = most / u64::from(each_has.max(1));
-        let help = if fit == 0 { "ask for shorter vectors".to_owned() } else { format!("send at most {fit} texts at once") };
+        let help =
+            if fit == 0 { "ask for shorter vectors".to_owned() } else { format!("send at most {fit} texts at once") };
         let message =
             format!("{texts} vectors of {each_has} numbers are {numbers}, and an answer holds at most {most}: {help}");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("input"));
@@ -87,11 +88,7 @@ pub(crate) async fn answer(
 }
 
 /// What is called, by its name, whose bodies it takes, how many texts a call, and what it is asked for.
-fn way<'a>(
-    catalogue: &'a Catalogue,
-    decision: &Decision,
-    wanted: Wanted,
-) -> Option<(&'a str, Body, usize, Wanted)> {
+fn way<'a>(catalogue: &'a Catalogue, decision: &Decision, wanted: Wanted) -> Option<(&'a str, Body, usize, Wanted)> {
     let &target = decision.order.first()?;
     let model = catalogue.model_of(target);
     let body = model.body?;

@@ -49,12 +49,7 @@ pub(crate) fn answered(
     if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail.is_nothing() {
         // Units are only stated where the guardrail's trace was asked for.
         let high = priced.amount.max(worst);
-        return Ending::Estimated {
-            low,
-            high,
-            usage: Some(usage),
-            why: "the guardrail's units are not stated",
-        };
+        return Ending::Estimated { low, high, usage: Some(usage), why: "the guardrail's units are not stated" };
     }
     if served.at_least.is_some() {
         return Ending::Estimated {

@@ -313,7 +313,9 @@ async fn opposite_differences_are_both_beyond_the_tolerance() {
 fn what_the_marketplace_sells_is_never_left_out() {
     let row = |code: &str, usage_type: &str, product: &str, amount: &str, unit: &str| {
         let product = format!("\"{{\"\"product_name\"\":\"\"{product}\"\"}}\"");
-        format!("Usage,2026-11-23T10:00:00Z,2026-11-23T11:00:00Z,{code},{usage_type},{amount},{unit},7e-6,USD,,{product},")
+        format!(
+            "Usage,2026-11-23T10:00:00Z,2026-11-23T11:00:00Z,{code},{usage_type},{amount},{unit},7e-6,USD,,{product},"
+        )
     };
     let read = bill(&[
         row("8nq2c1x0", "USE1-MP:USE1_Moonbeams-Units", "", "1", "Units"),

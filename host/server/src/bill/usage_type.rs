@@ -213,11 +213,7 @@ mod tests {
             ("EU-TitanEmbeddingV2-Text-input-tokens", own("TitanEmbeddingV2-Text"), Some(Kind::Input)),
             ("EUW1-NovaPro-input-tokens", own("NovaPro"), Some(Kind::Input)),
             ("EU_output_tokens", market(), Some(Kind::Output)),
-            (
-                "USE1-TitanEmbeddingsG1-Image-input-image",
-                own("TitanEmbeddingsG1-Image"),
-                Some(Kind::Unit(Unit::Image)),
-            ),
+            ("USE1-TitanEmbeddingsG1-Image-input-image", own("TitanEmbeddingsG1-Image"), Some(Kind::Unit(Unit::Image))),
             (
                 "USE1-NovaMultiModalEmbeddings-input-standard-image",
                 own("NovaMultiModalEmbeddings"),
