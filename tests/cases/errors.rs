@@ -141,7 +141,7 @@ async fn bodies_and_heads_are_bounded() {
     for (method, path, status) in [
         ("GET", "/v1/chat/completions", 405),
         ("GET", "/nothing", 404),
-        ("POST", "/v1/embeddings", 404),
+        ("POST", "/v1/moderations", 404),
         ("GET", "/v1/requests/nothing", 404),
     ] {
         let answer = client.send(method, &format!("{}{path}", pair.gateway.url), &[], "").await;
@@ -150,7 +150,6 @@ async fn bodies_and_heads_are_bounded() {
     }
 }
 
-/// Bodies of requests under way are bounded together, their callers gone or not.
 /// What comes no further than the edge has cost nothing, and says so as any answer does.
 #[tokio::test]
 async fn what_the_edge_refuses_costs_nothing() {
@@ -172,6 +171,7 @@ async fn what_the_edge_refuses_costs_nothing() {
     }
 }
 
+/// Bodies of requests under way are bounded together, their callers gone or not.
 #[tokio::test]
 async fn bodies_count_until_their_requests_are_over() {
     let config = "[limits]\nbuffered_bytes = 3_000_000\n[upstream]\nrequest_seconds = 3\n";

@@ -2,7 +2,7 @@
 //!
 //! Locks, the log's index and everything of files that are on no disk of ours are the system's: a handle
 //! of ours has one of the system's behind it.
-#![allow(unsafe_code)] // SQLite takes a VFS as a table of C functions: the one exception, for tests only.
+#![allow(unsafe_code)] // SQLite takes a VFS as a table of C functions: an exception, for tests only.
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem::size_of;

@@ -122,7 +122,9 @@ pub struct Outline {
     /// The service tier that the request asks for.
     pub service_tier: ServiceTier,
     /// Whether its texts are all that is input in tokens, so that their length bounds it, and nothing else
-    /// does: what is too long may be cut, and count all the same.
+    /// does: what is too long may be cut, and count all the same. Where `units` has none, there are no media,
+    /// and the body's length bounds it; with `unbounded_input` its images are tokens beside them, each of no
+    /// more than the model takes.
     pub texts_only: bool,
     /// What the request has of what is priced by the piece or by the second, at most.
     pub units: Units,

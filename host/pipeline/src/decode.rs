@@ -13,11 +13,11 @@ use kairos_dialects::openai::embeddings::Wanted;
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::prompt::{self, Named};
 use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
-use sha2::Digest as _;
 
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Settings};
 use crate::models::{Catalogue, Model};
+use crate::profile::is_application;
 use crate::prompts::{Expanded, Given, expand, wanted};
 use crate::record::PromptRecord;
 use crate::request::{Hints, Incoming, Operation};
@@ -73,7 +73,7 @@ pub(crate) struct Decoded {
 pub(crate) struct AskedJob {
     /// The caller's own token of it.
     pub(crate) token: Option<String>,
-    /// SHA-256 of the body as it came, in hexadecimal.
+    /// A digest of the body as it came, under the gateway's own key, in hexadecimal.
     pub(crate) digest: String,
     /// Where its result goes, as JSON.
     pub(crate) output: String,
@@ -140,7 +140,7 @@ fn by_dialect(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> R
         Operation::Generate => generate(&incoming.body, hints, gateway),
         Operation::Converse | Operation::ConverseStream => converse(incoming, hints, gateway),
         Operation::Invoke | Operation::InvokeStream => invoke(incoming, hints, catalogue),
-        Operation::StartAsync => start(incoming, hints, catalogue),
+        Operation::StartAsync => start(incoming, hints, gateway, catalogue),
     }
 }
 
@@ -259,9 +259,17 @@ fn embeddings(body: &Bytes, hints: Hints) -> Result<Decoded, Failure> {
 }
 
 /// A job, of StartAsyncInvoke.
-fn start(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Decoded, Failure> {
+fn start(incoming: Incoming, hints: Hints, gateway: &Gateway, catalogue: &Catalogue) -> Result<Decoded, Failure> {
     without_template(&hints, "StartAsyncInvoke, whose bodies have the shape of one family: use Converse")?;
     let start = jobs::read(&incoming.body)?;
+    if let Some(places) = &gateway.settings.job_places {
+        jobs::within(&incoming.body, places)?;
+    }
+    if is_application(&start.model) {
+        // Bedrock takes none here, and what it stands for may not be known yet.
+        let message = "a job goes to a model itself, not to an application inference profile: name the model";
+        return Err(Failure::new(Kind::InvalidValue, message).with_param("modelId"));
+    }
     let name = catalogue_name(&start.model);
     let outline = match model_named(catalogue, name) {
         // What a model is that is not known, is said where it is looked for.
@@ -275,7 +283,7 @@ fn start(incoming: Incoming, hints: Hints, catalogue: &Catalogue) -> Result<Deco
             jobs::outline(&incoming.body, known)?
         }
     };
-    let digest = hex::encode(sha2::Sha256::digest(&incoming.body));
+    let digest = crate::jobs::digest(&gateway.settings.draw_salt, &incoming.body);
     let job = Some(Arc::new(AskedJob { token: start.token, digest, output: start.output }));
     let (operation, upstream) = (incoming.operation, UpstreamOperation::StartAsync);
     let asked_model = Some(name.to_owned());

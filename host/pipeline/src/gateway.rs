@@ -82,6 +82,8 @@ pub struct Settings {
     pub metadata_patience: Duration,
     /// Requests that may be under way, those whose callers have left included.
     pub most_in_flight: usize,
+    /// Beginnings of the S3 URIs that jobs may read from and write to; none: all.
+    pub job_places: Option<Vec<String>>,
     /// Calls that one request for embeddings may make.
     pub embedding_calls: usize,
     /// How far a failed request is healed.
@@ -103,6 +105,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(15),
             metadata_patience: Duration::from_secs(2),
             most_in_flight: 4_096,
+            job_places: None,
             embedding_calls: 64,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),

@@ -222,6 +222,9 @@ pub trait Ledger: Send + Sync {
     /// The jobs whose rows are open, the oldest first.
     fn jobs(&self) -> Vec<OpenJob>;
 
+    /// The job of an attempt, if its row is open.
+    fn job(&self, key: AttemptKey) -> Option<OpenJob>;
+
     /// What is left of the budgets that cover a request at this time; none where no budget does.
     fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget>;
 
@@ -376,6 +379,11 @@ impl Ledger for MemoryLedger {
 
     fn jobs(&self) -> Vec<OpenJob> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner).jobs.clone()
+    }
+
+    fn job(&self, key: AttemptKey) -> Option<OpenJob> {
+        let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.jobs.iter().find(|job| job.key == key).cloned()
     }
 
     fn budget(&self, _: &Spender<'_>, _: u64) -> Option<Budget> {

@@ -296,12 +296,15 @@ pub fn worst_case(
     prices: &Prices<'_>,
     limits: Limits,
 ) -> Result<Worst, PriceError> {
-    let bytes = if outline.texts_only { outline.text_bytes } else { body_bytes as u64 };
+    // Media make a body long, and are no text.
+    let has_media = outline.texts_only && !outline.units.is_nothing();
+    let bytes = if has_media { outline.text_bytes } else { outline.text_bytes.max(body_bytes as u64) };
     let bound = bytes.saturating_add(OVERHEAD_TOKENS).saturating_add(u64::from(outline.turns) * 16);
     let most = if outline.wide_context { WIDEST_CONTEXT.max(limits.input) } else { limits.input };
     let most = u64::from(most);
     let input = match (outline.unbounded_input, outline.texts_only) {
-        (true, _) => most,
+        (true, true) => bound.saturating_add(most.saturating_mul(outline.images.max(1).into())),
+        (true, false) => most,
         (false, true) => bound,
         (false, false) => most.min(bound),
     };

@@ -321,7 +321,8 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
-    let jobs = SqliteJobs::open(&config.data, config.jobs.kept).map_err(AssemblyError::of)?;
+    let jobs = SqliteJobs::open(&config.data, config.keeping(), Arc::new(unix_ms)).map_err(AssemblyError::of)?;
+    let jobs = Arc::new(jobs);
     let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));
     let salt = secret_file::open(&config.data.join(SALT_FILE), "the salt of draws")?;
@@ -335,7 +336,13 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
     let policies = Slots::new(loader, natives, &ticks, &kept, (learned.learned(), &told)).map_err(AssemblyError::of)?;
     let keys = Arc::new(Keyring::new(&config.auth, issued));
     let prompts = Prompts::new(config.prompts.limits());
-    let admin = Admin { token: Token::open(&config)?, store, staging: Arc::default(), summing: Default::default() };
+    let admin = Admin {
+        token: Token::open(&config)?,
+        store,
+        jobs: Arc::clone(&jobs),
+        staging: Arc::default(),
+        summing: Default::default(),
+    };
     let models = catalogue.load().models.len();
     let gateway = Gateway {
         keys: Arc::clone(&keys) as _,
@@ -345,7 +352,7 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
         native_guard,
         upstream: Arc::clone(&client) as _,
         ledger: Arc::clone(&ledger) as _,
-        jobs: Some(Arc::new(Jobs::new(Arc::new(jobs)))),
+        jobs: Some(Arc::new(Jobs::new(jobs))),
         catalogue: Arc::clone(&catalogue),
         profiles: Arc::clone(&profiles) as _,
         prompts: prompts.library(),
@@ -359,6 +366,7 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
         settings: Settings {
             draw_salt: hash(salt.expose()),
             default_model: config.models.default.clone(),
+            job_places: config.jobs.s3.clone(),
             embedding_calls: config.limits.embedding_calls,
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),

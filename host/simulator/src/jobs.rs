@@ -235,10 +235,10 @@ impl Jobs {
         let mut inner = self.lock();
         for job in inner.jobs.iter_mut().filter(|job| job.status == Status::InProgress) {
             let due = job.submitted.saturating_add(self.lasts).unwrap_or(Timestamp::MAX);
-            if due <= now {
-                if let Some(charge) = job.end(Status::Completed, due, None, &self.catalogue) {
-                    self.book(job, charge);
-                }
+            if due <= now
+                && let Some(charge) = job.end(Status::Completed, due, None, &self.catalogue)
+            {
+                self.book(job, charge);
             }
         }
         inner.jobs.clone()
@@ -285,7 +285,8 @@ mod tests {
             if input["inputType"].is_string() { "twelvelabs.marengo-embed-3-0-v1:0" } else { "amazon.nova-reel-v1:1" };
         let (token, model) = (Some(token.to_owned()), model.to_owned());
         let region = Region::find("us-east-1").unwrap();
-        Start { token, model, input, output: Value::Null, region, invocation: Some(format!("of-{token:?}")) }
+        let invocation = Some(format!("of-{token:?}"));
+        Start { token, model, input, output: Value::Null, region, invocation }
     }
 
     fn bill(job: &Job) -> Option<(Piece, u32, u128)> {

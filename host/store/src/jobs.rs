@@ -9,15 +9,17 @@ use futures_util::future::BoxFuture;
 use kairos_dialects::bedrock::jobs::{ListQuery, Status};
 use kairos_pipeline::jobs::{Job, JobStore};
 use kairos_pipeline::request::RequestId;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params, params_from_iter};
 
 use crate::database::{self, millis};
+use crate::records::Which;
 
 /// The file in the data folder.
 pub const FILE: &str = "jobs.sqlite";
 
 /// The schema that this version writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (
@@ -40,6 +42,15 @@ CREATE INDEX job_request ON job (request);
 CREATE INDEX job_ended ON job (at_ms) WHERE ended = 1;
 ";
 
+/// Each makes the next schema of the one before. The second: whatever is listed, an index gives it in order.
+const STEPS: [&str; 1] = ["
+UPDATE job SET status = 'InProgress' WHERE status IS NULL;
+CREATE INDEX job_all ON job (at_ms, token);
+CREATE INDEX job_status ON job (status, at_ms, token);
+CREATE INDEX job_caller_status ON job (caller, status, at_ms, token);
+CREATE INDEX job_caller_ended ON job (caller, at_ms) WHERE ended = 1;
+"];
+
 /// How long it waits for who reads.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,9 +69,28 @@ pub enum JobsError {
     /// A job could not be read or written.
     #[error("{FILE}: {0}")]
     Body(#[from] serde_json::Error),
+    /// Another attempt has the token.
+    #[error("{FILE}: {0}")]
+    Another(String),
+    /// What was taken out is still in the log.
+    #[error("{FILE}: {gone} jobs are gone, and not yet out of its log: somebody reads it; ask once more")]
+    Read {
+        /// How many were taken out.
+        gone: usize,
+    },
     /// The work was lost.
     #[error("{FILE}: the work was lost: {0}")]
     Lost(#[from] tokio::task::JoinError),
+}
+
+/// How many jobs that have ended are kept, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Since their start, in milliseconds. Far longer than Bedrock can be supposed to know their tokens: of a
+    /// repeated request nobody else knows then that it is charged already.
+    pub age_ms: u64,
+    /// Of each key, however young: the oldest give way.
+    pub each_key: usize,
 }
 
 /// Jobs on disk.
@@ -69,20 +99,28 @@ pub struct SqliteJobs {
 }
 
 struct Shared {
-    connection: Mutex<Connection>,
-    /// Ended jobs that are kept.
-    most: usize,
+    writer: Mutex<Connection>,
+    /// Who asks for jobs does not wait for who writes them.
+    reader: Mutex<Connection>,
+    keeping: Keeping,
+    /// Milliseconds since 1970.
+    clock: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl SqliteJobs {
-    /// Opens the file of a data folder, or makes it. `most` jobs that have ended are kept.
-    pub fn open(folder: &Path, most: usize) -> Result<Self, JobsError> {
-        let mut connection = database::open(&folder.join(FILE), PATIENCE)?;
+    /// Opens the file of a data folder, or makes it.
+    pub fn open(folder: &Path, keeping: Keeping, clock: Arc<dyn Fn() -> u64 + Send + Sync>) -> Result<Self, JobsError> {
+        let path = folder.join(FILE);
+        let mut connection = database::open(&path, PATIENCE)?;
+        connection.pragma_update(None, "secure_delete", "ON")?;
         database::prepare(&mut connection, TABLES, |transaction, node| {
-            transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, ?1, ?2)", params![SCHEMA, node])
+            transaction.execute("INSERT INTO meta (one, schema, node) VALUES (1, 1, ?1)", params![node])
         })?;
-        match database::schema_of(&connection)? {
-            SCHEMA => Ok(Self { shared: Arc::new(Shared { connection: Mutex::new(connection), most }) }),
+        match database::migrate(&mut connection, &STEPS)? {
+            SCHEMA => {
+                let (writer, reader) = (Mutex::new(connection), Mutex::new(database::open_to_read(&path)?));
+                Ok(Self { shared: Arc::new(Shared { writer, reader, keeping, clock }) })
+            }
             found => Err(JobsError::Schema { found }),
         }
     }
@@ -90,14 +128,11 @@ impl SqliteJobs {
     /// Works on the database where no thread that serves waits for the disk.
     fn work<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared, &Connection) -> Result<T, JobsError> + Send + 'static,
-    ) -> BoxFuture<'_, Result<T, String>> {
+        work: impl FnOnce(&Shared) -> Result<T, JobsError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, String>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let worked = tokio::task::spawn_blocking(move || {
-                let connection = shared.connection.lock().unwrap_or_else(PoisonError::into_inner);
-                work(&shared, &connection)
-            });
+            let worked = tokio::task::spawn_blocking(move || work(&shared));
             worked.await.map_err(JobsError::from).and_then(|done| done).map_err(|error| error.to_string())
         })
     }
@@ -107,25 +142,97 @@ impl SqliteJobs {
         column: &'static str,
         value: impl rusqlite::ToSql + Send + 'static,
     ) -> BoxFuture<'_, Result<Option<Job>, String>> {
-        self.work(move |_, connection| {
-            let found = format!("SELECT body FROM job WHERE {column} = ?1");
-            let body: Option<String> =
-                connection.prepare_cached(&found)?.query_row(params![value], |row| row.get(0)).optional()?;
-            body.map(|body| serde_json::from_str(&body).map_err(JobsError::from)).transpose()
+        self.work(move |shared| {
+            let connection = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            found(&connection, column, value)
+        })
+    }
+
+    /// Takes out jobs that have ended, for good: of a request, a key, or before a time. Gives how many. One that
+    /// goes on stays: its money is not accounted for yet.
+    pub fn erase(&self, which: Which) -> BoxFuture<'static, Result<u64, String>> {
+        self.work(move |shared| {
+            let connection = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let (wanted, value) = match which {
+                Which::Request(id) => ("request = ?1", Value::from(id.as_bytes().to_vec())),
+                Which::Key(key) => ("caller = ?1", key.into()),
+                Which::Before(ms) => ("at_ms < ?1", millis(ms).into()),
+            };
+            let gone = connection.execute(&format!("DELETE FROM job WHERE ended = 1 AND {wanted}"), [value])?;
+            let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            if busy == 0 { Ok(gone as u64) } else { Err(JobsError::Read { gone }) }
         })
     }
 }
 
+fn found(connection: &Connection, column: &'static str, value: impl rusqlite::ToSql) -> Result<Option<Job>, JobsError> {
+    let found = format!("SELECT body FROM job WHERE {column} = ?1");
+    let body: Option<String> =
+        connection.prepare_cached(&found)?.query_row(params![value], |row| row.get(0)).optional()?;
+    body.map(|body| serde_json::from_str(&body).map_err(JobsError::from)).transpose()
+}
+
+/// Takes out those that ended and are too old, or of their key too many.
+fn evict(connection: &Connection, caller: &str, keeping: Keeping, now_ms: u64) -> rusqlite::Result<()> {
+    let old = "DELETE FROM job WHERE ended = 1 AND at_ms < ?1";
+    connection.prepare_cached(old)?.execute([millis(now_ms.saturating_sub(keeping.age_ms))])?;
+    let most = i64::try_from(keeping.each_key).unwrap_or(i64::MAX);
+    let many = "DELETE FROM job WHERE ended = 1 AND caller = ?1 AND at_ms <= (
+        SELECT at_ms FROM job WHERE ended = 1 AND caller = ?1 ORDER BY at_ms DESC LIMIT 1 OFFSET ?2)";
+    let gone = connection.prepare_cached(many)?.execute(params![caller, most])?;
+    if gone > 0 {
+        tracing::warn!(key = caller, gone, "jobs that ended give way to younger ones before their time (`kept`)");
+    }
+    Ok(())
+}
+
+/// The statement that lists jobs: no condition that is not asked for, so that an index gives them in order.
+fn listing(caller: Option<String>, query: &ListQuery) -> (String, Vec<Value>) {
+    let (order, behind) = if query.ascending { ("ASC", ">") } else { ("DESC", "<") };
+    // Who has no ARN yet is on no list: not what the index of ARNs is for.
+    let mut text = "SELECT body FROM job WHERE +arn IS NOT NULL".to_owned();
+    let mut values = Vec::new();
+    let mut also = |condition: &str, all: Vec<Value>| {
+        text.push_str(" AND ");
+        text.push_str(condition);
+        values.extend(all);
+    };
+    if let Some(caller) = caller {
+        also("caller = ?", vec![caller.into()]);
+    }
+    if let Some(status) = query.status {
+        also("status = ?", vec![status.name().to_owned().into()]);
+    }
+    if let Some(after_ms) = query.after_ms {
+        also("at_ms > ?", vec![millis(after_ms).into()]);
+    }
+    if let Some(before_ms) = query.before_ms {
+        also("at_ms < ?", vec![millis(before_ms).into()]);
+    }
+    if let Some(page) = &query.page {
+        also(&format!("(at_ms, token) {behind} (?, ?)"), vec![millis(page.at_ms).into(), page.token.clone().into()]);
+    }
+    values.push(i64::try_from(query.most).unwrap_or(i64::MAX).into());
+    (format!("{text} ORDER BY at_ms {order}, token {order} LIMIT ?"), values)
+}
+
 impl JobStore for SqliteJobs {
     fn keep(&self, job: Job) -> BoxFuture<'_, Result<(), String>> {
-        self.work(move |shared, connection| {
+        self.work(move |shared| {
+            let mut connection = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let job = match found(&transaction, "token", &job.token)? {
+                Some(known) => job.over(known).map_err(JobsError::Another)?,
+                None => job,
+            };
             let body = serde_json::to_string(&job)?;
-            connection
+            // Where Bedrock has not said yet how a job goes, it is under way.
+            let status = job.seen.as_ref().map_or(Status::InProgress, |seen| seen.status);
+            transaction
                 .prepare_cached(
                     "INSERT INTO job (token, arn, request, caller, at_ms, status, ended, body)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (token) DO UPDATE
-                     SET (arn, request, caller, at_ms, status, ended, body) = (?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                     WHERE job.ended = 0 OR excluded.ended = 1",
+                     SET (arn, request, caller, at_ms, status, ended, body) = (?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
                 .execute(params![
                     job.token,
@@ -133,23 +240,21 @@ impl JobStore for SqliteJobs {
                     &job.request().as_bytes()[..],
                     job.caller,
                     millis(job.at_ms),
-                    job.seen.as_ref().map(|seen| seen.status.name()),
+                    status.name(),
                     job.ended.is_some(),
                     body
                 ])?;
             if job.ended.is_some() {
-                let most = i64::try_from(shared.most).unwrap_or(i64::MAX);
-                let old = "DELETE FROM job WHERE ended = 1 AND at_ms <= (
-                    SELECT at_ms FROM job WHERE ended = 1 ORDER BY at_ms DESC LIMIT 1 OFFSET ?1)";
-                connection.prepare_cached(old)?.execute([most])?;
+                evict(&transaction, &job.caller, shared.keeping, (shared.clock)())?;
             }
-            Ok(())
+            Ok(transaction.commit()?)
         })
     }
 
     fn forget(&self, token: &str) -> BoxFuture<'_, Result<(), String>> {
         let token = token.to_owned();
-        self.work(move |_, connection| {
+        self.work(move |shared| {
+            let connection = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
             connection.prepare_cached("DELETE FROM job WHERE token = ?1")?.execute([token])?;
             Ok(())
         })
@@ -168,118 +273,15 @@ impl JobStore for SqliteJobs {
     }
 
     fn list(&self, caller: Option<&str>, query: &ListQuery) -> BoxFuture<'_, Result<Vec<Job>, String>> {
-        let (caller, query) = (caller.map(str::to_owned), query.clone());
-        self.work(move |_, connection| {
-            let (order, behind) = if query.ascending { ("ASC", ">") } else { ("DESC", "<") };
-            // Where Bedrock has not said yet how a job goes, it is under way.
-            let text = format!(
-                "SELECT body FROM job WHERE arn IS NOT NULL AND (?1 IS NULL OR caller = ?1) AND at_ms > ?2 AND at_ms < ?3
-                 AND (?4 IS NULL OR coalesce(status, '{}') = ?4) AND (?5 IS NULL OR (at_ms, token) {behind} (?5, ?6))
-                 ORDER BY at_ms {order}, token {order} LIMIT ?7",
-                Status::InProgress.name()
-            );
+        let (text, values) = listing(caller.map(str::to_owned), query);
+        self.work(move |shared| {
+            let connection = shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
             let mut found = connection.prepare_cached(&text)?;
-            let page = query.page.as_ref();
-            let values = params![
-                caller,
-                query.after_ms.map_or(i64::MIN, millis),
-                query.before_ms.map_or(i64::MAX, millis),
-                query.status.map(Status::name),
-                page.map(|page| millis(page.at_ms)),
-                page.map(|page| page.token.as_str()),
-                i64::try_from(query.most).unwrap_or(i64::MAX),
-            ];
-            let bodies = found.query_map(values, |row: &Row<'_>| row.get::<_, String>(0))?;
+            let bodies = found.query_map(params_from_iter(values), |row: &Row<'_>| row.get::<_, String>(0))?;
             bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use kairos_dialects::bedrock::jobs::{PageToken, Seen};
-    use kairos_pipeline::jobs::Ended;
-    use kairos_pipeline::ledger::AttemptKey;
-    use kairos_pipeline::money::Picodollars;
-
-    use super::*;
-
-    fn job(token: &str, caller: &str, at_ms: u64) -> Job {
-        let key = AttemptKey { request: RequestId::mint(), attempt: 1 };
-        let mut job = Job::new(key, token, caller, at_ms);
-        job.arn = Some(format!("arn:{token}"));
-        job
-    }
-
-    fn all() -> ListQuery {
-        ListQuery::read("").unwrap()
-    }
-
-    async fn tokens(store: &SqliteJobs, caller: Option<&str>, query: &ListQuery) -> Vec<String> {
-        store.list(caller, query).await.unwrap().into_iter().map(|job| job.token).collect()
-    }
-
-    #[tokio::test]
-    async fn jobs_are_found_by_what_they_are_known_by_and_listed_page_by_page() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteJobs::open(folder.path(), 10).unwrap();
-        let first = job("a", "k", 5);
-        for job in [first.clone(), job("b", "k", 5), job("c", "k", 7), job("d", "other", 8)] {
-            store.keep(job).await.unwrap();
-        }
-        let mut adrift = job("e", "k", 9);
-        adrift.arn = None;
-        store.keep(adrift.clone()).await.unwrap();
-        drop(store);
-        let store = SqliteJobs::open(folder.path(), 10).unwrap();
-        assert_eq!(store.by_token("a").await.unwrap().as_ref(), Some(&first));
-        assert_eq!(store.by_arn("arn:a").await.unwrap().as_ref(), Some(&first));
-        assert_eq!(store.by_request(first.request()).await.unwrap(), Some(first));
-        assert_eq!(store.by_token("e").await.unwrap(), Some(adrift));
-        assert_eq!(store.by_arn("arn:e").await.unwrap(), None);
-        assert_eq!(tokens(&store, Some("k"), &all()).await, ["c", "b", "a"]);
-        assert_eq!(tokens(&store, None, &all()).await, ["d", "c", "b", "a"]);
-        let page = ListQuery { most: 1, page: Some(PageToken { at_ms: 5, token: "b".to_owned() }), ..all() };
-        assert_eq!(tokens(&store, Some("k"), &page).await, ["a"]);
-        let up = ListQuery { ascending: true, ..page };
-        assert_eq!(tokens(&store, Some("k"), &up).await, ["c"]);
-        let between = ListQuery { after_ms: Some(5), before_ms: Some(8), ..all() };
-        assert_eq!(tokens(&store, None, &between).await, ["c"]);
-        let under_way = ListQuery { status: Some(Status::InProgress), ..all() };
-        assert_eq!(tokens(&store, Some("k"), &under_way).await.len(), 3);
-        // Who looked before it ended, and is late, does not open it again.
-        let mut ended = store.by_token("a").await.unwrap().unwrap();
-        let late = ended.clone();
-        ended.ended = Some(Ended { state: "settled".to_owned(), charged: Picodollars(1), low: None });
-        store.keep(ended.clone()).await.unwrap();
-        store.keep(late).await.unwrap();
-        assert_eq!(store.by_token("a").await.unwrap(), Some(ended));
-        store.forget("a").await.unwrap();
-        assert_eq!(store.by_token("a").await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn of_those_that_ended_the_newest_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteJobs::open(folder.path(), 2).unwrap();
-        let seen = Seen {
-            invocation_arn: "arn".to_owned(),
-            model_arn: "m".to_owned(),
-            client_request_token: None,
-            status: Status::Completed,
-            submit_time: String::new(),
-            last_modified_time: None,
-            end_time: None,
-        };
-        store.keep(job("open", "k", 1)).await.unwrap();
-        for at_ms in 2..=5 {
-            let mut job = job(&at_ms.to_string(), "k", at_ms);
-            job.ended = Some(Ended { state: "settled".to_owned(), charged: Picodollars(1), low: None });
-            job.seen = Some(seen.clone());
-            store.keep(job).await.unwrap();
-        }
-        assert_eq!(tokens(&store, None, &all()).await, ["5", "4", "open"]);
-        let completed = ListQuery { status: Some(Status::Completed), ..all() };
-        assert_eq!(tokens(&store, None, &completed).await, ["5", "4"]);
-    }
-}
+mod tests;

@@ -118,7 +118,13 @@ async fn models_are_called_through_the_gateway_and_within_what_a_run_may_spend()
     let spent = lines[3]["spent"].as_str().unwrap();
     let dollars = kairos_pipeline::money::dollars(cost.into());
     assert_eq!(spent, format!("3 calls of models cost {dollars} USD"));
-    let ledger = json_of(&pair, &["ledger", "show"]);
+    // The last rows follow their answers.
+    let ledger = loop {
+        let shown = json_of(&pair, &["ledger", "show"]);
+        if shown["attempts"] == 3 {
+            break shown;
+        }
+    };
     assert!(ledger.to_string().contains(&dollars), "{ledger}");
     // A run that may spend next to nothing calls nobody, and says so.
     let lines = ran("[policies.model]\nrun_usd = \"0.00000001\"\n", Some(&url));

@@ -1,12 +1,8 @@
 //! Looks for jobs whose end nobody asks for, by a clock of the test's own.
 
-use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-use futures_util::future::{BoxFuture, ready};
-use kairos_dialects::bedrock::jobs::ListQuery;
 use kairos_dialects::outline::ServiceTier;
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::gateway::Gateway;
@@ -14,74 +10,12 @@ use kairos_pipeline::jobs::{Job, JobStore, Jobs, Watch, WatchBounds};
 use kairos_pipeline::ledger::{AttemptKey, Ledger as _, MemoryLedger, Reservation};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::request::RequestId;
-use kairos_pipeline::upstream::{Call, Look, Response, Upstream};
 use serde_json::json;
 
 use super::super::scripted::{Anybody, gateway};
+use super::told::{Kept, Told};
 
 const BOUNDS: WatchBounds = WatchBounds { first_ms: 10_000, longest_ms: 40_000, horizon_ms: 7_200_000 };
-
-/// Answers as it is told to, and says what it was asked.
-#[derive(Default)]
-struct Told {
-    answers: Mutex<VecDeque<Result<String, Failure>>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Upstream for Told {
-    fn call(&self, _: Call) -> BoxFuture<'_, Result<Response, Failure>> {
-        unreachable!("nothing is called")
-    }
-
-    fn look<'a>(&'a self, look: Look<'a>) -> BoxFuture<'a, Result<Bytes, Failure>> {
-        let asked = match look {
-            Look::Job(arn) => arn.to_owned(),
-            Look::List { page, .. } => format!("list {}", page.unwrap_or("first")),
-        };
-        self.asked.lock().unwrap().push(asked);
-        let answer = self.answers.lock().unwrap().pop_front().unwrap();
-        Box::pin(ready(answer.map(Bytes::from)))
-    }
-}
-
-/// Jobs in memory.
-#[derive(Default)]
-struct Kept(Mutex<HashMap<String, Job>>);
-
-impl Kept {
-    fn find(&self, is: impl Fn(&Job) -> bool) -> BoxFuture<'_, Result<Option<Job>, String>> {
-        let found = self.0.lock().unwrap().values().find(|job| is(job)).cloned();
-        Box::pin(ready(Ok(found)))
-    }
-}
-
-impl JobStore for Kept {
-    fn keep(&self, job: Job) -> BoxFuture<'_, Result<(), String>> {
-        self.0.lock().unwrap().insert(job.token.clone(), job);
-        Box::pin(ready(Ok(())))
-    }
-
-    fn forget(&self, token: &str) -> BoxFuture<'_, Result<(), String>> {
-        self.0.lock().unwrap().remove(token);
-        Box::pin(ready(Ok(())))
-    }
-
-    fn by_token(&self, token: &str) -> BoxFuture<'_, Result<Option<Job>, String>> {
-        self.find(|job| job.token == token)
-    }
-
-    fn by_arn(&self, arn: &str) -> BoxFuture<'_, Result<Option<Job>, String>> {
-        self.find(|job| job.arn.as_deref() == Some(arn))
-    }
-
-    fn by_request(&self, request: RequestId) -> BoxFuture<'_, Result<Option<Job>, String>> {
-        self.find(|job| job.request() == request)
-    }
-
-    fn list(&self, _: Option<&str>, _: &ListQuery) -> BoxFuture<'_, Result<Vec<Job>, String>> {
-        Box::pin(ready(Ok(Vec::new())))
-    }
-}
 
 /// A gateway with one open job, of which so much is known.
 struct Watched {
@@ -143,7 +77,7 @@ impl Watched {
     /// What is charged and what is open, and how it ended.
     fn money(&self) -> (u128, u128, Option<String>) {
         let totals = self.ledger.totals();
-        let ended = self.kept.0.lock().unwrap().get("token").and_then(|job| job.ended.clone());
+        let ended = self.kept.jobs.lock().unwrap().get("token").and_then(|job| job.ended.clone());
         (totals.charged, totals.open, ended.map(|ended| ended.state))
     }
 }
@@ -178,9 +112,14 @@ async fn looks_are_ever_rarer_and_the_end_is_seen_once() {
 async fn a_job_without_an_answer_is_found_by_its_token_or_given_up_after_an_hour() {
     let mut watched = Watched::new(None).await;
     let page = json!({"nextToken": "2", "asyncInvokeSummaries": []}).to_string();
-    let found = json!({"asyncInvokeSummaries": [serde_json::from_str::<serde_json::Value>(&seen("open")).unwrap()]});
+    let foreign = json!({"invocationArn": "theirs", "modelArn": "m", "status": "Paused"});
+    let found =
+        json!({"asyncInvokeSummaries": [foreign, serde_json::from_str::<serde_json::Value>(&seen("open")).unwrap()]});
     assert_eq!(watched.at(10_000, &[Ok("{}")]).await, ["list first"]);
-    assert_eq!(watched.at(50_000, &[Ok(&page), Ok(&found.to_string())]).await, ["list first", "list 2"]);
+    assert_eq!(
+        watched.at(50_000, &[Ok(&page), Ok(&found.to_string()), Ok("open")]).await,
+        ["list first", "list 2", "arn"]
+    );
     assert_eq!(watched.at(100_000, &[Ok("done")]).await, ["arn"]);
     assert_eq!(watched.money().0, 100);
 
@@ -191,6 +130,19 @@ async fn a_job_without_an_answer_is_found_by_its_token_or_given_up_after_an_hour
     }
     watched.at(3_600_000, &[Ok("{}")]).await;
     assert_eq!(watched.money(), (100, 0, Some("estimated".to_owned())));
+}
+
+/// A request that asks again is answered while the watch looks for what it will not find.
+#[tokio::test]
+async fn an_arn_that_came_meanwhile_is_not_written_over() {
+    let mut watched = Watched::new(None).await;
+    let (kept, mut job) = (Arc::clone(&watched.kept), watched.kept.by_token("token").await.unwrap().unwrap());
+    job.arn = Some("arn".to_owned());
+    *watched.upstream.meanwhile.lock().unwrap() = Some(Box::new(move || kept.put(job).unwrap()));
+    assert_eq!(watched.at(3_600_000, &[Ok("{}")]).await, ["list first"]);
+    assert_eq!(watched.money(), (0, 100, None));
+    assert_eq!(watched.at(3_700_000, &[Ok("done")]).await, ["arn"]);
+    assert_eq!(watched.money().0, 100);
 }
 
 #[tokio::test]

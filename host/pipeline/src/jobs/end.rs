@@ -2,13 +2,31 @@
 
 use kairos_dialects::bedrock::jobs::{Seen, Status};
 
-use super::{Ended, Job};
+use super::{Ended, Job, Jobs};
 use crate::gateway::Gateway;
 use crate::ledger::{Ending, OpenJob};
 use crate::money::Picodollars;
 
+/// Bedrock's clock and ours may differ by so much.
+pub(super) const SLACK_MS: u64 = 600_000;
+
+/// Whether it is the job of an earlier start, which was charged when that was given up: by its token Bedrock knows
+/// it, and it was there before this start.
+fn is_charged(job: &Job, seen: &Seen) -> bool {
+    let submitted: Option<jiff::Timestamp> = seen.submit_time.parse().ok();
+    let submitted_ms = submitted.map(|at| u64::try_from(at.as_millisecond()).unwrap_or(0));
+    job.before.is_some() && submitted_ms.is_some_and(|at| at < job.at_ms.saturating_sub(SLACK_MS))
+}
+
 /// How the row of a job ends of which Bedrock says this; none while it goes on.
-fn ending(job: Option<&Job>, status: Status, worst: Picodollars) -> Option<Ending> {
+fn ending(job: Option<&Job>, seen: &Seen, worst: Picodollars) -> Option<Ending> {
+    if job.is_some_and(|job| is_charged(job, seen)) {
+        return Some(Ending::Voided { why: "the job began with an earlier request, and is charged there" });
+    }
+    of_status(job, seen.status, worst)
+}
+
+fn of_status(job: Option<&Job>, status: Status, worst: Picodollars) -> Option<Ending> {
     let estimated = |low, why| Some(Ending::Estimated { low, high: worst, usage: None, why });
     match (status, job) {
         (Status::InProgress, _) => None,
@@ -34,13 +52,14 @@ pub async fn take_in(
     mut job: Option<Job>,
     seen: Seen,
 ) -> Result<(), String> {
-    let ending = open.and_then(|open| ending(job.as_ref(), seen.status, open.worst));
+    let ending = open.and_then(|open| ending(job.as_ref(), &seen, open.worst));
     if let (Some(job), Some(jobs)) = (&mut job, &gateway.jobs) {
         let news = (job.seen.as_ref() != Some(&seen)) || job.arn.is_none() || ending.is_some();
         job.arn = Some(seen.invocation_arn.clone());
         job.seen = Some(seen);
         if let Some(ending) = &ending {
-            job.ended = Some(ended(ending));
+            let before = job.before.take_if(|_| matches!(ending, Ending::Voided { .. }));
+            job.ended = before.or_else(|| Some(ended(ending)));
         }
         if news {
             jobs.store.keep(job.clone()).await?;
@@ -55,12 +74,13 @@ pub async fn take_in(
 /// Gives a job up of which nothing more will be known.
 pub(super) async fn give_up(
     gateway: &Gateway,
+    jobs: &Jobs,
     open: &OpenJob,
     job: Option<Job>,
     why: &'static str,
 ) -> Result<(), String> {
     let ending = Ending::Estimated { low: Picodollars::ZERO, high: open.worst, usage: None, why };
-    if let (Some(mut job), Some(jobs)) = (job, &gateway.jobs) {
+    if let Some(mut job) = job {
         job.ended = Some(ended(&ending));
         jobs.store.keep(job).await?;
     }
@@ -102,7 +122,7 @@ mod tests {
         let job = Job { least: Picodollars(3), ..Job::new(key, "t", "k", 0) };
         let exact = Job { usage: Some(Usage::default()), ..job.clone() };
         let of = |job: Option<&Job>, status| {
-            ending(job, status, Picodollars(10)).map(|ending| {
+            of_status(job, status, Picodollars(10)).map(|ending| {
                 let low = match ending {
                     Ending::Estimated { low, .. } => low.0,
                     _ => ending.charged().0,

@@ -38,7 +38,7 @@ pub struct Job {
     pub caller: String,
     /// The token that the caller gave it.
     pub asked_token: Option<String>,
-    /// SHA-256 of the request as it came, in hexadecimal.
+    /// A digest of the request as it came, under the gateway's own key, in hexadecimal.
     pub digest: String,
     /// When it was reserved, in milliseconds since 1970.
     pub at_ms: u64,
@@ -54,6 +54,9 @@ pub struct Job {
     pub least: Picodollars,
     /// How its row ended.
     pub ended: Option<Ended>,
+    /// What is charged for an earlier start with this token, which was given up before it was seen to begin.
+    #[serde(default)]
+    pub before: Option<Ended>,
 }
 
 /// How the row of a job ended.
@@ -84,7 +87,24 @@ impl Job {
             usage: None,
             least: Picodollars::ZERO,
             ended: None,
+            before: None,
         }
+    }
+
+    /// What is to be kept of it where `known` is kept: who knows less takes nothing away. A record of another
+    /// attempt is not replaced: it is forgotten first.
+    pub fn over(mut self, known: Self) -> Result<Self, String> {
+        if self.key() != known.key() {
+            return Err(format!("the job's token belongs to {} meanwhile, not to {}", known.key(), self.key()));
+        }
+        self.arn = self.arn.or(known.arn);
+        if self.ended.is_none() && known.ended.is_some() {
+            // Who looked before it ended is late.
+            (self.ended, self.seen) = (known.ended, known.seen.or(self.seen));
+        } else {
+            self.seen = self.seen.or(known.seen);
+        }
+        Ok(self)
     }
 
     /// The request that began it.
@@ -105,7 +125,7 @@ impl Job {
 
 /// Keeps jobs.
 pub trait JobStore: Send + Sync {
-    /// Writes a job down, in the place of what was known of it; one that has ended stays so.
+    /// Writes a job [over](Job::over) what is known of it; one that has ended stays so.
     fn keep(&self, job: Job) -> BoxFuture<'_, Result<(), String>>;
 
     /// Takes out a job that never began.
@@ -181,6 +201,13 @@ fn token_of(caller: &str, asked: Option<&str>, request: RequestId) -> String {
     hex::encode(hasher.finalize())
 }
 
+/// By which a repeated request is known. Nobody without the key learns from it what a request was, not even by
+/// guessing.
+pub(crate) fn digest(key: &[u8; 32], body: &[u8]) -> String {
+    let hasher = Sha256::new().chain_update(b"kairos-job-body").chain_update(key);
+    hex::encode(hasher.chain_update(body).finalize())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +220,12 @@ mod tests {
         assert_ne!(token, token_of("other", Some("mine"), one));
         assert_ne!(token_of("key", None, one), token_of("key", None, other));
         assert_ne!(token_of("ab", Some("c"), one), token_of("a", Some("bc"), one));
+    }
+
+    #[test]
+    fn a_digest_is_of_the_request_and_says_nothing_without_the_key() {
+        assert_eq!(digest(&[1; 32], b"a"), digest(&[1; 32], b"a"));
+        assert_ne!(digest(&[1; 32], b"a"), digest(&[1; 32], b"b"));
+        assert_ne!(digest(&[1; 32], b"a"), digest(&[2; 32], b"a"));
     }
 }

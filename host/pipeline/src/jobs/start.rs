@@ -44,8 +44,31 @@ pub(crate) async fn known(
     let Some(own) = &asked.token else { return Ok(None) };
     let token = token_of(&exchange.key, Some(own), exchange.id);
     let found = jobs_of(gateway)?.store.by_token(&token).await.map_err(|why| unkept(&why))?;
-    let Some(job) = found else { return Ok(None) };
+    let Some(job) = found.filter(|job| !is_over(gateway, job)) else { return Ok(None) };
     Ok(begun(exchange, &job, asked)?.map(|arn| outgoing(&arn)))
+}
+
+/// Whether nothing is reserved any more for a job that was never seen to begin: it was given up, or its row was
+/// ended and its record could not be forgotten. Another start needs a reservation of its own.
+fn is_over(gateway: &Gateway, job: &Job) -> bool {
+    let is_open = || gateway.ledger.job(job.key()).is_some_and(|open| *open.token == *job.token);
+    job.arn.is_none() && (job.ended.is_some() || !is_open())
+}
+
+/// Whether a failure says that the job never began: nothing was sent, or Bedrock refused it. Of a fault of its own
+/// Bedrock does not say what was done before it.
+fn never_began(failure: &Failure) -> bool {
+    let refused = matches!(
+        failure.kind,
+        Kind::Rejected
+            | Kind::AccessDenied
+            | Kind::UpstreamAuth
+            | Kind::Throttled
+            | Kind::Quota
+            | Kind::ModelNotFound
+            | Kind::Conflict
+    );
+    failure.unbilled && (failure.upstream.is_none() || refused)
 }
 
 /// The ARN of a job that has begun, if this request is the one that began it.
@@ -75,16 +98,16 @@ pub(crate) async fn start(
         let message = "a request with this clientRequestToken is under way: try again when it is answered";
         Failure::new(Kind::Conflict, message).with_param("clientRequestToken")
     })?;
+    if request.outline.units.each().next().is_none() {
+        let message = "what this job can cost at most is not known: it is not started";
+        return Err(Failure::new(Kind::Unsupported, message).with_param("modelId"));
+    }
     let earlier = jobs.store.by_token(&token).await.map_err(|why| unkept(&why))?;
-    let is_over = earlier.as_ref().is_some_and(|job| job.arn.is_none() && job.ended.is_some());
-    if is_over {
-        // It was given up, and never seen to begin.
-        jobs.store.forget(&token).await.map_err(|why| unkept(&why))?;
-    } else if let Some(job) = earlier {
-        if let Some(arn) = begun(exchange, &job, asked)? {
+    if let Some(job) = earlier.as_ref().filter(|job| !is_over(gateway, job)) {
+        if let Some(arn) = begun(exchange, job, asked)? {
             return Ok(Answered::Whole(outgoing(&arn)));
         }
-        return again(gateway, exchange, request, job, (target, held), reply).await;
+        return again(gateway, exchange, request, job.clone(), (target, held), reply).await;
     }
     let catalogue = Arc::clone(&exchange.catalogue);
     let job_token = Some(Arc::from(&*token));
@@ -94,26 +117,47 @@ pub(crate) async fn start(
     job.asked_token.clone_from(&asked.token);
     (job.digest, job.output) = (asked.digest.clone(), asked.output.clone());
     (job.usage, job.least) = foreseen(&catalogue, request, &attempt);
-    if let Err(why) = jobs.store.keep(job.clone()).await {
+    // What is charged for it stands in its record from now on, should it turn out to have begun then.
+    job.before = earlier.as_ref().and_then(|job| job.ended.clone().or_else(|| job.before.clone()));
+    if let Err(why) = written_down(jobs, &job, earlier.is_some()).await {
         reserved.end(Ending::Voided { why: "never sent" });
         return Err(unkept(&why));
     }
     reserved.mark_sent();
     match send(gateway, exchange, request, &job, &attempt, reply).await {
         Ok(arn) => Ok(Answered::Whole(begins(gateway, exchange, job, &arn, (&attempt, reserved)).await)),
-        Err(failure) if failure.unbilled => {
-            attempt.failed(gateway, exchange, reserved, &failure);
-            if let Err(why) = jobs.store.forget(&token).await {
+        Err(failure) if never_began(&failure) => {
+            // Before its row ends: a record without a row would be in the way of the next start.
+            if let Err(why) = put_back(jobs, &token, earlier).await {
                 tracing::error!("a job that never began is still kept: {why}");
             }
+            attempt.failed(gateway, exchange, reserved, &failure);
             Err(failure)
         }
         Err(failure) => {
+            let failure = failure.maybe_billed();
             attempt.goes_on(exchange, reserved, Some(&failure));
             exchange
                 .warn("it is not known whether the job began: the same request with its clientRequestToken asks again");
             Err(failure)
         }
+    }
+}
+
+/// Writes down whose job it is, in the place of an earlier start that is over.
+async fn written_down(jobs: &Jobs, job: &Job, is_again: bool) -> Result<(), String> {
+    if is_again {
+        jobs.store.forget(&job.token).await?;
+    }
+    jobs.store.keep(job.clone()).await
+}
+
+/// Forgets a start that came to nothing. One before it that is charged is known as before.
+async fn put_back(jobs: &Jobs, token: &str, earlier: Option<Job>) -> Result<(), String> {
+    jobs.store.forget(token).await?;
+    match earlier.filter(|job| job.ended.is_some()) {
+        Some(job) => jobs.store.keep(job).await,
+        None => Ok(()),
     }
 }
 

@@ -1,14 +1,14 @@
 //! Looks whether jobs have ended: callers may never ask again. What is looked for is what the ledger has open,
 //! so no job is missed, whichever run began it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt as _;
 use kairos_dialects::bedrock::jobs::{self, Seen};
 use kairos_dialects::{Failure, Kind};
 
-use super::end::{give_up, take_in};
+use super::end::{SLACK_MS, give_up, take_in};
 use super::{Job, Jobs};
 use crate::gateway::Gateway;
 use crate::ledger::{AttemptKey, OpenJob};
@@ -33,8 +33,6 @@ const MOST_UNKNOWN: u32 = 5;
 const AT_ONCE: usize = 8;
 /// Pages of Bedrock's list that a job is looked for in, of a thousand jobs each.
 const MOST_PAGES: usize = 20;
-/// Bedrock's clock and ours may differ by so much.
-const SLACK_MS: u64 = 600_000;
 
 /// What came of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +83,8 @@ impl Watch {
         let Some(jobs) = &gateway.jobs else { return 0 };
         let now_ms = (gateway.clock)();
         let open = gateway.ledger.jobs();
-        self.next.retain(|key, _| open.iter().any(|job| job.key == *key));
+        let keys: HashSet<_> = open.iter().map(|job| job.key).collect();
+        self.next.retain(|key, _| keys.contains(key));
         let due: Vec<_> = open.iter().filter(|job| !jobs.is_starting(&job.token) && self.is_due(job, now_ms)).collect();
         let horizon_ms = self.bounds.horizon_ms;
         let looks = due.into_iter().map(|job| {
@@ -115,7 +114,7 @@ impl Watch {
 }
 
 async fn look(gateway: &Gateway, jobs: &Jobs, open: &OpenJob, unknown: u32, horizon_ms: u64, now_ms: u64) -> Outcome {
-    let job = match jobs.store.by_token(&open.token).await {
+    let job = match known(jobs, open).await {
         Ok(job) => job,
         Err(why) => return failed(open, &why),
     };
@@ -148,8 +147,8 @@ async fn look(gateway: &Gateway, jobs: &Jobs, open: &OpenJob, unknown: u32, hori
         None
     };
     if let Some(why) = gone {
-        return match give_up(gateway, open, job, why).await {
-            Ok(()) => Outcome::GivenUp,
+        return match let_go(gateway, jobs, open, has_begun, why).await {
+            Ok(outcome) => outcome,
             Err(why) => failed(open, &why),
         };
     }
@@ -159,28 +158,60 @@ async fn look(gateway: &Gateway, jobs: &Jobs, open: &OpenJob, unknown: u32, hori
     }
 }
 
+/// What is kept of a job. A record of another attempt is not its own.
+async fn known(jobs: &Jobs, open: &OpenJob) -> Result<Option<Job>, String> {
+    Ok(jobs.store.by_token(&open.token).await?.filter(|job| job.key() == open.key))
+}
+
+/// Gives a job up, unless a request that starts it finds out more right now, or just has.
+async fn let_go(
+    gateway: &Gateway,
+    jobs: &Jobs,
+    open: &OpenJob,
+    had_begun: bool,
+    why: &'static str,
+) -> Result<Outcome, String> {
+    let Some(_nobody_else) = jobs.begin(&open.token) else { return Ok(Outcome::Unknown) };
+    let job = known(jobs, open).await?;
+    if !had_begun && job.as_ref().is_some_and(|job| job.arn.is_some()) {
+        return Ok(Outcome::Open);
+    }
+    give_up(gateway, jobs, open, job, why).await?;
+    Ok(Outcome::GivenUp)
+}
+
 fn failed(open: &OpenJob, why: &str) -> Outcome {
     tracing::warn!(attempt = %open.key, "a job could not be looked for, it is tried again: {why}");
     Outcome::Failed
 }
 
+fn no_sense(invalid: &kairos_dialects::Invalid) -> Failure {
+    Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"))
+}
+
 /// Asks Bedrock for a job: by its ARN, else by its token, page by page of the list since it was reserved.
 async fn ask(gateway: &Gateway, open: &OpenJob, job: Option<&Job>) -> Result<Option<Seen>, Failure> {
-    let no_sense = |invalid: kairos_dialects::Invalid| {
-        Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}"))
+    let arn = match job.and_then(|job| job.arn.clone()) {
+        Some(arn) => arn,
+        None => match listed(gateway, open).await? {
+            Some(arn) => arn,
+            None => return Ok(None),
+        },
     };
-    if let Some(arn) = job.and_then(|job| job.arn.as_deref()) {
-        let answer = gateway.upstream.look(Look::Job(arn)).await?;
-        return jobs::seen(&answer).map(Some).map_err(no_sense);
-    }
+    let answer = gateway.upstream.look(Look::Job(&arn)).await?;
+    jobs::seen(&answer).map(Some).map_err(|invalid| no_sense(&invalid))
+}
+
+/// The ARN that Bedrock's list has for a job's token.
+async fn listed(gateway: &Gateway, open: &OpenJob) -> Result<Option<String>, Failure> {
     let mut page = None;
     for _ in 0..MOST_PAGES {
         let since_ms = open.at_ms.saturating_sub(SLACK_MS);
         let answer = gateway.upstream.look(Look::List { since_ms, page: page.as_deref() }).await?;
-        let (found, next) = jobs::page(&answer).map_err(no_sense)?;
-        let own = found.into_iter().find(|seen| seen.client_request_token.as_deref() == Some(&*open.token));
+        let (found, next) = jobs::page(&answer).map_err(|invalid| no_sense(&invalid))?;
+        let own = found.into_iter().find(|job| job.client_request_token.as_deref() == Some(&*open.token));
         if own.is_some() || next.is_none() {
-            return Ok(own);
+            return Ok(own.map(|job| job.invocation_arn));
         }
         page = next;
     }

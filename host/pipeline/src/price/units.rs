@@ -85,8 +85,14 @@ mod tests {
         assert_eq!(worst.amount.0, 500 * 135_000 + 120_000_000 + 21_000_000_000);
         // Texts that may be cut can count in full, and media beside them are no tokens.
         let texts = Outline { texts_only: true, text_bytes: 900, turns: 2, ..Outline::default() };
-        let worst = with(rates, None, |prices| worst_case(&texts, 10_000, prices, LIMITS)).unwrap();
-        assert_eq!(worst.amount.0, (900 + 1_024 + 32) * 135_000);
+        let worst = |outline: &Outline| with(rates, None, |prices| worst_case(outline, 10_000, prices, LIMITS));
+        let beside = Outline { units: Units::of(Unit::Image, 2), images: 2, ..texts.clone() };
+        assert_eq!(worst(&beside).unwrap().amount.0, (900 + 1_024 + 32) * 135_000 + 120_000_000);
+        // Without media all of the body may be text, whatever was read of it.
+        assert_eq!(worst(&texts).unwrap().amount.0, (10_000 + 1_024 + 32) * 135_000);
+        // Images that are tokens: each is no more than the model takes.
+        let tokens = Outline { unbounded_input: true, ..beside };
+        assert_eq!(worst(&tokens).unwrap().amount.0, (900 + 1_024 + 32 + 2 * 500) * 135_000 + 120_000_000);
     }
 
     #[test]

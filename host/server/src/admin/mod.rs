@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kairos_store::jobs::SqliteJobs;
 use kairos_store::policies::{Entry, PolicyStore};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
@@ -28,6 +29,8 @@ pub(crate) const NOTE_FILE: &str = "gateway.json";
 pub(crate) struct Admin {
     pub(crate) token: Token,
     pub(crate) store: Arc<PolicyStore>,
+    /// Jobs, to be taken out where somebody asks for it.
+    pub(crate) jobs: Arc<SqliteJobs>,
     /// Held while a version is compiled and tested: one at a time.
     pub(crate) staging: Arc<tokio::sync::Mutex<()>>,
     /// Held while lines of the ledger are summed up: one at a time.

@@ -25,7 +25,7 @@ Examples:
   kairos models                            the models that answer in your region, and those that ended
   kairos models --as-of 2026-12-01         … on another day
   kairos models --prices 3f2a61d09c44      … at the prices that a row of the ledger names
-  kairos models --check-access             ask Bedrock which of them your credentials may call; costs nothing
+  kairos models --check-access             ask Bedrock which chat models your credentials may call; costs nothing
   kairos models --json")]
 pub(super) struct Models {
     /// Configuration file [default: kairos.toml, where there is one]

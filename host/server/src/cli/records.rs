@@ -76,7 +76,9 @@ impl Forget {
         }
         let gone = answer["forgotten"].as_u64().and_then(|gone| usize::try_from(gone).ok()).unwrap_or(0);
         let which = answer["which"].as_str().unwrap_or_default();
-        println!("{which}: {} gone; what the requests cost stays in the ledger", counted(gone, "record"));
+        let jobs = answer["jobs"].as_u64().and_then(|jobs| usize::try_from(jobs).ok()).filter(|jobs| *jobs > 0);
+        let jobs = jobs.map_or(String::new(), |jobs| format!(" and {}", counted(jobs, "job")));
+        println!("{which}: {}{jobs} gone; what the requests cost stays in the ledger", counted(gone, "record"));
         for file in answer["removed"].as_array().into_iter().flatten() {
             println!("{} is from before that day, could not be read, and is removed", text(file));
         }

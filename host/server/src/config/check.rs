@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use kairos_dialects::bedrock::jobs::is_place;
 use kairos_pipeline::policy::{MAX_OFFERS, MOST_WAIT_MS};
 use kairos_sandbox::capability::Capability;
 use kairos_sandbox::load::SLOTS;
@@ -45,6 +46,7 @@ pub(crate) fn check(config: &Config) -> Vec<Wrong> {
     rates(config, &mut wrong);
     signers(config, &mut wrong);
     hosts(config, &mut wrong);
+    places(config, &mut wrong);
     wrong
 }
 
@@ -88,6 +90,7 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("jobs.open_each_key", jobs.open_each_key as u64, 1..=1_000_000),
         ("jobs.look_seconds", jobs.look_seconds, 1..=3_600),
         ("jobs.hours", jobs.hours, 1..=144),
+        ("jobs.kept_days", jobs.kept_days, 7..=3_650),
         ("jobs.kept", jobs.kept as u64, 1..=10_000_000),
         ("alerts.outbox", config.alerts.outbox as u64, 1..=1_000_000),
         ("records.days", records.days, 1..=3_650),
@@ -248,6 +251,22 @@ fn hosts(config: &Config, wrong: &mut Vec<Wrong>) {
             wrong.push(Wrong { setting, what: error });
         }
     }
+}
+
+/// Places in S3 that may be listed.
+const MOST_PLACES: usize = 1_000;
+
+/// Where in S3 jobs may read and write.
+fn places(config: &Config, wrong: &mut Vec<Wrong>) {
+    let places = config.jobs.s3.as_deref().unwrap_or_default();
+    let what = if places.len() > MOST_PLACES {
+        format!("{} places are more than the {MOST_PLACES} that may be listed", places.len())
+    } else if let Some(place) = places.iter().find(|place| !is_place(place)) {
+        format!("{place:?} is no place in S3: s3://BUCKET/ or s3://BUCKET/FOLDER/ is one, with the slash at its end")
+    } else {
+        return;
+    };
+    wrong.push(Wrong { setting: "jobs.s3", what });
 }
 
 /// Limits that may be set.

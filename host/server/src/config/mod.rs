@@ -21,6 +21,7 @@ use kairos_pipeline::jobs::WatchBounds;
 use kairos_pipeline::places::Concurrency;
 use kairos_pipeline::policy::MutatorBounds;
 use kairos_sandbox::capability::{Capability, Grants};
+use kairos_store::jobs::Keeping;
 use kairos_store::ledger::Bounds;
 use kairos_store::policies::KeptBounds;
 use kairos_store::records;
@@ -212,6 +213,11 @@ impl Config {
             jobs: self.jobs.open,
             jobs_each_key: self.jobs.open_each_key,
         }
+    }
+
+    /// How long jobs that have ended are kept.
+    pub(crate) fn keeping(&self) -> Keeping {
+        Keeping { age_ms: self.jobs.kept_days.saturating_mul(86_400_000), each_key: self.jobs.kept }
     }
 
     /// How often is looked whether jobs have ended.

@@ -157,15 +157,19 @@ pub(crate) struct JobSettings {
     pub(crate) look_seconds: u64,
     /// Hours after which a job is given up that was not seen to end.
     pub(crate) hours: u64,
-    /// Jobs that have ended and are kept.
+    /// Days after their start for which jobs that have ended are kept.
+    pub(crate) kept_days: u64,
+    /// Jobs that have ended and are kept of each key, at most.
     pub(crate) kept: usize,
+    /// Beginnings of the S3 URIs that jobs may read from and write to; none: all.
+    pub(crate) s3: Option<Vec<String>>,
 }
 
 impl Default for JobSettings {
     fn default() -> Self {
         let bounds = LedgerBounds::default();
         let (open, open_each_key) = (bounds.jobs, bounds.jobs_each_key);
-        Self { open, open_each_key, look_seconds: 15, hours: 72, kept: 10_000 }
+        Self { open, open_each_key, look_seconds: 15, hours: 72, kept_days: 30, kept: 10_000, s3: None }
     }
 }
 

@@ -119,6 +119,12 @@ fn a_budget_is_what_its_entry_says() {
 }
 
 #[test]
+fn a_place_in_s3_ends_with_a_slash() {
+    insta::assert_snapshot!(refusal("[jobs]\ns3 = [\"s3://ours\"]"), @r#"kairos.toml:2: jobs.s3: "s3://ours" is no place in S3: s3://BUCKET/ or s3://BUCKET/FOLDER/ is one, with the slash at its end"#);
+    assert!(file::parse("[jobs]\ns3 = [\"s3://ours/\"]", "kairos.toml").is_ok());
+}
+
+#[test]
 fn every_number_has_its_bounds() {
     for (setting, too_small, too_large) in [
         ("limits.body_bytes", "0", "2000000000"),
@@ -133,6 +139,7 @@ fn every_number_has_its_bounds() {
         ("jobs.open_each_key", "0", "1000001"),
         ("jobs.look_seconds", "0", "3601"),
         ("jobs.hours", "0", "145"),
+        ("jobs.kept_days", "6", "3651"),
         ("jobs.kept", "0", "10000001"),
         ("upstream.concurrent_requests", "0", "1000001"),
         ("observer.queue", "0", "1000001"),

@@ -93,7 +93,7 @@ async fn got(app: &App, parts: &Parts, peer: std::net::SocketAddr, arn: &str) ->
     let answer = app.gateway.upstream.look(Look::Job(arn)).await?;
     let own = jobs::with_own_token(&answer, job.asked_token.as_deref());
     if let Ok(seen) = jobs::seen(&answer) {
-        let open = app.gateway.ledger.jobs().into_iter().find(|open| open.key == job.key());
+        let open = app.gateway.ledger.job(job.key());
         if let Err(why) = take_in(&app.gateway, open.as_ref(), Some(job), seen).await {
             tracing::warn!("what Bedrock says of a job is not kept, it is asked again: {why}");
         }

@@ -90,10 +90,13 @@ impl Jobs {
         told
     }
 
+    /// All of them, in no order.
     pub(super) fn all(&self) -> Vec<OpenJob> {
-        let mut all: Vec<_> = self.open.values().map(|open| open.job.clone()).collect();
-        all.sort_by_key(|job| (job.at_ms, *job.key.request.as_bytes(), job.key.attempt));
-        all
+        self.open.values().map(|open| open.job.clone()).collect()
+    }
+
+    pub(super) fn of(&self, key: &AttemptKey) -> Option<OpenJob> {
+        self.open.get(key).map(|open| open.job.clone())
     }
 
     pub(super) fn len(&self) -> usize {

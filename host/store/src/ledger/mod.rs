@@ -241,7 +241,14 @@ impl Ledger for SqliteLedger {
     }
 
     fn jobs(&self) -> Vec<OpenJob> {
-        self.shared.lock().jobs.all()
+        // Put in order where nobody waits for the books.
+        let mut all = self.shared.lock().jobs.all();
+        all.sort_by_key(|job| (job.at_ms, *job.key.request.as_bytes(), job.key.attempt));
+        all
+    }
+
+    fn job(&self, key: AttemptKey) -> Option<OpenJob> {
+        self.shared.lock().jobs.of(&key)
     }
 
     fn budget(&self, spender: &Spender<'_>, at_ms: u64) -> Option<Budget> {

@@ -5,6 +5,7 @@
 
 mod list;
 mod model;
+mod places;
 
 use std::borrow::Cow;
 
@@ -19,6 +20,7 @@ use crate::outline::Outline;
 
 pub use self::list::{Entry, ListQuery, MOST_RESULTS, PageToken, answer as list_answer};
 pub use self::model::JobModel;
+pub use self::places::{is_place, within};
 
 /// Characters of a client's token, at most.
 const MOST_TOKEN: usize = 256;
@@ -195,18 +197,31 @@ pub fn seen(body: &[u8]) -> Result<Seen, Invalid> {
     Invalid::parse(body)
 }
 
-/// Reads a page of ListAsyncInvokes: its jobs, and the token of the next page.
-pub fn page(body: &[u8]) -> Result<(Vec<Seen>, Option<String>), Invalid> {
+/// Which job an entry of ListAsyncInvokes is. How it goes is GetAsyncInvoke's to say: an entry may leave it out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// The job.
+    pub invocation_arn: String,
+    /// The token that it was started with.
+    #[serde(default)]
+    pub client_request_token: Option<String>,
+}
+
+/// Reads a page of ListAsyncInvokes: its jobs, and the token of the next page. The list is of the whole account: an
+/// entry that cannot be read is somebody else's, and skipped.
+pub fn page(body: &[u8]) -> Result<(Vec<Summary>, Option<String>), Invalid> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Page {
+    struct Page<'a> {
         #[serde(default)]
         next_token: Option<String>,
-        #[serde(default)]
-        async_invoke_summaries: Vec<Seen>,
+        #[serde(default, borrow)]
+        async_invoke_summaries: Vec<&'a RawValue>,
     }
     let Page { next_token, async_invoke_summaries } = Invalid::parse(body)?;
-    Ok((async_invoke_summaries, next_token))
+    let entries = async_invoke_summaries.into_iter();
+    Ok((entries.filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect(), next_token))
 }
 
 /// The answer to GetAsyncInvoke with the caller's own token, or without one.
@@ -277,9 +292,17 @@ mod tests {
         let own = |token| String::from_utf8(with_own_token(&Bytes::from(answer), token).unwrap().to_vec()).unwrap();
         assert!(own(Some("mine")).contains(r#""clientRequestToken":"mine""#));
         assert!(!own(None).contains("lientRequestToken") && own(None).contains("s3://b"));
-        let (jobs, next) =
-            page(format!(r#"{{"nextToken":"n","asyncInvokeSummaries":[{answer}]}}"#).as_bytes()).unwrap();
-        assert_eq!((jobs, next.as_deref()), (vec![seen], Some("n")));
+        // Whatever else is in the account's list, a job is found in it.
+        let foreign = r#"{"invocationArn":"arn:2","modelArn":"arn:m"},{"invocationArn":7},null,
+            {"invocationArn":"arn:3","status":"Paused"}"#;
+        let text = format!(r#"{{"nextToken":"n","asyncInvokeSummaries":[{foreign},{answer}]}}"#);
+        let (jobs, next) = page(text.as_bytes()).unwrap();
+        let of = |arn: &str, token: Option<&str>| Summary {
+            invocation_arn: arn.to_owned(),
+            client_request_token: token.map(str::to_owned),
+        };
+        let expected = vec![of("arn:2", None), of("arn:3", None), of("arn:1", Some("ours"))];
+        assert_eq!((jobs, next.as_deref()), (expected, Some("n")));
         assert_eq!(page(b"{}").unwrap(), (vec![], None));
         assert_eq!(started(br#"{"invocationArn":"arn:1"}"#).unwrap(), "arn:1");
         assert!(started(br#"{"invocationArn":""}"#).is_err());

@@ -77,20 +77,34 @@ pub(super) fn cohere(fields: &Object) -> Result<Outline, Invalid> {
         add_text(&mut outline, text);
     }
     let mut images = list(fields, "images")?.len();
-    for part in list(fields, "inputs")?.iter().flat_map(|input| input["content"].as_array().into_iter().flatten()) {
-        match part["type"].as_str() {
-            Some("text") => add_text(&mut outline, part["text"].as_str().unwrap_or_default()),
-            Some("image_url") => images += 1,
-            _ => {
-                let message = "a part of an input is of the type \"text\" or \"image_url\"";
-                return Err(Invalid::value("inputs.content.type", message));
-            }
+    for input in list(fields, "inputs")? {
+        let content = input["content"].as_array();
+        for part in content.ok_or_else(|| Invalid::value("inputs.content", "a list is needed"))? {
+            images += usize::from(part_of_an_input(&mut outline, part)?);
         }
     }
     if images > 0 {
         add(&mut outline, Unit::Image, number(images));
+        // Version 4 counts an image in tokens, of which its bytes say nothing.
+        outline.unbounded_input = true;
     }
     Ok(outline)
+}
+
+/// Takes a part in; says whether it is an image.
+fn part_of_an_input(outline: &mut Outline, part: &Value) -> Result<bool, Invalid> {
+    match part["type"].as_str() {
+        Some("text") => {
+            let text = part["text"].as_str();
+            add_text(outline, text.ok_or_else(|| Invalid::value("inputs.content.text", "a string is needed"))?);
+            Ok(false)
+        }
+        Some("image_url") => Ok(true),
+        _ => {
+            let message = "a part of an input is of the type \"text\" or \"image_url\"";
+            Err(Invalid::value("inputs.content.type", message))
+        }
+    }
 }
 
 /// The text of version 2.7 stands beside `inputType`, that of 3.0 in an object of the type's name.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Object, add_text, number, object};
+use super::{Object, add_text, number, object, text};
 use crate::invalid::Invalid;
 use crate::outline::{Needs, Outline};
 use crate::usage::{Unit, Units};
@@ -12,6 +12,8 @@ use crate::usage::{Unit, Units};
 const MOST_IMAGES: u64 = 5;
 /// The longest side whose price is known.
 const LONGEST_SIDE: u64 = 1_024;
+/// Tasks whose images are as large as the one that is given.
+const SIZED_BY_INPUT: [&str; 3] = ["INPAINTING", "OUTPAINTING", "BACKGROUND_REMOVAL"];
 
 fn making(images: u32) -> Outline {
     let units = Units::of(Unit::ImageMade, images);
@@ -19,6 +21,12 @@ fn making(images: u32) -> Outline {
 }
 
 pub(super) fn canvas(fields: &Object) -> Result<Outline, Invalid> {
+    let task = text(fields, "taskType")?;
+    if let Some(task) = task.filter(|task| SIZED_BY_INPUT.contains(task)) {
+        let message =
+            format!("{task} makes an image as large as the one that it is given, so that its price is not known");
+        return Err(Invalid::unsupported("taskType", message));
+    }
     let config = object(fields, "imageGenerationConfig")?;
     let figure = |name: &str| -> Result<Option<u64>, Invalid> {
         match config.and_then(|config| config.get(name)).filter(|value| !value.is_null()) {
@@ -61,10 +69,11 @@ pub(super) fn stability(fields: &Object) -> Outline {
 }
 
 /// How many images were made, at least and at most. Whether one that a filter held back is billed is not
-/// known.
+/// known; in its place stands nothing, or an empty text.
 pub(super) fn made(asked: Units, answer: &Value) -> Option<(Units, Units)> {
     let images = answer.get("images")?.as_array()?;
-    let made = Units::of(Unit::ImageMade, number(images.iter().filter(|image| !image.is_null()).count()));
+    let is_there = |image: &&Value| image.as_str().is_some_and(|image| !image.is_empty());
+    let made = Units::of(Unit::ImageMade, number(images.iter().filter(is_there).count()));
     let reasons = answer["finish_reasons"].as_array().is_some_and(|all| all.iter().any(|why| !why.is_null()));
     let is_whole = !reasons && answer["error"].is_null() && made.count(Unit::ImageMade) > 0;
     let most = if is_whole || made.count(Unit::ImageMade) > asked.count(Unit::ImageMade) { made } else { asked };

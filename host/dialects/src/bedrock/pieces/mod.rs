@@ -131,6 +131,17 @@ fn object<'a>(fields: &'a Object, name: &str) -> Result<Option<&'a Object>, Inva
     }
 }
 
+/// A whole number, where it is there.
+fn whole(fields: &Object, name: &str) -> Result<Option<u64>, Invalid> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let wrong = || Invalid::value(name, "a whole number that is not negative is needed");
+            value.as_u64().map(Some).ok_or_else(wrong)
+        }
+    }
+}
+
 fn has(fields: &Object, name: &str) -> bool {
     fields.get(name).is_some_and(|value| !value.is_null())
 }

@@ -51,8 +51,15 @@ fn what_a_request_has_at_least_and_at_most() {
         ),
         (Body::Rerank, documents(100, "short"), &[(Unit::Query, 1)], &[(Unit::Query, 1)], 506),
         (Body::Rerank, documents(101, "short"), &[(Unit::Query, 2)], &[(Unit::Query, 2)], 511),
-        // 1,500 bytes are three pieces of 503 tokens, or one.
+        // 1,500 bytes are three pieces of 503 tokens, or one; beside a query that fills a piece, one a token.
         (Body::Rerank, documents(100, &long), &[(Unit::Query, 1)], &[(Unit::Query, 3)], 150_006),
+        (
+            Body::Rerank,
+            serde_json::json!({"query": "q".repeat(600), "documents": ["x".repeat(300)]}).to_string(),
+            &[(Unit::Query, 1)],
+            &[(Unit::Query, 3)],
+            900,
+        ),
         (
             Body::Canvas,
             r#"{"taskType":"TEXT_IMAGE","textToImageParams":{"text":"a fish"},"imageGenerationConfig":{"numberOfImages":3,"width":1024}}"#.into(),
@@ -64,6 +71,8 @@ fn what_a_request_has_at_least_and_at_most() {
     ];
     for (body, request, least, most, bytes) in cases {
         let outline = read(body, &request);
+        let is_image_by_token = body == Body::CohereEmbed && outline.images > 0;
+        assert_eq!(outline.unbounded_input, is_image_by_token, "{body:?} {request:.200}");
         let found = (outline.least_units, outline.units, outline.text_bytes);
         assert_eq!(found, (units(least), units(most), bytes), "{body:?} {request:.200}");
         assert!(outline.texts_only && !outline.needs.is_empty() && outline.max_output_tokens == Some(0));
@@ -84,9 +93,15 @@ fn what_cannot_be_priced_is_refused_by_name() {
         ),
         (Body::Marengo, r#"{"inputType":"video"}"#),
         (Body::CohereEmbed, r#"{"texts":"one"}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":"one"}]}"#),
+        (Body::CohereEmbed, r#"{"inputs":["one"]}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":[{"type":"text","text":["one"]}]}]}"#),
+        (Body::CohereEmbed, r#"{"inputs":[{"content":[{"type":"sound"}]}]}"#),
+        (Body::Canvas, r#"{"taskType":"BACKGROUND_REMOVAL","backgroundRemovalParams":{"image":"AA"}}"#),
         (Body::Canvas, r#"{"imageGenerationConfig":{"width":2048}}"#),
         (Body::Canvas, r#"{"imageGenerationConfig":{"numberOfImages":9}}"#),
         (Body::Rerank, r#"{"documents":[]}"#),
+        (Body::Rerank, r#"{"query":"q","documents":[],"max_tokens_per_doc":"all"}"#),
         (Body::TitanEmbed, r#"{"inputText":"a","inputText":"b"}"#),
         (Body::TitanEmbed, "[]"),
     ]
@@ -97,9 +112,15 @@ fn what_cannot_be_priced_is_refused_by_name() {
     singleEmbeddingParams.text.source: how long a text in S3 is, is not known before it is paid for; send it as `value`
     inputType: InvokeModel takes "text", "image" and "text_image" at a known price; sound and video are for StartAsyncInvoke
     texts: a list is needed
+    inputs.content: a list is needed
+    inputs.content: a list is needed
+    inputs.content.text: a string is needed
+    inputs.content.type: a part of an input is of the type "text" or "image_url"
+    taskType: BACKGROUND_REMOVAL makes an image as large as the one that it is given, so that its price is not known
     imageGenerationConfig.width: larger images than 1024 x 1024 pixels have no known price
     imageGenerationConfig.numberOfImages: there are at most 5 at once
     query: it is missing
+    max_tokens_per_doc: a whole number that is not negative is needed
     a field is named twice at line 1 column 33
     the body is not a JSON object
     "#);
@@ -123,8 +144,12 @@ fn what_an_answer_says_was_consumed() {
     assert_eq!(of(Body::CohereEmbed, r#"{"texts":["a"]}"#, header, r#"{"embeddings":[[0.1]]}"#), tokens(7));
     assert_eq!(of(Body::CohereEmbed, r#"{"texts":["a"]}"#, none, r#"{"embeddings":[[0.1]]}"#), None);
     let long = serde_json::json!({"query": "q", "documents": vec!["x".repeat(9_000); 20]}).to_string();
-    let (one, four) = (Units::of(Unit::Query, 1), Units::of(Unit::Query, 4));
-    assert_eq!(of(Body::Rerank, &long, none, r#"{"results":[]}"#), Some((0, four, Some(one))));
+    // 4,096 tokens of each are looked at, in nine pieces at most.
+    let (one, two) = (Units::of(Unit::Query, 1), Units::of(Unit::Query, 2));
+    assert_eq!(of(Body::Rerank, &long, none, r#"{"results":[]}"#), Some((0, two, Some(one))));
+    let more = long.replacen('{', r#"{"max_tokens_per_doc":9000,"#, 1);
+    let four = Units::of(Unit::Query, 4);
+    assert_eq!(of(Body::Rerank, &more, none, r#"{"results":[]}"#), Some((0, four, Some(one))));
     let three = r#"{"imageGenerationConfig":{"numberOfImages":3}}"#;
     let made = |count| Units::of(Unit::ImageMade, count);
     let images = |answer: &str| of(Body::Canvas, three, none, answer);
@@ -133,6 +158,10 @@ fn what_an_answer_says_was_consumed() {
     assert_eq!(images(r#"{"images":["a"]}"#), Some((0, made(1), None)));
     assert_eq!(images(r#"{"images":["a"],"error":"filtered"}"#), Some((0, made(3), Some(made(1)))));
     assert_eq!(images(r#"{"error":"filtered"}"#), None);
-    let filtered = r#"{"images":[],"finish_reasons":["Filter reason: prompt"],"seeds":[]}"#;
-    assert_eq!(of(Body::Stability, "{}", none, filtered), Some((0, made(1), Some(made(0)))));
+    let one_is_empty = r#"{"images":["a","","c"],"error":"filtered"}"#;
+    assert_eq!(images(one_is_empty), Some((0, made(3), Some(made(2)))));
+    for filtered in ["[]", r#"[""]"#, "[null]"] {
+        let answer = format!(r#"{{"images":{filtered},"finish_reasons":["Filter reason: prompt"],"seeds":[]}}"#);
+        assert_eq!(of(Body::Stability, "{}", none, &answer), Some((0, made(1), Some(made(0)))), "{filtered}");
+    }
 }

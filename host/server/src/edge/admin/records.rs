@@ -73,11 +73,6 @@ pub(super) async fn forget(
         let (data, in_use) = (app.config.data.clone(), app.records.is_some());
         let files = off_the_way(move || unused(&data, in_use)).await?;
         let files = files.map_err(|error| not_written(format!("{}: {error}", app.config.data.display())))?;
-        if !in_use && files.is_empty() {
-            let message = "no records are kept on disk (`enabled` under [records] in kairos.toml); those of the last \
-                           requests, in memory, go with a restart";
-            return Err(trouble(StatusCode::NOT_FOUND, "no_records", message, Value::Null));
-        }
         let entry = Entry {
             at_ms: i64::try_from((app.gateway.clock)()).unwrap_or(i64::MAX),
             actor: "admin".to_owned(),
@@ -101,18 +96,19 @@ pub(super) async fn forget(
             records.erase(which.clone(), Box::new(move |gone| drop(tell.send(gone))));
             gone = told.await.unwrap_or_else(|_| Err("the gateway stops".to_owned())).map_err(not_written)?;
         }
+        let jobs = app.admin.jobs.erase(which.clone()).await.map_err(not_written)?;
         let beside = off_the_way(move || erase_unused(&files, &which)).await?;
         let gone_beside = beside.iter().filter_map(|file| file.erased.as_ref().ok().copied().flatten()).sum::<u64>();
         app.records.iter().for_each(|records| records.erased_beside(gone_beside));
         gone += gone_beside;
-        tracing::info!(which = called, gone, "records were taken out");
-        Ok(answer(StatusCode::OK, told(&called, gone, &beside).to_string()))
+        tracing::info!(which = called, gone, jobs, "records were taken out");
+        Ok(answer(StatusCode::OK, told(&called, (gone, jobs), &beside).to_string()))
     };
     either(forgotten.await)
 }
 
 /// What was done, and which files may still hold such records.
-fn told(called: &str, gone: u64, beside: &[Beside]) -> Value {
+fn told(called: &str, (gone, jobs): (u64, u64), beside: &[Beside]) -> Value {
     let path = |file: &Beside| file.path.display().to_string();
     let removed = beside.iter().filter(|file| file.erased == Ok(None)).map(path);
     let unsearched = beside.iter().filter_map(|file| {
@@ -123,6 +119,7 @@ fn told(called: &str, gone: u64, beside: &[Beside]) -> Value {
     json!({
         "which": called,
         "forgotten": gone,
+        "jobs": jobs,
         "removed": removed.collect::<Vec<_>>(),
         "unsearched": unsearched.collect::<Vec<_>>(),
     })
