@@ -111,7 +111,7 @@ async fn vectors_that_cannot_be_read_are_no_success() {
     let unreadable = r#"{"embedding":["half"],"inputTextTokenCount":1}"#;
     let answers = vec![Ok(VECTOR), Ok(unreadable)];
     let (status, record) = ask(embed(2), answers, Duration::ZERO, HealingBounds::default()).await;
-    assert_eq!((status, went(&record)), (502, vec!["ok", "broken_stream"]));
+    assert_eq!((status, went(&record)), (502, vec!["ok", "upstream_stream_broken"]));
     let attempt = &record.attempts[1];
     assert_eq!((attempt.ledger, attempt.cost_usd), ("settled", record.attempts[0].cost_usd));
 }
