@@ -259,7 +259,11 @@ async fn a_profile_that_the_configuration_names_freezes_nothing_while_it_is_not_
     let without = (vec![lite.to_owned()], Vec::new(), 1);
     assert_eq!(takes_part(&resolver), without);
     let told = left_out(&config, &resolver.book.catalogue().load());
-    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+    models.auto: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    models.fallback: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    limits.burndown: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    ");
 
     // It is asked about before the gateway serves; one that does not answer is asked again.
     says.set("a", Err(Kind::Network));
@@ -293,7 +297,10 @@ async fn a_profile_that_the_configuration_names_freezes_nothing_while_it_is_not_
     let (auto, fallback, _) = takes_part(&resolver);
     assert_eq!((auto, fallback.len()), (without.0, 0));
     let told = left_out(&config, &resolver.book.catalogue().load());
-    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r#"
+    models.auto: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: it stands for amazon.titan-embed-text-v2:0, which is of kind "embedding" and no chat model
+    models.fallback: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: it stands for amazon.titan-embed-text-v2:0, which is of kind "embedding" and no chat model
+    "#);
     let again = self::resolver(&config, &says, || 0);
     assert_eq!(takes_part(&again).0.len(), 1);
 }
