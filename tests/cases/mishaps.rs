@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::BodyExt as _;
 use kairos_disk::VARIABLE;
 use kairos_tests::audit::{Audit, ledger_json, picodollars};
-use kairos_tests::http::{Client, chat, requests};
+use kairos_tests::http::{Answer, Client, chat, requests};
 use kairos_tests::policy;
 use kairos_tests::process::{Pair, Server, Setup, metrics};
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ fn asked(gateway: &str) -> Vec<(String, Value)> {
     all.push((format!("{gateway}/v1/generate/batch"), json!({"requests": [one, one, one, one]})));
     all
 }
+
+/// How often is looked for what must come: what does not fails the test, with what was seen last.
+const LOOKS: usize = 10_000;
 
 /// What callers saw until the gateway took no more.
 #[derive(Default)]
@@ -79,9 +82,15 @@ async fn told_to_stop_under_load_nothing_is_lost() {
     let mut audit = Audit::default();
     for _ in 0..3 {
         let (seen, callers) = load(&pair.gateway.url, 24);
-        while seen.whole.load(Ordering::Relaxed) < 48 {
-            tokio::task::yield_now().await;
+        let whole = || seen.whole.load(Ordering::Relaxed);
+        for _ in 0..LOOKS {
+            if whole() >= 48 {
+                break;
+            }
+            // Each look is a question to the gateway, as the callers' are.
+            metrics(&pair).await;
         }
+        assert!(whole() >= 48, "{} answers came whole in {LOOKS} looks", whole());
         pair.gateway.terminate();
         let open = seen.under_way.load(Ordering::Relaxed);
         for caller in callers {
@@ -121,7 +130,14 @@ async fn what_does_not_end_in_time_is_charged_all_the_same() {
         let line = counted.lines().find_map(|line| line.strip_prefix("kairos_ledger_open_rows "));
         line.unwrap().parse::<u64>().unwrap()
     };
-    while open().await < 8 {}
+    let mut most = 0;
+    for _ in 0..LOOKS {
+        most = open().await;
+        if most >= 8 {
+            break;
+        }
+    }
+    assert!(most >= 8, "{most} attempts were open at the last of {LOOKS} looks");
     pair.gateway.terminate();
     for caller in callers {
         caller.await.unwrap();
@@ -146,17 +162,26 @@ fn on_a_disk(setup: &Setup<'_>, pair: &mut Pair, fails: &str) -> PathBuf {
     sign
 }
 
+/// Asks until the status of an answer is such.
+async fn asked_until(client: &Client, (url, body): &(String, Value), is_it: impl Fn(u16) -> bool) -> Answer {
+    let mut last = None;
+    for _ in 0..LOOKS {
+        let answer = client.post(url, &[], body).await;
+        if is_it(answer.status.as_u16()) {
+            return answer;
+        }
+        last = Some(answer);
+    }
+    let last = last.unwrap();
+    panic!("after {LOOKS} looks {url} still answers {}: {}", last.status, last.text());
+}
+
 /// Asks until it is refused: leases that are on disk go on paying, and no further. From then on every dialect is, and
 /// `why` is said. Then it is mended, and the same gateway answers again.
 async fn refuses_until_mended(pair: &mut Pair, why: &str, mend: impl FnOnce()) {
     let client = Client::default();
     let all = requests(&pair.gateway.url);
-    let refused = loop {
-        let answer = client.post(&all[0].0, &[], &all[0].1).await;
-        if answer.status != 200 {
-            break answer;
-        }
-    };
+    let refused = asked_until(&client, &all[0], |status| status != 200).await;
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.text().contains(why), "{}", refused.text());
     for (url, body) in &all {
@@ -164,7 +189,7 @@ async fn refuses_until_mended(pair: &mut Pair, why: &str, mend: impl FnOnce()) {
     }
     assert_eq!(client.get(&format!("{}/readyz", pair.gateway.url)).await.status, 503);
     mend();
-    while client.post(&all[0].0, &[], &all[0].1).await.status != 200 {}
+    asked_until(&client, &all[0], |status| status == 200).await;
     pair.gateway.terminate();
     assert!(pair.gateway.ended().0.success());
     charged_is_billed(pair).await;

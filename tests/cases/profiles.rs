@@ -127,7 +127,63 @@ async fn what_a_key_may_use_is_what_the_profile_stands_for() {
     let before = counted(&metrics_of(&client, &pair).await, "kairos_profile_questions_total");
     let nobody = client.post(&url, &[("authorization", "Bearer no")], &chat(UNKNOWN, "hi")).await;
     assert_eq!(nobody.status, 401);
+    // Nor anybody for what the key may not do whatever the profile stands for.
+    let (code, made) = said(&pair, &["key", "create", "sdk", "--dialects", "bedrock", "--json"]);
+    assert_eq!(code, 0, "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let bearer = format!("Bearer {}", made["key"].as_str().unwrap());
+    let spoken = client.post(&url, &[("authorization", &bearer)], &chat(UNKNOWN, "hi")).await;
+    assert_eq!(spoken.status, 403, "{}", spoken.text());
     assert_eq!(counted(&metrics_of(&client, &pair).await, "kairos_profile_questions_total"), before);
+    pair.gateway.stop();
+}
+
+/// Lists, figures, limits and budgets that name a profile hold where Bedrock says at the start what it stands for; and
+/// where it does not, the gateway serves without, and says so.
+#[tokio::test]
+async fn what_the_configuration_names_is_asked_about_before_it_serves() {
+    let config = format!(
+        r#"
+[models]
+as_of = "2026-11-23"
+auto = ["nova-micro", "{NOVA}"]
+fallback = ["{NOVA}"]
+[limits.burndown]
+"{NOVA}" = 2
+[[limits.rates]]
+name = "of-nova"
+model = "{NOVA}"
+requests_per_minute = 50
+[[budgets]]
+name = "of-claude"
+model = "{CLAUDE}"
+limit_usd = "1"
+period = "day"
+"#
+    );
+    let (profiles, mut simulate) = (profiles(), Vec::new());
+    let away = &[("AWS_ENDPOINT_URL_BEDROCK", "http://127.0.0.1:1")];
+    let mut setup = Setup { config: &config, environment: away, ..setup(&profiles, &mut simulate) };
+    let mut pair = setup.start();
+    let answered = ask(&pair, "auto").await;
+    assert_eq!((answered.status.as_u16(), answered.header("x-kairos-model")), (200, "amazon.nova-micro-v1:0"));
+    let limits = |metrics: &str| {
+        ["rate_limit{limit=\"of-nova\"", "budget_limit_usd{budget=\"of-claude\""].map(|name| metrics.contains(name))
+    };
+    assert_eq!(limits(&metrics(&pair).await), [false, false]);
+    let (_, doctor) = said(&pair, &["doctor", "--offline"]);
+    for (setting, arn) in
+        [("models.auto", NOVA), ("limits.burndown", NOVA), ("limits.rates", NOVA), ("budgets", CLAUDE)]
+    {
+        assert!(doctor.contains(&format!("{setting}: {arn} is left out: what it stands for is not known")), "{doctor}");
+    }
+    pair.gateway.stop();
+
+    setup.environment = &[];
+    pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
+    assert_eq!(limits(&metrics(&pair).await), [true, true]);
+    let (_, doctor) = said(&pair, &["doctor", "--offline"]);
+    assert!(!doctor.contains("left out"), "{doctor}");
     pair.gateway.stop();
 }
 

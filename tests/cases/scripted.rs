@@ -105,7 +105,7 @@ impl Keys for Anybody {
 struct NoProfiles;
 
 impl Profiles for NoProfiles {
-    fn resolve<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+    fn resolve<'a>(&'a self, _: &'a str, arn: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move { panic!("{arn}") })
     }
 }

@@ -31,10 +31,18 @@ def take(queue, seconds):
         yield json.loads(message["Body"])
 
 
+# Each looks for five seconds.
+LOOKS = 24
+
+
 def read(queue, wanted):
     messages = []
-    while len(messages) < wanted:
+    for _ in range(LOOKS):
+        if len(messages) >= wanted:
+            break
         messages.extend(take(queue, 5))
+    else:
+        sys.exit(f"{len(messages)} messages of {wanted} after {LOOKS} looks: {json.dumps(messages)}")
     messages.extend(take(queue, 0))
     print(json.dumps(messages))
 

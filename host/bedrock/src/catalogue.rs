@@ -16,6 +16,7 @@ use kairos_dialects::generate::parameters::{Sampling, TopK};
 use kairos_pipeline::models::{Answering, Catalogue, Model, ModelKind, Named, Target, is_rented};
 use kairos_pipeline::policy::{Family, Route, Strengths};
 use kairos_pipeline::price::{GuardrailPrices, PriceTable};
+use kairos_pipeline::profile::is_application;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -183,7 +184,8 @@ pub struct View<'a> {
     /// Names that the configuration adds, and what they stand for: application profiles, aliases.
     pub names: &'a [(String, String)],
     /// ARNs of application inference profiles, and what Bedrock said that they stand for. What is not known, or has
-    /// no price, is left out: it was known once.
+    /// no price, is left out: it was known once. Lists and figures of the configuration may name one that is not here;
+    /// it takes part once it is.
     pub profiles: &'a [(String, String)],
     /// How often a written token of a model counts against its quota, where the catalogue says something else.
     pub burndown: &'a [(String, u32)],
@@ -399,12 +401,14 @@ fn add_names(catalogue: &mut Catalogue, view: &View<'_>) -> Result<(), Catalogue
     Ok(())
 }
 
-/// The operator's figures: AWS may have another for an account, or for a model that is new.
+/// The operator's figures: AWS may have another for an account, or for a model that is new. One of an application
+/// profile that is not known waits until it is.
 fn set_burndown(catalogue: &mut Catalogue, figures: &[(String, u32)]) -> Result<(), CatalogueError> {
     for (name, burndown) in figures {
         let model = match catalogue.names.get(name).copied() {
             Some(Named::Model(model)) => model,
             Some(Named::Target(target)) => catalogue.targets[target].model,
+            None if is_application(name) => continue,
             None => {
                 let near = catalogue.nearest(name);
                 let (model, name) = ("limits.burndown".to_owned(), name.clone());
@@ -428,19 +432,24 @@ fn auto(catalogue: &Catalogue, configured: Option<&[String]>) -> Result<Vec<usiz
 }
 
 /// The targets that a list of the configuration names, each model once. What has ended and has no
-/// successor is left out: the list is written once, and models end.
+/// successor is left out: the list is written once, and models end. So is an application profile that is not known,
+/// or stands for no chat model: what it stands for is Bedrock's to say, and must not keep a catalogue from serving.
 fn listed(catalogue: &Catalogue, setting: &str, names: &[String]) -> Result<Vec<usize>, CatalogueError> {
     let mut listed: Vec<usize> = Vec::new();
     for name in names {
         let target = match catalogue.answering(name) {
             Answering::Target { target, .. } => target,
             Answering::Ended(_) | Answering::NotHere(_) => continue,
+            Answering::Unknown(_) if is_application(name) => continue,
             Answering::Unknown(near) => {
                 let (model, name) = (setting.to_owned(), name.clone());
                 return Err(CatalogueError::UnknownName { model, what: "the model", name, near });
             }
         };
         let (model, kind) = (catalogue.targets[target].model, catalogue.model_of(target).kind);
+        if kind != ModelKind::Chat && is_application(name) {
+            continue;
+        }
         if kind != ModelKind::Chat {
             return Err(CatalogueError::NotChat { setting: setting.to_owned(), name: name.clone(), kind });
         }

@@ -94,23 +94,28 @@ fn made_of(models: &[&str], region: &str) -> Result<String, String> {
     if regions.len() == 1 && regions.contains(region) {
         return Ok((*id).to_owned());
     }
-    let geography = geography(&regions).ok_or("regions of no known geography")?;
+    let geography = geography(&regions)?;
     Ok(format!("{geography}.{id}"))
 }
 
 /// The prefix of the profiles that reach these regions, and no others.
-fn geography(regions: &BTreeSet<&str>) -> Option<&'static str> {
+fn geography(regions: &BTreeSet<&str>) -> Result<&'static str, &'static str> {
     let within = |prefixes: &[&str]| regions.iter().all(|at| prefixes.iter().any(|prefix| at.starts_with(prefix)));
     let narrow = [
         ("jp", &["ap-northeast-1", "ap-northeast-3"][..]),
-        ("au", &["ap-southeast-2", "ap-southeast-4"]),
+        ("au", &["ap-southeast-2", "ap-southeast-4", "ap-southeast-6"]),
         ("in", &["ap-south-1", "ap-south-2"]),
         ("us-gov", &["us-gov-"]),
         ("us", &["us-", "ca-"]),
         ("eu", &["eu-"]),
         ("apac", &["ap-"]),
     ];
-    narrow.into_iter().find(|(_, prefixes)| within(prefixes)).map(|(name, _)| name)
+    // One that stays in Canada has another price than one that reaches it from the United States.
+    if within(&["ca-"]) {
+        return Err("regions of Canada alone, a geography without known prices");
+    }
+    let found = narrow.into_iter().find(|(_, prefixes)| within(prefixes));
+    found.map(|(name, _)| name).ok_or("regions of no known geography")
 }
 
 #[cfg(test)]
@@ -133,12 +138,15 @@ mod tests {
             (&["us-west-2"], "us."),
             (&["eu-central-1", "eu-west-3"], "eu."),
             (&["ap-northeast-1", "ap-northeast-3"], "jp."),
+            (&["ap-southeast-2", "ap-southeast-4", "ap-southeast-6"], "au."),
             (&["ap-northeast-1", "ap-southeast-2"], "apac."),
             (&["us-gov-east-1", "us-gov-west-1"], "us-gov."),
             (&["", "us-east-1"], "global."),
         ] {
             assert_eq!(of(regions), Ok(format!("{prefix}amazon.nova-lite-v1:0")), "{regions:?}");
         }
+        let canada = Err("regions of Canada alone, a geography without known prices".to_owned());
+        assert_eq!([of(&["ca-central-1", "ca-west-1"]), of(&["ca-central-1"])], [canada.clone(), canada]);
         assert_eq!(of(&["us-east-1", "eu-west-1"]), Err("regions of no known geography".to_owned()));
         assert_eq!(of(&[]), Err("0 models, where one is expected".to_owned()));
         let model = |id: &str| format!("arn:aws:bedrock:us-east-1::foundation-model/{id}");

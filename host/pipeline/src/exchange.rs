@@ -149,6 +149,11 @@ impl Exchange {
         self.allowed.as_ref().is_none_or(|allowed| allowed.contains(&model))
     }
 
+    /// Whether the caller's key may use no model that is known.
+    pub(crate) fn allows_none(&self) -> bool {
+        self.allowed.as_ref().is_some_and(Vec::is_empty)
+    }
+
     pub(crate) fn decoded(&mut self, request: &Decoded, settings: &Settings) {
         self.record.asked_model.push_str(request.model(settings));
         if request.client_request_id.is_some() {

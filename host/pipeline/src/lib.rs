@@ -98,14 +98,15 @@ async fn answer(
 
     // 1. Identify: whose key is it?
     exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
-    // 2. Decode: one form for every dialect. What a profile's ARN stands for is found out first, where it is new.
+    // 2. Decode: one form for every dialect. What a profile's ARN in the path stands for is found out first, where it
+    // is new: the body is of that model's.
     profile::make_known(gateway, exchange, incoming.path_model.as_deref()).await?;
     let mut request = decode::decode(incoming, gateway, &exchange.catalogue)?;
-    profile::make_known(gateway, exchange, Some(request.model(&gateway.settings))).await?;
     // Admit: within what the key may do.
     let admitted = exchange.scope.clone().map_or(Ok(()), |scope| scope.admit(exchange.dialect, &mut request));
     exchange.decoded(&request, &gateway.settings);
     admitted?;
+    profile::make_known(gateway, exchange, Some(request.model(&gateway.settings))).await?;
     if let Some(job) = request.job.clone()
         && let Some(outgoing) = Box::pin(jobs::known(gateway, exchange, &job)).await?
     {

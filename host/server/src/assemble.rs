@@ -109,7 +109,7 @@ pub(crate) fn as_of(config: &Config) -> Date {
 pub(crate) fn read_catalogue(config: &Config, region: &str, as_of: Date) -> Result<Catalogue, AssemblyError> {
     let own = prices::own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
     let pins = profiles::read(&config.data).map_err(AssemblyError)?;
-    catalogue(config, region, as_of, &own, &profiles::names(config.profiles, &pins))
+    catalogue(config, region, as_of, &own, &profiles::names(config.profiles, region, &pins))
 }
 
 /// Does something with what the configuration says of models; profiles are not of the configuration.
@@ -146,7 +146,9 @@ pub(crate) fn catalogue(
     })?;
     let default = &config.models.default;
     match catalogue.answering(default) {
-        Answering::Unknown(near) if default != "auto" && !is_application(default) => {
+        // What it stands for is Bedrock's to say: a request is refused by it, the catalogue is not.
+        _ if is_application(default) => Ok(catalogue),
+        Answering::Unknown(near) if default != "auto" => {
             let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
             Err(AssemblyError(format!("models.default: the model {default:?} is not known{hint}")))
         }
@@ -254,7 +256,7 @@ fn cannot_open(error: &LedgerError) -> AssemblyError {
     AssemblyError(format!("the ledger cannot be opened: {error}{hint}"))
 }
 
-/// What may go through in a minute, with the models that are meant.
+/// What may go through in a minute, with the models that are meant. One of a profile that is not known is left out.
 fn rates(config: &Config, catalogue: &Catalogue) -> Result<Vec<Rate>, AssemblyError> {
     let model = |name: &String| match catalogue.answering(name) {
         Answering::Target { target, .. } => Ok(catalogue.targets[target].model),
@@ -273,10 +275,12 @@ fn rates(config: &Config, catalogue: &Catalogue) -> Result<Vec<Rate>, AssemblyEr
             limit: Limit { requests: set.requests_per_minute, tokens: set.tokens_per_minute },
         })
     };
-    config.limits.rates.iter().map(one).collect()
+    let is_known = |set: &&RateSettings| set.model.as_deref().is_none_or(|name| !profiles::is_unknown(catalogue, name));
+    config.limits.rates.iter().filter(is_known).map(one).collect()
 }
 
-/// Budgets of the configuration, and those that keys have of their own.
+/// Budgets of the configuration, and those that keys have of their own. One of a profile that is not known is left
+/// out.
 fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Vec<Arc<Rule>>, AssemblyError> {
     let model = |name: &str| match scope::model_id(catalogue, name) {
         Some(id) => Ok(id.to_string()),
@@ -285,14 +289,16 @@ fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Ve
             Err(format!("model: no model that can be called answers for {name:?}{near}"))
         }
     };
-    let mut rules =
-        config.budget_rules(model).map_err(|wrong| AssemblyError(format!("budgets: {}", wrong.join("; "))))?;
+    let is_known = |name: &str| !profiles::is_unknown(catalogue, name);
+    let mut rules = config
+        .budget_rules(is_known, model)
+        .map_err(|wrong| AssemblyError(format!("budgets: {}", wrong.join("; "))))?;
     rules.extend(issued.budgets().map(Arc::new));
     Ok(rules)
 }
 
 /// Puts the gateway together.
-pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
+pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
     let client = Arc::new(client.map_err(AssemblyError::of)?);
     let bounds = (profiles::PATIENCE, profiles::MOST_ANSWER_BYTES);
@@ -308,6 +314,7 @@ pub(crate) fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, Asse
     let prices = Arc::new(Book::open(&config, &side.region, as_of(&config))?);
     let catalogue = prices.catalogue();
     let profiles = Arc::new(Resolver::new(control, Arc::clone(&prices), &side.region, config.profiles, unix_ms));
+    profiles.find_named().await;
     let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
     let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;

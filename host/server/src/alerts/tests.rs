@@ -26,7 +26,7 @@ fn waits_are_bounded() {
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// The time of the property's gateway.
+/// The time of the property's gateway, and of no other test's.
 static NOW: AtomicU64 = AtomicU64::new(0);
 
 fn now() -> u64 {
@@ -53,18 +53,19 @@ fn thresholds(limit: u64) -> [u64; 2] {
 struct Place {
     ledger: Arc<SqliteLedger>,
     alerts: Alerts,
+    clock: fn() -> u64,
 }
 
 impl Place {
-    fn open(folder: &Path) -> Self {
-        let ledger = Arc::new(SqliteLedger::open(folder, &rules(), Arc::new(now)).unwrap());
+    fn open(folder: &Path, clock: fn() -> u64) -> Self {
+        let ledger = Arc::new(SqliteLedger::open(folder, &rules(), Arc::new(clock)).unwrap());
         let mut config = Config { data: folder.to_owned(), ..Config::default() };
         config.alerts.webhook_url = Some(SecretText(Secret::new("http://127.0.0.1:1/")));
         let (access_key_id, secret) = ("a".to_owned(), "b".to_owned());
         let keys = Authority::Keys(SigningCredentials { access_key_id, secret, session_token: None });
         let credentials = Arc::new(CredentialSource::fixed(keys));
-        let alerts = Alerts::open(&config, &credentials, Arc::clone(&ledger), now).unwrap();
-        Self { ledger, alerts }
+        let alerts = Alerts::open(&config, &credentials, Arc::clone(&ledger), clock).unwrap();
+        Self { ledger, alerts, clock }
     }
 
     /// Spends with the key of a budget. Whether that was allowed.
@@ -79,7 +80,7 @@ impl Place {
             region: "us-east-1".into(),
             tier: ServiceTier::Standard,
             tags: Arc::default(),
-            at_ms: now(),
+            at_ms: (self.clock)(),
             worst: Picodollars(amount),
             price_version: "prices".into(),
             policy: None,
@@ -100,7 +101,7 @@ impl Place {
     fn told(&self) -> Vec<(String, Option<String>)> {
         self.alerts.look();
         let mut told = Vec::new();
-        while let Some(waiting) = self.alerts.store.next("webhook", now()).unwrap() {
+        while let Some(waiting) = self.alerts.store.next("webhook", (self.clock)()).unwrap() {
             let alert: Value = serde_json::from_str(&waiting.body).unwrap();
             let text = |value: &Value| value.as_str().map(str::to_owned);
             told.push((text(&alert["budget"]["name"]).unwrap(), text(&alert["threshold_usd"])));
@@ -152,7 +153,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         NOW.store(20_000 * DAY_MS, Ordering::SeqCst);
-        let mut place = Place::open(folder.path());
+        let mut place = Place::open(folder.path(), now);
         let mut known = [Known { day: 20_000, ..Known::default() }; 2];
         for step in steps {
             let mut expected: Vec<(String, Option<String>)> = Vec::new();
@@ -179,7 +180,7 @@ proptest! {
                 }
                 Step::Restart => {
                     place.stop();
-                    place = Place::open(folder.path());
+                    place = Place::open(folder.path(), now);
                 }
             }
             expected.sort();
@@ -200,7 +201,7 @@ proptest! {
 #[tokio::test]
 async fn what_was_missed_is_found_by_a_look_at_all() {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place::open(folder.path());
+    let place = Place::open(folder.path(), || 20_000 * DAY_MS);
     assert_eq!(place.told(), []);
     assert!(place.spend("refuses", 300).await);
     // As if it had not been kept.

@@ -82,7 +82,7 @@ impl Demo {
             credentials: CredentialSource::fixed(Authority::Keys(key)),
         };
         let endpoint = side.endpoint.url.clone();
-        let app = assemble::assemble(config, side)?;
+        let app = assemble::assemble(config, side).await?;
         let _watching = serve::watch(&app)?;
         serve::log_start(&app, REGION, &endpoint);
         let listening = serve::bind(&app).await?;

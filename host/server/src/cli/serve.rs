@@ -57,7 +57,7 @@ impl Serve {
         let config = super::read_config(&self.flags)?;
         let side = assemble::model_side(&config).await?;
         let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
-        let app = assemble::assemble(config, side)?;
+        let app = assemble::assemble(config, side).await?;
         let _watching = watch(&app)?;
         log_start(&app, &region, &endpoint);
         let listening = bind(&app).await?;

@@ -201,7 +201,7 @@ fn money(config: &Config, wrong: &mut Vec<Wrong>) {
         wrong.push(Wrong { setting: "alerts.webhook_secret", what });
     }
     // Which models there are is known once the region is.
-    let found = config.budget_rules(|model| Ok(model.to_owned())).err().unwrap_or_default();
+    let found = config.budget_rules(|_| true, |model| Ok(model.to_owned())).err().unwrap_or_default();
     wrong.extend(found.into_iter().map(|what| Wrong { setting: "budgets", what }));
 }
 

@@ -197,9 +197,10 @@ impl Config {
     /// Budgets. `model` finds the id of a model by any of its names.
     pub(crate) fn budget_rules(
         &self,
+        is_known: impl Fn(&str) -> bool,
         model: impl Fn(&str) -> Result<String, String>,
     ) -> Result<Vec<Arc<Rule>>, Vec<String>> {
-        settings::budgets::rules(&self.budget, &self.budgets, model)
+        settings::budgets::rules(&self.budget, &self.budgets, is_known, model)
     }
 
     /// Bounds of the ledger.

@@ -265,7 +265,7 @@ pub(crate) struct Models {
 pub(crate) struct ProfileSettings {
     /// Profiles that are kept; 0: Bedrock is not asked.
     pub(crate) kept: usize,
-    /// Questions in a minute, refreshes included.
+    /// Questions in a minute, those of the gateway's own included: an eighth is for them.
     pub(crate) questions_per_minute: u32,
     /// For how long an ARN is refused without asking again.
     pub(crate) refused_seconds: Seconds,

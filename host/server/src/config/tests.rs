@@ -108,14 +108,14 @@ fn a_budget_is_what_its_entry_says() {
     let text = "[[budgets]]\nname = \"a\"\nkey = \"k\"\nteam = \"t\"\nmodel = \"m\"\ntag = \"env=prod\"\nlimit_usd = \"0.000000000003\"\n\
                 period = \"month\"\ntime_zone = \"Europe/Berlin\"\nalerts = [0.5, 2.0]\nover = \"degrade\"";
     let config = file::parse(text, "kairos.toml").unwrap();
-    let rules = config.budget_rules(|model| Ok(format!("{model}-id"))).unwrap();
+    let rules = config.budget_rules(|_| true, |model| Ok(format!("{model}-id"))).unwrap();
     assert_eq!(
         rules[0].counting.identity(),
         r#"{"key":"k","team":"t","model":"m-id","tag":["env","prod"],"calendar":{"period":"month","zone":"Europe/Berlin"}}"#
     );
     // Half of three picodollars is two: nothing is told too early.
     assert_eq!(rules[0].alerts, [Picodollars(2), Picodollars(6)]);
-    assert_eq!(config.budget_rules(|_| Err("no".to_owned())).unwrap_err(), ["a: no"]);
+    assert_eq!(config.budget_rules(|_| true, |_| Err("no".to_owned())).unwrap_err(), ["a: no"]);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn every_variable_of_the_seed_is_read() {
     assert_eq!(config.models.fallback, ["anthropic.claude-3-5-sonnet", "ai21.j2-ultra"]);
     assert_eq!(config.concurrency().unwrap().at_once, 10);
     assert_eq!(config.timeouts().answer, Duration::from_secs(30));
-    let rules = config.budget_rules(|model| Ok(model.to_owned())).unwrap();
+    let rules = config.budget_rules(|_| true, |model| Ok(model.to_owned())).unwrap();
     let dollars = |number: u64| Picodollars(number * Picodollars::PER_DOLLAR);
     assert_eq!(rules.len(), 1);
     assert_eq!(

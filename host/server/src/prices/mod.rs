@@ -19,7 +19,7 @@ use kairos_sandbox::watch::FileWatch;
 pub(crate) use self::sheets::Sheets;
 use crate::assemble::{self, AssemblyError};
 use crate::config::Config;
-use crate::profiles::{Pins, names};
+use crate::profiles::{Change, Pin, Pins, names};
 
 /// The largest file of own prices.
 const MOST_BYTES: u64 = 1 << 20;
@@ -85,8 +85,8 @@ impl Book {
     /// Reads all prices, for a region and a date. Without good ones nothing is begun.
     pub(crate) fn open(config: &Config, region: &str, as_of: Date) -> Result<Self, AssemblyError> {
         let own = own(config).map_err(|wrong| AssemblyError(format!("models.prices: {wrong}")))?;
-        let pins = Pins::open(&config.data);
-        let catalogue = assemble::catalogue(config, region, as_of, &own, &names(config.profiles, &pins.all()))?;
+        let pins = Pins::open(&config.data, region);
+        let catalogue = assemble::catalogue(config, region, as_of, &own, &names(config.profiles, region, &pins.all()))?;
         let sheets = Sheets::open(&config.data, config.models.kept_prices);
         let kept = sheets.keep(&catalogue.version, &sheet(BUILT_IN, &own));
         kept.map_err(|error| AssemblyError(format!("the prices cannot be kept: {error}")))?;
@@ -108,17 +108,30 @@ impl Book {
         Arc::clone(&self.serves)
     }
 
-    /// What application inference profiles stand for. Who changes it calls [`Book::renew`].
+    /// What the configuration says.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What application inference profiles stand for. What is priced by it changes with [`Book::change`].
     pub(crate) fn pins(&self) -> &Pins {
         &self.pins
     }
 
-    /// Has the catalogue serve with the profiles that are known now.
-    pub(crate) fn renew(&self) -> Result<(), AssemblyError> {
+    /// Changes what is kept of profiles, and has the catalogue serve that follows from it. A change with which there
+    /// is no catalogue is not made. Gives whether the disk took it; to be called by one at a time.
+    pub(crate) fn change(&self, change: Change) -> Result<std::io::Result<()>, AssemblyError> {
+        self.with(&self.pins.with(&change), |_| ())?;
+        let kept = self.pins.apply(change);
+        self.with(&self.pins.all(), |catalogue| self.serves.store(Arc::new(catalogue)))?;
+        Ok(kept)
+    }
+
+    /// Does something with the catalogue that there is with these profiles, before another can come to serve.
+    fn with(&self, pins: &[Pin], then: impl FnOnce(Catalogue)) -> Result<(), AssemblyError> {
         let state = self.state();
-        let as_of = assemble::as_of(&self.config);
-        let catalogue = assemble::catalogue(&self.config, &self.region, as_of, &state.own, &self.profiles())?;
-        self.serves.store(Arc::new(catalogue));
+        let (as_of, profiles) = (assemble::as_of(&self.config), names(self.config.profiles, &self.region, pins));
+        then(assemble::catalogue(&self.config, &self.region, as_of, &state.own, &profiles)?);
         Ok(())
     }
 
@@ -216,7 +229,7 @@ impl Book {
     }
 
     fn profiles(&self) -> Vec<(String, String)> {
-        names(self.config.profiles, &self.pins.all())
+        names(self.config.profiles, &self.region, &self.pins.all())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,13 +1,16 @@
 //! Application inference profiles: an ARN that a request names for the first time is asked of Bedrock's control
 //! plane, and what it said is kept (`pins`) and in the catalogue from then on.
 //!
-//! One question is asked at a time, so many a minute, and an ARN that came to nothing is refused for a while
-//! without asking: callers can make up ARNs, and the control plane's quota is the account's.
+//! One question is asked at a time, so many a minute (`questions`), and an ARN that came to nothing is refused for a
+//! while without asking: callers can make up ARNs, and the control plane's quota is the account's. What the
+//! configuration names (`named`) is asked about before the gateway serves, and takes part once it is known.
 
+mod named;
 mod pins;
+mod questions;
 mod refresh;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +23,9 @@ use kairos_bedrock::profile::{Unresolved, get};
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::profile::Profiles;
 
-pub(crate) use self::pins::{Pin, Pins, names, read};
+pub(crate) use self::named::{LeftOut, is_unknown, left_out};
+pub(crate) use self::pins::{Change, Pin, Pins, names, read};
+use self::questions::{Asker, Full, Questions};
 pub(crate) use self::refresh::run;
 use crate::config::ProfileSettings;
 use crate::prices::Book;
@@ -33,7 +38,6 @@ pub(crate) const MOST_ANSWER_BYTES: usize = 1 << 20;
 const LINE_PATIENCE: Duration = Duration::from_secs(10);
 /// For how long an ARN is refused after what passes by itself: the control plane is down, or throttles.
 const PASSING_MS: u64 = 5_000;
-const MINUTE_MS: u64 = 60_000;
 
 /// Who is asked what a profile stands for.
 pub(crate) trait Control: Send + Sync {
@@ -66,8 +70,10 @@ struct Seen {
     /// ARNs that came to nothing: until when that is remembered, and what is said. Questions are so many a minute,
     /// and so are these.
     refused: HashMap<String, (u64, Failure)>,
-    /// When questions of the last minute were asked.
-    asked: VecDeque<u64>,
+    /// Questions of the last minute.
+    asked: Questions,
+    /// When the gateway itself asked last about what is kept or named.
+    tried: HashMap<String, u64>,
     /// Until when no profile is looked at again, as the control plane does not answer.
     rests_until_ms: u64,
 }
@@ -145,7 +151,7 @@ impl Resolver {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn find_out(&self, arn: &str) -> Result<(), Failure> {
+    async fn find_out(&self, asker: Asker<'_>, arn: &str) -> Result<(), Failure> {
         if self.settings.kept == 0 {
             return Err(failure(
                 Kind::UnknownModel,
@@ -164,17 +170,19 @@ impl Resolver {
         }
         self.refused_before(arn)?;
         if self.kept() >= self.settings.kept && self.book.pins().get(arn).is_none() {
-            add(&self.counts.no_room);
+            if asker != Asker::Gateway {
+                add(&self.counts.no_room);
+            }
             let why = format!("{} are kept, which is as many as `kept` under [profiles] allows", self.kept());
             return Err(failure(Kind::UnknownModel, why));
         }
-        self.may_ask()?;
+        self.may_ask(asker)?;
         let found = self.ask(arn).await.and_then(|stands_for| self.checked(stands_for));
         let stands_for = found.inspect_err(|failure| self.refuse(arn, failure))?;
         let now_ms = (self.clock)();
         tracing::info!(arn, stands_for, "an application inference profile is known from now on");
         let pin = Pin { arn: arn.to_owned(), stands_for, since_ms: now_ms, said_ms: now_ms };
-        self.have_serve(move |pins| pins.keep(pin)).await
+        self.have_serve(Change::Keep(pin)).await
     }
 
     /// Asks the control plane.
@@ -225,19 +233,9 @@ impl Resolver {
     }
 
     /// Changes what is kept, and has the catalogue serve that follows from it. Waits for the disk elsewhere.
-    async fn have_serve(
-        &self,
-        change: impl FnOnce(&Pins) -> std::io::Result<()> + Send + 'static,
-    ) -> Result<(), Failure> {
+    async fn have_serve(&self, change: Change) -> Result<(), Failure> {
         let book = Arc::clone(&self.book);
-        let changed = tokio::task::spawn_blocking(move || {
-            if let Err(error) = change(book.pins()) {
-                tracing::error!(
-                    "what application inference profiles stand for cannot be kept, and is asked again after a restart: {error}"
-                );
-            }
-            book.renew()
-        });
+        let changed = tokio::task::spawn_blocking(move || book.change(change).map(told));
         let internal = |why: String| failure(Kind::Internal, format!("the catalogue cannot be read with it: {why}"));
         changed.await.map_err(|error| internal(error.to_string()))?.map_err(|error| internal(error.to_string()))
     }
@@ -267,35 +265,39 @@ impl Resolver {
     }
 
     /// Takes one of the minute's questions.
-    fn may_ask(&self) -> Result<(), Failure> {
-        let now_ms = (self.clock)();
-        let mut seen = self.seen();
-        // A clock that goes back makes nobody wait for longer than a minute.
-        seen.asked.retain(|at| (now_ms.saturating_sub(MINUTE_MS)..=now_ms).contains(at));
-        if seen.asked.len() < self.settings.questions_per_minute as usize {
-            seen.asked.push_back(now_ms);
-            return Ok(());
+    fn may_ask(&self, asker: Asker<'_>) -> Result<(), Failure> {
+        let most = self.settings.questions_per_minute;
+        let Err(full) = self.seen().asked.take(asker, most as usize, (self.clock)()) else { return Ok(()) };
+        if asker != Asker::Gateway {
+            add(&self.counts.too_many);
         }
-        let free_ms = seen.asked.front().map_or(0, |first| (first + MINUTE_MS + 1).saturating_sub(now_ms));
-        drop(seen);
-        add(&self.counts.too_many);
-        let why = format!(
-            "{} were asked about in a minute, which is as many as `questions_per_minute` under [profiles] allows",
-            self.settings.questions_per_minute
-        );
+        let (whose, free_ms) = match full {
+            Full::All(free_ms) => ("callers have had", free_ms),
+            Full::Share(free_ms) => ("this key has had its share of", free_ms),
+        };
+        let why = format!("{whose} the {most} questions that `questions_per_minute` under [profiles] allows");
         Err(self.later(&why, Duration::from_millis(free_ms)))
+    }
+}
+
+/// Tells where the disk did not take a change.
+fn told(kept: std::io::Result<()>) {
+    if let Err(error) = kept {
+        tracing::error!(
+            "what application inference profiles stand for cannot be kept, and is asked again after a restart: {error}"
+        );
     }
 }
 
 /// Whether a failure passes by itself.
 fn passes(kind: Kind) -> bool {
-    use Kind::{BrokenStream, Network, Server, Throttled, Timeout, Unavailable};
-    matches!(kind, Network | Timeout | Throttled | Server | Unavailable | BrokenStream)
+    use Kind::{Network, Server, Throttled, Timeout, Unavailable};
+    matches!(kind, Network | Timeout | Throttled | Server | Unavailable)
 }
 
 impl Profiles for Resolver {
-    fn resolve<'a>(&'a self, arn: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
-        self.find_out(arn).boxed()
+    fn resolve<'a>(&'a self, key: &'a str, arn: &'a str) -> BoxFuture<'a, Result<(), Failure>> {
+        self.find_out(Asker::Key(key), arn).boxed()
     }
 }
 

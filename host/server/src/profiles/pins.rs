@@ -28,9 +28,35 @@ pub(crate) struct Pin {
     pub(crate) said_ms: u64,
 }
 
-/// All that are kept.
+impl Pin {
+    /// Whether it is a region's. Another's cannot be called from there.
+    pub(crate) fn is_of(&self, region: &str) -> bool {
+        self.arn.split(':').nth(3) == Some(region)
+    }
+}
+
+/// What becomes of a profile.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// It is kept from now on.
+    Keep(Pin),
+    /// The one of this ARN is kept no longer.
+    Remove(String),
+}
+
+impl Change {
+    fn make(self, held: &mut BTreeMap<String, Pin>) {
+        match self {
+            Self::Keep(pin) => held.insert(pin.arn.clone(), pin),
+            Self::Remove(arn) => held.remove(&arn),
+        };
+    }
+}
+
+/// All that are kept. Those of other regions stay in the file for a gateway that calls these again.
 pub(crate) struct Pins {
     file: PathBuf,
+    region: String,
     held: Mutex<BTreeMap<String, Pin>>,
 }
 
@@ -50,7 +76,7 @@ pub(crate) fn read(data: &Path) -> Result<Vec<Pin>, String> {
 
 impl Pins {
     /// Reads what is kept in a data folder. What cannot be read is told and moved aside: it can be asked again.
-    pub(crate) fn open(data: &Path) -> Self {
+    pub(crate) fn open(data: &Path, region: &str) -> Self {
         let file = data.join(FILE);
         let pins = read(data).unwrap_or_else(|why| {
             let aside = file.with_extension("json.damaged");
@@ -63,34 +89,37 @@ impl Pins {
             Vec::new()
         });
         let held = pins.into_iter().map(|pin| (pin.arn.clone(), pin)).collect();
-        Self { file, held: Mutex::new(held) }
+        Self { file, region: region.to_owned(), held: Mutex::new(held) }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, Pin>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many are of the region that is called.
     pub(crate) fn len(&self) -> usize {
-        self.held().len()
+        self.held().values().filter(|pin| pin.is_of(&self.region)).count()
     }
 
+    /// All of any region.
     pub(crate) fn all(&self) -> Vec<Pin> {
         self.held().values().cloned().collect()
+    }
+
+    /// What there would be with a change.
+    pub(crate) fn with(&self, change: &Change) -> Vec<Pin> {
+        let mut held = self.held().clone();
+        change.clone().make(&mut held);
+        held.into_values().collect()
     }
 
     pub(crate) fn get(&self, arn: &str) -> Option<Pin> {
         self.held().get(arn).cloned()
     }
 
-    /// Keeps a profile from now on, in memory at least: that it could not be written is given.
-    pub(crate) fn keep(&self, pin: Pin) -> std::io::Result<()> {
-        self.held().insert(pin.arn.clone(), pin);
-        self.write()
-    }
-
-    /// Keeps one no longer.
-    pub(crate) fn remove(&self, arn: &str) -> std::io::Result<()> {
-        self.held().remove(arn);
+    /// Makes a change, in memory at least: that it could not be written is given.
+    pub(crate) fn apply(&self, change: Change) -> std::io::Result<()> {
+        change.make(&mut self.held());
         self.write()
     }
 
@@ -105,8 +134,8 @@ impl Pins {
     }
 }
 
-/// Each ARN and what it stands for, for the catalogue; none where Bedrock is not asked.
-pub(crate) fn names(settings: ProfileSettings, pins: &[Pin]) -> Vec<(String, String)> {
+/// Each ARN of a region and what it stands for, for the catalogue; none where Bedrock is not asked.
+pub(crate) fn names(settings: ProfileSettings, region: &str, pins: &[Pin]) -> Vec<(String, String)> {
     let pins = if settings.kept == 0 { &[] } else { pins };
-    pins.iter().map(|pin| (pin.arn.clone(), pin.stands_for.clone())).collect()
+    pins.iter().filter(|pin| pin.is_of(region)).map(|pin| (pin.arn.clone(), pin.stands_for.clone())).collect()
 }

@@ -91,7 +91,7 @@ fn serves(resolver: &Resolver, id: &str) -> Option<(String, u64)> {
 }
 
 async fn refusal(resolver: &Resolver, arn: &str) -> (Kind, String, Option<u64>) {
-    let failure = resolver.resolve(arn).await.unwrap_err();
+    let failure = resolver.resolve("key", arn).await.unwrap_err();
     (failure.kind, failure.message, failure.retry_after.map(|wait| wait.as_millis() as u64))
 }
 
@@ -102,7 +102,7 @@ async fn what_was_found_out_outlives_restarts_and_outages() {
     let before = resolver.book.catalogue().load_full();
     // However many ask, one question is asked.
     let names = vec![arn("a"); 20];
-    let all = join_all(names.iter().map(|name| resolver.resolve(name))).await;
+    let all = join_all(names.iter().map(|name| resolver.resolve("key", name))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(says.asked(), ["a"]);
     let served = serves(&resolver, "a").unwrap();
@@ -126,7 +126,8 @@ static FLOOD: AtomicU64 = AtomicU64::new(10_000_000);
 
 #[tokio::test]
 async fn a_flood_of_made_up_arns_reaches_the_control_plane_so_often_a_minute() {
-    let set = |config: &mut Config| config.profiles.questions_per_minute = 3;
+    // One is the gateway's, and of the others a key has half.
+    let set = |config: &mut Config| config.profiles.questions_per_minute = 5;
     let Place { says, resolver, .. } = place(|| FLOOD.load(Ordering::SeqCst), set);
     for _ in 0..5 {
         assert_eq!(refusal(&resolver, &arn("no")).await.0, Kind::UnknownModel);
@@ -137,12 +138,17 @@ async fn a_flood_of_made_up_arns_reaches_the_control_plane_so_often_a_minute() {
     let all = join_all(ids.iter().map(|id| refusal(&resolver, id))).await;
     let late: Vec<_> = all.iter().filter(|said| said.0 == Kind::Unavailable).collect();
     // The first question was a second ago.
-    assert_eq!((says.asked().len(), late.len(), late[0].2), (2, 48, Some(59_001)));
-    assert_eq!(resolver.counts.too_many.load(Ordering::Relaxed), 48);
+    assert_eq!((says.asked().len(), late.len(), late[0].2), (1, 49, Some(59_001)));
+    // Another key has what is left, and the gateway what callers never have.
+    assert!(resolver.resolve("other", &arn("o1")).await.is_err());
+    assert_eq!(says.asked(), ["o1"]);
+    assert!(resolver.may_ask(Asker::Gateway).is_ok());
+    assert_eq!(resolver.counts.too_many.load(Ordering::Relaxed), 49);
+    assert!(all.last().unwrap().1.contains("this key has had its share of the 5 questions"), "{}", all[49].1);
     // What was refused for want of questions is asked about once there are some; what is unknown once it is time.
     FLOOD.fetch_add(60_001, Ordering::SeqCst);
     says.set("n9", Ok("amazon.nova-lite-v1:0"));
-    resolver.resolve(&arn("n9")).await.unwrap();
+    resolver.resolve("key", &arn("n9")).await.unwrap();
     assert_eq!(refusal(&resolver, &arn("no")).await.0, Kind::UnknownModel);
     assert_eq!(says.asked(), ["n9", "no"]);
     assert_eq!(resolver.seen().refused.len(), 1);
@@ -172,7 +178,7 @@ async fn what_is_not_to_be_found_out_is_refused_with_what_to_do() {
         assert!(!message.contains("assumed-role"));
         said.push(format!("{kind:?} {wait:?}: {message}"));
     }
-    resolver.resolve(&arn("good")).await.unwrap();
+    resolver.resolve("key", &arn("good")).await.unwrap();
     let (kind, message, _) = refusal(&resolver, &arn("second")).await;
     said.push(format!("{kind:?}: {message}"));
     insta::assert_snapshot!(said.join("\n"), @r#"
@@ -195,7 +201,7 @@ async fn a_profile_that_changes_is_told_and_holds_for_new_requests() {
     const DAY_MS: u64 = 86_400_000;
     let Place { config, says, resolver, _folder } = place(|| HOURS.load(Ordering::SeqCst), |_| {});
     says.set("a", Ok("amazon.nova-lite-v1:0"));
-    resolver.resolve(&arn("a")).await.unwrap();
+    resolver.resolve("key", &arn("a")).await.unwrap();
     says.asked();
     let changed = || resolver.counts.changed.load(Ordering::Relaxed);
     let since = || read(&config.data).unwrap().first().map(|pin| (pin.since_ms, pin.said_ms));
@@ -226,4 +232,128 @@ async fn a_profile_that_changes_is_told_and_holds_for_new_requests() {
     HOURS.store(5 * DAY_MS, Ordering::SeqCst);
     resolver.look_again().await;
     assert_eq!((changed(), serves(&resolver, "a"), since()), (2, None, None));
+}
+
+static NAMED: AtomicU64 = AtomicU64::new(0);
+
+/// Auto, fallback and figures of the catalogue that serves: models of each, and how a token of Nova Pro counts.
+fn takes_part(resolver: &Resolver) -> (Vec<String>, Vec<String>, u32) {
+    let catalogue = resolver.book.catalogue().load_full();
+    let ids = |targets: &[usize]| targets.iter().map(|at| catalogue.model_of(*at).id.to_string()).collect::<Vec<_>>();
+    let pro = catalogue.models.iter().find(|model| &*model.id == "amazon.nova-pro-v1:0").unwrap();
+    (ids(&catalogue.auto), ids(&catalogue.fallback), pro.burndown)
+}
+
+#[tokio::test]
+async fn a_profile_that_the_configuration_names_freezes_nothing_while_it_is_not_known() {
+    const DAY_MS: u64 = 86_400_000;
+    let (lite, pro) = ("amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0");
+    let set = |config: &mut Config| {
+        config.models.auto = Some(vec!["nova-lite".to_owned(), arn("a")]);
+        config.models.fallback = vec![arn("a")];
+        config.models.default = arn("a");
+        config.limits.burndown = [(arn("a"), 7)].into();
+    };
+    let Place { config, says, resolver, _folder } = place(|| NAMED.load(Ordering::SeqCst), set);
+    let with = (vec![lite.to_owned(), pro.to_owned()], vec![pro.to_owned()], 7);
+    let without = (vec![lite.to_owned()], Vec::new(), 1);
+    assert_eq!(takes_part(&resolver), without);
+    let told = left_out(&config, &resolver.book.catalogue().load());
+    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+    models.auto: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    models.fallback: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    limits.burndown: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: what it stands for is not known; it takes part once it is
+    ");
+
+    // It is asked about before the gateway serves; one that does not answer is asked again.
+    says.set("a", Err(Kind::Network));
+    resolver.find_named().await;
+    resolver.look_again().await;
+    assert_eq!((takes_part(&resolver), says.asked().len()), (without.clone(), 1));
+    says.set("a", Ok(pro));
+    NAMED.store(300_000, Ordering::SeqCst);
+    resolver.look_again().await;
+    assert_eq!((takes_part(&resolver), says.asked().len()), (with.clone(), 1));
+    assert_eq!(left_out(&config, &resolver.book.catalogue().load()), []);
+
+    // It is deleted: what else changes serves all the same, and so does the next gateway.
+    says.set("a", Err(Kind::ModelNotFound));
+    says.set("b", Ok(lite));
+    NAMED.store(DAY_MS + 300_000, Ordering::SeqCst);
+    resolver.look_again().await;
+    resolver.resolve("key", &arn("b")).await.unwrap();
+    assert_eq!((takes_part(&resolver), serves(&resolver, "b").is_some()), (without.clone(), true));
+    drop(resolver);
+    let resolver = self::resolver(&config, &says, || NAMED.load(Ordering::SeqCst));
+    says.set("a", Ok(pro));
+    resolver.find_named().await;
+    assert_eq!(takes_part(&resolver), with);
+
+    // It comes to stand for what nobody can chat with.
+    says.set("a", Ok("amazon.titan-embed-text-v2:0"));
+    NAMED.store(2 * DAY_MS + 600_000, Ordering::SeqCst);
+    resolver.look_again().await;
+    assert_eq!(serves(&resolver, "a").unwrap().0, "amazon.titan-embed-text-v2:0");
+    let (auto, fallback, _) = takes_part(&resolver);
+    assert_eq!((auto, fallback.len()), (without.0, 0));
+    let told = left_out(&config, &resolver.book.catalogue().load());
+    insta::assert_snapshot!(told.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r#"
+    models.auto: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: it stands for amazon.titan-embed-text-v2:0, which is of kind "embedding" and no chat model
+    models.fallback: arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a is left out: it stands for amazon.titan-embed-text-v2:0, which is of kind "embedding" and no chat model
+    "#);
+    let again = self::resolver(&config, &says, || 0);
+    assert_eq!(takes_part(&again).0.len(), 1);
+}
+
+static STUCK: AtomicU64 = AtomicU64::new(0);
+
+#[tokio::test]
+async fn one_profile_that_cannot_be_asked_about_keeps_no_other_from_being_looked_at() {
+    const DAY_MS: u64 = 86_400_000;
+    let Place { says, resolver, .. } = place(|| STUCK.load(Ordering::SeqCst), |_| {});
+    for id in ["a", "b", "c"] {
+        says.set(id, Ok("amazon.nova-lite-v1:0"));
+        resolver.resolve("key", &arn(id)).await.unwrap();
+    }
+    says.asked();
+    says.set("a", Err(Kind::AccessDenied));
+    STUCK.store(DAY_MS, Ordering::SeqCst);
+    for _ in 0..5 {
+        resolver.look_again().await;
+    }
+    assert_eq!(says.asked(), ["a", "b", "c"]);
+    STUCK.fetch_add(3_600_000, Ordering::SeqCst);
+    for _ in 0..5 {
+        resolver.look_again().await;
+    }
+    assert_eq!(says.asked(), ["a"]);
+    // While nothing answers, nothing is asked.
+    says.set("a", Err(Kind::Network));
+    STUCK.store(3 * DAY_MS, Ordering::SeqCst);
+    says.set("b", Err(Kind::Network));
+    for _ in 0..5 {
+        resolver.look_again().await;
+    }
+    assert_eq!(says.asked(), ["b"]);
+    assert!(serves(&resolver, "a").is_some());
+}
+
+#[tokio::test]
+async fn profiles_of_another_region_take_no_places_and_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config { data: folder.path().to_owned(), ..Config::default() };
+    config.models.as_of = Some(DAY.parse().unwrap());
+    config.profiles.kept = 1;
+    let there = arn("there").replace(REGION, "eu-west-1");
+    let pin = Pin { arn: there.clone(), stands_for: "amazon.nova-lite-v1:0".to_owned(), since_ms: 1, said_ms: 1 };
+    std::fs::write(folder.path().join("profiles.json"), serde_json::to_string(&[&pin]).unwrap()).unwrap();
+    let says = Arc::new(Says::default());
+    says.set("here", Ok("amazon.nova-lite-v1:0"));
+    let resolver = resolver(&config, &says, || 86_400_002);
+    assert_eq!(resolver.kept(), 0);
+    assert!(!resolver.book.catalogue().load().names.contains_key(&there));
+    resolver.look_again().await;
+    resolver.resolve("key", &arn("here")).await.unwrap();
+    assert_eq!((says.asked(), resolver.kept()), (vec!["here".to_owned()], 1));
+    assert!(read(&config.data).unwrap().contains(&pin));
 }

@@ -55,9 +55,11 @@ pub fn erase_unused(files: &[PathBuf], which: &Which) -> Vec<Beside> {
 }
 
 fn erase(path: &Path, which: &Which) -> Result<Option<u64>, String> {
+    // Opening it may write to it.
+    let written = last_written(path);
     let gone = search(path, which).map(Some);
     if let (Err(_), Which::Before(ms)) = (&gone, which)
-        && last_written(path).is_some_and(|written| written < Duration::from_millis(*ms))
+        && written.is_some_and(|written| written < Duration::from_millis(*ms))
     {
         remove(path).map_err(|error| format!("it is from before that day, and cannot be removed: {error}"))?;
         return Ok(None);

@@ -512,6 +512,25 @@ fn what_was_set_aside_is_erased_or_named() {
     assert_eq!(unused(folder.path(), false).unwrap().len(), 2);
 }
 
+/// As a crash leaves it, with a log beside it: opening it makes files anew, which makes it no younger.
+#[test]
+fn what_was_set_aside_is_as_old_as_it_was_before_the_search() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(filled(folder.path()).finish(Duration::from_secs(60)));
+    let aside = set_aside(folder.path()).unwrap();
+    let open = rusqlite::Connection::open(&aside).unwrap();
+    open.execute("UPDATE meta SET schema = 99", []).unwrap();
+    let left = folder.path().join(format!("{FILE}.aside.left"));
+    for ending in ["", "-wal"] {
+        let [from, to] = [&aside, &left].map(|path| PathBuf::from(format!("{}{ending}", path.display())));
+        std::fs::copy(from, &to).unwrap();
+        let at = std::time::UNIX_EPOCH + Duration::from_secs(1_000);
+        std::fs::File::options().write(true).open(to).unwrap().set_modified(at).unwrap();
+    }
+    let found = erase_unused(std::slice::from_ref(&left), &Which::Before(2_000_000));
+    assert_eq!((&found[0].erased, left.exists()), (&Ok(None), false));
+}
+
 #[test]
 fn an_erasure_ends_with_its_store() {
     let folder = tempfile::tempdir().unwrap();

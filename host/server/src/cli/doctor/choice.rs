@@ -5,7 +5,6 @@ use kairos_dialects::Outline;
 use kairos_pipeline::models::{Answering, Catalogue};
 use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::price::{Limits, worst_case};
-use kairos_pipeline::profile::is_application;
 use kairos_sandbox::host::{newest, strangers};
 use kairos_sandbox::load::SLOTS;
 
@@ -15,7 +14,7 @@ use crate::admin::moment;
 use crate::assemble;
 use crate::config::{Config, EndedModels};
 use crate::prices;
-use crate::profiles::{self, Pin};
+use crate::profiles::{self, LeftOut, Pin};
 use crate::signers;
 
 /// The keys that are pinned, and the policies of the folder.
@@ -95,7 +94,7 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
         Ok(pins) => (pins, Vec::new()),
         Err(error) => (Vec::new(), vec![unreadable_profiles(&error)]),
     };
-    let known = profiles::names(config.profiles, &pins);
+    let known = profiles::names(config.profiles, &region, &pins);
     let loaded = assemble::view(config, &region, as_of, &own, |view| {
         catalogue::load(catalogue::BUILT_IN, &View { auto: None, fallback: &[], profiles: &known, ..view.clone() })
     });
@@ -110,11 +109,14 @@ pub(super) fn models(config: &Config, region: Option<&str>) -> Vec<Check> {
     };
     let wrong: Vec<Check> =
         named(config).filter_map(|(setting, name)| name_check(config, &catalogue, setting, name)).collect();
+    let left_out = profiles::left_out(config, &catalogue);
+    let wrong: Vec<Check> = wrong.into_iter().chain(left_out.iter().map(left_out_check)).collect();
     if wrong.is_empty() {
         let found = format!("every model that the configuration names answers from {region} at a known price");
         checks.push(Check::ok(CHECK, found));
     }
     checks.extend(wrong);
+    let pins: Vec<_> = pins.iter().filter(|pin| pin.is_of(&region)).collect();
     checks.extend(pins.iter().take(SHOWN_PROFILES).map(|pin| profile_check(&catalogue, pin)));
     if let Some(more) = pins.len().checked_sub(SHOWN_PROFILES).filter(|more| *more > 0) {
         checks.push(Check::ok(PROFILES, format!("{more} more are known: `kairos models` lists them")));
@@ -142,6 +144,13 @@ const SHOWN_PROFILES: usize = 16;
 fn unreadable_profiles(error: &str) -> Check {
     let todo = "nothing: the next start moves it aside and asks Bedrock anew";
     Check::warning(PROFILES, format!("what they stand for cannot be read: {error}"), todo)
+}
+
+/// An application profile that a setting names, and that has no part in it.
+fn left_out_check(left_out: &LeftOut) -> Check {
+    let todo = "start a gateway that may ask Bedrock's control plane (bedrock:GetInferenceProfile), say under \
+                [models.names] what it stands for, or take it away";
+    Check::warning(PROFILES, left_out.to_string(), todo)
 }
 
 /// An application profile that Bedrock was asked about.
@@ -192,8 +201,8 @@ fn name_check(config: &Config, catalogue: &Catalogue, setting: &str, name: &str)
             let found = format!("{setting}: {} has no known price from {}", id(model), catalogue.region);
             Check::problem(CHECK, found, lists)
         }
-        // Asked when it is needed.
-        Answering::Unknown(_) if setting == "models.default" && is_application(name) => return None,
+        // The default is asked about when it is needed; the others are told of with what is left out.
+        Answering::Unknown(_) if profiles::is_unknown(catalogue, name) => return None,
         Answering::Unknown(near) => {
             let todo = near.map_or(lists.to_owned(), |near| format!("did you mean {near:?}?"));
             Check::problem(CHECK, format!("{setting}: there is no model {name:?}"), todo)

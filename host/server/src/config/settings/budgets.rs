@@ -71,6 +71,11 @@ fn default_alerts() -> Vec<f64> {
 }
 
 impl BudgetSettings {
+    /// The name of the model that it is of.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// The budget, or what is wrong with it. `model` finds the id of a model by any of its names.
     pub(crate) fn rule(&self, model: impl Fn(&str) -> Result<String, String>) -> Result<Rule, String> {
         let Self { name, key, team, limit_usd: Dollars(limit), over, .. } = self;
@@ -146,10 +151,11 @@ fn tag_of(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// All budgets of a configuration, or everything that is wrong with them.
+/// All budgets of a configuration of whose models is known what they are, or everything that is wrong with them.
 pub(crate) fn rules(
     daily: &Budget,
     budgets: &[BudgetSettings],
+    is_known: impl Fn(&str) -> bool,
     model: impl Fn(&str) -> Result<String, String>,
 ) -> Result<Vec<Arc<Rule>>, Vec<String>> {
     let (mut rules, mut wrong) = (Vec::new(), Vec::new());
@@ -161,7 +167,7 @@ pub(crate) fn rules(
     if budgets.len() > MOST_BUDGETS {
         wrong.push(format!("{} are more than the {MOST_BUDGETS} that there can be", budgets.len()));
     }
-    for settings in budgets {
+    for settings in budgets.iter().filter(|settings| settings.model().is_none_or(&is_known)) {
         match settings.rule(&model) {
             Err(what) => wrong.push(what),
             Ok(rule) if rules.iter().any(|known| known.name == rule.name) => {
