@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kairos_dialects::{Failure, Kind};
 use kairos_pipeline::HealingBounds;
-use kairos_pipeline::ledger::MemoryLedger;
+use kairos_pipeline::ledger::{Ledger as _, MemoryLedger};
 use kairos_pipeline::record::Record;
 use kairos_pipeline::reply::Reply;
 use kairos_pipeline::request::{Incoming, Operation, Presented, RequestId};
