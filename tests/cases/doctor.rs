@@ -207,6 +207,7 @@ fn a_gateway_that_runs_is_recognised_and_bedrock_is_asked() {
       ok       endpoint: URL answers
       ok       clock: this machine's clock agrees with Bedrock's
       ok       access: the credentials may call all 2 models of auto, default and fallback
+      ok       jobs: the credentials may look whether asynchronous invocations have ended
 
     0 problems
     ");

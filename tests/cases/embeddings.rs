@@ -81,7 +81,7 @@ async fn many_texts_are_few_calls() {
 
 #[tokio::test]
 async fn what_cannot_be_embedded_is_refused_and_costs_nothing() {
-    let config = "[limits]\nembedding_calls = 2\n";
+    let config = "[limits]\nembedding_calls = 2\nembedding_numbers = 4096\n";
     let (pair, client) = (Setup { config, ..Setup::default() }.start(), Client::default());
     let mut said = Vec::new();
     for body in [
@@ -96,6 +96,7 @@ async fn what_cannot_be_embedded_is_refused_and_costs_nothing() {
         json!({"model": "titan-embed-text-v1", "input": "a", "dimensions": 256}),
         json!({"model": "titan-embed", "input": "a", "input_type": "clustering"}),
         json!({"model": "titan-embed", "input": "a", "encoding_format": "hex"}),
+        json!({"model": "nova-embed", "input": ["a", "b"]}),
     ] {
         let answer = embed(&client, &pair, &body).await;
         let told = answer.json();
@@ -112,11 +113,16 @@ async fn what_cannot_be_embedded_is_refused_and_costs_nothing() {
     400 Bad Request "input" amazon.titan-embed-text-v2:0 embeds one text a call, and a request makes at most 2 calls: send at most 2 texts at once
     400 Bad Request "input" cohere.embed-v4:0 embeds 96 texts a call, and a request makes at most 2 calls: send at most 192 texts at once
     400 Bad Request "dimensions" dimensions: amazon.titan-embed-text-v2:0 gives vectors of 256, 512, 1024 numbers
-    400 Bad Request "dimensions" dimensions: amazon.titan-embed-text-v1 gives vectors of one length; leave it out
+    400 Bad Request "dimensions" dimensions: amazon.titan-embed-text-v1 gives vectors of 1536 numbers
     400 Bad Request "input_type" input_type: Titan's models do not tell apart what vectors are for
     400 Bad Request "encoding_format" encoding_format: "float" or "base64" is needed
+    400 Bad Request "input" 2 vectors of 3072 numbers are 6144, and an answer holds at most 4096: send at most 1 texts at once
     "#);
     assert_eq!(client.get(&format!("{}/sim/v1/bill", pair.simulator.url)).await.json()["totals"]["rows"], 0);
+    // The one length that a model gives may be asked for.
+    let body = json!({"model": "titan-embed-text-v1", "input": "a", "dimensions": 1_536});
+    let answer = embed(&client, &pair, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 /// The fourth call of five is refused: what the first three cost is told, and paid.

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use kairos_tests::audit::{ledger, ledger_json};
 use kairos_tests::http::{Answer, Client};
-use kairos_tests::process::{Pair, Setup, metrics, on_data};
+use kairos_tests::process::{Pair, Setup, metrics, on_data, said};
 use kairos_tests::{python, root};
 use serde_json::{Value, json};
 
@@ -51,6 +51,11 @@ async fn begin(pair: &Pair, body: &Value) -> Answer {
 fn arn(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["invocationArn"].as_str().unwrap().to_owned()
+}
+
+async fn look(pair: &Pair, arn: &str) -> u16 {
+    let url = format!("{}/async-invoke/{}", pair.gateway.url, arn.replace(':', "%3A").replace('/', "%2F"));
+    Client::default().get(&url).await.status.as_u16()
 }
 
 async fn simulated(pair: &Pair) -> Vec<Value> {
@@ -216,6 +221,30 @@ async fn what_a_job_is_given_is_judged_and_jobs_are_bounded() {
     assert_eq!((wrong.status.as_u16(), wrong.header("x-amzn-errortype")), (405, "UnknownOperationException"));
 }
 
+/// Where a job may read and write is the operator's to say; and what is kept of one that has ended goes where
+/// somebody asks for it.
+#[tokio::test]
+async fn jobs_stay_in_their_places_and_are_forgotten() {
+    let (_prices, pair) = start("[jobs]\ns3 = [\"s3://b/\"]\n");
+    let mut elsewhere = reel("one", "a cat");
+    elsewhere["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"] = "s3://theirs/a".into();
+    let refused = begin(&pair, &elsewhere).await;
+    let says = "outputDataConfig.s3OutputDataConfig.s3Uri: it is in none of the places that `s3` under [jobs] allows";
+    assert!(refused.status == 400 && refused.text().contains(says), "{}", refused.text());
+    let begun = begin(&pair, &recording("two")).await;
+    let job = arn(&begun);
+    let id = begun.header("x-kairos-request-id");
+    // What is reserved for it must still be accounted for.
+    let (code, text) = said(&pair, &["records", "forget", "--before", "2999-01-01"]);
+    assert!(code == 0 && text.contains(" gone") && !text.contains("job"), "{text}");
+    end(&pair, &job, json!({"status": "Completed"})).await;
+    assert_eq!(look(&pair, &job).await, 200);
+    verified(&pair, 1, 0);
+    let (code, text) = said(&pair, &["records", "forget", "--request", id]);
+    assert!(code == 0 && text.contains("0 records and 1 job gone; what the requests cost stays"), "{text}");
+    assert_eq!(look(&pair, &job).await, 400);
+}
+
 /// What is charged at its worst case until the bill says otherwise becomes what the bill says.
 #[tokio::test]
 async fn a_bill_settles_what_no_answer_said_of_jobs() {
@@ -228,8 +257,7 @@ async fn a_bill_settles_what_no_answer_said_of_jobs() {
     ] {
         let job = arn(&begin(&pair, &body).await);
         end(&pair, &job, wish).await;
-        let url = format!("{}/async-invoke/{}", pair.gateway.url, job.replace(':', "%3A").replace('/', "%2F"));
-        assert_eq!(client.get(&url).await.status, 200);
+        assert_eq!(look(&pair, &job).await, 200);
     }
     let shown = verified(&pair, 3, 0);
     assert_eq!((&shown["charged_usd"], &shown["estimated_usd"]), (&json!("13.056"), &json!("12.576")));

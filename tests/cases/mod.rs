@@ -59,3 +59,4 @@ mod scripted;
 mod signing;
 mod streams;
 mod topics;
+mod vectors;

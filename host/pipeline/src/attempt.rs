@@ -9,6 +9,7 @@ use kairos_dialects::{Failure, Invalid, Kind};
 use tokio::time::Instant;
 
 use crate::decode::Decoded;
+use crate::embeddings;
 use crate::encode;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -231,6 +232,7 @@ async fn finish_whole(
             Some(_) => Box::pin(guarded::answer(exchange, request, whole)).await,
             None => Ok(whole),
         };
+        let whole = whole.and_then(|whole| embeddings::take(exchange, request, &whole.body).map(|()| whole));
         return match whole {
             Ok(whole) => {
                 attempt.succeeded(gateway, exchange, reserved, ending);

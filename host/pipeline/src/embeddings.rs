@@ -7,25 +7,27 @@ use std::sync::Arc;
 
 use kairos_dialects::bedrock::pieces::{self, Body, calls};
 use kairos_dialects::openai::embeddings::{AnswerWriter, Wanted, canonical_texts};
-use kairos_dialects::{Failure, Kind};
+use kairos_dialects::{Failure, Invalid, Kind};
+use tokio::time::Instant;
 
 use crate::attempt::Answered;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
-use crate::models::Model;
+use crate::models::{Catalogue, Model};
 use crate::reply::{self, Outgoing, Reply};
 use crate::route::Decision;
 use crate::{encode, serve};
 
-/// Whether a model can take such a request, and in no more calls than one may make.
+/// Whether a model can take such a request, in no more calls than one may make, and with no more numbers than
+/// one answer holds.
 pub(crate) fn admit(gateway: &Gateway, model: &Model, request: &Decoded, wanted: Wanted) -> Result<(), Failure> {
     let most = gateway.settings.embedding_calls;
     let Some(each) = model.body.and_then(calls::texts_a_call) else {
         let message = format!("{} is not asked by /v1/embeddings: use InvokeModel", model.id);
         return Err(Failure::new(Kind::Unsupported, message).with_param("model"));
     };
-    calls::gives(&model.id, &model.dimensions, wanted.dimensions)?;
+    let each_has = calls::gives(&model.id, &model.dimensions, wanted.dimensions)?;
     // One turn a text.
     let texts = request.outline.turns as usize;
     if texts.div_ceil(each) > most {
@@ -37,7 +39,23 @@ pub(crate) fn admit(gateway: &Gateway, model: &Model, request: &Decoded, wanted:
         );
         return Err(Failure::new(Kind::InvalidValue, message).with_param("input"));
     }
+    let (numbers, most) = ((texts as u64).saturating_mul(each_has.into()), gateway.settings.embedding_numbers as u64);
+    if numbers > most {
+        let fit = most / u64::from(each_has.max(1));
+        let help =
+            if fit == 0 { "ask for shorter vectors".to_owned() } else { format!("send at most {fit} texts at once") };
+        let message =
+            format!("{texts} vectors of {each_has} numbers are {numbers}, and an answer holds at most {most}: {help}");
+        return Err(Failure::new(Kind::InvalidValue, message).with_param("input"));
+    }
     Ok(())
+}
+
+/// Takes the vectors of an answer in, where they were asked for; the attempt fails where they cannot be read.
+pub(crate) fn take(exchange: &mut Exchange, request: &Decoded, answer: &[u8]) -> Result<(), Invalid> {
+    let (Some(body), Some(vectors)) = (request.pieces, &mut exchange.vectors) else { return Ok(()) };
+    // One turn a text.
+    vectors.push_all(&calls::vectors(body, answer, request.outline.turns as usize)?)
 }
 
 /// Asks for all vectors, and writes the answer.
@@ -50,31 +68,34 @@ pub(crate) async fn answer(
     reply: &mut Reply,
 ) -> Result<Answered, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
-    let target = decision.order.first().map(|&target| (&catalogue.targets[target], catalogue.model_of(target)));
-    let way = target.and_then(|(target, model)| Some((target, model.body?)));
-    let Some(((target, body), each)) = way.and_then(|way| Some((way, calls::texts_a_call(way.1)?))) else {
+    let Some((name, body, each, wanted)) = way(&catalogue, decision, wanted) else {
         return Err(Failure::new(Kind::Internal, "the plan has no model that embeds"));
     };
     let texts = canonical_texts(&request.body)?;
-    let mut writer = AnswerWriter::new(wanted.base64);
+    exchange.vectors = Some(Box::new(AnswerWriter::new(wanted.base64)));
     let mut tokens = 0u64;
     for texts in texts.chunks(each) {
+        exchange.patient_since = Instant::now();
         let call = one_call(request, body, texts, wanted)?;
-        let answered = match serve(gateway, exchange, &call, decision, reply).await? {
-            Answered::Whole(Outgoing { body: reply::Body::Whole(answered), .. }) => answered,
-            Answered::Whole(_) | Answered::Streamed => {
-                return Err(Failure::new(Kind::Internal, "the model answered by a stream"));
-            }
-        };
+        if let Answered::Streamed = serve(gateway, exchange, &call, decision, reply).await? {
+            return Err(Failure::new(Kind::Internal, "the model answered by a stream"));
+        }
         tokens = tokens.saturating_add(consumed(exchange, &call));
-        let written = calls::vectors(body, &answered, texts.len())
-            .and_then(|vectors| vectors.into_iter().try_for_each(|vector| writer.push(vector)));
-        written.map_err(|invalid| {
-            Failure::new(Kind::BrokenStream, format!("Bedrock's answer made no sense: {invalid}")).maybe_billed()
-        })?;
     }
-    let body = reply::Body::Whole(writer.finish(&target.invocation_id, tokens));
+    let written = exchange.vectors.take().map(|vectors| vectors.finish(name, tokens)).unwrap_or_default();
+    let body = reply::Body::Whole(written);
     Ok(Answered::Whole(Outgoing { status: 200, content_type: encode::JSON, headers: Vec::new(), body }))
+}
+
+/// What is called, by its name, whose bodies it takes, how many texts a call, and what it is asked for.
+fn way<'a>(catalogue: &'a Catalogue, decision: &Decision, wanted: Wanted) -> Option<(&'a str, Body, usize, Wanted)> {
+    let &target = decision.order.first()?;
+    let model = catalogue.model_of(target);
+    let body = model.body?;
+    // A model whose vectors are of one length takes no word of it.
+    let dimensions = wanted.dimensions.filter(|_| model.dimensions.len() > 1);
+    let name = &*catalogue.targets[target].invocation_id;
+    Some((name, body, calls::texts_a_call(body)?, Wanted { dimensions, ..wanted }))
 }
 
 /// A part of the request, as the model takes it.

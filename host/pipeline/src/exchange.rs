@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kairos_dialects::openai::embeddings::AnswerWriter;
 use tokio::time::Instant;
 
 use crate::arm;
@@ -52,6 +53,12 @@ pub struct Exchange {
     pub(crate) guarded: Option<Arc<Guarded>>,
     /// When it came in.
     pub started: Instant,
+    /// From when its patience counts: where it is several calls, from the start of the one under way.
+    pub(crate) patient_since: Instant,
+    /// Attempts that failed and were followed by another, of all its calls.
+    pub(crate) healed: u32,
+    /// The vectors that it was answered so far, where it embeds.
+    pub(crate) vectors: Option<Box<AnswerWriter>>,
     /// The experiment that it is part of.
     pub(crate) assigned: Option<Assigned>,
     /// The policy that was asked failed, or could not be asked.
@@ -62,6 +69,7 @@ pub struct Exchange {
 impl Exchange {
     pub(crate) fn begin(gateway: &Gateway, incoming: &Incoming) -> Self {
         let id = RequestId::mint();
+        let started = Instant::now();
         let record = Record {
             request_id: id.text(),
             client_request_id: incoming.client_request_id.clone(),
@@ -101,7 +109,10 @@ impl Exchange {
             learned: Arc::new(Reads::of(gateway.policies.learned())),
             observed: None,
             guarded: None,
-            started: Instant::now(),
+            started,
+            patient_since: started,
+            healed: 0,
+            vectors: None,
             assigned: None,
             policy_failed: false,
             finished: false,

@@ -86,6 +86,8 @@ pub struct Settings {
     pub job_places: Option<Vec<String>>,
     /// Calls that one request for embeddings may make.
     pub embedding_calls: usize,
+    /// Numbers of all vectors that it may be answered.
+    pub embedding_numbers: usize,
     /// How far a failed request is healed.
     pub healing: HealingBounds,
     /// What becomes of a text whose guard fails.
@@ -107,6 +109,7 @@ impl Default for Settings {
             most_in_flight: 4_096,
             job_places: None,
             embedding_calls: 64,
+            embedding_numbers: 2_000_000,
             healing: HealingBounds::default(),
             guard_on_failure: OnFailure::default(),
             prompts: prompts::Bounds::default(),

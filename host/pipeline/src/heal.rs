@@ -26,9 +26,11 @@ use crate::upstream::UpstreamOperation;
 /// What no healer can pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealingBounds {
-    /// Attempts of a request, at most.
+    /// Attempts of a request, at most. Of one that is several calls those that fail count together, and those
+    /// that go well do not.
     pub attempts: u32,
-    /// How long after a request's arrival a further attempt may begin.
+    /// How long after a request's arrival a further attempt may begin; after the start of its call, where it is
+    /// several.
     pub patience: Duration,
 }
 
@@ -93,11 +95,10 @@ impl Course {
         decision: &Decision,
         sent: &Decoded,
         failed: &Failed,
-        time_left: Duration,
+        (healed, time_left): (u32, Duration),
     ) -> Option<FailureFacts> {
         let Failed { failure, began, cost } = failed;
-        let made = u32::try_from(self.failed.len() + 1).unwrap_or(u32::MAX);
-        let attempts_left = gateway.settings.healing.attempts.saturating_sub(made);
+        let attempts_left = gateway.settings.healing.attempts.saturating_sub(healed.saturating_add(1));
         if attempts_left == 0 || time_left.is_zero() {
             return None;
         }
@@ -139,10 +140,11 @@ pub(crate) async fn heal(
     failed: Failed,
     reply: &mut Reply,
 ) -> Result<(), Failure> {
-    let deadline = exchange.started + gateway.settings.healing.patience;
+    let deadline = exchange.patient_since + gateway.settings.healing.patience;
     let time_left = deadline.saturating_duration_since(Instant::now());
     let sent = course.request(request);
-    let Some(facts) = course.facts(gateway, decision, sent, &failed, time_left) else { return Err(failed.failure) };
+    let left = (exchange.healed, time_left);
+    let Some(facts) = course.facts(gateway, decision, sent, &failed, left) else { return Err(failed.failure) };
     let Ok(mut offers) = offer::afresh(gateway, exchange, sent, decision.targets.clone()) else {
         return Err(failed.failure);
     };
@@ -151,6 +153,7 @@ pub(crate) async fn heal(
     let asked = ask(gateway, exchange, &healer, &mut offers, &facts, &history)?;
     let remedy = keep(exchange, &failed.failure, asked)?;
     course.failed.push((facts.attempt, failed.failure.clone()));
+    exchange.healed = exchange.healed.saturating_add(1);
     (course.waited_ms, course.refreshed) = (0, false);
     if let Some(limit) = remedy.max_output_tokens {
         let lowest = decision.max_output_tokens.map_or(limit, |earlier| earlier.min(limit));

@@ -64,7 +64,7 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         offers.push(facts(gateway, (&catalogue, day), target, worst, found.task, &request.outline));
     };
     if let Some(target) = named {
-        add(target, worst(&catalogue, target, request, day).map_err(unpriced)?.amount);
+        add(target, worst(&catalogue, target, request, day).map_err(|error| unpriced(&catalogue, error))?.amount);
     }
     if named.is_none() || (request.hints.any_model && !request.operation.is_for_one_model()) {
         let others = catalogue.auto.iter().copied().filter(|&other| {
@@ -105,7 +105,7 @@ pub(crate) fn afresh(
     let catalogue = &exchange.catalogue;
     let day = exchange.day();
     let one = |&target: &usize| {
-        let worst = worst(catalogue, target, request, day).map_err(unpriced)?.amount;
+        let worst = worst(catalogue, target, request, day).map_err(|error| unpriced(catalogue, error))?.amount;
         Ok(facts(gateway, (catalogue, day), target, worst, found.task, &request.outline))
     };
     let facts = targets.iter().map(one).collect::<Result<_, Failure>>()?;
@@ -165,8 +165,15 @@ pub(crate) fn worst(catalogue: &Catalogue, target: usize, request: &Decoded, day
     worst_case(&request.outline, request.most_bytes(), &prices, limits)
 }
 
-fn unpriced(error: PriceError) -> Failure {
-    let says = "a call without a known price is not made, unless `models.unpriced` is \"allow\"";
+/// Why what a request can cost is not known, and what helps.
+fn unpriced(catalogue: &Catalogue, error: PriceError) -> Failure {
+    let says = match error {
+        PriceError::Overflow => "ask for less at once",
+        _ if catalogue.stand_ins.is_empty() => {
+            "a call without a known price is not made, unless `models.unpriced` is \"allow\""
+        }
+        _ => "no other model has one that could stand in for it: write it in the file that `models.prices` names",
+    };
     Failure::new(Kind::Unpriced, format!("{error}; {says}"))
 }
 

@@ -41,18 +41,17 @@ pub(crate) fn answered(
         let (low, high) = (priced.low, priced.amount);
         return Ending::Estimated { low, high, usage: Some(usage), why: "it has no known price" };
     }
+    // What the answer leaves open of what was used bounds it from below, whatever else is not stated.
+    let low = match &served.at_least {
+        Some(least) => cost(least, tier, &prices).map_or(Picodollars::ZERO, |least| least.low),
+        None => priced.low,
+    };
     if outline.needs.contains(Needs::GUARDRAILS) && usage.guardrail.is_nothing() {
         // Units are only stated where the guardrail's trace was asked for.
         let high = priced.amount.max(worst);
-        return Ending::Estimated {
-            low: priced.low,
-            high,
-            usage: Some(usage),
-            why: "the guardrail's units are not stated",
-        };
+        return Ending::Estimated { low, high, usage: Some(usage), why: "the guardrail's units are not stated" };
     }
-    if let Some(least) = &served.at_least {
-        let low = cost(least, tier, &prices).map_or(Picodollars::ZERO, |least| least.low);
+    if served.at_least.is_some() {
         return Ending::Estimated {
             low,
             high: priced.amount,

@@ -368,6 +368,7 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
             default_model: config.models.default.clone(),
             job_places: config.jobs.s3.clone(),
             embedding_calls: config.limits.embedding_calls,
+            embedding_numbers: config.limits.embedding_numbers,
             resolve_ended_models: config.models.ended == EndedModels::Resolve,
             keep_alive: config.limits.sign_of_life_seconds.duration(),
             metadata_patience: config.upstream.late_usage_seconds.duration(),

@@ -232,8 +232,12 @@ pub(super) fn stand_ins(models: &[ModelSource], own: &Own) -> Result<Vec<(Family
             of_all = of_all.or_dearer(&rates);
         }
     }
-    // A family without any price is taken for the dearest of all.
-    Ok(Family::ALL.into_iter().map(|family| (family, dearest.get(&family).copied().unwrap_or(of_all))).collect())
+    // What a family has no price of is taken for the dearest of all: every kind, or one of the units.
+    let rates = |family: Family| {
+        let known = dearest.get(&family).copied().unwrap_or(of_all);
+        Rates { units: known.units.or(of_all.units), ..known }
+    };
+    Ok(Family::ALL.into_iter().map(|family| (family, rates(family))).collect())
 }
 
 /// Prices of guardrail units, in the catalogue or the operator's file.

@@ -2,6 +2,8 @@
 
 mod kinds;
 
+use kairos_dialects::usage::Unit;
+
 use super::*;
 
 fn on(region: &str, as_of: &str) -> Catalogue {
@@ -367,6 +369,12 @@ fn what_has_no_price_is_called_only_where_that_is_allowed() {
         assert!(target.prices.rows().iter().all(|row| row.rates.input <= dearest.0 && row.rates.output <= dearest.1));
     }
     assert!(dearest.0 > 0 && dearest.1 > 0 && catalogue.stand_ins.len() == Family::ALL.len());
+    // No row of the family has a price of an image that is made: the dearest of all stands in.
+    let made = |family| {
+        let known = catalogue.stand_ins.iter().filter(|(of, _)| family == Some(*of) || family.is_none());
+        known.filter_map(|(_, rates)| rates.units.of(Unit::ImageMade)).max()
+    };
+    assert!(made(None).is_some() && made(Some(Family::Mistral)) == made(None));
     // Rented capacity has no price by the token, whatever it stands for.
     let arn = "arn:aws:bedrock:eu-west-1:123456789012:provisioned-model/abc".to_owned();
     let names = [(arn.clone(), "nova-lite".to_owned())];

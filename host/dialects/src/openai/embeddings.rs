@@ -147,8 +147,17 @@ impl AnswerWriter {
         Self { base64, body: b"{\"object\":\"list\",\"data\":[".to_vec(), count: 0 }
     }
 
+    /// Adds all of an answer, or none of them where one is no list of numbers.
+    pub fn push_all(&mut self, vectors: &[&RawValue]) -> Result<(), Invalid> {
+        let before = (self.body.len(), self.count);
+        vectors.iter().try_for_each(|vector| self.push(vector)).inspect_err(|_| {
+            self.body.truncate(before.0);
+            self.count = before.1;
+        })
+    }
+
     /// Adds one: a list of numbers, as the model wrote it.
-    pub fn push(&mut self, vector: &RawValue) -> Result<(), Invalid> {
+    fn push(&mut self, vector: &RawValue) -> Result<(), Invalid> {
         let comma = if self.count == 0 { "" } else { "," };
         let head = format!("{comma}{{\"object\":\"embedding\",\"index\":{},\"embedding\":", self.count);
         self.body.extend_from_slice(head.as_bytes());
@@ -229,6 +238,11 @@ mod tests {
         insta::assert_snapshot!(written(false), @r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5, -2e0]},{"object":"embedding","index":1,"embedding":[0.5, -2e0]}],"model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}"#);
         insta::assert_snapshot!(written(true), @r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AAAAPwAAAMA="},{"object":"embedding","index":1,"embedding":"AAAAPwAAAMA="}],"model":"m","usage":{"prompt_tokens":7,"total_tokens":7}}"#);
         let text: &RawValue = serde_json::from_str(r#""secret""#).unwrap();
-        assert!(AnswerWriter::new(false).push(text).is_err());
+        let mut writer = AnswerWriter::new(false);
+        // One that is no vector takes those beside it along.
+        assert!(writer.push_all(&[vector, text]).is_err());
+        writer.push_all(&[vector]).unwrap();
+        let body = String::from_utf8(writer.finish("m", 7).to_vec()).unwrap();
+        assert!(body.contains(r#""data":[{"object":"embedding","index":0,"embedding":[0.5, -2e0]}],"#), "{body}");
     }
 }

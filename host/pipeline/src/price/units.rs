@@ -40,6 +40,12 @@ impl UnitRates {
         Self(std::array::from_fn(|unit| self.0[unit].max(other.0[unit])))
     }
 
+    /// Its own, and the other's where it has none.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(std::array::from_fn(|unit| self.0[unit].or(other.0[unit])))
+    }
+
     /// The first of some that has no price.
     pub fn missing(self, units: Units) -> Option<Unit> {
         units.each().map(|(unit, _)| unit).find(|unit| self.of(*unit).is_none())

@@ -15,6 +15,8 @@ use crate::spend::{DAY_MS, day_of};
 const NEAR_MS: i64 = 5 * 60_000;
 /// What a request lasts at most.
 const LONGEST_MS: i64 = 3_600_000;
+/// What a job lasts at most: `jobs.hours` is no more than six days.
+const LONGEST_JOB_MS: i64 = 7 * DAY_MS;
 /// Days, models and unknown usage types that are compared at most.
 const MOST: usize = 200_000;
 
@@ -286,9 +288,14 @@ pub(crate) fn compare(
             tokens
         });
     }
-    // Attempts of the nights before and after matter to the days that they touch.
-    let around = Range { since_ms: begins(first) - NEAR_MS, until_ms: begins(last + 1) + NEAR_MS };
-    reader.lines(around, |line| work.add(line, first..=last))?;
+    // Attempts of the nights before and after matter to the days that they touch, and jobs that began earlier
+    // to those that they ended on.
+    let near = begins(first) - NEAR_MS;
+    let around = Range { since_ms: near - LONGEST_JOB_MS, until_ms: begins(last + 1) + NEAR_MS };
+    reader.lines(around, |line| {
+        let is_near = line.at_ms() >= near || line.row.job.is_some();
+        if is_near { work.add(line, first..=last) } else { Ok(()) }
+    })?;
     let cells = work.cells.into_iter();
     let cells = cells.map(|((day, whose), (bill, ledger))| Cell { day, whose, bill, ledger }).collect();
     Ok(Comparison { cells, days: (first, last + 1) })
@@ -308,13 +315,18 @@ impl Work<'_> {
         let whose = self.names.of_ledger(&tuple.model);
         let (at, day) = (line.at_ms(), day_of(line.at_ms()));
         // What a crash left open ends whenever it is found; the request itself did not last for longer. A job does.
-        let lasts = if line.row.job.is_some() { i64::MAX } else { LONGEST_MS };
+        let lasts = if line.row.job.is_some() { LONGEST_JOB_MS } else { LONGEST_MS };
         let ended = line.end.as_ref().map_or(at, |end| end.at_ms.clamp(at, at.saturating_add(lasts)));
-        let touched = day_of(at - NEAR_MS)..=day_of(ended + NEAR_MS);
+        // Billed when it began or when it ended: a job also lasts on days that have nothing of it.
+        let mut touched = [at - NEAR_MS, at + NEAR_MS, ended - NEAR_MS, ended + NEAR_MS].map(day_of);
+        touched.sort_unstable();
         let most = i128::from(line.bounds().1);
-        if most > 0 && line.row.key.is_some() && touched.start() != touched.end() {
-            for day in touched.filter(|day| days.contains(day)) {
-                let near = &mut self.cell(day, whose.clone())?.1.near_midnight;
+        if most > 0 && line.row.key.is_some() && touched[0] != touched[3] {
+            for place in (0..4).filter(|place| *place == 0 || touched[*place] != touched[*place - 1]) {
+                if !days.contains(&touched[place]) {
+                    continue;
+                }
+                let near = &mut self.cell(touched[place], whose.clone())?.1.near_midnight;
                 *near = (near.0 + 1, near.1 + most);
             }
         }

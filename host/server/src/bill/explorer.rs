@@ -5,7 +5,7 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::amount::parse;
-use super::usage_type::{Product, UsageType};
+use super::usage_type::is_of_the_marketplace;
 use super::{Bill, BillError, LineKey, Row};
 use crate::spend::{DAY_MS, day_of};
 
@@ -93,9 +93,7 @@ fn row(number: u64, start_ms: i64, group: &Group) -> Result<Row, BillError> {
     let [service, usage_type] = &group.keys[..] else {
         return Err(BillError::Form("its groups are not by SERVICE and USAGE_TYPE".to_owned()));
     };
-    let parsed = UsageType::parse(usage_type);
-    let is_market = parsed.is_some_and(|parsed| parsed.product == Product::Marketplace);
-    if !is_market && !service.contains("Bedrock") {
+    if !is_of_the_marketplace(usage_type) && !service.contains("Bedrock") {
         return Ok(Row::default());
     }
     let wrong = |column, value: &str, wanted| BillError::Value {

@@ -1,7 +1,7 @@
 //! Rows of an export of CUR 2.0, whatever they are kept in.
 
 use super::amount::parse;
-use super::usage_type::{Product, UsageType};
+use super::usage_type::{UsageType, is_of_the_marketplace};
 use super::{BillError, LineKey, Row};
 use crate::spend::day_of;
 
@@ -79,8 +79,9 @@ fn factor(unit: &str) -> Option<i128> {
     let unit: String = unit.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
     Some(match unit.as_str() {
         "1mtokens" | "1mtoken" | "milliontokens" => 1_000_000,
-        "1ktokens" | "1ktoken" | "thousandtokens" => 1_000,
-        "tokens" | "token" | "textunits" | "textunit" | "units" | "images" | "queries" | "seconds" => 1,
+        "1ktokens" | "1ktoken" | "thousandtokens" | "1kseconds" => 1_000,
+        "tokens" | "token" | "textunits" | "textunit" | "units" | "images" | "imagesprocessed" | "queries"
+        | "searchunits" | "searchunit" | "seconds" => 1,
         _ => return None,
     })
 }
@@ -105,9 +106,13 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
     };
     let usage_type = cell(USAGE_TYPE);
     let code = cell(CODE);
-    let is_sold_apart = || UsageType::parse(usage_type).is_some_and(|parsed| parsed.product == Product::Marketplace);
-    // What the Marketplace sells may stand under a code of its own.
-    if !code.starts_with("AmazonBedrock") && !is_sold_apart() {
+    let names_bedrock = || {
+        let of_map = || cell(PRODUCT).contains("Bedrock").then(|| product_name(cell(PRODUCT))).flatten();
+        cell(PRODUCT_NAME).contains("Bedrock") || of_map().is_some_and(|name| name.contains("Bedrock"))
+    };
+    // What the Marketplace sells may stand under a code of its own. What is not understood of it is kept, and
+    // said to be unknown.
+    if !code.starts_with("AmazonBedrock") && !is_of_the_marketplace(usage_type) && !names_bedrock() {
         return Ok(Row::default());
     }
     if !matches!(cell(CURRENCY), "" | "USD") {
@@ -128,6 +133,7 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
         (text, Some(factor)) => {
             let amount = parse(text).ok_or_else(|| wrong(AMOUNT, "a number"))?;
             let whole = 1_000_000_000_000;
+            let factor = factor.saturating_mul(UsageType::parse(usage_type).map_or(1, |parsed| parsed.each));
             // To the nearest token: a quantity in millions has few places.
             Some(amount.saturating_mul(factor).saturating_add(whole / 2).div_euclid(whole))
         }

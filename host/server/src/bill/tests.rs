@@ -47,7 +47,12 @@ fn minted(at_ms: u64) -> RequestId {
 async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
     // Rows end a minute after the last of them.
     let last = attempts.iter().map(|(_, _, minutes, _)| *minutes).max().unwrap_or(0);
-    let ledger = SqliteLedger::open(folder, &[], Arc::new(move || at(last + 1))).unwrap();
+    book_as(folder, attempts, None, last + 1).await;
+}
+
+/// Books them as the job of this token, where they are one; all end then.
+async fn book_as(folder: &Path, attempts: &[(&str, &str, i64, Ending)], job: Option<&str>, ends: i64) {
+    let ledger = SqliteLedger::open(folder, &[], Arc::new(move || at(ends))).unwrap();
     for (key, model, minutes, ending) in attempts {
         let reservation = Reservation {
             key: AttemptKey { request: minted(at(*minutes)), attempt: 1 },
@@ -63,7 +68,7 @@ async fn book(folder: &Path, attempts: &[(&str, &str, i64, Ending)]) {
             price_version: "prices".into(),
             policy: None,
             unpriced: false,
-            job: None,
+            job: job.map(Arc::from),
         };
         ledger.open(&reservation).await.unwrap();
         ledger.end(reservation.key, ending.clone());
@@ -149,8 +154,8 @@ async fn every_difference_has_its_cause() {
         ),
         (
             vec![lite(60, 1_000)],
-            vec![line(10, LITE_IN, "", 1_000, "60"), line(10, "USE1-NovaReel-T2V-seconds", "", 1, "7")],
-            "unknown usage type USE1-NovaReel-T2V-seconds 7 [UnknownUsageType]",
+            vec![line(10, LITE_IN, "", 1_000, "60"), line(10, "USE1-NovaCanvas-T2I-1024-Standard", "", 1, "7")],
+            "unknown usage type USE1-NovaCanvas-T2I-1024-Standard 7 [UnknownUsageType]",
         ),
         // The bill ends at 11:00.
         (
@@ -300,6 +305,54 @@ async fn opposite_differences_are_both_beyond_the_tolerance() {
     assert_eq!((compared.billed(), compared.unexplained()), (compared.booked(), 6 * i128::from(MICRO)));
     // 6 of 63.
     assert_eq!([94, 96].map(|thousandths| compared.is_within(thousandths * 1_000_000_000)), [false, true]);
+}
+
+/// Under whichever code: what Bedrock sold is on the bill, and what is not understood of it is an unknown line
+/// rather than none.
+#[test]
+fn what_the_marketplace_sells_is_never_left_out() {
+    let row = |code: &str, usage_type: &str, product: &str, amount: &str, unit: &str| {
+        let product = format!("\"{{\"\"product_name\"\":\"\"{product}\"\"}}\"");
+        format!(
+            "Usage,2026-11-23T10:00:00Z,2026-11-23T11:00:00Z,{code},{usage_type},{amount},{unit},7e-6,USD,,{product},"
+        )
+    };
+    let read = bill(&[
+        row("8nq2c1x0", "USE1-MP:USE1_Moonbeams-Units", "", "1", "Units"),
+        row("8nq2c1x1", "USE1-Moonbeams", "Claude Sonnet 9 (Amazon Bedrock Edition)", "1", "Units"),
+        row("8nq2c1x2", "USE1-MP:USE1_KSearchUnits-Units", "Rerank 3.5 (Amazon Bedrock Edition)", "0.002", "Units"),
+        row("AmazonBedrock", "USE1-NovaMultiModalEmbeddings-input-audio-second", "", "0.03", "1K seconds"),
+        row("8nq2c1x3", "USE1-MP:ENTERPRISE_JOBS-Units", "Somebody's Data Platform", "1", "Units"),
+        row("AmazonEC2", "BoxUsage:t3.micro", "Amazon Elastic Compute Cloud", "1", "Hrs"),
+    ]);
+    let found: Vec<_> = read.usage.iter().map(|(key, sum)| (key.usage_type.as_str(), sum.quantity)).collect();
+    assert_eq!(
+        found,
+        [
+            ("USE1-MP:USE1_KSearchUnits-Units", Some(2)),
+            ("USE1-MP:USE1_Moonbeams-Units", Some(1)),
+            ("USE1-Moonbeams", Some(1)),
+            ("USE1-NovaMultiModalEmbeddings-input-audio-second", Some(30)),
+        ]
+    );
+    assert_eq!(read.skipped, 2);
+}
+
+/// What lasts for days is billed when it begins or when it ends, and on no day between.
+#[tokio::test]
+async fn a_job_is_on_the_bill_of_its_first_or_its_last_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let began = 600 - 3 * 1_440;
+    book_as(folder.path(), &[("a", LITE, began, settled(7, 1))], Some("token"), 610).await;
+    let bill = bill(&[line(10, LITE_IN, "", 1, "7")]);
+    let found = compared(folder.path(), &bill).unwrap();
+    let told: Vec<_> = found.cells.iter().map(|cell| (cell.causes(), cell.ledger.near_midnight)).collect();
+    assert_eq!(told, [(vec![compare::Cause::Midnight], (1, 7 * i128::from(MICRO)))]);
+    let week = Range { since_ms: (DAY - 6) * 86_400_000, until_ms: (DAY + 1) * 86_400_000 };
+    let found = compared_in(folder.path(), &bill, week, at(700)).unwrap();
+    let day = i32::try_from(DAY).unwrap();
+    let near = found.cells.iter().filter(|cell| cell.ledger.near_midnight.0 > 0).map(|cell| cell.day);
+    assert_eq!(near.collect::<Vec<_>>(), [day - 3, day]);
 }
 
 /// Of a bill of several accounts the one that is asked for is taken.

@@ -77,6 +77,7 @@ fn numbers(config: &Config) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         ("limits.in_flight", limits.in_flight as u64, 1..=1_000_000),
         ("limits.buffered_bytes", limits.buffered_bytes as u64, 1..=1024 * GIB),
         ("limits.embedding_calls", limits.embedding_calls as u64, 1..=2_048),
+        ("limits.embedding_numbers", limits.embedding_numbers as u64, 3_072..=100_000_000),
         ("limits.batch_entries", limits.batch_entries as u64, 1..=10_000),
         ("limits.batch_concurrency", limits.batch_concurrency as u64, 1..=1_000),
         ("limits.records", limits.records as u64, 1..=10_000_000),

@@ -102,6 +102,8 @@ pub(crate) struct Limits {
     pub(crate) batch_concurrency: usize,
     /// Calls that one request for embeddings may make, one after the other.
     pub(crate) embedding_calls: usize,
+    /// Numbers of all vectors that one answer to it holds.
+    pub(crate) embedding_numbers: usize,
     /// Records of requests that are kept for `/v1/requests/{id}`.
     pub(crate) records: usize,
     /// Requests and tokens a minute.
@@ -364,6 +366,7 @@ impl Default for Limits {
             sign_of_life_seconds: Seconds::new(15.0),
             batch_entries: 100,
             embedding_calls: 64,
+            embedding_numbers: 2_000_000,
             batch_concurrency: 10,
             records: 4_000,
             rates: Vec::new(),

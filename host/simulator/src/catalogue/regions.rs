@@ -21,7 +21,7 @@ const REGIONS: &[(&str, &str)] = &[
     ("eu-north-1", "EUN1"),
     ("eu-south-1", "EUS1"),
     ("eu-south-2", "EUS2"),
-    ("eu-west-1", "EUW1"),
+    ("eu-west-1", "EU"),
     ("eu-west-2", "EUW2"),
     ("eu-west-3", "EUW3"),
     ("ap-east-1", "APE1"),

@@ -115,14 +115,13 @@ pub fn vectors(body: Body, answer: &[u8], texts: usize) -> Result<Vec<&RawValue>
     Ok(vectors)
 }
 
-/// Whether a list of dimensions has what is wanted.
-pub fn gives(model: &str, dimensions: &[u32], wanted: Option<u32>) -> Result<(), Invalid> {
-    let Some(wanted) = wanted else { return Ok(()) };
-    if dimensions.contains(&wanted) {
-        return Ok(());
-    }
-    if dimensions.is_empty() {
-        return Err(Invalid::unsupported("dimensions", format!("{model} gives vectors of one length; leave it out")));
+/// Of how many numbers each vector is, at most, where a model gives these and this many are wanted.
+pub fn gives(model: &str, dimensions: &[u32], wanted: Option<u32>) -> Result<u32, Invalid> {
+    let Some(longest) = dimensions.iter().copied().max() else {
+        return Err(Invalid::unsupported("model", format!("how long the vectors of {model} are is not known")));
+    };
+    if wanted.is_none_or(|wanted| dimensions.contains(&wanted)) {
+        return Ok(wanted.unwrap_or(longest));
     }
     let known: Vec<_> = dimensions.iter().map(u32::to_string).collect();
     Err(Invalid::value("dimensions", format!("{model} gives vectors of {} numbers", known.join(", "))))
@@ -173,7 +172,9 @@ mod tests {
         let cohere = r#"{"embeddings":{"float":[[1],[2]]},"texts":["a","b"]}"#;
         assert_eq!(read(Body::CohereEmbed, cohere, 2).unwrap(), ["[1]", "[2]"]);
         assert!(read(Body::CohereEmbed, cohere, 3).is_err() && read(Body::TitanEmbed, "{}", 1).is_err());
-        assert!(gives("m", &[256, 512], Some(512)).is_ok() && gives("m", &[], None).is_ok());
-        assert!(gives("m", &[256], Some(512)).is_err() && gives("m", &[], Some(512)).is_err());
+        let given = |wanted| gives("m", &[256, 512], wanted).map_err(|invalid| invalid.text());
+        assert_eq!([None, Some(256), Some(512)].map(given), [Ok(512), Ok(256), Ok(512)]);
+        assert_eq!(given(Some(300)), Err("dimensions: m gives vectors of 256, 512 numbers".to_owned()));
+        assert!(gives("m", &[], None).is_err());
     }
 }

@@ -8,6 +8,8 @@ use kairos_bedrock::client::Client;
 use kairos_bedrock::connect::proxy_for;
 use kairos_bedrock::endpoint::{RUNTIME, configured_by};
 use kairos_bedrock::probe::probe;
+use kairos_dialects::{Failure, Kind};
+use kairos_pipeline::upstream::{Look, Upstream as _};
 
 use super::report::{Check, Fact};
 use crate::assemble::{self, ModelSide};
@@ -81,8 +83,46 @@ pub(super) async fn call(config: &Config, side: ModelSide) -> Vec<Check> {
             return vec![Check::problem(CHECK, format!("{url} cannot be reached: {error}"), todo)];
         }
     }
-    checks.extend(access(config, side).await);
+    let ModelSide { region, endpoint, credentials, .. } = side;
+    let client = match Client::new(&region, endpoint, credentials, config.timeouts(), config.pool()) {
+        Ok(client) => client,
+        Err(error) => {
+            checks.push(Check::problem("access", error.to_string(), "correct AWS_CA_BUNDLE, or unset it"));
+            return checks;
+        }
+    };
+    checks.extend(access(config, &region, &client).await);
+    checks.extend(jobs(&region, &client).await);
     checks
+}
+
+/// Whether the gateway could look for jobs, which it does whether callers ask or not. Nothing is said where that
+/// cannot be told: what is wrong then, the other checks say.
+async fn jobs(region: &str, client: &Client) -> Option<Check> {
+    // No job has this name; who may not ask is told so before that.
+    let none = format!("arn:aws:bedrock:{region}:000000000000:async-invoke/000000000000");
+    let since_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).ok()?;
+    let get = client.look(Look::Job(&none)).await.err();
+    let list = client.look(Look::List { since_ms, page: None }).await.err();
+    may_look([("bedrock:GetAsyncInvoke", get), ("bedrock:ListAsyncInvokes", list)])
+}
+
+fn may_look(looks: [(&str, Option<Failure>); 2]) -> Option<Check> {
+    const CHECK: &str = "jobs";
+    let mut denied = Vec::new();
+    for (permission, failure) in looks {
+        match failure.map(|failure| failure.kind) {
+            None | Some(Kind::Rejected | Kind::ModelNotFound) => {}
+            Some(Kind::AccessDenied) => denied.push(permission),
+            Some(_) => return None,
+        }
+    }
+    if denied.is_empty() {
+        return Some(Check::ok(CHECK, "the credentials may look whether asynchronous invocations have ended"));
+    }
+    let denied = denied.join(" and ");
+    let found = format!("the credentials lack {denied}: no asynchronous invocation is seen to end");
+    Some(Check::warning(CHECK, found, format!("grant {denied} to these credentials, if callers start any")))
 }
 
 fn clock(theirs: SystemTime, ours: SystemTime) -> Check {
@@ -102,18 +142,14 @@ fn clock(theirs: SystemTime, ours: SystemTime) -> Check {
 }
 
 /// Whether the models that would be called may be: what `kairos models --check-access` asks.
-async fn access(config: &Config, side: ModelSide) -> Vec<Check> {
+async fn access(config: &Config, region: &str, client: &Client) -> Vec<Check> {
     const CHECK: &str = "access";
     let todo = "grant bedrock:InvokeModel to these credentials; `kairos models --check-access` checks every model";
-    let Ok(catalogue) = assemble::read_catalogue(config, &side.region, assemble::as_of(config)) else {
+    let Ok(catalogue) = assemble::read_catalogue(config, region, assemble::as_of(config)) else {
         // Said as a problem of the models.
         return Vec::new();
     };
-    let client = match Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool()) {
-        Ok(client) => client,
-        Err(error) => return vec![Check::problem(CHECK, error.to_string(), "correct AWS_CA_BUNDLE, or unset it")],
-    };
-    let checker = match Checker::new(&client).await {
+    let checker = match Checker::new(client).await {
         Ok(checker) => checker,
         Err(failure) => return vec![Check::problem(CHECK, failure.to_string(), todo)],
     };
@@ -147,6 +183,23 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn who_may_not_look_for_jobs_is_told_what_to_grant() {
+        let failed = |kind| Some(Failure::new(kind, "no"));
+        let said = |get, list| {
+            let check = may_look([("bedrock:GetAsyncInvoke", get), ("bedrock:ListAsyncInvokes", list)]);
+            check.map(|check| (check.level, check.todo.unwrap_or_default()))
+        };
+        assert_eq!(said(failed(Kind::Rejected), None), Some((Level::Ok, String::new())));
+        let todo = "grant bedrock:ListAsyncInvokes to these credentials, if callers start any";
+        assert_eq!(said(None, failed(Kind::AccessDenied)), Some((Level::Warning, todo.to_owned())));
+        let todo =
+            "grant bedrock:GetAsyncInvoke and bedrock:ListAsyncInvokes to these credentials, if callers start any";
+        let both = said(failed(Kind::AccessDenied), failed(Kind::AccessDenied));
+        assert_eq!(both, Some((Level::Warning, todo.to_owned())));
+        assert_eq!(said(failed(Kind::UpstreamAuth), failed(Kind::AccessDenied)), None);
     }
 
     #[test]
