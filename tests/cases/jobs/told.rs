@@ -1,8 +1,8 @@
 //! A model's side that answers as it is told to, and jobs in memory that are kept as they should be, or not.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, ready};
