@@ -370,7 +370,7 @@ fn what_has_no_price_is_called_only_where_that_is_allowed() {
     }
     assert!(dearest.0 > 0 && dearest.1 > 0 && catalogue.stand_ins.len() == Family::ALL.len());
     // No row of the family has a price of an image that is made: the dearest of all stands in.
-    let made = |family| {
+    let made = |family: Option<Family>| {
         let known = catalogue.stand_ins.iter().filter(|(of, _)| family == Some(*of) || family.is_none());
         known.filter_map(|(_, rates)| rates.units.of(Unit::ImageMade)).max()
     };
