@@ -168,7 +168,7 @@ period = "day"
     let answered = ask(&pair, "auto").await;
     assert_eq!((answered.status.as_u16(), answered.header("x-kairos-model")), (200, "amazon.nova-micro-v1:0"));
     let limits = |metrics: &str| {
-        ["rate_limit{limit=\"of-nova\"", "budget_limit_usd{budget=\"of-claude\""].map(|name| metrics.contains(name))
+        ["rate_limit{rate=\"of-nova\"", "budget_limit_usd{budget=\"of-claude\""].map(|name| metrics.contains(name))
     };
     assert_eq!(limits(&metrics(&pair).await), [false, false]);
     let (_, doctor) = said(&pair, &["doctor", "--offline"]);

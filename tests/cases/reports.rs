@@ -366,7 +366,7 @@ fn beyond_tolerance(data: &Path, file: &str, csv: &str) {
     let last = csv.lines().last().unwrap().to_owned();
     let (start, rest) = last.split_once(",AmazonBedrock").unwrap();
     let rest = rest.split_once("Inference").unwrap().1;
-    let more = format!("{csv}{start},AmazonBedrock,USE1-NovaReel-T2V-seconds,Inference{rest}\n");
+    let more = format!("{csv}{start},AmazonBedrock,USE1-NovaReel-T2V-frames,Inference{rest}\n");
     std::fs::write(file, more).unwrap();
     let (code, said) = ledger(data, &["reconcile", file, "--json"]);
     let said: Value = serde_json::from_str(&said).unwrap();
@@ -374,7 +374,7 @@ fn beyond_tolerance(data: &Path, file: &str, csv: &str) {
     let [difference] = &said["differences"].as_array().unwrap()[..] else { panic!("{said}") };
     assert_eq!(
         (&difference["of"], &difference["causes"]),
-        (&json!("unknown usage type USE1-NovaReel-T2V-seconds"), &json!(["unknown_usage_type"]))
+        (&json!("unknown usage type USE1-NovaReel-T2V-frames"), &json!(["unknown_usage_type"]))
     );
     // One without an invoice may still grow.
     std::fs::write(file, csv.replace("SIMULATED,", ",")).unwrap();
