@@ -3,7 +3,7 @@
 //! It must not know what is asked.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, USER_AGENT};
@@ -123,8 +123,7 @@ impl Caller {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.endpoint.url));
         let mut sent = headers.to_vec();
         sent.push(("host", &self.endpoint.host));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let moment = Moment::from_unix(i64::try_from(now).unwrap_or(i64::MAX));
+        let moment = Moment::now();
         match authority {
             Authority::ApiKey(key) if self.service.signs_as == crate::sigv4::SERVICE => {
                 request = request.header(AUTHORIZATION, format!("Bearer {key}"));

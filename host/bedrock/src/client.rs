@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use kairos_pipeline::upstream::{Call, Look, Response, Upstream, UpstreamOperatio
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout_at};
 
-use crate::connect::{Connector, ConnectorError, connector};
+use crate::connect::{Connector, ConnectorError, connector, innermost};
 use crate::credentials::{Authority, CredentialSource};
 use crate::endpoint::Endpoint;
 use crate::frames::WireFrames;
@@ -203,21 +203,7 @@ impl Client {
         set(CONTENT_TYPE, content_type)?;
         set(HeaderName::from_static("amz-sdk-invocation-id"), &call.attempt)?;
         set(HeaderName::from_static("amz-sdk-request"), "attempt=1; max=1")?;
-        match authority {
-            Authority::ApiKey(key) => {
-                set(AUTHORIZATION, &format!("Bearer {key}"))?;
-            }
-            Authority::Keys(keys) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                let moment = Moment::from_unix(i64::try_from(now).unwrap_or_default());
-                let signed = self.signer.sign(keys, &moment, &self.endpoint.host, &path, content_type, &call.body);
-                set(AUTHORIZATION, &signed)?;
-                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
-                if let Some(token) = &keys.session_token {
-                    set(HeaderName::from_static("x-amz-security-token"), token)?;
-                }
-            }
-        }
+        self.authorise(authority, ("POST", &path, ""), content_type, &call.body, set)?;
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.entry(ACCEPT).or_insert_with(|| {
@@ -231,6 +217,31 @@ impl Client {
             })
         });
         self.addressed(Method::POST, path, headers, &call.body, sent)
+    }
+
+    /// Sets the headers that say who asks.
+    fn authorise<T>(
+        &self,
+        authority: &Authority,
+        what: (&str, &str, &str),
+        content_type: &str,
+        body: &[u8],
+        mut set: impl FnMut(HeaderName, &str) -> Result<T, Failure>,
+    ) -> Result<(), Failure> {
+        match authority {
+            Authority::ApiKey(key) => {
+                set(AUTHORIZATION, &format!("Bearer {key}"))?;
+            }
+            Authority::Keys(keys) => {
+                let moment = Moment::now();
+                set(AUTHORIZATION, &self.signer.sign(keys, &moment, &self.endpoint.host, what, content_type, body))?;
+                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
+                if let Some(token) = &keys.session_token {
+                    set(HeaderName::from_static("x-amz-security-token"), token)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn addressed(
@@ -265,21 +276,7 @@ impl Client {
         const JSON: &str = "application/json";
         set(CONTENT_TYPE, JSON)?;
         set(ACCEPT, JSON)?;
-        match authority {
-            Authority::ApiKey(key) => {
-                set(AUTHORIZATION, &format!("Bearer {key}"))?;
-            }
-            Authority::Keys(keys) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                let moment = Moment::from_unix(i64::try_from(now).unwrap_or_default());
-                let what = ("GET", &*path, &*query);
-                set(AUTHORIZATION, &self.signer.sign_any(keys, &moment, &self.endpoint.host, what, JSON, b""))?;
-                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
-                if let Some(token) = &keys.session_token {
-                    set(HeaderName::from_static("x-amz-security-token"), token)?;
-                }
-            }
-        }
+        self.authorise(authority, ("GET", &path, &query), JSON, b"", set)?;
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, self.user_agent.clone());
         let path = if query.is_empty() { path } else { format!("{path}?{query}") };
@@ -296,12 +293,7 @@ impl Client {
         let asked = async {
             let response = self.connections.request(request).await.map_err(|error| not_answered(&error))?;
             if !response.status().is_success() {
-                let request_id = header(response.headers(), "x-amzn-requestid");
-                let failure = error_answer(response, request_id).await;
-                if failure.kind == Kind::UpstreamAuth {
-                    self.credentials.refused();
-                }
-                return Err(failure);
+                return Err(self.refused(response).await);
             }
             let body = Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect().await;
             let body =
@@ -310,6 +302,16 @@ impl Client {
         };
         let late = || Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}"));
         tokio::time::timeout(limit, asked).await.map_err(|_| late())?
+    }
+
+    /// What an error answer means.
+    async fn refused(&self, response: HttpResponse<Incoming>) -> Failure {
+        let request_id = header(response.headers(), "x-amzn-requestid");
+        let failure = error_answer(response, request_id).await;
+        if failure.kind == Kind::UpstreamAuth {
+            self.credentials.refused();
+        }
+        failure
     }
 
     async fn send(&self, call: Call) -> Result<Response, Failure> {
@@ -331,12 +333,7 @@ impl Client {
             }
         };
         if !response.status().is_success() {
-            let request_id = header(response.headers(), "x-amzn-requestid");
-            let failure = Box::pin(error_answer(response, request_id)).await;
-            if failure.kind == Kind::UpstreamAuth {
-                self.credentials.refused();
-            }
-            return Err(failure);
+            return Err(Box::pin(self.refused(response)).await);
         }
         let headers = passed_headers(response.headers());
         if streams {
@@ -462,13 +459,7 @@ fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
 
 /// A call without an answer.
 fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
-    use std::error::Error as _;
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
+    let text = innermost(error);
     if error.is_connect() {
         return Failure::new(Kind::Network, format!("no connection to Bedrock: {text}"));
     }

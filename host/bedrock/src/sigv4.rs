@@ -5,6 +5,7 @@
 //! once more, as for every service but S3.
 
 use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
@@ -32,6 +33,12 @@ pub fn encode_segment(text: &str) -> PercentEncode<'_> {
 pub struct Moment([u8; 16]);
 
 impl Moment {
+    /// The machine's time.
+    pub fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self::from_unix(i64::try_from(now).unwrap_or_default())
+    }
+
     /// The moment so many seconds after 1970.
     pub fn from_unix(seconds: i64) -> Self {
         let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -201,22 +208,9 @@ impl Signer {
         Self { region: region.into(), cached: Mutex::new(None) }
     }
 
-    /// Signs a POST of `body` to `path`, sent as it is written here, with `moment` as its
-    /// `X-Amz-Date`. Gives what `Authorization` says.
+    /// Signs a request with `moment` as its `X-Amz-Date`. Path and query are as they are sent, the query's
+    /// parameters sorted by name. Gives what `Authorization` says.
     pub fn sign(
-        &self,
-        credentials: &SigningCredentials,
-        moment: &Moment,
-        host: &str,
-        path: &str,
-        content_type: &str,
-        body: &[u8],
-    ) -> String {
-        self.sign_any(credentials, moment, host, ("POST", path, ""), content_type, body)
-    }
-
-    /// The same of any method, and with a query: as it is sent, its parameters sorted by name.
-    pub fn sign_any(
         &self,
         credentials: &SigningCredentials,
         moment: &Moment,
@@ -486,7 +480,7 @@ mod tests {
                 &credentials,
                 &Moment::from_unix(NOW),
                 "127.0.0.1:42609",
-                &request.path,
+                ("POST", &request.path, ""),
                 "application/json",
                 body,
             );

@@ -153,10 +153,6 @@ fn info_of(gateway: &Gateway, exchange: &Exchange, request: &Decoded, targets: &
     }
 }
 
-fn is_invoke(operation: Operation) -> bool {
-    operation.has_own_body()
-}
-
 /// The most that the request can cost at a target on a day.
 pub(crate) fn worst(catalogue: &Catalogue, target: usize, request: &Decoded, day: Day) -> Result<Worst, PriceError> {
     let model = catalogue.model_of(target);
@@ -235,7 +231,7 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
             return failed(Kind::ModelEnded, format!("{says}; its successor is {successor}"));
         }
         let body_fits = request.shape.is_some() || translate::has_same_body(ended.family, model.family);
-        if is_invoke(request.operation) && !body_fits {
+        if request.operation.has_own_body() && !body_fits {
             return failed(
                 Kind::ModelEnded,
                 format!("{says}; its successor is {successor}, which takes another body: call that, or use Converse"),

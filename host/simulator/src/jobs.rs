@@ -230,8 +230,8 @@ impl Jobs {
         Ok(arn)
     }
 
-    /// All jobs as they are now, the oldest first.
-    pub(crate) fn all(&self, now: Timestamp) -> Vec<Job> {
+    /// The jobs as they are at a time: those that are due by then have ended.
+    fn at(&self, now: Timestamp) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         for job in inner.jobs.iter_mut().filter(|job| job.status == Status::InProgress) {
             let due = job.submitted.saturating_add(self.lasts).unwrap_or(Timestamp::MAX);
@@ -241,12 +241,22 @@ impl Jobs {
                 self.book(job, charge);
             }
         }
-        inner.jobs.clone()
+        inner
+    }
+
+    /// Ends those that are due.
+    pub(crate) fn end_due(&self, now: Timestamp) {
+        drop(self.at(now));
+    }
+
+    /// All jobs as they are now, the oldest first.
+    pub(crate) fn all(&self, now: Timestamp) -> Vec<Job> {
+        self.at(now).jobs.clone()
     }
 
     /// The job of an ARN.
     pub(crate) fn find(&self, arn: &str, now: Timestamp) -> Option<Job> {
-        self.all(now).into_iter().find(|job| job.arn == arn)
+        self.at(now).jobs.iter().find(|job| job.arn == arn).cloned()
     }
 
     /// Ends a job that goes on. Whether there was one.

@@ -29,10 +29,10 @@ fn answered(answer: Result<Bytes, Failure>) -> Response {
 
 fn caller(app: &App, parts: &Parts, peer: std::net::SocketAddr) -> Result<Caller, Failure> {
     let caller = pages::caller(app, parts, peer)?;
-    match &caller.scope {
-        Some(scope) => scope.speaks(Dialect::Bedrock).map(|()| caller.clone()),
-        None => Ok(caller),
+    if let Some(scope) = &caller.scope {
+        scope.speaks(Dialect::Bedrock)?;
     }
+    Ok(caller)
 }
 
 fn kept(app: &App) -> Result<&Jobs, Failure> {

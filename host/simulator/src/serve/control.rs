@@ -41,7 +41,7 @@ pub(super) fn wrong_method(allowed: &str) -> ApiError {
 pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Response<Payload> {
     let path = head.uri.path().trim_start_matches("/sim/v1/");
     // Jobs whose time is over have ended, and are on the bill.
-    service.jobs.all(service.generator.clock.now());
+    service.jobs.end_due(service.generator.clock.now());
     let answered = match path.split_once('/') {
         None if path == "faults" => answer_faults(service, &head.method, body),
         None if path == "jobs" => jobs::control(service, &head.method, body),
