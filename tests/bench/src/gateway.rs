@@ -67,6 +67,9 @@ const LOADS: [Load; 6] = [
 const SLOW: Load = Load { name: "buffered, 1 at once, upstream 20 ms", connections: 1, streams: false, requests: 150 };
 const SLOW_MS: u64 = 20;
 
+/// Where OpenAI's clients ask.
+const CHAT: &str = "/v1/chat/completions";
+
 /// What a turn measured.
 #[derive(Clone, Copy)]
 struct Turn {
@@ -119,9 +122,13 @@ fn compare(load: &Load, options: &Options, upstream: SocketAddr, proxy: &mut Ser
     let body = body(load.streams);
     let mut measured: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
     let shots = [
-        ("direct", Shot { target: upstream, path: bare_path, body: body.clone() }, None),
-        ("bare proxy", Shot { target: proxy.address, path: bare_path, body: body.clone() }, Some(proxy.id())),
-        ("Kairos", Shot { target: kairos.address, path: "/v1/chat/completions", body }, Some(kairos.id())),
+        ("direct", Shot { target: upstream, path: bare_path, body: body.clone(), key: None }, None),
+        (
+            "bare proxy",
+            Shot { target: proxy.address, path: bare_path, body: body.clone(), key: None },
+            Some(proxy.id()),
+        ),
+        ("Kairos", Shot { target: kairos.address, path: CHAT, body, key: None }, Some(kairos.id())),
     ];
     for (_, shot, _) in &shots {
         fire(shot, load.connections, WARM_UP.min(requests));
@@ -228,14 +235,89 @@ fn on_core(core: usize, program: &Path) -> Command {
     command
 }
 
+/// Keys, budgets of every kind and rates, which all hold each request, and none of which it passes.
+const MONEY: &str = r#"
+[auth]
+require_key = true
+[budget]
+daily_limit_usd = "1000000.00"
+[[budgets]]
+name = "team"
+team = "search"
+limit_usd = "1000000.00"
+period = "month"
+time_zone = "Europe/Berlin"
+[[budgets]]
+name = "tag"
+tag = "env=prod"
+limit_usd = "1000000.00"
+rolling = "24h"
+[[budgets]]
+name = "cheap"
+model = "nova-micro"
+limit_usd = "1000000.00"
+period = "minute"
+[limits]
+rates = [
+    { name = "all", requests_per_minute = 1000000000, tokens_per_minute = 1000000000000 },
+    { name = "each", each_key = true, requests_per_minute = 1000000000, tokens_per_minute = 1000000000000 },
+    { name = "cheap", model = "nova-micro", requests_per_minute = 1000000000, tokens_per_minute = 1000000000000 },
+]
+"#;
+
+/// What keys, budgets and rates add to a request: the same gateway with and without them, turn by turn.
+pub(crate) fn money(options: &Options) {
+    println!("\n## Keys, budgets and rates\n");
+    println!(
+        "The gateway with a key that has a budget and a rate of its own, four further budgets and three further \
+         rates, beside the same without them. CPU is that of the whole process for each request.\n"
+    );
+    let upstream = Server::bench(&["upstream"], OTHERS);
+    let mut without = Kairos::start(options, upstream.address);
+    let mut with = Kairos::start_with(options, upstream.address, MONEY);
+    head(&["load", "CPU µs without", "CPU µs with", "added µs", "added"]);
+    for load in LOADS.iter().filter(|load| load.name.contains(&options.only)) {
+        let requests = if options.quick { load.requests / 10 } else { load.requests };
+        let body = body(load.streams);
+        let shot = |kairos: &Kairos| Shot {
+            target: kairos.server.address,
+            path: CHAT,
+            body: body.clone(),
+            key: kairos.key.clone(),
+        };
+        let pair = [&mut without, &mut with].map(|kairos| (shot(kairos), kairos.server.id()));
+        for (shot, _) in &pair {
+            fire(shot, load.connections, WARM_UP.min(requests));
+        }
+        let turns: Vec<[f64; 2]> = (0..options.turns)
+            .map(|_| pair.each_ref().map(|(shot, id)| turn(shot, load.connections, requests, Some(*id)).cpu))
+            .collect();
+        let middle = |figure: fn(&[f64; 2]) -> f64| median(turns.iter().map(figure).collect());
+        row(&[
+            load.name.to_owned(),
+            format!("{:.1}", middle(|turn| turn[0])),
+            format!("{:.1}", middle(|turn| turn[1])),
+            format!("{:+.1}", middle(|turn| turn[1] - turn[0])),
+            format!("{:+.1} %", 100.0 * middle(|turn| turn[1] / turn[0] - 1.0)),
+        ]);
+    }
+}
+
 /// The gateway with all it has: policy, ledger on disk, log, metrics, records.
 struct Kairos {
     server: Server,
+    /// Its callers' key, where it was made one.
+    key: Option<String>,
     _folder: tempfile::TempDir,
 }
 
 impl Kairos {
     fn start(options: &Options, upstream: SocketAddr) -> Self {
+        Self::start_with(options, upstream, "")
+    }
+
+    /// With a configuration of its own, and then a key.
+    fn start_with(options: &Options, upstream: SocketAddr, config: &str) -> Self {
         // Beside the checkout's build, not in /tmp: that may be memory, and a ledger's disk is none.
         let folder = tempfile::tempdir_in(root().join("target")).unwrap();
         let policies = folder.path().join("policies");
@@ -243,6 +325,7 @@ impl Kairos {
         let ending = options.policy.extension().unwrap().to_str().unwrap();
         std::fs::copy(&options.policy, policies.join(format!("router.{ending}")))
             .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask guests`", options.policy.display()));
+        std::fs::write(folder.path().join("kairos.toml"), config).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut command = on_core(MEASURED, &options.kairos);
         command
@@ -255,8 +338,21 @@ impl Kairos {
             .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
             .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", format!("http://{upstream}"))
             .stderr(log);
-        Self { server: Server::start(&mut command), _folder: folder }
+        let server = Server::start(&mut command);
+        let key = (!config.is_empty()).then(|| make_key(options, folder.path()));
+        Self { server, key, _folder: folder }
     }
+}
+
+/// A team's key, with a budget and a rate of its own.
+fn make_key(options: &Options, folder: &Path) -> String {
+    let mut command = Command::new(&options.kairos);
+    command.args(["key", "create", "search", "--tag", "team=search", "--tag", "env=prod", "--json"]);
+    command.args(["--budget-usd", "1000000", "--budget-period", "day", "--rpm", "1000000000", "--data", "data"]);
+    let made = command.current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    made["key"].as_str().unwrap().to_owned()
 }
 
 fn say_machine() {

@@ -18,6 +18,8 @@ pub(crate) struct Shot {
     pub(crate) target: SocketAddr,
     pub(crate) path: &'static str,
     pub(crate) body: Bytes,
+    /// Sent as `Authorization: Bearer`.
+    pub(crate) key: Option<String>,
 }
 
 /// What came of it.
@@ -58,13 +60,14 @@ async fn connect(target: SocketAddr) -> SendRequest<Full<Bytes>> {
 
 async fn repeat(mut sender: SendRequest<Full<Bytes>>, shot: Shot, left: Arc<AtomicUsize>) -> Vec<u64> {
     let host = shot.target.to_string();
+    let bearer = shot.key.as_ref().map(|key| format!("Bearer {key}"));
     let mut latencies = Vec::new();
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-        let request = Request::post(shot.path)
-            .header("host", &host)
-            .header("content-type", "application/json")
-            .body(Full::new(shot.body.clone()))
-            .unwrap();
+        let mut request = Request::post(shot.path).header("host", &host).header("content-type", "application/json");
+        if let Some(key) = &bearer {
+            request = request.header("authorization", key);
+        }
+        let request = request.body(Full::new(shot.body.clone())).unwrap();
         let started = Instant::now();
         let response = sender.send_request(request).await.unwrap();
         let status = response.status();

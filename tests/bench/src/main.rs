@@ -34,6 +34,8 @@ enum Command {
     All(gateway::Options),
     /// The gateway beside a bare proxy and no proxy at all
     Gateway(gateway::Options),
+    /// What keys, budgets and rates add to a request
+    Money(gateway::Options),
     /// Calls of a router: native, script, component; and swaps of one
     Calls(calls::Options),
     /// Durable settlements of the ledger, beside the disk's own sync
@@ -58,11 +60,13 @@ fn main() {
     match Cli::parse().command {
         Command::All(options) => {
             gateway::run(&options);
+            gateway::money(&options);
             calls::run(&guests(), &calls::Options::default());
             decoder::run();
             ledger::run();
         }
         Command::Gateway(options) => gateway::run(&options),
+        Command::Money(options) => gateway::money(&options),
         Command::Calls(options) => calls::run(&guests(), &options),
         Command::Ledger => ledger::run(),
         Command::Decoder => decoder::run(),
