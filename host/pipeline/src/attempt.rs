@@ -136,7 +136,7 @@ pub(crate) async fn attempt(
     match signs.during(gateway.upstream.call(call), exchange, reply).await {
         Ok(Response::Whole(whole)) => finish_whole(gateway, exchange, request, &attempt, reserved, whole).await,
         Ok(Response::Stream(frames)) => {
-            let frames = guarded::stream(exchange, frames);
+            let frames = guarded::stream(exchange, request, frames);
             // Apart: its state is large, and a request that is not streamed need not carry it along.
             Box::pin(stream::deliver(gateway, exchange, request, &attempt, reserved, frames, reply)).await?;
             Ok(Answered::Streamed)

@@ -1,7 +1,9 @@
 //! Step 5, and within step 6: guard in, guard out. Every text of a request is judged before a model sees
 //! it, every text of an answer before the caller does, streams as they come.
 
+mod chunks;
 mod frames;
+mod passages;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +13,7 @@ use kairos_dialects::bedrock::{self, jobs};
 use kairos_dialects::texts::Texts;
 use kairos_dialects::{Failure, Invalid, Kind};
 
+use self::chunks::GuardedChunks;
 use self::frames::GuardedFrames;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
@@ -209,11 +212,6 @@ impl Guarded {
 
 /// Step 5: the texts of a request, before a model sees them. What is replaced is said.
 pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: Guarded) -> Result<Decoded, Failure> {
-    if request.upstream == UpstreamOperation::InvokeStream {
-        let message = "this gateway guards what models answer, which it cannot do yet for the streams of InvokeModel; \
-                       use ConverseStream, or InvokeModel";
-        return Err(Failure::new(Kind::Unsupported, message));
-    }
     let guarded = Arc::new(guarded);
     exchange.guarded = Some(Arc::clone(&guarded));
     // Of a job what the model is given: where its result goes is for nobody to judge.
@@ -284,16 +282,18 @@ pub(crate) async fn answer(exchange: &Exchange, request: &Decoded, whole: Whole)
     let texts = if converses { Texts::of_converse_answer(&whole.body) } else { Texts::of_invoke_answer(&whole.body) }?;
     let Checked { mut body, stopped } = guarded.check(Direction::Output, &texts, &whole.body, &[]).await;
     drop(texts);
-    if stopped.is_some() && converses {
-        body = bedrock::stopped_by_guard(&body)?;
+    if stopped.is_some() {
+        body = if converses { bedrock::stopped_by_guard(&body) } else { bedrock::chunks::intervened(&body) }?;
     }
     Ok(Whole { body, ..whole })
 }
 
 /// A stream, its texts judged as they come.
-pub(crate) fn stream(exchange: &Exchange, frames: Box<dyn Frames>) -> Box<dyn Frames> {
-    match &exchange.guarded {
-        Some(guarded) => Box::new(GuardedFrames::new(Arc::clone(guarded), frames)),
-        None => frames,
+pub(crate) fn stream(exchange: &Exchange, request: &Decoded, frames: Box<dyn Frames>) -> Box<dyn Frames> {
+    let Some(guarded) = exchange.guarded.clone() else { return frames };
+    if request.upstream == UpstreamOperation::InvokeStream {
+        Box::new(GuardedChunks::new(guarded, frames))
+    } else {
+        Box::new(GuardedFrames::new(guarded, frames))
     }
 }

@@ -3,6 +3,7 @@
 //! Shapes are those of the service model of `bedrock-runtime` (botocore 1.44.5). Only what routing,
 //! pricing and the other dialects need is read; unknown fields are left alone.
 
+pub mod chunks;
 mod draft;
 mod edit;
 pub mod error;

@@ -33,6 +33,15 @@ pub struct Text<'a> {
     /// Its bytes in the body, or in the text that it is within; quotes not included.
     at: Range<usize>,
     form: Form,
+    piece: Option<Vec<u64>>,
+}
+
+impl Text<'_> {
+    /// Which text of a stream it goes on with, where it is a piece of one: the numbers of the choice, the block, the call
+    /// that it is in, from within. Pieces of one origin and the same numbers are one text.
+    pub fn piece(&self) -> Option<&[u64]> {
+        self.piece.as_deref()
+    }
 }
 
 /// How a text is written.
@@ -89,6 +98,11 @@ impl<'a> Texts<'a> {
     /// Of an answer of InvokeModel, whatever the family.
     pub fn of_invoke_answer(body: &'a [u8]) -> Result<Self, Invalid> {
         walk::texts(body, Rule::Node(Place::InvokeAnswer, Some(Origin::Other)))
+    }
+
+    /// Of a chunk of a stream of InvokeModel, whatever the family.
+    pub fn of_chunk(chunk: &'a [u8]) -> Result<Self, Invalid> {
+        walk::texts(chunk, Rule::Node(Place::Chunk, Some(Origin::Other)))
     }
 
     /// All of them.

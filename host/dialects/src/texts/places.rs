@@ -20,6 +20,8 @@ pub(super) enum Rule {
     Depends(Origin),
     /// A string that is text, unless it is media within an address.
     Address,
+    /// A string that goes on in other chunks of a stream; what is no string is whole.
+    Piece(Origin),
 }
 
 /// An object whose fields are known.
@@ -60,6 +62,18 @@ pub(super) enum Place {
     Choice,
     /// What an embedding or an image is made of.
     Made,
+    /// A chunk of a stream of InvokeModel.
+    Chunk,
+    /// What a chunk adds to a block of content.
+    Delta,
+    /// What it adds to a thought.
+    ThoughtDelta,
+    /// What it adds to a call of a tool.
+    CallDelta,
+    /// What it adds to one of several answers.
+    ChoiceDelta,
+    /// What it adds to a message.
+    MessageDelta,
 }
 
 const OTHER: Rule = Rule::Values(Origin::Other);
@@ -165,6 +179,61 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
             "finish_reason" | "stop_reason" | "completionReason" | "index" | "tokenCount" => Some(Rule::Skip),
             _ => None,
         },
+        Place::Chunk => chunk(field).or_else(|| invoke_answer(field)),
+        Place::Delta => delta(field).or_else(|| block(field)),
+        Place::ThoughtDelta => match field {
+            "text" => Some(Rule::Piece(Origin::Reasoning)),
+            "reasoningText" => node(Place::ThoughtDelta, Origin::Reasoning),
+            "signature" | "redactedContent" => Some(Rule::Skip),
+            _ => None,
+        },
+        Place::CallDelta => match field {
+            "arguments" | "input" | "parameters" => Some(Rule::Piece(Origin::ToolInput)),
+            "function" => node(Place::CallDelta, Origin::ToolInput),
+            "toolUseId" | "id" | "type" | "name" | "index" => Some(Rule::Skip),
+            _ => None,
+        },
+        Place::ChoiceDelta => match field {
+            "delta" | "message" => node(Place::MessageDelta, Origin::Assistant),
+            "text" | "outputText" => Some(Rule::Piece(Origin::Assistant)),
+            _ => rule(Place::Choice, field),
+        },
+        Place::MessageDelta => match field {
+            "content" => node(Place::Delta, Origin::Assistant),
+            "reasoning_content" | "reasoning" => Some(Rule::Piece(Origin::Reasoning)),
+            "tool_calls" => node(Place::CallDelta, Origin::ToolInput),
+            _ => message(field),
+        },
+    }
+}
+
+/// A chunk, of whatever family. What is written in pieces is listed here, and in the deltas; any other
+/// text is whole within its chunk.
+fn chunk(field: &str) -> Option<Rule> {
+    match field {
+        "delta" | "content_block" | "contentBlockDelta" | "contentBlockStart" => node(Place::Delta, Origin::Assistant),
+        "outputs" | "choices" => node(Place::ChoiceDelta, Origin::Assistant),
+        "generation" | "completion" | "outputText" | "text" => Some(Rule::Piece(Origin::Assistant)),
+        "tool_call_delta" => node(Place::CallDelta, Origin::ToolInput),
+        // What Claude's stream begins with, and what Cohere's repeats at its end.
+        "message" | "response" => node(Place::InvokeAnswer, Origin::Assistant),
+        "messageStart" | "messageStop" | "metadata" => node(Place::ConverseAnswer, Origin::Other),
+        "contentBlockStop" | "index" | "event_type" | "is_finished" | "completionReason" => Some(Rule::Skip),
+        _ => None,
+    }
+}
+
+fn delta(field: &str) -> Option<Rule> {
+    match field {
+        "text" => Some(Rule::Piece(Origin::Assistant)),
+        "thinking" => Some(Rule::Piece(Origin::Reasoning)),
+        "partial_json" => Some(Rule::Piece(Origin::ToolInput)),
+        "toolUse" => node(Place::CallDelta, Origin::ToolInput),
+        "reasoningContent" => node(Place::ThoughtDelta, Origin::Reasoning),
+        "delta" | "start" => node(Place::Delta, Origin::Assistant),
+        "citation" => text(Origin::Citation),
+        "index" | "contentBlockIndex" | "stop_reason" => Some(Rule::Skip),
+        _ => None,
     }
 }
 

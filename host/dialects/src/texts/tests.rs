@@ -302,3 +302,58 @@ proptest! {
         }
     }
 }
+
+/// Texts of chunks, by what they are pieces of: those that families stream, and no others.
+#[test]
+fn chunks_say_which_of_their_texts_go_on() {
+    let cases = [
+        (r#"{"type":"content_block_delta","index":3,"delta":{"type":"text_delta","text":"M0"}}"#, "assistant M0 [3]"),
+        (
+            r#"{"type":"content_block_start","index":3,"content_block":{"type":"thinking","thinking":"M0","signature":"s"}}"#,
+            "reasoning M0 [3]",
+        ),
+        (r#"{"contentBlockDelta":{"delta":{"text":"M0"},"contentBlockIndex": 2}}"#, "assistant M0 [2]"),
+        (
+            r#"{"contentBlockDelta":{"delta":{"reasoningContent":{"reasoningText":{"text":"M0"}}},"contentBlockIndex":2}}"#,
+            "reasoning M0 [2]",
+        ),
+        (
+            r#"{"contentBlockDelta":{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{\"a\""}}}}"#,
+            "tool-input {\"a\" [1]",
+        ),
+        (r#"{"outputText":"M0","index":0,"completionReason":"FINISH"}"#, "assistant M0 [0]"),
+        (r#"{"generation":"M0","stop_reason":"stop"}"#, "assistant M0 []"),
+        (r#"{"outputs":[{"text":"M0"},{"text":"M1"}]}"#, "assistant M0 [0], assistant M1 [1]"),
+        (
+            r#"{"id":"c","choices":[{"index":7,"delta":{"role":"assistant","content":"M0","reasoning_content":"M1",
+                "tool_calls":[{"index":4,"id":"t","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+            "assistant M0 [7], reasoning M1 [7], tool-input {} [4, 7]",
+        ),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"M0"},{"type":"text","text":"M1"}]}}]}"#,
+            "assistant M0 [0, 0], assistant M1 [1, 0]",
+        ),
+        (
+            r#"{"event_type":"stream-end","is_finished":true,"response":{"text":"M0","chat_history":[{"role":"USER","message":"M1"}]}}"#,
+            "assistant M0, user M1",
+        ),
+        (
+            r#"{"event_type":"tool-calls-generation","tool_calls":[{"name":"f","parameters":{"M0":1}}]}"#,
+            "tool-input M0, tool-input 1",
+        ),
+        (
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"M0"}}}"#,
+            "citation M0",
+        ),
+        (r#"{"messageStop":{"stopReason":"end_turn"},"later":{"M0":"M1"}}"#, "other later, other M0, other M1"),
+        (r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":3}}"#, ""),
+    ];
+    for (chunk, expected) in cases {
+        let texts = Texts::of_chunk(chunk.as_bytes()).unwrap();
+        let listed = texts.all().iter().map(|text| {
+            let piece = text.piece().map(|numbers| format!(" {numbers:?}")).unwrap_or_default();
+            format!("{} {}{piece}", text.origin.name(), text.text)
+        });
+        assert_eq!(listed.collect::<Vec<_>>().join(", "), expected, "{chunk}");
+    }
+}

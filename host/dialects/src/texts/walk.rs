@@ -26,6 +26,8 @@ struct Found<'a> {
     form: Form,
     /// What stands beside it may say that it is none.
     depends: bool,
+    /// The numbers of what it is a piece of.
+    piece: Option<Vec<u64>>,
 }
 
 struct Walk<'a> {
@@ -38,6 +40,8 @@ struct Walk<'a> {
     room: usize,
     found: Vec<Found<'a>>,
     holders: Vec<Holder>,
+    /// The object that was read last has a number of its own.
+    is_numbered: bool,
 }
 
 /// What the fields of an object say of one another.
@@ -46,6 +50,7 @@ struct Beside {
     role: Option<String>,
     kind: Option<String>,
     format: Option<String>,
+    index: Option<u64>,
     /// Texts of its content.
     content: Range<usize>,
 }
@@ -60,6 +65,7 @@ pub(super) fn texts(body: &[u8], rule: Rule) -> Result<Texts<'_>, Invalid> {
         text: found.text,
         at: found.at,
         form: found.form,
+        piece: found.piece,
     });
     Ok(Texts { body, texts: texts.collect(), holders })
 }
@@ -67,7 +73,7 @@ pub(super) fn texts(body: &[u8], rule: Rule) -> Result<Texts<'_>, Invalid> {
 impl<'a> Walk<'a> {
     /// `json` was found to be valid.
     fn new(json: &'a str, base: usize, room: usize) -> Self {
-        Self { json, at: 0, base, depth: 0, room, found: Vec::new(), holders: Vec::new() }
+        Self { json, at: 0, base, depth: 0, room, found: Vec::new(), holders: Vec::new(), is_numbered: false }
     }
 
     fn run(mut self, rule: Rule) -> Result<(Vec<Found<'a>>, Vec<Holder>), Invalid> {
@@ -88,7 +94,15 @@ impl<'a> Walk<'a> {
     }
 
     fn value(&mut self, rule: Rule) -> Result<(), Invalid> {
-        match self.next() {
+        self.is_numbered = false;
+        let next = self.next();
+        let rule = match rule {
+            Rule::Piece(origin) if matches!(next, b'{' | b'[') => {
+                Rule::Json { origin, numbers: origin == Origin::ToolInput }
+            }
+            rule => rule,
+        };
+        match next {
             b'{' => self.object(rule),
             b'[' => self.list(rule),
             b'"' => self.string(rule),
@@ -112,8 +126,14 @@ impl<'a> Walk<'a> {
 
     fn list(&mut self, rule: Rule) -> Result<(), Invalid> {
         self.enter()?;
+        let mut place = 0;
         while !matches!(self.next(), b']' | 0) {
+            let start = self.found.len();
             self.value(rule)?;
+            if !self.is_numbered {
+                self.number(start, place);
+            }
+            place += 1;
             if self.next() == b',' {
                 self.at += 1;
             }
@@ -163,7 +183,16 @@ impl<'a> Walk<'a> {
         if let Rule::Node(place, _) = own {
             self.settle(place, start, &beside);
         }
+        if let Some(index) = beside.index {
+            self.number(start, index);
+        }
+        self.is_numbered = beside.index.is_some();
         Ok(())
+    }
+
+    /// What was found since then is of the block, or the answer, of this number.
+    fn number(&mut self, start: usize, index: u64) {
+        self.found[start..].iter_mut().filter_map(|found| found.piece.as_mut()).for_each(|piece| piece.push(index));
     }
 
     /// Reads the value of a field, and what it says of others.
@@ -183,6 +212,10 @@ impl<'a> Walk<'a> {
             if said.replace(text).is_some() {
                 return Err(malformed(format!("a field {name:?} is there twice in one object; send it once")));
             }
+        }
+        if matches!(name, "index" | "contentBlockIndex") {
+            let digits = self.json[self.at..].split(|byte: char| !byte.is_ascii_digit()).next().unwrap_or_default();
+            beside.index = digits.parse().ok();
         }
         self.value(rule)?;
         if name == "content" {
@@ -204,7 +237,7 @@ impl<'a> Walk<'a> {
                 };
                 self.found[start..].iter_mut().for_each(|found| found.origin = found.origin.or(Some(origin)));
             }
-            Place::Block => match beside.kind.as_deref() {
+            Place::Block | Place::Delta => match beside.kind.as_deref() {
                 Some("redacted_thinking") => self.drop_depending(start),
                 Some(kind) if kind.ends_with("tool_result") => {
                     let content = &mut self.found[beside.content.clone()];
@@ -242,6 +275,8 @@ impl<'a> Walk<'a> {
     fn string(&mut self, rule: Rule) -> Result<(), Invalid> {
         let token = self.token();
         let (origin, depends) = match rule {
+            Rule::Node(Place::Delta, origin) => return self.piece(token, origin),
+            Rule::Piece(origin) => return self.piece(token, Some(origin)),
             Rule::Skip => return Ok(()),
             Rule::Address if self.json[token.clone()].starts_with("data:") => return Ok(()),
             Rule::Holds { origin, numbers } => return self.held(token, origin, numbers),
@@ -254,6 +289,15 @@ impl<'a> Walk<'a> {
         self.add(token, text, origin, Form::String)?;
         if let Some(added) = self.found.last_mut() {
             added.depends = depends;
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, token: Range<usize>, origin: Option<Origin>) -> Result<(), Invalid> {
+        let text = self.decode(token.clone())?;
+        self.add(token, text, origin, Form::String)?;
+        if let Some(added) = self.found.last_mut() {
+            added.piece = Some(Vec::new());
         }
         Ok(())
     }
@@ -301,7 +345,7 @@ impl<'a> Walk<'a> {
             malformed(format!("there are more than {MOST_TEXTS} strings and numbers to be guarded; send less at once"))
         })?;
         let at = self.base + at.start..self.base + at.end;
-        self.found.push(Found { origin, text, at, form, depends: false });
+        self.found.push(Found { origin, text, at, form, depends: false, piece: None });
         Ok(())
     }
 

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use kairos_dialects::eventstream::Frame;
-use kairos_dialects::texts::{Origin, Texts};
+use kairos_dialects::texts::Origin;
 use kairos_dialects::{Failure, Kind};
 use serde_json::{Value, json};
 
 use super::Guarded;
-use crate::guard::{Open, Stop};
-use crate::judgements::Heard;
-use crate::policy::{Direction, MOST_OPEN, Passage};
+use super::passages::{MOST_ARGUMENTS, Running};
+use crate::guard::Stop;
+use crate::policy::MOST_OPEN;
 use crate::upstream::Frames;
-
-/// Bytes of a tool call's arguments: they are judged once they are whole.
-const MOST_ARGUMENTS: usize = 4_000_000;
 
 /// Frames whose texts are judged.
 pub(super) struct GuardedFrames {
@@ -36,7 +33,7 @@ pub(super) struct GuardedFrames {
 /// A block of the answer that has begun.
 enum Block {
     /// Text that comes in pieces.
-    Text { origin: Origin, open: Box<Open>, heard: Option<Box<Heard>> },
+    Text { origin: Origin, running: Running },
     /// Arguments of a tool, which are judged once they are whole.
     Arguments(String),
 }
@@ -109,7 +106,7 @@ impl GuardedFrames {
             }
             return Ok(());
         }
-        let (judged, stop) = self.judge(&delta.to_string(), "", "");
+        let (judged, stop) = self.guarded.content(&mut self.begun, &delta.to_string(), "", "");
         if stop.is_none() {
             event["delta"] = serde_json::from_str(&judged).map_err(|_| broken("a judged delta is no JSON"))?;
             self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
@@ -121,20 +118,14 @@ impl GuardedFrames {
     /// More text of a block.
     fn text(&mut self, index: u64, origin: Origin, text: &str, frame: Frame) -> Result<(), Failure> {
         let (guarded, begun) = (Arc::clone(&self.guarded), self.begun);
-        let block = self.block(index, || {
-            let passage = Passage { direction: Direction::Output, origin, index: begun };
-            Block::Text { origin, open: Box::new(guarded.guarding.open(passage)), heard: guarded.heard(passage) }
-        })?;
-        let Block::Text { open, origin: known, heard } = block else {
+        let block = self.block(index, || Block::Text { origin, running: guarded.begin(origin, begun) })?;
+        let Block::Text { origin: known, running } = block else {
             return Err(broken("a block is a tool's call and text"));
         };
         if *known != origin {
             return Err(broken("a block is text and reasoning"));
         }
-        let passing = open.push(text.as_bytes());
-        if let Some(heard) = heard {
-            heard.hear(text, &passing.text);
-        }
+        let passing = running.push(text);
         if passing.text == text {
             // Its bytes are as they came.
             self.ready.push_back(frame);
@@ -160,14 +151,9 @@ impl GuardedFrames {
     fn close(&mut self, index: u64) {
         match self.blocks.remove(&index) {
             None => {}
-            Some(Block::Text { origin, open, mut heard }) => {
-                let (passing, judged) = open.finish();
-                self.guarded.add(Direction::Output, &judged, passing.stopped);
-                if let Some(heard) = &mut heard {
-                    heard.hear("", &passing.text);
-                }
-                self.guarded.keep(heard, &judged, passing.stopped);
-                if judged.replaced {
+            Some(Block::Text { origin, running }) => {
+                let (passing, replaced) = self.guarded.finish(running);
+                if replaced {
                     self.changed.insert(index);
                 }
                 if !passing.text.is_empty() {
@@ -176,8 +162,7 @@ impl GuardedFrames {
                 self.end(index, passing.stopped);
             }
             Some(Block::Arguments(arguments)) => {
-                const BEFORE: &str = r#"{"toolUse":{"toolUseId":"","name":"","input":"#;
-                let (judged, stop) = self.judge(&arguments, BEFORE, "}}");
+                let (judged, stop) = self.guarded.arguments(&mut self.begun, &arguments);
                 if stop.is_none() {
                     let event = json!({"contentBlockIndex": index, "delta": {"toolUse": {"input": judged}}});
                     self.ready.push_back(Frame::event("contentBlockDelta", event.to_string().into_bytes()));
@@ -187,50 +172,12 @@ impl GuardedFrames {
         }
     }
 
-    /// Judges the texts within a piece of JSON, which is the content of an answer between these two texts.
-    /// What is no JSON is one text.
-    fn judge(&mut self, json: &str, before: &str, after: &str) -> (String, Option<Stop>) {
-        let start = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{before}"#);
-        let end = format!("{after}]}}}}}}");
-        let body = format!("{start}{json}{end}");
-        let guarded = Arc::clone(&self.guarded);
-        let mut judge = |origin, text: &str| {
-            let passage = Passage { direction: Direction::Output, origin, index: self.begun };
-            self.begun = self.begun.saturating_add(1);
-            let (passing, judged) = guarded.guarding.whole(passage, text);
-            guarded.add(Direction::Output, &judged, passing.stopped);
-            let mut heard = guarded.heard(passage);
-            if let Some(heard) = &mut heard {
-                heard.hear(text, &passing.text);
-            }
-            guarded.keep(heard, &judged, passing.stopped);
-            (passing.text, passing.stopped)
-        };
-        let Ok(texts) = Texts::of_converse_answer(body.as_bytes()) else { return judge(Origin::ToolInput, json) };
-        let mut changed = Vec::new();
-        for (number, text) in texts.all().iter().enumerate() {
-            let (passing, stopped) = judge(text.origin, &text.text);
-            if stopped.is_some() {
-                return (String::new(), stopped);
-            }
-            if passing != *text.text {
-                changed.push((number, passing));
-            }
-        }
-        let body = texts.replaced(&changed);
-        let inner = body.get(start.len()..body.len() - end.len()).unwrap_or_default();
-        (String::from_utf8_lossy(inner).into_owned(), None)
-    }
-
     /// Nothing more passes: the answer ends here, for the caller. Its usage is still to come.
     fn end(&mut self, index: u64, stop: Option<Stop>) {
         let Some(stop) = stop else { return };
         for (other, block) in std::mem::take(&mut self.blocks) {
-            if let Block::Text { open, heard, .. } = block {
-                let judged = open.break_off();
-                self.guarded.add(Direction::Output, &judged, Some(stop));
-                // Of the others nobody has heard the end: asked again, their guard would go on.
-                self.guarded.keep(heard.filter(|_| other == index), &judged, Some(stop));
+            if let Block::Text { running, .. } = block {
+                self.guarded.break_off(running, stop, other == index);
             }
         }
         let ends = [
@@ -255,7 +202,7 @@ fn text_delta(index: u64, origin: Origin, text: &str) -> Frame {
     Frame::event("contentBlockDelta", event.to_string().into_bytes())
 }
 
-fn broken(what: &str) -> Failure {
+pub(super) fn broken(what: &str) -> Failure {
     Failure::new(Kind::BrokenStream, format!("Bedrock's stream cannot be guarded: {what}")).maybe_billed()
 }
 
