@@ -79,7 +79,11 @@ const FAMILIES: [Family; 8] = [
     Family {
         name: "Llama",
         before: Vec::new,
-        after: || vec![json!({"generation": "", "prompt_token_count": 10, "generation_token_count": 20, "stop_reason": "stop"})],
+        after: || {
+            vec![
+                json!({"generation": "", "prompt_token_count": 10, "generation_token_count": 20, "stop_reason": "stop"}),
+            ]
+        },
         piece: |text| json!({"generation": text, "prompt_token_count": null, "generation_token_count": 1, "stop_reason": null}),
         at: &["/generation"],
     },
@@ -92,7 +96,11 @@ const FAMILIES: [Family; 8] = [
     },
     Family {
         name: "chat",
-        before: || vec![json!({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]})],
+        before: || {
+            vec![
+                json!({"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}),
+            ]
+        },
         after: || {
             vec![
                 json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
@@ -259,7 +267,8 @@ async fn what_is_blocked_ends_there_in_every_family() {
 #[tokio::test(start_paused = true)]
 async fn thoughts_and_calls_are_judged_too() {
     let claude = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
-    let start = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let start =
+        |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
     let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
     let thinks = |index, text: &str| claude(index, json!({"type": "thinking_delta", "thinking": text}));
     let signs = |index, with: &str| claude(index, json!({"type": "signature_delta", "signature": with}));
@@ -295,15 +304,18 @@ async fn thoughts_and_calls_are_judged_too() {
 
     let call = |call: Value| json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": null}]});
     let said = vec![
-        call(json!({"index": 0, "id": "t", "type": "function", "function": {"name": "send", "arguments": &input[..9]}})),
-        call(json!({"index": 1, "id": "u", "type": "function", "function": {"name": "tell", "arguments": "{\"n\":1}"}})),
+        call(
+            json!({"index": 0, "id": "t", "type": "function", "function": {"name": "send", "arguments": &input[..9]}}),
+        ),
+        call(
+            json!({"index": 1, "id": "u", "type": "function", "function": {"name": "tell", "arguments": "{\"n\":1}"}}),
+        ),
         call(json!({"index": 0, "function": {"arguments": &input[9..]}})),
         json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
     ];
     let outcome = ask(said, pii).await;
     let got = events(&outcome);
-    let calls: Vec<&Value> =
-        got.iter().filter_map(|event| event.pointer("/choices/0/delta/tool_calls/0")).collect();
+    let calls: Vec<&Value> = got.iter().filter_map(|event| event.pointer("/choices/0/delta/tool_calls/0")).collect();
     let of = |index: u64, at: &str| -> String {
         calls.iter().filter(|call| call["index"] == index).filter_map(|call| call.pointer(at)?.as_str()).collect()
     };
@@ -316,9 +328,10 @@ async fn thoughts_and_calls_are_judged_too() {
 /// A stream that breaks off without a word gives what was held back, and chunks that are none fail it.
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_an_end_gives_what_it_held_back() {
-    let outcome = ask(vec![json!({"generation": "write to jane.doe@exam"}), json!({"generation": "ple.com"})], pii).await;
+    let outcome =
+        ask(vec![json!({"generation": "write to jane.doe@exam"}), json!({"generation": "ple.com"})], pii).await;
     assert_eq!(text(&FAMILIES[3], &events(&outcome)), "write to [EMAIL]");
-    for payload in ["[]", r#"{"bytes":"###"}"#, r#"{"bytes":"e30x"}"#] {
+    for payload in ["[]", r#"{"bytes":"!!!"}"#, r#"{"bytes":"e30x"}"#] {
         let body = json!({"schemaVersion": "messages-v1", "messages": [{"role": "user", "content": [{"text": "hi"}]}]});
         let frames = vec![
             chunk(&json!({"generation": "This is a sentence that ends here. \n"})),
