@@ -48,7 +48,7 @@ impl Chunk {
     pub fn read(payload: &[u8]) -> Result<Self, Invalid> {
         let payload: Value = Invalid::parse(payload)?;
         let bytes = payload["bytes"].as_str().unwrap_or_default();
-        let json =
+        let json: Bytes =
             STANDARD.decode(bytes).map_err(|error| Invalid::value("bytes", format!("not base64: {error}")))?.into();
         let event = Invalid::parse(&json)?;
         Ok(Self { payload, json, event })

@@ -214,6 +214,7 @@ impl<'a> Walk<'a> {
             }
         }
         if matches!(name, "index" | "contentBlockIndex") {
+            self.next();
             let digits = self.json[self.at..].split(|byte: char| !byte.is_ascii_digit()).next().unwrap_or_default();
             beside.index = digits.parse().ok();
         }
