@@ -75,7 +75,8 @@ pub struct Rates {
 
 #[derive(Default)]
 struct State {
-    windows: HashMap<Of, Window>,
+    /// Their keys are those of the gateway.
+    windows: HashMap<Of, Window, foldhash::fast::RandomState>,
     waiting: Vec<Waiter>,
     arrived: u64,
 }
@@ -199,14 +200,14 @@ impl Rates {
 
     /// The limits that cover an attempt.
     fn covering(&self, ask: &Ask<'_>) -> Vec<(Of, Limit)> {
-        let covers = |rate: &&(usize, &Rate)| {
-            rate.1.key.as_ref().is_none_or(|key| key == ask.key) && rate.1.model.is_none_or(|model| model == ask.model)
+        let covers = |(_, rate): &(usize, &Rate)| {
+            rate.key.as_ref().is_none_or(|key| key == ask.key) && rate.model.is_none_or(|model| model == ask.model)
         };
         let of = |(rate, limit): (usize, &Rate)| {
             (Of { rate, key: limit.each_key.then(|| Arc::clone(ask.key)) }, limit.limit)
         };
-        let rates: Vec<_> = self.rates.iter().enumerate().collect();
-        let mut covering: Vec<_> = rates.iter().filter(covers).copied().map(of).collect();
+        let mut covering = Vec::with_capacity(self.rates.len() + 1);
+        covering.extend(self.rates.iter().enumerate().filter(covers).map(of));
         if ask.own != Limit::default() {
             covering.push((Of { rate: self.rates.len(), key: Some(Arc::clone(ask.key)) }, ask.own));
         }
