@@ -203,7 +203,7 @@ fn question(context: &Context) -> Question {
         SEEDS.iter().zip(context.seeds).filter_map(|(name, index)| Some((*name, Arc::clone(&ids[index? as usize]))));
     let request = RequestInfo {
         content: Content::new(context.prompt.clone(), String::new()),
-        tags: Vec::new(),
+        tags: Default::default(),
         task_label: None,
         asked_model: "auto".into(),
         model_ids: ids.clone().into(),

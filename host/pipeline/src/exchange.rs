@@ -163,9 +163,7 @@ impl Exchange {
         if request.prompt.is_some() {
             self.record.prompt.clone_from(&request.prompt);
         }
-        if !request.hints.tags.is_empty() {
-            self.tags = request.hints.tags.as_slice().into();
-        }
+        self.tags = Arc::clone(&request.hints.tags);
     }
 
     /// The most output tokens of a target's model.

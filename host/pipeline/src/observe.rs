@@ -52,7 +52,7 @@ impl Observed {
         let request = RequestInfo {
             // What was said is no observer's business, and would be held for long.
             content: Content::default(),
-            tags: info.tags.clone(),
+            tags: Arc::clone(&info.tags),
             task_label: info.task_label.clone(),
             asked_model: info.asked_model.clone(),
             model_ids: targets.iter().map(id).collect(),

@@ -143,7 +143,7 @@ fn info_of(gateway: &Gateway, exchange: &Exchange, request: &Decoded, targets: &
     let catalogue = &exchange.catalogue;
     RequestInfo {
         content: Content::new(request.outline.prompt.clone(), request.outline.system.clone()),
-        tags: request.hints.tags.clone(),
+        tags: Arc::clone(&request.hints.tags),
         task_label: request.hints.task_label.clone(),
         asked_model: request.model(&gateway.settings).to_owned(),
         model_ids: targets.iter().map(|&target| Arc::clone(&catalogue.model_of(target).id)).collect(),

@@ -125,7 +125,7 @@ pub(crate) mod tests {
     pub(crate) fn request_info() -> Arc<RequestInfo> {
         Arc::new(RequestInfo {
             content: Content::default(),
-            tags: Vec::new(),
+            tags: Arc::default(),
             task_label: None,
             asked_model: "auto".to_owned(),
             model_ids: [].into(),

@@ -291,13 +291,21 @@ pub struct Hints {
     /// How soon the request matters.
     pub priority: Option<Priority>,
     /// Labels of the caller's own.
-    pub tags: Vec<(String, String)>,
+    pub tags: Tags,
     /// Whether other models may answer than the one named.
     pub any_model: bool,
     /// A template that comes before what the caller says.
     pub prompt: Option<Asked>,
     /// Values of its variables.
     pub prompt_variables: Option<Given>,
+}
+
+/// Names and values that tell requests apart.
+pub type Tags = Arc<[(String, String)]>;
+
+/// Whether there are none, which is not written down.
+pub fn has_no_tags(tags: &Tags) -> bool {
+    tags.is_empty()
 }
 
 /// Tags that a request may have.
@@ -337,7 +345,7 @@ impl Hints {
             "max-latency-ms" => self.max_latency_ms = Some(whole(place, value, 1)?),
             "accuracy" => self.accuracy = Some(fraction(place, value)?),
             "cost-sensitivity" => self.cost_sensitivity = Some(fraction(place, value)?),
-            "tags" => self.tags = tags(place, value)?,
+            "tags" => self.tags = tags(place, value)?.into(),
             "prompt" => {
                 let asked = Asked::read(value, place.param());
                 let needs = "needs a template's name, of a-z, 0-9 and -, or NAME@VERSION, a whole number from 1";
@@ -500,7 +508,7 @@ mod tests {
         let context = [("task", "analysis".to_owned()), ("tags", "b=2".to_owned())];
         hints.read_context(&context).unwrap();
         assert_eq!((hints.task, hints.priority), (Some(Task::Analysis), Some(Priority::Low)));
-        assert_eq!(hints.tags, [("b".to_owned(), "2".to_owned())]);
+        assert_eq!(*hints.tags, [("b".to_owned(), "2".to_owned())]);
         let failure = hints.read_context(&[("cost-sensitivity", "-0.1".to_owned())]).unwrap_err();
         assert_eq!(failure.param.as_deref(), Some("context.cost_sensitivity"));
         assert_eq!(failure.message, "context.cost_sensitivity needs a decimal number from 0 to 1, like 0.25");

@@ -9,7 +9,7 @@ use crate::budget::OfKey;
 use crate::decode::{AUTO, Decoded};
 use crate::models::{Answering, Catalogue};
 use crate::rates::Limit;
-use crate::request::{Dialect, MOST_TAGS};
+use crate::request::{Dialect, MOST_TAGS, Tags, has_no_tags};
 
 /// What the holder of a key may ask for. The default is everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub struct Scope {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
     /// Tags of every request, which no caller can change.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "has_no_tags")]
+    pub tags: Tags,
     /// What may be spent with the key, beside what other budgets say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<OfKey>,
@@ -106,19 +106,25 @@ impl Scope {
         self.add_tags(&mut request.hints.tags)
     }
 
-    fn add_tags(&self, tags: &mut Vec<(String, String)>) -> Result<(), Failure> {
+    fn add_tags(&self, tags: &mut Tags) -> Result<(), Failure> {
+        if tags.is_empty() {
+            *tags = Arc::clone(&self.tags);
+            return Ok(());
+        }
         let wrong = |message: String| Failure::new(Kind::InvalidValue, message).with_param("x-kairos-tags");
-        for (name, value) in &self.tags {
+        let mut all = tags.to_vec();
+        for (name, value) in self.tags.iter() {
             match tags.iter().find(|(known, _)| known == name) {
-                None => tags.push((name.clone(), value.clone())),
+                None => all.push((name.clone(), value.clone())),
                 Some((_, asked)) if asked == value => {}
                 Some(_) => return Err(wrong(format!("the tag {name} is the key's: it is {value:?}"))),
             }
         }
-        if tags.len() > MOST_TAGS {
+        if all.len() > MOST_TAGS {
             let own = MOST_TAGS - self.tags.len();
             return Err(wrong(format!("with those of the key there are more than {MOST_TAGS} tags: {own} are left")));
         }
+        *tags = all.into();
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ fn golden(about: impl Into<String>, count: usize, features: Features, what: What
     let ids: Vec<Arc<str>> = (0..count).map(|place| Arc::from(format!("trial.model-{place}"))).collect();
     let request = Arc::new(RequestInfo {
         content: Content::new("What is the capital of Norway?".to_owned(), String::new()),
-        tags: vec![("team".to_owned(), "trial".to_owned())],
+        tags: [("team".to_owned(), "trial".to_owned())].into(),
         task_label: None,
         asked_model: "auto".to_owned(),
         model_ids: ids.clone().into(),

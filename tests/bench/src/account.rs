@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-/// Ticks of the kernel's accounts in a second: fixed by Linux for what it shows.
-const TICKS: u64 = 100;
+use nix::time::ClockId;
+use nix::unistd::Pid;
 
-/// User and system time of all threads of a process so far.
+/// CPU time of all threads of a process so far, to the nanosecond.
 pub(crate) fn cpu(process: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in brackets, may hold anything; what follows it is numbers.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_micros(ticks * 1_000_000 / TICKS)
+    let process = Pid::from_raw(i32::try_from(process).unwrap());
+    ClockId::pid_cpu_clock_id(process).and_then(ClockId::now).unwrap().into()
 }
 
 /// Memory of a process that is resident, in bytes.

@@ -221,7 +221,7 @@ impl Question {
         let models: Vec<Offer> = (0..8).map(offer).collect();
         let request = RequestInfo {
             content: Content::new("Write a Python function that adds two numbers".to_owned(), String::new()),
-            tags: Vec::new(),
+            tags: Default::default(),
             task_label: None,
             asked_model: "auto".to_owned(),
             model_ids: (0..models.len()).map(|model| format!("model-{model}").into()).collect(),

@@ -42,7 +42,7 @@ fn both_guards_find_the_same_addresses_and_cards() {
     let (native, component) = (Pii::default(), load(&loader(), &guest("mail-card-guard")));
     let request = Arc::new(RequestInfo {
         content: Content::default(),
-        tags: Vec::new(),
+        tags: Default::default(),
         task_label: None,
         asked_model: "auto".into(),
         model_ids: [].into(),

@@ -79,7 +79,7 @@ fn all_forms_of_the_healer_decide_alike() {
         let ids: Vec<Arc<str>> = (0..failed.models.len()).map(|index| Arc::from(format!("m{index}"))).collect();
         let request = Arc::new(RequestInfo {
             content: Content::default(),
-            tags: Vec::new(),
+            tags: Default::default(),
             task_label: None,
             asked_model: "auto".into(),
             model_ids: ids.into(),

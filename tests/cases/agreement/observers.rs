@@ -59,7 +59,7 @@ fn request(models: usize, learned: &Arc<Reads>) -> Arc<RequestInfo> {
     let ids: Vec<Arc<str>> = (0..models).map(|index| Arc::from(format!("m{index}"))).collect();
     Arc::new(RequestInfo {
         content: Content::default(),
-        tags: Vec::new(),
+        tags: Default::default(),
         task_label: None,
         asked_model: "auto".into(),
         model_ids: ids.into(),

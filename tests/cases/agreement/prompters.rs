@@ -40,7 +40,7 @@ fn both_forms_of_the_prompter_decide_alike() {
     let (script, component) = (load(&loader, &policy("thrift.rhai")), load(&loader, &guest("thrift-prompter")));
     let request = Arc::new(RequestInfo {
         content: Content::default(),
-        tags: Vec::new(),
+        tags: Default::default(),
         task_label: None,
         asked_model: "auto".into(),
         model_ids: [Arc::from("m0")].into(),

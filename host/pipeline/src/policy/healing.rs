@@ -332,7 +332,7 @@ mod tests {
     fn remedies_that_are_not_valid_say_why() {
         let request = Arc::new(RequestInfo {
             content: Content::default(),
-            tags: Vec::new(),
+            tags: Default::default(),
             task_label: None,
             asked_model: "auto".to_owned(),
             model_ids: Arc::default(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Complexity, Family, Priority, Route, Strengths, Task, exact};
 use crate::guards::Pii;
 use crate::learned::Reads;
+use crate::request::Tags;
 
 /// What the host knows of a request. See `features` in the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub struct RequestInfo {
     /// What was said.
     pub content: Content,
     /// The caller's tags.
-    pub tags: Vec<(String, String)>,
+    pub tags: Tags,
     /// The label of `x-kairos-task`.
     pub task_label: Option<String>,
     /// The model as the caller wrote it.
@@ -152,7 +153,7 @@ impl Names for NoNames {
 pub(crate) static NO_REQUEST: LazyLock<Arc<RequestInfo>> = LazyLock::new(|| {
     Arc::new(RequestInfo {
         content: Content::default(),
-        tags: Vec::new(),
+        tags: Arc::default(),
         task_label: None,
         asked_model: String::new(),
         model_ids: [].into(),

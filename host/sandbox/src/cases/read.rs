@@ -170,7 +170,7 @@ fn request(
 ) -> Read<RequestInfo> {
     let mut request = RequestInfo {
         content: Content::default(),
-        tags: Vec::new(),
+        tags: Default::default(),
         task_label: None,
         asked_model: named.unwrap_or_else(|| "auto".to_owned()),
         model_ids: offers::ids(chosen, catalogue),
@@ -188,7 +188,7 @@ fn request(
     let tags = table.read("tags", |value| {
         value.table()?.entries().map(|(name, value)| Ok((name, text(value)?))).collect::<Read<Vec<_>>>()
     })?;
-    request.tags = tags.unwrap_or_default();
+    request.tags = tags.unwrap_or_default().into();
     table.finish()?;
     Ok(request)
 }

@@ -118,7 +118,7 @@ impl types::Host for HostState {}
 
 impl types::HostRequest for HostState {
     fn tags(&mut self, _: Resource<RequestHandle>) -> Result<Vec<(String, String)>> {
-        Ok(self.request()?.tags.clone())
+        Ok(self.request()?.tags.to_vec())
     }
 
     fn task_label(&mut self, _: Resource<RequestHandle>) -> Result<Option<String>> {

@@ -27,7 +27,7 @@ fn issued(folder: &std::path::Path) -> Issued {
 
 fn wanted(name: &str) -> Wanted {
     let scope =
-        Scope { fallback: Fallback::Never, tags: vec![("team".to_owned(), name.to_owned())], ..Scope::default() };
+        Scope { fallback: Fallback::Never, tags: [("team".to_owned(), name.to_owned())].into(), ..Scope::default() };
     Wanted { name: name.to_owned(), scope, expires_ms: Some(9_000) }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Ending, OpenJob, Reservation, ReserveError, Totals};
 use kairos_pipeline::price::day_of;
+use serde::Serializer as _;
 use tokio::sync::oneshot;
 
 use super::{Map, Set};
@@ -305,14 +306,12 @@ impl Books {
         self.urgent |= self.places < self.bounds.queued_rows / 2;
         self.totals.open += u128::from(worst);
         self.totals.open_rows += 1;
-        let tags: serde_json::Map<_, _> =
-            reservation.tags.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
         self.queue.push(Entry {
             key: Some(reservation.key),
             tuple: Some(tuple.clone()),
             high: amount(worst),
             prices: Some(Arc::clone(&reservation.price_version)),
-            tags: (!tags.is_empty()).then(|| serde_json::Value::Object(tags).to_string()),
+            tags: written(&reservation.tags),
             team: reservation.team.clone(),
             target: Some(Arc::clone(&reservation.target)),
             region: Some(Arc::clone(&reservation.region)),
@@ -557,6 +556,17 @@ impl Books {
     pub(crate) fn is_settled(&self) -> bool {
         self.jobs.are_all(self.rows.len()) && self.queue.is_empty()
     }
+}
+
+/// Tags as an object of JSON; none where there are none.
+fn written(tags: &[(String, String)]) -> Option<String> {
+    if tags.is_empty() {
+        return None;
+    }
+    let mut json = Vec::with_capacity(64);
+    let mut serializer = serde_json::Serializer::new(&mut json);
+    serializer.collect_map(tags.iter().map(|(name, value)| (name, value))).ok()?;
+    String::from_utf8(json).ok()
 }
 
 /// A tuple's lease reaches no further than it was drawn.

@@ -106,6 +106,9 @@ impl Scope {
 
     /// What is spent and open, of all that counts with a part.
     fn taken(&self, start: i64) -> (u64, u64) {
+        if self.rule.counting.window.lasts_ms().is_none() {
+            return self.parts.get(&start).map_or((0, 0), |part| (part.charged, part.open));
+        }
         self.counting(start).fold((0, 0), |(charged, open), (_, part)| {
             (charged.saturating_add(part.charged), open.saturating_add(part.open))
         })

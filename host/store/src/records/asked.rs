@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use kairos_pipeline::learned::Reads;
 use kairos_pipeline::policy::{Content, Features, Names, Offer, RequestInfo};
 use kairos_pipeline::record::{Asked, Given, InsteadOf};
+use kairos_pipeline::request::{Tags, has_no_tags};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -63,8 +64,8 @@ struct Columns {
     asked_model: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     task_label: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tags: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "has_no_tags")]
+    tags: Tags,
     prompt: Said,
     system: Said,
     /// What was read of what was learned.
@@ -117,7 +118,7 @@ pub(super) fn write<'a>(
         moving: models.iter().map(Moving::of).collect(),
         asked_model: request.asked_model.clone(),
         task_label: request.task_label.clone(),
-        tags: request.tags.clone(),
+        tags: Arc::clone(&request.tags),
         prompt: said(prompt, &kept.0),
         system: said(system, &kept.1),
         reads,

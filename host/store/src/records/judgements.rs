@@ -180,7 +180,7 @@ pub(super) fn read(
     let of_router = &question.request;
     let request = Arc::new(RequestInfo {
         content,
-        tags: of_router.tags.clone(),
+        tags: Arc::clone(&of_router.tags),
         task_label: of_router.task_label.clone(),
         asked_model: of_router.asked_model.clone(),
         model_ids: offered.ids.clone().into(),

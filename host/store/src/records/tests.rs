@@ -127,7 +127,7 @@ fn asked(price: u64, setting: &str) -> Asked {
     };
     let request = RequestInfo {
         content: Words::new(PROMPT.to_owned(), String::new()),
-        tags: vec![("team".to_owned(), "a\"b".to_owned()), ("team".to_owned(), "twice".to_owned())],
+        tags: [("team".to_owned(), "a\"b".to_owned()), ("team".to_owned(), "twice".to_owned())].into(),
         task_label: Some("poetry".to_owned()),
         asked_model: "auto".to_owned(),
         model_ids: ["one".into(), "two".into()].into(),
