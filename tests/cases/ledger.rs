@@ -226,11 +226,11 @@ async fn the_command_says_what_is_wrong() {
         std::fs::copy(in_use.join("ledger.sqlite"), &file).unwrap();
         rusqlite::Connection::open(file).unwrap().execute_batch(change).unwrap();
     };
-    let today = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+    let today = jiff::Timestamp::now().strftime("%F").to_string();
     let mut report = String::new();
     let mut tell = |what: &str, folder: &Path, arguments: &[&str]| {
         let (code, said) = ledger(folder, arguments);
-        let said = said.replace(folder.to_str().unwrap(), "FOLDER").replace(&format!("day {today}"), "day TODAY");
+        let said = said.replace(folder.to_str().unwrap(), "FOLDER").replace(&today, "TODAY");
         report.push_str(&format!("{what}: exit {}\n{said}\n", code.unwrap()));
     };
     let changes = [
@@ -275,7 +275,7 @@ async fn the_command_says_what_is_wrong() {
     kairos: the ledger is damaged: row 5 is missing
 
     UPDATE spent SET charged = charged - 1: exit 1
-    kairos: the ledger is damaged: the sums of day TODAY for local on amazon.nova-lite-v1:0 are not those of the rows
+    kairos: the ledger is damaged: the sums of TODAY for local on amazon.nova-lite-v1:0 are not those of the rows
 
     DELETE FROM meta: exit 1
     kairos: the ledger is damaged: its table `meta` is empty

@@ -205,7 +205,7 @@ impl Guarded {
                 changed.push((number, passing));
             }
         }
-        let body = if changed.is_empty() { body.clone() } else { texts.replaced(&changed) };
+        let body = if changed.is_empty() && !texts.say_it_again() { body.clone() } else { texts.replaced(&changed) };
         Checked { body, stopped }
     }
 }
@@ -283,7 +283,7 @@ pub(crate) async fn answer(exchange: &Exchange, request: &Decoded, whole: Whole)
     let Checked { mut body, stopped } = guarded.check(Direction::Output, &texts, &whole.body, &[]).await;
     drop(texts);
     if stopped.is_some() {
-        body = if converses { bedrock::stopped_by_guard(&body) } else { bedrock::chunks::intervened(&body) }?;
+        body = if converses { bedrock::stopped_by_guard(&body) } else { bedrock::chunks::stopped(&body, true) }?;
     }
     Ok(Whole { body, ..whole })
 }

@@ -316,12 +316,27 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
     let profiles = Arc::new(Resolver::new(control, Arc::clone(&prices), &side.region, config.profiles, unix_ms));
     profiles.find_named().await;
     let store = Arc::new(PolicyStore::open_bounded(&config.data, config.kept_bounds()).map_err(AssemblyError::of)?);
-    let root = secret_file::open(&config.data.join(KEY_ROOT_FILE), "the root of key pairs")?;
+    let root_file = config.data.join(KEY_ROOT_FILE);
+    let is_new_root = !root_file.exists();
+    let root = secret_file::open(&root_file, "the root of key pairs")?;
     let issued = Issued::open(Arc::clone(&store), root, unix_ms).map_err(AssemblyError)?;
+    if is_new_root && !issued.are_none() {
+        tracing::warn!(
+            file = %root_file.display(),
+            "the root of key pairs was gone, and another was made: pairs for AWS's SDKs from before open nothing any \
+             more; put the file back, or give out new ones with `kairos key rotate NAME`"
+        );
+    }
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
-    let jobs = SqliteJobs::open(&config.data, config.keeping(), Arc::new(unix_ms)).map_err(AssemblyError::of)?;
+    let jobs = SqliteJobs::open(&config.data, config.keeping(), Arc::new(unix_ms));
+    let jobs = jobs.map_err(|error| {
+        let data = config.data.display();
+        AssemblyError(format!(
+            "{data}/{error}; put the file back from a copy, or move it away, and the next start makes a new one"
+        ))
+    })?;
     let jobs = Arc::new(jobs);
     let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));

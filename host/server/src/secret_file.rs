@@ -35,6 +35,9 @@ pub(crate) fn read(path: &Path, what: &'static str) -> Result<Secret, String> {
     let secret = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     match secret.trim() {
         secret if secret.len() >= 16 => Ok(Secret::new(secret)),
-        _ => Err(format!("this is not {what}: remove it, and the next start makes one")),
+        _ => Err(format!(
+            "this is not {what}: put the file back from a copy, or remove it, and the next start makes another; what was \
+             made with the one before ends with it"
+        )),
     }
 }

@@ -235,8 +235,16 @@ fn on_core(core: usize, program: &Path) -> Command {
     command
 }
 
-/// Keys, budgets of every kind and rates, which all hold each request, and none of which it passes.
-const MONEY: &str = r#"
+/// Keys and a limit of all that is spent, which no request passes.
+const FEW: &str = r#"
+[auth]
+require_key = true
+[budget]
+daily_limit_usd = "1000000.00"
+"#;
+
+/// The same, and further budgets, of every kind, and rates that hold each request.
+const MANY: &str = r#"
 [auth]
 require_key = true
 [budget]
@@ -272,16 +280,20 @@ const RUNS: usize = 20;
 pub(crate) fn money(options: &Options) {
     println!("\n## Keys, budgets and rates\n");
     println!(
-        "The gateway with a key that has a budget and a rate of its own, four further budgets and three further \
-         rates, beside the same without them. CPU is that of the whole process for each request.\n"
+        "The gateway with a key that has a budget and a rate of its own and a daily limit, then with three more \
+         budgets and three more rates that hold the request, each beside the same gateway with none of them. CPU is \
+         that of the whole process for each request.\n"
     );
     let upstream = Server::bench(&["upstream"], OTHERS);
-    head(&["load", "CPU µs without", "CPU µs with", "added µs", "added"]);
-    for load in LOADS.iter().filter(|load| load.name.contains(&options.only)) {
-        let turns: Vec<[f64; 2]> = (0..options.turns).map(|number| pair(load, options, &upstream, number)).collect();
+    head(&["load", "budgets, rates", "CPU µs without", "CPU µs with", "added µs", "added"]);
+    let loads = LOADS.iter().filter(|load| load.name.contains(&options.only));
+    for (load, (name, config)) in loads.flat_map(|load| [("2, 1", FEW), ("5, 4", MANY)].map(|with| (load, with))) {
+        let turns: Vec<[f64; 2]> =
+            (0..options.turns).map(|number| pair(load, config, options, &upstream, number)).collect();
         let middle = |figure: fn(&[f64; 2]) -> f64| median(turns.iter().map(figure).collect());
         row(&[
             load.name.to_owned(),
+            name.to_owned(),
             format!("{:.1}", middle(|turn| turn[0])),
             format!("{:.1}", middle(|turn| turn[1])),
             format!("{:+.1}", middle(|turn| turn[1] - turn[0])),
@@ -292,11 +304,11 @@ pub(crate) fn money(options: &Options) {
 
 /// CPU of a request without and with them, of two gateways that are started for this turn: how the memory
 /// of a process comes to lie makes one faster than its like by more than what is looked for here.
-fn pair(load: &Load, options: &Options, upstream: &Server, number: usize) -> [f64; 2] {
+fn pair(load: &Load, config: &str, options: &Options, upstream: &Server, number: usize) -> [f64; 2] {
     let requests = if options.quick { load.requests / 10 } else { load.requests };
     let body = body(load.streams);
     // Each is the first as often as the second.
-    let mut configs = ["", MONEY];
+    let mut configs = ["", config];
     configs.rotate_left(number % 2);
     let mut started = configs.map(|config| Kairos::start_with(options, upstream.address, config));
     started.rotate_left(number % 2);

@@ -343,3 +343,148 @@ async fn a_stream_without_an_end_gives_what_it_held_back() {
         assert!(outcome.record.cost_estimated, "{payload}");
     }
 }
+
+fn all(outcome: &Outcome) -> String {
+    Value::from(events(outcome)).to_string()
+}
+
+fn chat(delta: Value) -> Value {
+    json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+}
+
+fn chat_end(reason: &str) -> Value {
+    json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+}
+
+/// Shapes that hide where a text goes on: what is found spans chunks in each of them.
+#[tokio::test(start_paused = true)]
+async fn no_shape_of_a_stream_hides_what_goes_on() {
+    let thought =
+        |text: &str| chat(json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}));
+    let both = |text: &str| chat(json!({"reasoning": text, "reasoning_content": text}));
+    let plan = |text: &str| json!({"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, "text": text}});
+    let token = |text: &str| json!({"choices": [{"index": 0, "text": "x", "logprobs": {"tokens": [text]}, "stop_reason": null}]});
+    let (one, two) = ("jane.doe@exam", "ple.com ");
+    let streams = [
+        vec![thought(one), thought(two), chat_end("stop")],
+        vec![both(one), both(two), chat_end("stop")],
+        vec![
+            chat(json!({"content": [{"type": "text", "text": "first "}, {"type": "text", "text": one}]})),
+            chat(json!({"content": [{"type": "text", "text": two}]})),
+            chat(json!({"content": "last"})),
+            chat_end("stop"),
+        ],
+        vec![chat(json!({"refusal": one})), chat(json!({"refusal": two})), chat_end("stop")],
+        vec![
+            plan(one),
+            plan(two),
+            json!({"is_finished": true, "event_type": "stream-end", "finish_reason": "COMPLETE"}),
+        ],
+        // One of two answers ends while the other has begun.
+        vec![
+            json!({"index": 0, "text": one, "is_finished": false}),
+            json!({"index": 1, "text": "", "is_finished": true}),
+            json!({"index": 0, "text": two, "is_finished": false}),
+            json!({"is_finished": true}),
+        ],
+    ];
+    for stream in streams {
+        let outcome = ask(stream, pii).await;
+        let all = all(&outcome);
+        assert!(all.contains("[EMAIL]") && !all.contains("jane") && !all.contains("ple.com"), "{all}");
+        assert_eq!(outcome.record.status, "ok", "{all}");
+    }
+    let outcome =
+        ask(vec![token(one), token(two), json!({"choices": [{"text": "", "stop_reason": "stop"}]})], pii).await;
+    let all = all(&outcome);
+    assert!(!all.contains("jane") && !all.contains("tokens"), "{all}");
+    // Arguments that say more than arguments.
+    let claude = |delta: Value| json!({"type": "content_block_delta", "index": 0, "delta": delta});
+    let part = |part: &str| claude(json!({"type": "input_json_delta", "partial_json": part}));
+    let mut said = vec![part("{\"a\":1},\"name\":\"jane.doe@"), part("example.com\"")];
+    said.extend((FAMILIES[0].after)());
+    let outcome = ask(said, pii).await;
+    assert!(!self::all(&outcome).contains("jane"), "{}", self::all(&outcome));
+}
+
+/// What was held back of one text comes before what follows it, alone, and nothing is said twice.
+#[tokio::test(start_paused = true)]
+async fn what_was_held_back_comes_in_its_place() {
+    let call = |id: &str, arguments: &str| {
+        let function = json!({"name": "send", "arguments": arguments});
+        chat(json!({"tool_calls": [{"id": id, "type": "function", "function": function}]}))
+    };
+    let stream = vec![
+        chat(json!({"role": "assistant", "reasoning_content": "I think"})),
+        chat(json!({"content": "I say"})),
+        // Whole calls, which their server gives no numbers.
+        call("a", r#"{"x":1}"#),
+        call("b", r#"{"y":2}"#),
+        chat_end("tool_calls"),
+    ];
+    let outcome = ask(stream, pii).await;
+    let deltas: Vec<Value> = events(&outcome).iter().map(|event| event["choices"][0]["delta"].clone()).collect();
+    let function = |arguments: &str| json!({"tool_calls": [{"function": {"arguments": arguments}}]});
+    let begun = |id: &str| json!({"tool_calls": [{"id": id, "type": "function", "function": {"name": "send", "arguments": ""}}]});
+    let expected = [
+        json!({"role": "assistant", "reasoning_content": ""}),
+        json!({"reasoning_content": "I think"}),
+        json!({"content": ""}),
+        json!({"content": "I say"}),
+        begun("a"),
+        function(r#"{"x":1}"#),
+        begun("b"),
+        function(r#"{"y":2}"#),
+        json!({}),
+    ];
+    assert_eq!(Value::from(deltas), Value::from(expected.to_vec()));
+
+    // A plan that comes with its calls is whole; what was written before it is said in a chunk of its own.
+    let calls = json!([{"name": "send", "parameters": {"x": 1}}]);
+    let stream = vec![
+        json!({"is_finished": false, "event_type": "text-generation", "text": "I will"}),
+        json!({"is_finished": false, "event_type": "tool-calls-generation", "text": "I will", "tool_calls": calls}),
+        json!({"is_finished": true, "event_type": "stream-end", "finish_reason": "COMPLETE"}),
+    ];
+    let outcome = ask(stream, pii).await;
+    assert_eq!(all(&outcome).matches("\"tool_calls\"").count(), 1, "{}", all(&outcome));
+
+    // As many calls as a model may well make at once.
+    let calls: Vec<Value> = (0..40)
+        .map(|index| json!({"index": index, "id": index.to_string(), "function": {"name": "f", "arguments": "{}"}}))
+        .collect();
+    let outcome = ask(vec![chat(json!({"tool_calls": calls})), chat_end("tool_calls")], pii).await;
+    assert_eq!((outcome.record.status, all(&outcome).matches("\"{}\"").count()), ("ok", 40), "{}", all(&outcome));
+
+    // AWS's counts end whatever is open.
+    let outcome = ask(vec![chat(json!({"content": "held"}))], pii).await;
+    assert_eq!(text(&FAMILIES[5], &events(&outcome)), "held");
+}
+
+/// A call whose arguments are blocked is not left to be made.
+#[tokio::test(start_paused = true)]
+async fn blocked_calls_are_not_asked_for() {
+    let claude = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let block = json!({"type": "tool_use", "id": "t", "name": "send", "input": {}});
+    let stream = vec![
+        json!({"type": "content_block_start", "index": 0, "content_block": block}),
+        claude(0, json!({"type": "input_json_delta", "partial_json": "{\"to\":\"STOP it\"}"})),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 20}}),
+        json!({"type": "message_stop"}),
+    ];
+    let outcome = ask(stream, stops).await;
+    let all = all(&outcome);
+    assert!(all.contains(r#""stop_reason":"end_turn""#) && !all.contains("STOP"), "{all}");
+    assert_eq!(all.matches("INTERVENED").count(), 1, "{all}");
+    // Thoughts that are stopped have no signature; that they are is said with what comes next.
+    let stream = vec![
+        claude(0, json!({"type": "thinking_delta", "thinking": "so STOP"})),
+        claude(0, json!({"type": "signature_delta", "signature": "c2lnbmVk"})),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_stop"}),
+    ];
+    let outcome = ask(stream, stops).await;
+    let all = self::all(&outcome);
+    assert!(!all.contains("c2lnbmVk") && !all.contains("STOP") && all.contains("INTERVENED"), "{all}");
+}

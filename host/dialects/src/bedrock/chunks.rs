@@ -7,11 +7,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::eventstream::Frame;
 use crate::invalid::Invalid;
-use crate::texts::Origin;
+use crate::texts::{Origin, Piece, Text, Texts};
 
 /// What a body or a chunk says of a guardrail's doing, wherever Bedrock's own had one.
 const ACTION: &str = "amazon-bedrock-guardrailAction";
@@ -34,11 +34,11 @@ pub enum Ends {
 }
 
 impl Ends {
-    /// Whether a text has its end, by its numbers: see [`Text::piece`](crate::texts::Text::piece).
-    pub fn are_of(&self, piece: &[u64]) -> bool {
+    /// Whether a text has its end.
+    pub fn are_of(&self, piece: &Piece) -> bool {
         match self {
             Self::All => true,
-            Self::Of(numbers) => piece.last().is_some_and(|number| numbers.contains(number)),
+            Self::Of(numbers) => piece.block().is_some_and(|number| numbers.contains(&number)),
         }
     }
 }
@@ -69,6 +69,10 @@ impl Chunk {
     pub fn ends(&self) -> Ends {
         let event = &self.event;
         let states = |value: &Value| ["finish_reason", "stop_reason"].iter().any(|name| !value[*name].is_null());
+        // Nothing comes after AWS's own counts.
+        if !event["amazon-bedrock-invocationMetrics"].is_null() {
+            return Ends::All;
+        }
         if let Some(choices) = event["choices"].as_array().or_else(|| event["outputs"].as_array())
             && !choices.is_empty()
         {
@@ -81,6 +85,8 @@ impl Chunk {
             _ if self.is_signature() => {
                 event["index"].as_u64().or_else(|| event.pointer("/contentBlockDelta/contentBlockIndex")?.as_u64())
             }
+            // Of several answers, each has its end.
+            _ if event["is_finished"] == true => event["index"].as_u64(),
             _ => event.pointer("/contentBlockStop/contentBlockIndex").and_then(Value::as_u64),
         };
         if let Some(block) = block {
@@ -88,9 +94,7 @@ impl Chunk {
         }
         let ends = states(event)
             || event["is_finished"] == true
-            || ["completionReason", "messageStop", "metadata", "amazon-bedrock-invocationMetrics"]
-                .iter()
-                .any(|name| !event[*name].is_null());
+            || ["completionReason", "messageStop", "metadata"].iter().any(|name| !event[*name].is_null());
         if ends { Ends::All } else { Ends::Of(Vec::new()) }
     }
 
@@ -102,33 +106,23 @@ impl Chunk {
             || !reasoning["reasoningText"]["signature"].is_null()
     }
 
-    /// An event that goes on with a text of this one, named by its origin and its block, and says nothing
-    /// beside it a second time. The texts in it are still those that were there.
-    pub fn going_on(mut self, origin: Origin, block: u64) -> Value {
+    /// A chunk that goes on with a text of this one, and says nothing beside it a second time. None: there
+    /// is no such text.
+    pub fn going_on(&self, origin: Origin, piece: &Piece, text: &str) -> Result<Option<Frame>, Invalid> {
         if self.event["type"] == "content_block_start" {
             let delta = match origin {
-                Origin::Reasoning => json!({"type": "thinking_delta", "thinking": ""}),
-                Origin::ToolInput => json!({"type": "input_json_delta", "partial_json": ""}),
-                _ => json!({"type": "text_delta", "text": ""}),
+                Origin::Reasoning => json!({"type": "thinking_delta", "thinking": text}),
+                Origin::ToolInput => json!({"type": "input_json_delta", "partial_json": text}),
+                _ => json!({"type": "text_delta", "text": text}),
             };
-            return json!({"type": "content_block_delta", "index": block, "delta": delta});
+            let event = json!({"type": "content_block_delta", "index": piece.block(), "delta": delta});
+            return Ok(Some(self.with(event.to_string().as_bytes())));
         }
-        // Clients put the names of a call together, too.
-        let calls = self.event["choices"].as_array_mut().into_iter().flatten();
-        let calls = calls.filter_map(|choice| {
-            let message = if choice["delta"].is_null() { "message" } else { "delta" };
-            choice.get_mut(message)?.get_mut("tool_calls")?.as_array_mut()
-        });
-        for call in calls.flatten().filter_map(Value::as_object_mut) {
-            call.retain(|name, _| name != "id" && name != "type");
-            if let Some(function) = call.get_mut("function").and_then(Value::as_object_mut) {
-                function.retain(|name, _| name != "name");
-            }
-        }
-        if let Some(call) = self.event.get_mut("tool_call_delta").and_then(Value::as_object_mut) {
-            call.retain(|name, _| name != "name");
-        }
-        self.event
+        let texts = Texts::of_chunk(&self.json)?;
+        let is_it = |text: &Text<'_>| text.origin == origin && text.piece() == Some(piece);
+        let Some(place) = texts.all().iter().rposition(is_it) else { return Ok(None) };
+        let marked: Value = Invalid::parse(&texts.replaced(&[(place, MARK.to_owned())]))?;
+        Ok(only(&marked, 0, text).map(|event| self.with(event.to_string().as_bytes())))
     }
 
     /// The chunk with another event of the family in it.
@@ -139,11 +133,62 @@ impl Chunk {
     }
 }
 
-/// An event, or a whole body, of a family that says that a guard ended the answer.
-pub fn intervened(json: &[u8]) -> Result<Bytes, Invalid> {
-    let mut event: Value = Invalid::parse(json)?;
-    if let Some(event) = event.as_object_mut() {
-        event.insert(ACTION.to_owned(), "INTERVENED".into());
+/// Stands for a text while the event around it is cut down.
+const MARK: &str = "\u{fdd0}kairos\u{fdd1}";
+
+/// Of an event only what leads to the marked text, with the text in its place, and the words that say what
+/// kind of piece it is. Ids and names are said once: clients put those of several pieces together, too.
+fn only(value: &Value, depth: usize, text: &str) -> Option<Value> {
+    match value {
+        Value::String(marked) => (marked == MARK).then(|| text.into()),
+        Value::Array(items) => items.iter().find_map(|item| only(item, depth + 1, text)).map(|item| json!([item])),
+        Value::Object(fields) => {
+            let (name, inner) = fields.iter().find_map(|(name, value)| Some((name, only(value, depth + 1, text)?)))?;
+            let is_call = fields.contains_key("function");
+            let stays = |name: &str, value: &Value| match name {
+                "type" | "event_type" => !is_call,
+                "id" | "object" | "model" | "created" => depth == 0,
+                _ => value.is_null() || name == "index" || name == "contentBlockIndex" || name == "is_finished",
+            };
+            let mut kept = Map::new();
+            for (other, value) in fields {
+                if other == name {
+                    kept.insert(name.clone(), inner.clone());
+                } else if stays(other, value) {
+                    kept.insert(other.clone(), value.clone());
+                }
+            }
+            Some(Value::Object(kept))
+        }
+        _ => None,
     }
-    Ok(event.to_string().into())
+}
+
+/// An event, or a whole body, of a family after a guard has stopped the answer: no call of a tool is left to be
+/// made. It says so where it is to be `marked`.
+pub fn stopped(json: &Bytes, marked: bool) -> Result<Bytes, Invalid> {
+    let mut event: Value = Invalid::parse(json)?;
+    let mut is_changed = unask(&mut event);
+    if let Some(event) = event.as_object_mut().filter(|_| marked) {
+        event.insert(ACTION.to_owned(), "INTERVENED".into());
+        is_changed = true;
+    }
+    Ok(if is_changed { event.to_string().into() } else { json.clone() })
+}
+
+/// What says that tools are to be called says that the answer has ended.
+fn unask(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| unask(item) | changed),
+        Value::Object(fields) => fields.iter_mut().fold(false, |changed, (name, value)| {
+            let ended = match (name.as_str(), value.as_str()) {
+                ("stop_reason" | "stopReason", Some("tool_use")) => "end_turn",
+                ("finish_reason" | "stop_reason", Some("tool_calls" | "function_call")) => "stop",
+                _ => return unask(value) | changed,
+            };
+            *value = ended.into();
+            true
+        }),
+        _ => false,
+    }
 }

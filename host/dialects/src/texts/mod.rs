@@ -33,14 +33,29 @@ pub struct Text<'a> {
     /// Its bytes in the body, or in the text that it is within; quotes not included.
     at: Range<usize>,
     form: Form,
-    piece: Option<Vec<u64>>,
+    piece: Option<Piece>,
+}
+
+/// Which text of a stream one goes on with: pieces of one origin for which this is equal are one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The field, where several texts of an answer are beside one another.
+    field: &'static str,
+    /// The numbers of the call, and of the block or the choice, that it is in: from within.
+    numbers: Vec<u64>,
+}
+
+impl Piece {
+    /// The number of the block, or of the choice, where there is one.
+    pub fn block(&self) -> Option<u64> {
+        self.numbers.last().copied()
+    }
 }
 
 impl Text<'_> {
-    /// Which text of a stream it goes on with, where it is a piece of one: the numbers of the choice, the block, the call
-    /// that it is in, from within. Pieces of one origin and the same numbers are one text.
-    pub fn piece(&self) -> Option<&[u64]> {
-        self.piece.as_deref()
+    /// What it is a piece of, where it is one.
+    pub fn piece(&self) -> Option<&Piece> {
+        self.piece.as_ref()
     }
 }
 
@@ -72,6 +87,8 @@ pub struct Texts<'a> {
     body: &'a [u8],
     texts: Vec<Text<'a>>,
     holders: Vec<Holder>,
+    /// What says the same once more in parts.
+    again: Vec<Range<usize>>,
 }
 
 impl<'a> Texts<'a> {
@@ -110,6 +127,12 @@ impl<'a> Texts<'a> {
         &self.texts
     }
 
+    /// Whether the body holds what nobody can judge, as it says the texts once more in parts (the
+    /// probability of each token): [`Self::replaced`] leaves it out.
+    pub fn say_it_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
     /// The body with other texts in the place of some, by their numbers, in ascending order. A number that
     /// is replaced becomes a string.
     pub fn replaced(&self, with: &[(usize, String)]) -> Bytes {
@@ -132,6 +155,7 @@ impl<'a> Texts<'a> {
                 edits.push((holder.at.clone(), escaped(&String::from_utf8_lossy(&json))));
             }
         }
+        edits.extend(self.again.iter().map(|at| (at.clone(), "null".to_owned())));
         edits.sort_by_key(|(at, _)| at.start);
         edited(self.body, &edits).into()
     }

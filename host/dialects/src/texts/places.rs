@@ -22,6 +22,8 @@ pub(super) enum Rule {
     Address,
     /// A string that goes on in other chunks of a stream; what is no string is whole.
     Piece(Origin),
+    /// What says the same as a text once more, piece by piece, so that nobody can judge it: it is left out.
+    Again,
 }
 
 /// An object whose fields are known.
@@ -175,7 +177,8 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
         },
         Place::Choice => match field {
             "message" | "delta" => Some(Rule::Node(Place::Message, None)),
-            "text" | "outputText" | "logprobs" => text(Origin::Assistant),
+            "text" | "outputText" => text(Origin::Assistant),
+            "logprobs" => Some(Rule::Again),
             "finish_reason" | "stop_reason" | "completionReason" | "index" | "tokenCount" => Some(Rule::Skip),
             _ => None,
         },
@@ -184,11 +187,12 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
         Place::ThoughtDelta => match field {
             "text" => Some(Rule::Piece(Origin::Reasoning)),
             "reasoningText" => node(Place::ThoughtDelta, Origin::Reasoning),
-            "signature" | "redactedContent" => Some(Rule::Skip),
+            "signature" | "redactedContent" | "type" => Some(Rule::Skip),
             _ => None,
         },
         Place::CallDelta => match field {
             "arguments" | "input" | "parameters" => Some(Rule::Piece(Origin::ToolInput)),
+            "text" => Some(Rule::Piece(Origin::Assistant)),
             "function" => node(Place::CallDelta, Origin::ToolInput),
             "toolUseId" | "id" | "type" | "name" | "index" => Some(Rule::Skip),
             _ => None,
@@ -200,8 +204,9 @@ pub(super) fn rule(place: Place, field: &str) -> Option<Rule> {
         },
         Place::MessageDelta => match field {
             "content" => node(Place::Delta, Origin::Assistant),
-            "reasoning_content" | "reasoning" => Some(Rule::Piece(Origin::Reasoning)),
-            "tool_calls" => node(Place::CallDelta, Origin::ToolInput),
+            "reasoning_content" | "reasoning" => node(Place::ThoughtDelta, Origin::Reasoning),
+            "refusal" => Some(Rule::Piece(Origin::Assistant)),
+            "tool_calls" | "function_call" => node(Place::CallDelta, Origin::ToolInput),
             _ => message(field),
         },
     }
@@ -225,11 +230,13 @@ fn chunk(field: &str) -> Option<Rule> {
 
 fn delta(field: &str) -> Option<Rule> {
     match field {
-        "text" => Some(Rule::Piece(Origin::Assistant)),
-        "thinking" => Some(Rule::Piece(Origin::Reasoning)),
+        "text" => Some(Rule::Node(Place::Delta, None)),
+        "thinking" => node(Place::ThoughtDelta, Origin::Reasoning),
         "partial_json" => Some(Rule::Piece(Origin::ToolInput)),
         "toolUse" => node(Place::CallDelta, Origin::ToolInput),
+        "toolResult" => node(Place::Delta, Origin::ToolResult),
         "reasoningContent" => node(Place::ThoughtDelta, Origin::Reasoning),
+        "toolUseId" | "status" => Some(Rule::Skip),
         "delta" | "start" => node(Place::Delta, Origin::Assistant),
         "citation" => text(Origin::Citation),
         "index" | "contentBlockIndex" | "stop_reason" => Some(Rule::Skip),
@@ -354,8 +361,11 @@ fn invoke_answer(field: &str) -> Option<Rule> {
         | "embeddings"
         | "embeddingsByType"
         | "images"
+        | "service_tier"
+        | "system_fingerprint"
         | "amazon-bedrock-guardrailAction"
         | "amazon-bedrock-invocationMetrics" => Some(Rule::Skip),
+        "token_likelihoods" => Some(Rule::Again),
         _ => None,
     }
 }
@@ -407,4 +417,12 @@ fn tool(field: &str) -> Option<Rule> {
         "name" | "type" | "strict" | "cachePoint" | "cache_control" => Some(Rule::Skip),
         _ => None,
     }
+}
+
+/// Fields of one object that several texts go on in at once, told apart by name. What all else is
+/// within does not matter: a text is the same one, whether it stands in a list of blocks or alone.
+pub(super) fn known(field: &str) -> Option<&'static str> {
+    ["reasoning", "reasoning_content", "refusal", "function_call", "tool_call_delta"]
+        .into_iter()
+        .find(|known| *known == field)
 }

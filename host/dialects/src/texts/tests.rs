@@ -327,11 +327,11 @@ fn chunks_say_which_of_their_texts_go_on() {
         (
             r#"{"id":"c","choices":[{"index":7,"delta":{"role":"assistant","content":"M0","reasoning_content":"M1",
                 "tool_calls":[{"index":4,"id":"t","function":{"name":"f","arguments":"{}"}}]}}]}"#,
-            "assistant M0 [7], reasoning M1 [7], tool-input {} [4, 7]",
+            "assistant M0 [7], reasoning M1 reasoning_content[7], tool-input {} [4, 7]",
         ),
         (
             r#"{"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"M0"},{"type":"text","text":"M1"}]}}]}"#,
-            "assistant M0 [0, 0], assistant M1 [1, 0]",
+            "assistant M0 [0], assistant M1 [0]",
         ),
         (
             r#"{"event_type":"stream-end","is_finished":true,"response":{"text":"M0","chat_history":[{"role":"USER","message":"M1"}]}}"#,
@@ -340,6 +340,16 @@ fn chunks_say_which_of_their_texts_go_on() {
         (
             r#"{"event_type":"tool-calls-generation","tool_calls":[{"name":"f","parameters":{"M0":1}}]}"#,
             "tool-input M0, tool-input 1",
+        ),
+        (
+            r#"{"event_type":"tool-calls-chunk","tool_call_delta":{"index":1,"text":"M0","parameters":"{"}}"#,
+            "assistant M0 tool_call_delta[1], tool-input { tool_call_delta[1]",
+        ),
+        (r#"{"event_type":"tool-calls-generation","text":"M0","is_finished":false}"#, "assistant M0"),
+        (
+            r#"{"choices":[{"index":0,"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"M0"}]}],
+                "refusal":"M1"},"logprobs":{"content":[{"token":"M9"}]}}],"service_tier":"auto"}"#,
+            "reasoning M0 [0], assistant M1 refusal[0]",
         ),
         (
             r#"{"type":"content_block_delta","index":0,"delta":{"type":"citations_delta","citation":{"cited_text":"M0"}}}"#,
@@ -351,9 +361,23 @@ fn chunks_say_which_of_their_texts_go_on() {
     for (chunk, expected) in cases {
         let texts = Texts::of_chunk(chunk.as_bytes()).unwrap();
         let listed = texts.all().iter().map(|text| {
-            let piece = text.piece().map(|numbers| format!(" {numbers:?}")).unwrap_or_default();
+            let piece = text.piece().map(|piece| format!(" {}{:?}", piece.field, piece.numbers)).unwrap_or_default();
             format!("{} {}{piece}", text.origin.name(), text.text)
         });
         assert_eq!(listed.collect::<Vec<_>>().join(", "), expected, "{chunk}");
+    }
+}
+
+/// The tokens of a text, each beside its probability, are the text once more, and cannot be judged.
+#[test]
+fn probabilities_of_tokens_are_left_out() {
+    for chunk in [true, false] {
+        let body =
+            br#"{"choices":[{"index":0,"text":"hi","logprobs": {"tokens":["h","i"],"x":[1]},"stop_reason":null}]}"#;
+        let texts = if chunk { Texts::of_chunk(body) } else { Texts::of_invoke_answer(body) }.unwrap();
+        assert_eq!((texts.all().len(), texts.say_it_again()), (1, true));
+        let left = texts.replaced(&[]);
+        assert_eq!(&*left, br#"{"choices":[{"index":0,"text":"hi","logprobs": null,"stop_reason":null}]}"#);
+        assert!(!Texts::of_chunk(&left).unwrap().say_it_again());
     }
 }

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use memchr::memchr2;
 use serde_json::value::RawValue;
 
-use super::places::{Place, Rule, rule};
-use super::{Form, Holder, MOST_TEXTS, Origin, Text, Texts};
+use super::places::{self, Place, Rule, rule};
+use super::{Form, Holder, MOST_TEXTS, Origin, Piece, Text, Texts};
 use crate::invalid::{Invalid, InvalidKind};
 
 /// How deep lists and objects may be within one another, as in `serde_json`.
@@ -26,8 +26,8 @@ struct Found<'a> {
     form: Form,
     /// What stands beside it may say that it is none.
     depends: bool,
-    /// The numbers of what it is a piece of.
-    piece: Option<Vec<u64>>,
+    /// What it is a piece of.
+    piece: Option<Piece>,
 }
 
 struct Walk<'a> {
@@ -42,6 +42,9 @@ struct Walk<'a> {
     holders: Vec<Holder>,
     /// The object that was read last has a number of its own.
     is_numbered: bool,
+    /// The field that is read, where its objects are known.
+    name: &'static str,
+    again: Vec<Range<usize>>,
 }
 
 /// What the fields of an object say of one another.
@@ -59,7 +62,7 @@ struct Beside {
 pub(super) fn texts(body: &[u8], rule: Rule) -> Result<Texts<'_>, Invalid> {
     let raw: &RawValue = Invalid::parse(body)?;
     let base = raw.get().as_ptr().addr() - body.as_ptr().addr();
-    let (found, holders) = Walk::new(raw.get(), base, MOST_TEXTS).run(rule)?;
+    let Walk { found, holders, again, .. } = Walk::new(raw.get(), base, MOST_TEXTS).run(rule)?;
     let texts = found.into_iter().map(|found| Text {
         origin: found.origin.unwrap_or(Origin::User),
         text: found.text,
@@ -67,18 +70,19 @@ pub(super) fn texts(body: &[u8], rule: Rule) -> Result<Texts<'_>, Invalid> {
         form: found.form,
         piece: found.piece,
     });
-    Ok(Texts { body, texts: texts.collect(), holders })
+    Ok(Texts { body, texts: texts.collect(), holders, again })
 }
 
 impl<'a> Walk<'a> {
     /// `json` was found to be valid.
     fn new(json: &'a str, base: usize, room: usize) -> Self {
-        Self { json, at: 0, base, depth: 0, room, found: Vec::new(), holders: Vec::new(), is_numbered: false }
+        let (found, holders, again) = (Vec::new(), Vec::new(), Vec::new());
+        Self { json, at: 0, base, depth: 0, room, found, holders, is_numbered: false, name: "", again }
     }
 
-    fn run(mut self, rule: Rule) -> Result<(Vec<Found<'a>>, Vec<Holder>), Invalid> {
+    fn run(mut self, rule: Rule) -> Result<Self, Invalid> {
         self.value(rule)?;
-        Ok((self.found, self.holders))
+        Ok(self)
     }
 
     fn peek(&self) -> u8 {
@@ -100,6 +104,7 @@ impl<'a> Walk<'a> {
             Rule::Piece(origin) if matches!(next, b'{' | b'[') => {
                 Rule::Json { origin, numbers: origin == Origin::ToolInput }
             }
+            Rule::Again => return self.again(),
             rule => rule,
         };
         match next {
@@ -130,7 +135,9 @@ impl<'a> Walk<'a> {
         while !matches!(self.next(), b']' | 0) {
             let start = self.found.len();
             self.value(rule)?;
-            if !self.is_numbered {
+            // Of content the place says nothing: what is written next comes alone in its list.
+            let is_one_of_several = matches!(rule, Rule::Node(Place::ChoiceDelta | Place::CallDelta, _));
+            if is_one_of_several && !self.is_numbered {
                 self.number(start, place);
             }
             place += 1;
@@ -172,7 +179,12 @@ impl<'a> Walk<'a> {
                 other => other,
             };
             match own {
-                Rule::Node(..) => self.field(&name, of_value, &mut beside)?,
+                Rule::Node(..) => {
+                    let around = self.name;
+                    self.name = places::known(&name).unwrap_or(around);
+                    self.field(&name, of_value, &mut beside)?;
+                    self.name = around;
+                }
                 _ => self.value(of_value)?,
             }
             if self.next() == b',' {
@@ -192,7 +204,18 @@ impl<'a> Walk<'a> {
 
     /// What was found since then is of the block, or the answer, of this number.
     fn number(&mut self, start: usize, index: u64) {
-        self.found[start..].iter_mut().filter_map(|found| found.piece.as_mut()).for_each(|piece| piece.push(index));
+        let pieces = self.found[start..].iter_mut().filter_map(|found| found.piece.as_mut());
+        pieces.for_each(|piece| piece.numbers.push(index));
+    }
+
+    /// A value that is left out.
+    fn again(&mut self) -> Result<(), Invalid> {
+        let start = self.at;
+        self.value(Rule::Skip)?;
+        if !self.json[start..].starts_with("null") {
+            self.again.push(self.base + start..self.base + self.at);
+        }
+        Ok(())
     }
 
     /// Reads the value of a field, and what it says of others.
@@ -200,7 +223,7 @@ impl<'a> Walk<'a> {
         let begins = self.found.len();
         let said = match name {
             "role" => Some(&mut beside.role),
-            "type" => Some(&mut beside.kind),
+            "type" | "event_type" => Some(&mut beside.kind),
             "format" | "media_type" => Some(&mut beside.format),
             _ => None,
         };
@@ -254,6 +277,10 @@ impl<'a> Walk<'a> {
                 self.decode_depending(start);
             }
             Place::Document | Place::Media => self.drop_depending(start),
+            // This one has no pieces, but what the model planned as a whole.
+            Place::Chunk if beside.kind.as_deref() == Some("tool-calls-generation") => {
+                self.found[start..].iter_mut().for_each(|found| found.piece = None);
+            }
             _ => {}
         }
     }
@@ -276,9 +303,9 @@ impl<'a> Walk<'a> {
     fn string(&mut self, rule: Rule) -> Result<(), Invalid> {
         let token = self.token();
         let (origin, depends) = match rule {
-            Rule::Node(Place::Delta, origin) => return self.piece(token, origin),
+            Rule::Node(Place::Delta | Place::ThoughtDelta, origin) => return self.piece(token, origin),
             Rule::Piece(origin) => return self.piece(token, Some(origin)),
-            Rule::Skip => return Ok(()),
+            Rule::Skip | Rule::Again => return Ok(()),
             Rule::Address if self.json[token.clone()].starts_with("data:") => return Ok(()),
             Rule::Holds { origin, numbers } => return self.held(token, origin, numbers),
             Rule::Address => (Some(Origin::Other), false),
@@ -298,7 +325,7 @@ impl<'a> Walk<'a> {
         let text = self.decode(token.clone())?;
         self.add(token, text, origin, Form::String)?;
         if let Some(added) = self.found.last_mut() {
-            added.piece = Some(Vec::new());
+            added.piece = Some(Piece { field: self.name, numbers: Vec::new() });
         }
         Ok(())
     }
@@ -313,7 +340,7 @@ impl<'a> Walk<'a> {
             return self.add(token, text, Some(origin), Form::String);
         }
         let base = raw.get().as_ptr().addr() - text.as_ptr().addr();
-        let (inner, _) = Walk::new(raw.get(), base, self.room).run(Rule::Json { origin, numbers })?;
+        let inner = Walk::new(raw.get(), base, self.room).run(Rule::Json { origin, numbers })?.found;
         let holder = self.holders.len();
         self.room -= inner.len();
         for found in inner {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use kairos_dialects::bedrock::chunks::{Chunk, Ends, intervened};
+use kairos_dialects::bedrock::chunks::{Chunk, Ends, stopped};
 use kairos_dialects::eventstream::Frame;
-use kairos_dialects::texts::{Origin, Text, Texts};
+use kairos_dialects::texts::{Origin, Piece, Text, Texts};
 use kairos_dialects::{Failure, Invalid};
 
 use super::Guarded;
@@ -18,6 +18,9 @@ use super::passages::{MOST_ARGUMENTS, Running};
 use crate::guard::{Passing, Stop};
 use crate::policy::MOST_OPEN;
 use crate::upstream::Frames;
+
+/// Calls of tools whose arguments are not whole.
+const MOST_CALLS: usize = 128;
 
 /// Chunks whose texts are judged.
 pub(super) struct GuardedChunks {
@@ -31,14 +34,15 @@ pub(super) struct GuardedChunks {
     /// Judged, and still to be given.
     ready: VecDeque<Frame>,
     stopped: bool,
+    /// Whether the caller was told so.
+    marked: bool,
     ended: bool,
 }
 
 /// A text that goes on over several chunks.
 struct Piecewise {
     origin: Origin,
-    /// What it is in, from within: see `Text::piece`.
-    numbers: Vec<u64>,
+    piece: Piece,
     judging: Judging,
     /// The last chunk that had a piece of it, as it was given.
     last: Bytes,
@@ -48,7 +52,47 @@ enum Judging {
     /// It passes as it comes.
     Running(Running),
     /// Arguments of a tool, which are judged once they are whole.
-    Arguments(String),
+    Arguments(Arguments),
+}
+
+/// Arguments as they come, and where in their JSON they are: so that each byte is looked at once.
+#[derive(Default)]
+struct Arguments {
+    text: String,
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+impl Arguments {
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        for byte in text.bytes() {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_string => self.is_escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth += 1,
+                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether nothing can be added to them.
+    fn are_whole(&self) -> bool {
+        self.depth == 0 && self.text.trim_end().ends_with(['}', ']'])
+    }
+}
+
+impl Judging {
+    /// Bytes that are kept until they are whole.
+    fn kept(&self) -> usize {
+        match self {
+            Self::Running(_) => 0,
+            Self::Arguments(arguments) => arguments.text.len(),
+        }
+    }
 }
 
 /// A chunk in the making.
@@ -56,13 +100,12 @@ struct Making<'a> {
     texts: Texts<'a>,
     /// What passes of each text.
     passing: Vec<String>,
-    stop: Option<Stop>,
 }
 
 impl GuardedChunks {
     pub(super) fn new(guarded: Arc<Guarded>, frames: Box<dyn Frames>) -> Self {
         let (open, changed, ready) = (Vec::new(), BTreeSet::new(), VecDeque::new());
-        Self { guarded, frames, open, changed, begun: 0, ready, stopped: false, ended: false }
+        Self { guarded, frames, open, changed, begun: 0, ready, stopped: false, marked: false, ended: false }
     }
 
     /// Judges what a frame brings. What passes is ready then.
@@ -73,30 +116,31 @@ impl GuardedChunks {
         }
         let chunk = Chunk::read(&frame.payload).map_err(unread)?;
         let texts = Texts::of_chunk(chunk.json()).map_err(unread)?;
-        let mut making = Making { passing: Vec::new(), stop: None, texts };
-        let count = making.texts.all().len();
-        for number in 0..count {
-            let passing = if self.stopped { String::new() } else { self.text(number, &mut making)? };
+        self.turn(&texts)?;
+        let mut making = Making { passing: Vec::new(), texts };
+        for number in 0..making.texts.all().len() {
+            let passing = if self.stopped { String::new() } else { self.text(&making.texts.all()[number])? };
             making.passing.push(passing);
         }
         let ends = chunk.ends();
-        self.close(&ends, Some(&mut making))?;
+        self.close(|open| ends.are_of(&open.piece), Some(&mut making))?;
         if let Ends::Of(blocks) = &ends
             && chunk.is_signature()
-            && blocks.iter().any(|block| self.changed.contains(block))
+            && (self.stopped || blocks.iter().any(|block| self.changed.contains(block)))
         {
             return Ok(());
         }
-        let Making { texts, passing, stop, .. } = making;
+        let Making { texts, passing } = making;
         let changed: Vec<_> =
             passing.into_iter().enumerate().filter(|(number, text)| *text != *texts.all()[*number].text).collect();
-        let mut json = if changed.is_empty() { chunk.json().clone() } else { texts.replaced(&changed) };
-        if stop.is_some() {
-            json = intervened(&json).map_err(unread)?;
+        let is_changed = !changed.is_empty() || texts.say_it_again();
+        let mut json = if is_changed { texts.replaced(&changed) } else { chunk.json().clone() };
+        if self.stopped {
+            json = stopped(&json, !self.marked).map_err(unread)?;
+            self.marked = true;
         }
-        for text in texts.all() {
-            let Some(numbers) = text.piece() else { continue };
-            if let Some(known) = self.open.iter_mut().find(|known| known.is(text.origin, numbers)) {
+        for (origin, piece) in pieces(&texts) {
+            if let Some(known) = self.open.iter_mut().find(|known| known.is(origin, piece)) {
                 known.last = json.clone();
             }
         }
@@ -107,93 +151,110 @@ impl GuardedChunks {
     }
 
     /// Judges a text of a chunk. Gives what passes of it by now, and of what was held back before it.
-    fn text(&mut self, number: usize, making: &mut Making<'_>) -> Result<String, Failure> {
-        let text = &making.texts.all()[number];
+    fn text(&mut self, text: &Text<'_>) -> Result<String, Failure> {
         let passing = match text.piece() {
             None => self.guarded.whole(&mut self.begun, text.origin, &text.text),
-            Some(numbers) => match &mut self.piecewise(text.origin, numbers)?.judging {
+            Some(piece) => match &mut self.piecewise(text.origin, piece, &text.text)?.judging {
                 Judging::Running(running) => running.push(&text.text),
                 Judging::Arguments(arguments) => {
-                    arguments.push_str(&text.text);
-                    if arguments.len() > MOST_ARGUMENTS {
-                        return Err(broken("a tool's arguments are too long to be judged"));
-                    }
+                    arguments.push(&text.text);
                     Passing::default()
                 }
             },
         };
         if let Some(stop) = passing.stopped {
-            let piece = text.piece().map(|numbers| (text.origin, numbers));
-            making.stop = Some(stop);
-            self.stop(stop, piece);
+            self.stop(stop, text.piece().map(|piece| (text.origin, piece)));
         }
         Ok(passing.text)
     }
 
     /// The text that a piece belongs to, which begins where it is new.
-    fn piecewise(&mut self, origin: Origin, numbers: &[u64]) -> Result<&mut Piecewise, Failure> {
-        let known = self.open.iter().position(|known| known.is(origin, numbers));
-        let place = match known {
-            Some(place) => place,
-            None if self.open.len() >= MOST_OPEN => {
-                return Err(broken("too many texts of an answer are open at once"));
-            }
-            None => {
-                let judging = if origin == Origin::ToolInput {
-                    Judging::Arguments(String::new())
-                } else {
-                    let begun = self.begun;
-                    self.begun = self.begun.saturating_add(1);
-                    Judging::Running(self.guarded.begin(origin, begun))
-                };
-                self.open.push(Piecewise { origin, numbers: numbers.to_vec(), judging, last: Bytes::new() });
-                self.open.len() - 1
-            }
+    fn piecewise(&mut self, origin: Origin, piece: &Piece, text: &str) -> Result<&mut Piecewise, Failure> {
+        let kept: usize = self.open.iter().map(|open| open.judging.kept()).sum();
+        if origin == Origin::ToolInput && kept + text.len() > MOST_ARGUMENTS {
+            return Err(broken("the arguments of tools are too long to be judged"));
+        }
+        if let Some(place) = self.open.iter().position(|known| known.is(origin, piece)) {
+            return Ok(&mut self.open[place]);
+        }
+        let is_call = origin == Origin::ToolInput;
+        let alike = self.open.iter().filter(|open| (open.origin == Origin::ToolInput) == is_call).count();
+        if alike >= if is_call { MOST_CALLS } else { MOST_OPEN } {
+            return Err(broken("too many texts of an answer are open at once"));
+        }
+        let judging = if is_call {
+            Judging::Arguments(Arguments::default())
+        } else {
+            let begun = self.begun;
+            self.begun = self.begun.saturating_add(1);
+            Judging::Running(self.guarded.begin(origin, begun))
         };
-        Ok(&mut self.open[place])
+        self.open.push(Piecewise { origin, piece: piece.clone(), judging, last: Bytes::new() });
+        let last = self.open.len() - 1;
+        Ok(&mut self.open[last])
+    }
+
+    /// What was held back passes before what follows it, as clients expect: arguments that are whole before
+    /// anything else, thoughts before the answer itself, and this before calls of tools.
+    fn turn(&mut self, texts: &Texts<'_>) -> Result<(), Failure> {
+        let comes: Vec<_> =
+            texts.all().iter().filter(|text| !text.text.is_empty() || text.origin == Origin::ToolInput).collect();
+        let goes_on =
+            |open: &Piecewise| comes.iter().any(|text| text.piece().is_some_and(|piece| open.is(text.origin, piece)));
+        let follows = |open: &Piecewise| {
+            comes.iter().any(|text| {
+                let is_beside = text.piece().is_some_and(|piece| piece.block() == open.piece.block());
+                is_beside && place_of(text.origin) > place_of(open.origin)
+            })
+        };
+        let ends = |open: &Piecewise| match &open.judging {
+            Judging::Arguments(arguments) => !comes.is_empty() && arguments.are_whole(),
+            Judging::Running(_) => !goes_on(open) && follows(open),
+        };
+        self.close(ends, None)
     }
 
     /// Texts have come to their end. The rest of what passes goes into the chunk that has a piece of them, or
     /// into one of its own before it.
-    fn close(&mut self, ends: &Ends, mut making: Option<&mut Making<'_>>) -> Result<(), Failure> {
-        while let Some(place) = self.open.iter().position(|open| ends.are_of(&open.numbers)) {
-            let Piecewise { origin, numbers, judging, last } = self.open.remove(place);
-            let passing = match judging {
+    fn close(&mut self, ends: impl Fn(&Piecewise) -> bool, mut making: Option<&mut Making<'_>>) -> Result<(), Failure> {
+        while let Some(place) = self.open.iter().position(&ends) {
+            let Piecewise { origin, piece, judging, last } = self.open.remove(place);
+            let Passing { text, stopped } = match judging {
                 Judging::Running(running) => {
                     let (passing, replaced) = self.guarded.finish(running);
-                    if let Some(block) = numbers.last().filter(|_| replaced && origin == Origin::Reasoning) {
-                        self.changed.insert(*block);
+                    if let Some(block) = piece.block().filter(|_| replaced && origin == Origin::Reasoning) {
+                        self.changed.insert(block);
                     }
                     passing
                 }
                 Judging::Arguments(arguments) => {
-                    let (text, stopped) = self.guarded.arguments(&mut self.begun, &arguments);
+                    let (text, stopped) = self.guarded.arguments(&mut self.begun, &arguments.text);
                     Passing { text, stopped }
                 }
             };
             let here = making.as_deref_mut().and_then(|making| {
-                let number = making.texts.all().iter().rposition(|text| is_piece(text, origin, &numbers))?;
-                Some(&mut making.passing[number])
+                let is_it = |text: &Text<'_>| text.origin == origin && text.piece() == Some(&piece);
+                Some(&mut making.passing[making.texts.all().iter().rposition(is_it)?])
             });
             match here {
-                Some(text) => text.push_str(&passing.text),
-                None if passing.text.is_empty() => {}
-                None => self.ready.push_back(more(last, origin, &numbers, &passing.text).map_err(unread)?),
-            }
-            if let Some(stop) = passing.stopped {
-                self.stop(stop, None);
-                if let Some(making) = making.as_deref_mut() {
-                    making.stop = Some(stop);
+                Some(passing) => passing.push_str(&text),
+                None if text.is_empty() => {}
+                None => {
+                    let more = Chunk::of(last).and_then(|last| last.going_on(origin, &piece, &text));
+                    self.ready.extend(more.map_err(unread)?);
                 }
+            }
+            if let Some(stop) = stopped {
+                self.stop(stop, None);
             }
         }
         Ok(())
     }
 
     /// Nothing more passes of any text. What else the stream says, usage above all, still does.
-    fn stop(&mut self, stop: Stop, stopped: Option<(Origin, &[u64])>) {
+    fn stop(&mut self, stop: Stop, stopped: Option<(Origin, &Piece)>) {
         for open in std::mem::take(&mut self.open) {
-            let is_stopped = stopped.is_some_and(|(origin, numbers)| open.is(origin, numbers));
+            let is_stopped = stopped.is_some_and(|(origin, piece)| open.is(origin, piece));
             if let Judging::Running(running) = open.judging {
                 self.guarded.break_off(running, stop, is_stopped);
             }
@@ -203,26 +264,23 @@ impl GuardedChunks {
 }
 
 impl Piecewise {
-    fn is(&self, origin: Origin, numbers: &[u64]) -> bool {
-        self.origin == origin && self.numbers == numbers
+    fn is(&self, origin: Origin, piece: &Piece) -> bool {
+        self.origin == origin && self.piece == *piece
     }
 }
 
-fn is_piece(text: &Text<'_>, origin: Origin, numbers: &[u64]) -> bool {
-    text.origin == origin && text.piece() == Some(numbers)
+/// In which order a model writes.
+fn place_of(origin: Origin) -> u8 {
+    match origin {
+        Origin::Reasoning => 0,
+        Origin::ToolInput => 2,
+        _ => 1,
+    }
 }
 
-/// A chunk with more of a text, made after the last that had a piece of it.
-fn more(last: Bytes, origin: Origin, numbers: &[u64], text: &str) -> Result<Frame, Invalid> {
-    let chunk = Chunk::of(last)?;
-    let event = chunk.clone().going_on(origin, numbers.last().copied().unwrap_or_default()).to_string();
-    let texts = Texts::of_chunk(event.as_bytes())?;
-    let place = texts.all().iter().rposition(|piece| is_piece(piece, origin, numbers));
-    let pieces = texts.all().iter().enumerate().filter(|(_, text)| text.piece().is_some());
-    let with: Vec<_> = pieces
-        .map(|(number, _)| (number, if Some(number) == place { text.to_owned() } else { String::new() }))
-        .collect();
-    Ok(chunk.with(&texts.replaced(&with)))
+/// The pieces of a chunk.
+fn pieces<'t>(texts: &'t Texts<'_>) -> impl Iterator<Item = (Origin, &'t Piece)> {
+    texts.all().iter().filter_map(|text| Some((text.origin, text.piece()?)))
 }
 
 fn unread(error: Invalid) -> Failure {
@@ -244,7 +302,7 @@ impl Frames for GuardedChunks {
                 // No chunk said that its texts end: what was held back of them passes now.
                 Poll::Ready(None) if !self.ended => {
                     self.ended = true;
-                    self.close(&Ends::All, None)
+                    self.close(|_| true, None)
                 }
                 other => return other,
             };

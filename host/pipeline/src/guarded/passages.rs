@@ -2,6 +2,8 @@
 
 use kairos_dialects::texts::{Origin, Texts};
 
+use serde_json::value::RawValue;
+
 use super::Guarded;
 use crate::guard::{Open, Passing, Stop};
 use crate::judgements::Heard;
@@ -80,7 +82,10 @@ impl Guarded {
         let start = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{before}"#);
         let end = format!("{after}]}}}}}}");
         let body = format!("{start}{json}{end}");
-        let Ok(texts) = Texts::of_converse_answer(body.as_bytes()) else {
+        // One value, and nothing that would stand beside it.
+        let is_one = serde_json::from_str::<&RawValue>(json).is_ok();
+        let texts = is_one.then(|| Texts::of_converse_answer(body.as_bytes()).ok()).flatten();
+        let Some(texts) = texts else {
             let Passing { text, stopped } = self.whole(begun, Origin::ToolInput, json);
             return (text, stopped);
         };

@@ -165,6 +165,8 @@ fn pooling(limits: &Limits) -> PoolingAllocationConfig {
     // A megabyte of what the last guest used stays mapped for the next; more would add up.
     pool.linear_memory_keep_resident(256 * 1024);
     pool.table_keep_resident(16 * 1024);
+    // Where the kernel can say which pages were written, only these are put back, and none is unmapped.
+    pool.pagemap_scan(wasmtime::Enabled::Auto);
     pool
 }
 

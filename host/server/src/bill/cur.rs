@@ -45,10 +45,12 @@ pub(crate) fn read(path: &Path, bill: &mut Bill) -> Result<Digest, BillError> {
     Ok(hasher.finalize().into())
 }
 
-/// Ends where one row takes more than it may: a reader of CSV keeps it whole.
+/// Ends where one row takes more than it may: a reader of CSV keeps it whole. Sees whether a quoted cell is open:
+/// such a reader takes the end of a file for the end of that, too.
 struct Bounded<R> {
     inner: R,
     left: Rc<Cell<u64>>,
+    is_quoted: Rc<Cell<bool>>,
 }
 
 impl<R: Read> Read for Bounded<R> {
@@ -58,6 +60,8 @@ impl<R: Read> Read for Bounded<R> {
             std::io::Error::other(format!("a row takes more than {LONGEST_ROW} bytes: it is no export of CUR 2.0"))
         })?;
         self.left.set(left);
+        let quotes = buffer[..read].iter().filter(|byte| **byte == b'"').count();
+        self.is_quoted.set(self.is_quoted.get() ^ (quotes % 2 == 1));
         Ok(read)
     }
 }
@@ -77,15 +81,21 @@ fn of_csv(error: csv::Error) -> BillError {
 }
 
 pub(super) fn read_csv(from: impl Read, bill: &mut Bill) -> Result<(), BillError> {
-    let left = Rc::new(Cell::new(LONGEST_ROW));
-    let mut reader = csv::Reader::from_reader(Bounded { inner: from, left: Rc::clone(&left) });
+    let (left, is_quoted) = (Rc::new(Cell::new(LONGEST_ROW)), Rc::<Cell<bool>>::default());
+    let bounded = Bounded { inner: from, left: Rc::clone(&left), is_quoted: Rc::clone(&is_quoted) };
+    let mut reader = csv::Reader::from_reader(bounded);
     let places = table::places(reader.headers().map_err(of_csv)?.iter())?;
     let mut record = csv::StringRecord::new();
     let mut row = 0;
     loop {
         left.set(LONGEST_ROW);
         if !reader.read_record(&mut record).map_err(of_csv)? {
-            return Ok(());
+            return match is_quoted.get() {
+                true => {
+                    Err(BillError::Form("it ends within a quoted cell: the rest of the file is missing".to_owned()))
+                }
+                false => Ok(()),
+            };
         }
         row += 1;
         bill.add(table::read(row, |column| places[column].and_then(|at| record.get(at)).unwrap_or_default())?)?;
@@ -129,7 +139,15 @@ fn read_parquet(file: File, bill: &mut Bill) -> Result<(), BillError> {
 }
 
 fn read_rows(file: File, bill: &mut Bill) -> Result<(), BillError> {
-    let form = |error: parquet::errors::ParquetError| BillError::Form(error.to_string());
+    let form = |error: parquet::errors::ParquetError| match error.to_string() {
+        text if text.contains("Disabled feature") => {
+            let how = text.rsplit(' ').next().unwrap_or_default();
+            BillError::Form(format!(
+                "it is compressed by {how}, which is not read: have it in Snappy, as AWS writes it, or as CSV"
+            ))
+        }
+        text => BillError::Form(text),
+    };
     let reader = SerializedFileReader::new(file).map_err(form)?;
     let schema = reader.metadata().file_metadata().schema();
     // Of some hundred columns these few are read.

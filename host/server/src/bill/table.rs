@@ -66,6 +66,10 @@ pub(super) fn places<'a>(head: impl Iterator<Item = &'a str>) -> Result<[Option<
 /// Milliseconds since 1970 of a time as bills write it.
 fn time(text: &str) -> Option<i64> {
     let text = text.trim();
+    // Nanoseconds: what Parquet's reader gives of them is their number.
+    if let Some(nanos) = text.parse::<i64>().ok().filter(|nanos| *nanos >= 1_000_000_000_000_000_000) {
+        return Some(nanos / 1_000_000);
+    }
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Some(at.as_millisecond());
     }

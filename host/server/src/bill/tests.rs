@@ -420,8 +420,14 @@ fn what_is_no_bill_is_refused_by_name() {
         read(&usage("yesterday", "1", "USD")),
         "row 1: line_item_usage_start_date is \"yesterday\", which is not a time"
     );
+    // As Parquet's reader gives nanoseconds.
+    assert!(cur::read_csv(usage("1796068800000000000", "1", "USD").as_bytes(), &mut Bill::default()).is_ok());
     assert_eq!(read(&usage("2026-11-23T00:00:00Z", "1", "EUR")), "row 1: amounts are in EUR, and the ledger's in USD");
     assert_eq!(read(&format!("{HEAD}\nUsage,1\n")), "line 2: it has 2 columns, and the head has 12");
+    // A file that was cut.
+    let whole = format!("{HEAD}\nUsage,2026-11-23T00:00:00Z,,AmazonBedrock,{LITE_IN},1,1M tokens,1,USD,,,\"a, b\"");
+    assert!(cur::read_csv(whole.as_bytes(), &mut Bill::default()).is_ok());
+    assert_eq!(read(whole.trim_end_matches('"')), "it ends within a quoted cell: the rest of the file is missing");
     // A row that never ends is not kept.
     let endless = format!("{HEAD}\nUsage,\"{}", "x".repeat(5 * 1024 * 1024));
     assert!(read(&endless).contains("a row takes more than 4194304 bytes"));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use rusqlite::{Connection, params};
 
@@ -137,14 +138,27 @@ struct Walk {
     counts: Map<AttemptKey, Counts>,
     of_budgets: BudgetSums,
     days: BTreeMap<u32, i64>,
+    /// The latest time of any row.
+    latest_ms: i64,
 }
+
+/// How much later than the latest row a start may have looked at its clock, before it wrote one itself.
+const STARTING_MS: i64 = 60_000;
 
 impl Walk {
     /// Every part of a budget's time that the ledger has to have a sum of has the one that the rows say: from
     /// where its sums begin, and of the newest so many. A budget that was made in the run that goes on is not
     /// listed: of it what is there is compared, as the next start makes it anew.
     fn budgets_agree(&self, written: &Written) -> Result<(), LedgerError> {
-        for Counted { budget, .. } in &self.budgets {
+        for Counted { budget, counting } in &self.budgets {
+            // A budget's sums begin before the period of the start that made them: any later, and spending
+            // that counts today would be left out.
+            let possible = counting.window.counts_from(self.latest_ms.saturating_add(STARTING_MS));
+            if let Some(since) = written.since.get(budget).filter(|since| **since > possible) {
+                let (since, possible) = (moment(*since), moment(possible));
+                let what = format!("the sums of the budget {budget} are said to begin at {since}, after {possible}");
+                return Err(LedgerError::Damaged(what));
+            }
             let all = (Arc::clone(budget), i64::MIN)..=(Arc::clone(budget), i64::MAX);
             let newest = self.of_budgets.range(all.clone()).rev().nth(MOST_PARTS - 1);
             let (since, kept) = (written.since.get(budget), newest.map_or(i64::MIN, |((_, start), _)| *start));
@@ -157,6 +171,7 @@ impl Walk {
                 // A sum that does not fit is the most that does.
                 let sum = self.of_budgets.get(part).map_or(0, |sum| (*sum).min(i128::from(i64::MAX)));
                 if written.of_budgets.get(part) != Some(&sum) {
+                    let start = moment(*start);
                     let what = format!("what is spent of the budget {budget} from {start} on is not what the rows say");
                     return Err(LedgerError::Damaged(what));
                 }
@@ -169,7 +184,10 @@ impl Walk {
         let Some(days) = &written.days else { return Ok(()) };
         match self.days.keys().chain(days.keys()).find(|day| self.days.get(day) != days.get(day)) {
             None => Ok(()),
-            Some(day) => Err(LedgerError::Damaged(format!("where day {day} begins is not what the rows say"))),
+            Some(day) => {
+                let day = date(*day);
+                Err(LedgerError::Damaged(format!("where the rows of {day} begin is not what the rows say")))
+            }
         }
     }
 
@@ -182,6 +200,7 @@ impl Walk {
             return wrong("it, or the row before it, is not what was written");
         }
         (self.seq, self.hash) = (seq, hash);
+        self.latest_ms = self.latest_ms.max(entry.at_ms);
         match entry.kind {
             EntryKind::Opened if entry.epoch != self.epoch + 1 => return wrong("an epoch begins out of turn"),
             EntryKind::Opened if self.epoch > 0 && !self.closed => {
@@ -253,8 +272,10 @@ impl Walk {
         for (tuple, sums) in &self.sums {
             if spent.get(tuple) != Some(sums) {
                 let what = format!(
-                    "the sums of day {} for {} on {} are not those of the rows",
-                    tuple.day, tuple.caller, tuple.model
+                    "the sums of {} for {} on {} are not those of the rows",
+                    date(tuple.day),
+                    tuple.caller,
+                    tuple.model
                 );
                 return Err(LedgerError::Damaged(what));
             }
@@ -272,4 +293,15 @@ impl Walk {
         all.open_rows = self.open.len() as u64;
         Ok(Verified { rows: self.seq.unsigned_abs(), open: self.open.len() as u64, totals: all })
     }
+}
+
+/// A time as people read it.
+fn moment(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
+}
+
+/// A day of the ledger, as people read it.
+fn date(day: u32) -> String {
+    let at = Timestamp::from_second(i64::from(day) * 86_400);
+    at.map_or_else(|_| day.to_string(), |at| at.strftime("%F").to_string())
 }

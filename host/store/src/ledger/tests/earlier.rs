@@ -79,5 +79,6 @@ async fn sums_of_a_ledger_of_schema_2_are_made_anew() {
     reader(folder.path()).verify().unwrap();
     second.execute("DELETE FROM budget_spent", []).unwrap();
     let damaged = reader(folder.path()).verify().unwrap_err().to_string();
+    let start = jiff::Timestamp::from_millisecond(start).unwrap();
     assert!(damaged.contains(&format!("from {start} on is not what the rows say")), "{damaged}");
 }

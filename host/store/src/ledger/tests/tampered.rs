@@ -199,6 +199,9 @@ fn what_follows_from_rows_is_compared_with_them() {
         "UPDATE budget_spent SET start = start + 86400000",
         "DELETE FROM budget_spent WHERE start = (SELECT max(start) FROM budget_spent)",
         "DELETE FROM budget_spent",
+        // As if nothing that was spent counted any more.
+        "DELETE FROM budget_spent; UPDATE budget SET counts_from = (SELECT max(at_ms) + 1 FROM journal)",
+        "UPDATE budget SET counts_from = counts_from + 2 * 86400000",
         "INSERT INTO budget_spent SELECT budget, start + 86400000, 1 FROM budget_spent",
         "UPDATE day_began SET seq = seq + 1",
         "UPDATE day_began SET day = day + 1",
