@@ -10,7 +10,7 @@ use kairos_disk::VARIABLE;
 use kairos_tests::audit::{Audit, ledger_json, picodollars};
 use kairos_tests::http::{Answer, Client, chat, requests};
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Server, Setup, metrics};
+use kairos_tests::process::{Pair, Server, Setup, binary, metrics, said};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -275,4 +275,38 @@ async fn a_clock_that_jumps_is_no_way_round_a_budget() {
     pair.gateway.terminate();
     assert!(pair.gateway.ended().0.success());
     charged_is_billed(&pair).await;
+}
+
+/// Files of the data folder that are damaged, or gone: what they are, and what to do.
+#[test]
+fn lost_files_of_the_data_folder_are_named_with_what_to_do() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let (code, told) = said(&pair, &["key", "create", "search"]);
+    assert_eq!(code, 0, "{told}");
+    pair.gateway.stop();
+    let start = || Server::try_start(&mut setup.command(&binary(), &pair.simulator.url, pair.folder()));
+    for file in ["jobs.sqlite", "alerts.sqlite"] {
+        let path = data(&pair).join(file);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "no database at all ".repeat(100)).unwrap();
+        let refused = start().err().unwrap();
+        let named =
+            format!("{}: file is not a database; put the file back from a copy, or move it away", path.display());
+        assert!(refused.contains(&named), "{refused}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    let root = data(&pair).join("key-root");
+    let whole = std::fs::read(&root).unwrap();
+    std::fs::write(&root, "short").unwrap();
+    let refused = start().err().unwrap();
+    assert!(refused.contains("this is not the root of key pairs: put the file back from a copy"), "{refused}");
+    std::fs::write(&root, whole).unwrap();
+    let mut again = start().unwrap();
+    again.stop();
+    assert!(!again.log_so_far().iter().any(|line| line.contains("the root of key pairs")));
+    std::fs::remove_file(&root).unwrap();
+    let again = start().unwrap();
+    let warned = again.wait_for_log("the root of key pairs was gone");
+    assert!(warned.contains("kairos key rotate"), "{warned}");
 }

@@ -88,6 +88,8 @@ fn amounts(cell: &Cell) -> Result<Vec<u64>, &'static str> {
         _ if left >= high - rounding && high - rounding > low => {
             Ok(estimates.iter().map(|of| whole(of.high)).collect())
         }
-        _ => Err("several keys, or models, share what is left, and the bill does not say who had which part"),
+        _ => Err(
+            "several keys, or models, share what is left, and the bill does not say who had which part; an application inference profile for each would",
+        ),
     }
 }

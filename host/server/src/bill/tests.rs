@@ -224,7 +224,7 @@ async fn estimates_are_settled_where_the_bill_determines_them() {
         (
             vec![guess("a", 0, 100), guess("b", 5, 50)],
             vec![lite("30")],
-            "amazon.nova-lite-v1:0 -120 [Estimated]\namazon.nova-lite-v1:0 stays: several keys, or models, share what is left, and the bill does not say who had which part",
+            "amazon.nova-lite-v1:0 -120 [Estimated]\namazon.nova-lite-v1:0 stays: several keys, or models, share what is left, and the bill does not say who had which part; an application inference profile for each would",
         ),
         // Something else is wrong, too.
         (

@@ -178,8 +178,8 @@ async fn whatever_is_changed_is_found() {
         ("DELETE FROM journal WHERE seq = 3", "row 3 is missing"),
         ("DELETE FROM journal WHERE seq = (SELECT max(seq) FROM journal)", "row 6 is missing"),
         ("UPDATE journal SET hash = (SELECT hash FROM journal WHERE seq = 2) WHERE seq = 4", "row 4"),
-        ("UPDATE spent SET charged = 1", "sums of day 20000 for key on model"),
-        ("DELETE FROM spent", "sums of day 20000"),
+        ("UPDATE spent SET charged = 1", "sums of 2024-10-04 for key on model"),
+        ("DELETE FROM spent", "sums of 2024-10-04"),
         ("INSERT INTO spent VALUES (1, 'x', 'y', 0, 0, 0)", "sums without rows"),
     ];
     for (change, says) in changes {
