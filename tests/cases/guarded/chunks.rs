@@ -348,7 +348,7 @@ fn all(outcome: &Outcome) -> String {
     Value::from(events(outcome)).to_string()
 }
 
-fn chat(delta: Value) -> Value {
+fn chat(delta: &Value) -> Value {
     json!({"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
 }
 
@@ -360,8 +360,8 @@ fn chat_end(reason: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn no_shape_of_a_stream_hides_what_goes_on() {
     let thought =
-        |text: &str| chat(json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}));
-    let both = |text: &str| chat(json!({"reasoning": text, "reasoning_content": text}));
+        |text: &str| chat(&json!({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}]}));
+    let both = |text: &str| chat(&json!({"reasoning": text, "reasoning_content": text}));
     let plan = |text: &str| json!({"event_type": "tool-calls-chunk", "tool_call_delta": {"index": 0, "text": text}});
     let token = |text: &str| json!({"choices": [{"index": 0, "text": "x", "logprobs": {"tokens": [text]}, "stop_reason": null}]});
     let (one, two) = ("jane.doe@exam", "ple.com ");
@@ -369,12 +369,12 @@ async fn no_shape_of_a_stream_hides_what_goes_on() {
         vec![thought(one), thought(two), chat_end("stop")],
         vec![both(one), both(two), chat_end("stop")],
         vec![
-            chat(json!({"content": [{"type": "text", "text": "first "}, {"type": "text", "text": one}]})),
-            chat(json!({"content": [{"type": "text", "text": two}]})),
-            chat(json!({"content": "last"})),
+            chat(&json!({"content": [{"type": "text", "text": "first "}, {"type": "text", "text": one}]})),
+            chat(&json!({"content": [{"type": "text", "text": two}]})),
+            chat(&json!({"content": "last"})),
             chat_end("stop"),
         ],
-        vec![chat(json!({"refusal": one})), chat(json!({"refusal": two})), chat_end("stop")],
+        vec![chat(&json!({"refusal": one})), chat(&json!({"refusal": two})), chat_end("stop")],
         vec![
             plan(one),
             plan(two),
@@ -412,11 +412,11 @@ async fn no_shape_of_a_stream_hides_what_goes_on() {
 async fn what_was_held_back_comes_in_its_place() {
     let call = |id: &str, arguments: &str| {
         let function = json!({"name": "send", "arguments": arguments});
-        chat(json!({"tool_calls": [{"id": id, "type": "function", "function": function}]}))
+        chat(&json!({"tool_calls": [{"id": id, "type": "function", "function": function}]}))
     };
     let stream = vec![
-        chat(json!({"role": "assistant", "reasoning_content": "I think"})),
-        chat(json!({"content": "I say"})),
+        chat(&json!({"role": "assistant", "reasoning_content": "I think"})),
+        chat(&json!({"content": "I say"})),
         // Whole calls, which their server gives no numbers.
         call("a", r#"{"x":1}"#),
         call("b", r#"{"y":2}"#),
@@ -453,11 +453,11 @@ async fn what_was_held_back_comes_in_its_place() {
     let calls: Vec<Value> = (0..40)
         .map(|index| json!({"index": index, "id": index.to_string(), "function": {"name": "f", "arguments": "{}"}}))
         .collect();
-    let outcome = ask(vec![chat(json!({"tool_calls": calls})), chat_end("tool_calls")], pii).await;
+    let outcome = ask(vec![chat(&json!({"tool_calls": calls})), chat_end("tool_calls")], pii).await;
     assert_eq!((outcome.record.status, all(&outcome).matches("\"{}\"").count()), ("ok", 40), "{}", all(&outcome));
 
     // AWS's counts end whatever is open.
-    let outcome = ask(vec![chat(json!({"content": "held"}))], pii).await;
+    let outcome = ask(vec![chat(&json!({"content": "held"}))], pii).await;
     assert_eq!(text(&FAMILIES[5], &events(&outcome)), "held");
 }
 

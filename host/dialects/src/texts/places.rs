@@ -231,15 +231,13 @@ fn chunk(field: &str) -> Option<Rule> {
 fn delta(field: &str) -> Option<Rule> {
     match field {
         "text" => Some(Rule::Node(Place::Delta, None)),
-        "thinking" => node(Place::ThoughtDelta, Origin::Reasoning),
+        "thinking" | "reasoningContent" => node(Place::ThoughtDelta, Origin::Reasoning),
         "partial_json" => Some(Rule::Piece(Origin::ToolInput)),
         "toolUse" => node(Place::CallDelta, Origin::ToolInput),
         "toolResult" => node(Place::Delta, Origin::ToolResult),
-        "reasoningContent" => node(Place::ThoughtDelta, Origin::Reasoning),
-        "toolUseId" | "status" => Some(Rule::Skip),
         "delta" | "start" => node(Place::Delta, Origin::Assistant),
         "citation" => text(Origin::Citation),
-        "index" | "contentBlockIndex" | "stop_reason" => Some(Rule::Skip),
+        "index" | "contentBlockIndex" | "stop_reason" | "toolUseId" | "status" => Some(Rule::Skip),
         _ => None,
     }
 }

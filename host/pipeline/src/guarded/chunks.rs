@@ -114,8 +114,8 @@ impl GuardedChunks {
             self.ready.push_back(frame);
             return Ok(());
         }
-        let chunk = Chunk::read(&frame.payload).map_err(unread)?;
-        let texts = Texts::of_chunk(chunk.json()).map_err(unread)?;
+        let chunk = Chunk::read(&frame.payload).map_err(|error| unread(&error))?;
+        let texts = Texts::of_chunk(chunk.json()).map_err(|error| unread(&error))?;
         self.turn(&texts)?;
         let mut making = Making { passing: Vec::new(), texts };
         for number in 0..making.texts.all().len() {
@@ -136,7 +136,7 @@ impl GuardedChunks {
         let is_changed = !changed.is_empty() || texts.say_it_again();
         let mut json = if is_changed { texts.replaced(&changed) } else { chunk.json().clone() };
         if self.stopped {
-            json = stopped(&json, !self.marked).map_err(unread)?;
+            json = stopped(&json, !self.marked).map_err(|error| unread(&error))?;
             self.marked = true;
         }
         for (origin, piece) in pieces(&texts) {
@@ -241,7 +241,7 @@ impl GuardedChunks {
                 None if text.is_empty() => {}
                 None => {
                     let more = Chunk::of(last).and_then(|last| last.going_on(origin, &piece, &text));
-                    self.ready.extend(more.map_err(unread)?);
+                    self.ready.extend(more.map_err(|error| unread(&error))?);
                 }
             }
             if let Some(stop) = stopped {
@@ -283,7 +283,7 @@ fn pieces<'t>(texts: &'t Texts<'_>) -> impl Iterator<Item = (Origin, &'t Piece)>
     texts.all().iter().filter_map(|text| Some((text.origin, text.piece()?)))
 }
 
-fn unread(error: Invalid) -> Failure {
+fn unread(error: &Invalid) -> Failure {
     broken(&format!("a chunk cannot be read: {}", error.text()))
 }
 
