@@ -36,13 +36,13 @@ impl Show {
         let by = self.by.as_deref().map(By::list).transpose().map_err(|error| Failed::usage(format!("--{error}")))?;
         let sums = Sums::read(&reader, &self.which.filter(now_ms())?, by.unwrap_or_default());
         let sums = sums.map_err(|error| Failed::new(error.to_string()))?;
+        if self.place.json {
+            return print_json(&sums.json());
+        }
         if sums.total.attempts == 0 && sums.total.open == 0 {
             eprintln!(
                 "no attempt matches: they are named as `kairos ledger show --by key,team,model,policy` lists them"
             );
-        }
-        if self.place.json {
-            return print_json(&sums.json());
         }
         print!("{}", table(&sums));
         Ok(())
