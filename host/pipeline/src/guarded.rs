@@ -4,6 +4,7 @@
 mod chunks;
 mod frames;
 mod passages;
+mod stream;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use kairos_dialects::{Failure, Invalid, Kind};
 
 use self::chunks::GuardedChunks;
 use self::frames::GuardedFrames;
+use self::stream::GuardedStream;
 use crate::decode::Decoded;
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
@@ -292,8 +294,8 @@ pub(crate) async fn answer(exchange: &Exchange, request: &Decoded, whole: Whole)
 pub(crate) fn stream(exchange: &Exchange, request: &Decoded, frames: Box<dyn Frames>) -> Box<dyn Frames> {
     let Some(guarded) = exchange.guarded.clone() else { return frames };
     if request.upstream == UpstreamOperation::InvokeStream {
-        Box::new(GuardedChunks::new(guarded, frames))
+        Box::new(GuardedStream::new(GuardedChunks::new(guarded), frames))
     } else {
-        Box::new(GuardedFrames::new(guarded, frames))
+        Box::new(GuardedStream::new(GuardedFrames::new(guarded), frames))
     }
 }

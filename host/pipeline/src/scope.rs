@@ -107,6 +107,9 @@ impl Scope {
     }
 
     fn add_tags(&self, tags: &mut Tags) -> Result<(), Failure> {
+        if self.tags.is_empty() {
+            return Ok(());
+        }
         if tags.is_empty() {
             *tags = Arc::clone(&self.tags);
             return Ok(());

@@ -59,6 +59,14 @@ impl AssemblyError {
     pub(crate) fn of(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
+
+    /// What is wrong with a file of the data folder; the error begins with its name.
+    pub(crate) fn of_file(data: &Path, error: &impl std::fmt::Display) -> Self {
+        let data = data.display();
+        Self(format!(
+            "{data}/{error}; put the file back from a copy, or move it away, and the next start makes a new one"
+        ))
+    }
 }
 
 /// The model side: where Bedrock is, and as whom it is called.
@@ -331,12 +339,7 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let jobs = SqliteJobs::open(&config.data, config.keeping(), Arc::new(unix_ms));
-    let jobs = jobs.map_err(|error| {
-        let data = config.data.display();
-        AssemblyError(format!(
-            "{data}/{error}; put the file back from a copy, or move it away, and the next start makes a new one"
-        ))
-    })?;
+    let jobs = jobs.map_err(|error| AssemblyError::of_file(&config.data, &error))?;
     let jobs = Arc::new(jobs);
     let alerts = Arc::new(Alerts::open(&config, client.credentials(), Arc::clone(&ledger), unix_ms)?);
     let kept: Arc<dyn Versions> = Arc::new(Kept::new(Arc::clone(&store), unix_ms));

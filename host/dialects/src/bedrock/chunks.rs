@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::eventstream::Frame;
 use crate::invalid::Invalid;
-use crate::texts::{Origin, Piece, Text, Texts};
+use crate::texts::{Origin, Piece, Texts};
 
 /// What a body or a chunk says of a guardrail's doing, wherever Bedrock's own had one.
 const ACTION: &str = "amazon-bedrock-guardrailAction";
@@ -119,8 +119,7 @@ impl Chunk {
             return Ok(Some(self.with(event.to_string().as_bytes())));
         }
         let texts = Texts::of_chunk(&self.json)?;
-        let is_it = |text: &Text<'_>| text.origin == origin && text.piece() == Some(piece);
-        let Some(place) = texts.all().iter().rposition(is_it) else { return Ok(None) };
+        let Some(place) = texts.all().iter().rposition(|text| text.is_of(origin, piece)) else { return Ok(None) };
         let marked: Value = Invalid::parse(&texts.replaced(&[(place, MARK.to_owned())]))?;
         Ok(only(&marked, 0, text).map(|event| self.with(event.to_string().as_bytes())))
     }

@@ -53,6 +53,11 @@ impl Piece {
 }
 
 impl Text<'_> {
+    /// Whether it is a piece of a text of this origin.
+    pub fn is_of(&self, origin: Origin, piece: &Piece) -> bool {
+        self.origin == origin && self.piece.as_ref() == Some(piece)
+    }
+
     /// What it is a piece of, where it is one.
     pub fn piece(&self) -> Option<&Piece> {
         self.piece.as_ref()

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use kairos_dialects::bedrock::chunks::{Chunk, Ends, stopped};
@@ -13,11 +12,10 @@ use kairos_dialects::texts::{Origin, Piece, Text, Texts};
 use kairos_dialects::{Failure, Invalid};
 
 use super::Guarded;
-use super::frames::broken;
 use super::passages::{MOST_ARGUMENTS, Running};
+use super::stream::{Judge, broken};
 use crate::guard::{Passing, Stop};
 use crate::policy::MOST_OPEN;
-use crate::upstream::Frames;
 
 /// Calls of tools whose arguments are not whole.
 const MOST_CALLS: usize = 128;
@@ -25,7 +23,6 @@ const MOST_CALLS: usize = 128;
 /// Chunks whose texts are judged.
 pub(super) struct GuardedChunks {
     guarded: Arc<Guarded>,
-    frames: Box<dyn Frames>,
     open: Vec<Piecewise>,
     /// Blocks of thoughts in which something was replaced.
     changed: BTreeSet<u64>,
@@ -36,7 +33,6 @@ pub(super) struct GuardedChunks {
     stopped: bool,
     /// Whether the caller was told so.
     marked: bool,
-    ended: bool,
 }
 
 /// A text that goes on over several chunks.
@@ -103,58 +99,16 @@ struct Making<'a> {
 }
 
 impl GuardedChunks {
-    pub(super) fn new(guarded: Arc<Guarded>, frames: Box<dyn Frames>) -> Self {
+    pub(super) fn new(guarded: Arc<Guarded>) -> Self {
         let (open, changed, ready) = (Vec::new(), BTreeSet::new(), VecDeque::new());
-        Self { guarded, frames, open, changed, begun: 0, ready, stopped: false, marked: false, ended: false }
-    }
-
-    /// Judges what a frame brings. What passes is ready then.
-    fn take(&mut self, frame: Frame) -> Result<(), Failure> {
-        if frame.name() != "chunk" {
-            self.ready.push_back(frame);
-            return Ok(());
-        }
-        let chunk = Chunk::read(&frame.payload).map_err(|error| unread(&error))?;
-        let texts = Texts::of_chunk(chunk.json()).map_err(|error| unread(&error))?;
-        self.turn(&texts)?;
-        let mut making = Making { passing: Vec::new(), texts };
-        for number in 0..making.texts.all().len() {
-            let passing = if self.stopped { String::new() } else { self.text(&making.texts.all()[number])? };
-            making.passing.push(passing);
-        }
-        let ends = chunk.ends();
-        self.close(|open| ends.are_of(&open.piece), Some(&mut making))?;
-        if let Ends::Of(blocks) = &ends
-            && chunk.is_signature()
-            && (self.stopped || blocks.iter().any(|block| self.changed.contains(block)))
-        {
-            return Ok(());
-        }
-        let Making { texts, passing } = making;
-        let changed: Vec<_> =
-            passing.into_iter().enumerate().filter(|(number, text)| *text != *texts.all()[*number].text).collect();
-        let is_changed = !changed.is_empty() || texts.say_it_again();
-        let mut json = if is_changed { texts.replaced(&changed) } else { chunk.json().clone() };
-        if self.stopped {
-            json = stopped(&json, !self.marked).map_err(|error| unread(&error))?;
-            self.marked = true;
-        }
-        for (origin, piece) in pieces(&texts) {
-            if let Some(known) = self.open.iter_mut().find(|known| known.is(origin, piece)) {
-                known.last = json.clone();
-            }
-        }
-        // What is not changed has the bytes that came.
-        let is_as_it_came = json == *chunk.json();
-        self.ready.push_back(if is_as_it_came { frame } else { chunk.with(&json) });
-        Ok(())
+        Self { guarded, open, changed, begun: 0, ready, stopped: false, marked: false }
     }
 
     /// Judges a text of a chunk. Gives what passes of it by now, and of what was held back before it.
     fn text(&mut self, text: &Text<'_>) -> Result<String, Failure> {
         let passing = match text.piece() {
             None => self.guarded.whole(&mut self.begun, text.origin, &text.text),
-            Some(piece) => match &mut self.piecewise(text.origin, piece, &text.text)?.judging {
+            Some(piece) => match &mut self.piecewise(text, piece)?.judging {
                 Judging::Running(running) => running.push(&text.text),
                 Judging::Arguments(arguments) => {
                     arguments.push(&text.text);
@@ -163,21 +117,22 @@ impl GuardedChunks {
             },
         };
         if let Some(stop) = passing.stopped {
-            self.stop(stop, text.piece().map(|piece| (text.origin, piece)));
+            self.stop(stop, Some(text));
         }
         Ok(passing.text)
     }
 
     /// The text that a piece belongs to, which begins where it is new.
-    fn piecewise(&mut self, origin: Origin, piece: &Piece, text: &str) -> Result<&mut Piecewise, Failure> {
-        let kept: usize = self.open.iter().map(|open| open.judging.kept()).sum();
-        if origin == Origin::ToolInput && kept + text.len() > MOST_ARGUMENTS {
+    fn piecewise(&mut self, text: &Text<'_>, piece: &Piece) -> Result<&mut Piecewise, Failure> {
+        let origin = text.origin;
+        let is_call = origin == Origin::ToolInput;
+        let kept = || self.open.iter().map(|open| open.judging.kept()).sum::<usize>();
+        if is_call && kept() + text.text.len() > MOST_ARGUMENTS {
             return Err(broken("the arguments of tools are too long to be judged"));
         }
-        if let Some(place) = self.open.iter().position(|known| known.is(origin, piece)) {
+        if let Some(place) = self.open.iter().position(|known| known.has(text)) {
             return Ok(&mut self.open[place]);
         }
-        let is_call = origin == Origin::ToolInput;
         let alike = self.open.iter().filter(|open| (open.origin == Origin::ToolInput) == is_call).count();
         if alike >= if is_call { MOST_CALLS } else { MOST_OPEN } {
             return Err(broken("too many texts of an answer are open at once"));
@@ -199,8 +154,7 @@ impl GuardedChunks {
     fn turn(&mut self, texts: &Texts<'_>) -> Result<(), Failure> {
         let comes: Vec<_> =
             texts.all().iter().filter(|text| !text.text.is_empty() || text.origin == Origin::ToolInput).collect();
-        let goes_on =
-            |open: &Piecewise| comes.iter().any(|text| text.piece().is_some_and(|piece| open.is(text.origin, piece)));
+        let goes_on = |open: &Piecewise| comes.iter().any(|text| open.has(text));
         let follows = |open: &Piecewise| {
             comes.iter().any(|text| {
                 let is_beside = text.piece().is_some_and(|piece| piece.block() == open.piece.block());
@@ -233,8 +187,8 @@ impl GuardedChunks {
                 }
             };
             let here = making.as_deref_mut().and_then(|making| {
-                let is_it = |text: &Text<'_>| text.origin == origin && text.piece() == Some(&piece);
-                Some(&mut making.passing[making.texts.all().iter().rposition(is_it)?])
+                let place = making.texts.all().iter().rposition(|text| text.is_of(origin, &piece))?;
+                Some(&mut making.passing[place])
             });
             match here {
                 Some(passing) => passing.push_str(&text),
@@ -252,9 +206,9 @@ impl GuardedChunks {
     }
 
     /// Nothing more passes of any text. What else the stream says, usage above all, still does.
-    fn stop(&mut self, stop: Stop, stopped: Option<(Origin, &Piece)>) {
+    fn stop(&mut self, stop: Stop, stopped: Option<&Text<'_>>) {
         for open in std::mem::take(&mut self.open) {
-            let is_stopped = stopped.is_some_and(|(origin, piece)| open.is(origin, piece));
+            let is_stopped = stopped.is_some_and(|text| open.has(text));
             if let Judging::Running(running) = open.judging {
                 self.guarded.break_off(running, stop, is_stopped);
             }
@@ -263,9 +217,59 @@ impl GuardedChunks {
     }
 }
 
+impl Judge for GuardedChunks {
+    fn take(&mut self, frame: Frame) -> Result<(), Failure> {
+        if frame.name() != "chunk" {
+            self.ready.push_back(frame);
+            return Ok(());
+        }
+        let chunk = Chunk::read(&frame.payload).map_err(|error| unread(&error))?;
+        let texts = Texts::of_chunk(chunk.json()).map_err(|error| unread(&error))?;
+        self.turn(&texts)?;
+        let mut making = Making { passing: Vec::new(), texts };
+        for number in 0..making.texts.all().len() {
+            let passing = if self.stopped { String::new() } else { self.text(&making.texts.all()[number])? };
+            making.passing.push(passing);
+        }
+        let ends = chunk.ends();
+        self.close(|open| ends.are_of(&open.piece), Some(&mut making))?;
+        if let Ends::Of(blocks) = &ends
+            && chunk.is_signature()
+            && (self.stopped || blocks.iter().any(|block| self.changed.contains(block)))
+        {
+            return Ok(());
+        }
+        let Making { texts, passing } = making;
+        let changed: Vec<_> =
+            passing.into_iter().enumerate().filter(|(number, text)| *text != *texts.all()[*number].text).collect();
+        let is_changed = !changed.is_empty() || texts.say_it_again();
+        let mut json = if is_changed { texts.replaced(&changed) } else { chunk.json().clone() };
+        if self.stopped {
+            json = stopped(&json, !self.marked).map_err(|error| unread(&error))?;
+            self.marked = true;
+        }
+        for open in self.open.iter_mut().filter(|open| texts.all().iter().any(|text| open.has(text))) {
+            open.last = json.clone();
+        }
+        // What is not changed has the bytes that came.
+        let is_as_it_came = json == *chunk.json();
+        self.ready.push_back(if is_as_it_came { frame } else { chunk.with(&json) });
+        Ok(())
+    }
+
+    /// No chunk said that its texts end: what was held back of them passes now.
+    fn end(&mut self) -> Result<(), Failure> {
+        self.close(|_| true, None)
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        self.ready.pop_front()
+    }
+}
+
 impl Piecewise {
-    fn is(&self, origin: Origin, piece: &Piece) -> bool {
-        self.origin == origin && self.piece == *piece
+    fn has(&self, text: &Text<'_>) -> bool {
+        text.is_of(self.origin, &self.piece)
     }
 }
 
@@ -278,37 +282,6 @@ fn place_of(origin: Origin) -> u8 {
     }
 }
 
-/// The pieces of a chunk.
-fn pieces<'t>(texts: &'t Texts<'_>) -> impl Iterator<Item = (Origin, &'t Piece)> {
-    texts.all().iter().filter_map(|text| Some((text.origin, text.piece()?)))
-}
-
 fn unread(error: &Invalid) -> Failure {
     broken(&format!("a chunk cannot be read: {}", error.text()))
-}
-
-impl Frames for GuardedChunks {
-    fn headers(&self) -> &[(&'static str, String)] {
-        self.frames.headers()
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Failure>>> {
-        loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            let judged = match self.frames.poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => self.take(frame),
-                // No chunk said that its texts end: what was held back of them passes now.
-                Poll::Ready(None) if !self.ended => {
-                    self.ended = true;
-                    self.close(|_| true, None)
-                }
-                other => return other,
-            };
-            if let Err(failure) = judged {
-                return Poll::Ready(Some(Err(failure)));
-            }
-        }
-    }
 }

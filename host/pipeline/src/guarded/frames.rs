@@ -3,23 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
+use kairos_dialects::Failure;
 use kairos_dialects::eventstream::Frame;
 use kairos_dialects::texts::Origin;
-use kairos_dialects::{Failure, Kind};
 use serde_json::{Value, json};
 
 use super::Guarded;
 use super::passages::{MOST_ARGUMENTS, Running};
+use super::stream::{Judge, broken};
 use crate::guard::Stop;
 use crate::policy::MOST_OPEN;
-use crate::upstream::Frames;
 
 /// Frames whose texts are judged.
 pub(super) struct GuardedFrames {
     guarded: Arc<Guarded>,
-    frames: Box<dyn Frames>,
     blocks: BTreeMap<u64, Block>,
     /// Blocks in which something was replaced.
     changed: BTreeSet<u64>,
@@ -39,41 +37,15 @@ enum Block {
 }
 
 impl GuardedFrames {
-    pub(super) fn new(guarded: Arc<Guarded>, frames: Box<dyn Frames>) -> Self {
+    pub(super) fn new(guarded: Arc<Guarded>) -> Self {
         Self {
             guarded,
-            frames,
             blocks: BTreeMap::new(),
             changed: BTreeSet::new(),
             begun: 0,
             ready: VecDeque::new(),
             stopped: false,
         }
-    }
-
-    /// Judges what a frame brings. What passes is ready then.
-    fn take(&mut self, frame: Frame) -> Result<(), Failure> {
-        match frame.name() {
-            "contentBlockDelta" | "contentBlockStart" | "contentBlockStop" | "messageStop" if self.stopped => {}
-            "contentBlockDelta" => self.delta(frame)?,
-            "contentBlockStop" => {
-                let index = payload(&frame)?["contentBlockIndex"].as_u64().unwrap_or_default();
-                self.close(index);
-                if !self.stopped {
-                    self.ready.push_back(frame);
-                }
-            }
-            "messageStop" => {
-                for index in self.blocks.keys().copied().collect::<Vec<_>>() {
-                    self.close(index);
-                }
-                if !self.stopped {
-                    self.ready.push_back(frame);
-                }
-            }
-            _ => self.ready.push_back(frame),
-        }
-        Ok(())
     }
 
     fn delta(&mut self, frame: Frame) -> Result<(), Failure> {
@@ -189,6 +161,41 @@ impl GuardedFrames {
     }
 }
 
+impl Judge for GuardedFrames {
+    fn take(&mut self, frame: Frame) -> Result<(), Failure> {
+        match frame.name() {
+            "contentBlockDelta" | "contentBlockStart" | "contentBlockStop" | "messageStop" if self.stopped => {}
+            "contentBlockDelta" => self.delta(frame)?,
+            "contentBlockStop" => {
+                let index = payload(&frame)?["contentBlockIndex"].as_u64().unwrap_or_default();
+                self.close(index);
+                if !self.stopped {
+                    self.ready.push_back(frame);
+                }
+            }
+            "messageStop" => {
+                for index in self.blocks.keys().copied().collect::<Vec<_>>() {
+                    self.close(index);
+                }
+                if !self.stopped {
+                    self.ready.push_back(frame);
+                }
+            }
+            _ => self.ready.push_back(frame),
+        }
+        Ok(())
+    }
+
+    /// Its answer has no end: it is a broken one, and what was held back of it is not given.
+    fn end(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        self.ready.pop_front()
+    }
+}
+
 fn payload(frame: &Frame) -> Result<Value, Failure> {
     serde_json::from_slice(&frame.payload).map_err(|_| broken("an event's payload is no JSON"))
 }
@@ -200,30 +207,4 @@ fn text_delta(index: u64, origin: Origin, text: &str) -> Frame {
     };
     let event = json!({"contentBlockIndex": index, "delta": delta});
     Frame::event("contentBlockDelta", event.to_string().into_bytes())
-}
-
-pub(super) fn broken(what: &str) -> Failure {
-    Failure::new(Kind::BrokenStream, format!("Bedrock's stream cannot be guarded: {what}")).maybe_billed()
-}
-
-impl Frames for GuardedFrames {
-    fn headers(&self) -> &[(&'static str, String)] {
-        self.frames.headers()
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame, Failure>>> {
-        loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            match self.frames.poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Err(failure) = self.take(frame) {
-                        return Poll::Ready(Some(Err(failure)));
-                    }
-                }
-                other => return other,
-            }
-        }
-    }
 }

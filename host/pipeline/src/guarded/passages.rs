@@ -1,7 +1,6 @@
 //! Texts of an answer that come in parts, and those within a piece of JSON, as a stream's guard judges them.
 
 use kairos_dialects::texts::{Origin, Texts};
-
 use serde_json::value::RawValue;
 
 use super::Guarded;

@@ -94,12 +94,8 @@ impl Alerts {
         ledger: Arc<SqliteLedger>,
         clock: fn() -> u64,
     ) -> Result<Self, AssemblyError> {
-        let store = AlertStore::open(&config.data, config.alerts.outbox).map_err(|error| {
-            let data = config.data.display();
-            AssemblyError(format!(
-                "{data}/{error}; put the file back from a copy, or move it away, and the next start makes a new one"
-            ))
-        })?;
+        let store = AlertStore::open(&config.data, config.alerts.outbox)
+            .map_err(|error| AssemblyError::of_file(&config.data, &error))?;
         let webhook = Webhook::of(&config.alerts)?.map(Receiver::Webhook);
         let topic = Topic::of(&config.alerts, credentials)?.map(Receiver::Topic);
         let receivers: Vec<_> = webhook.into_iter().chain(topic).collect();
