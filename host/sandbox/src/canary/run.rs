@@ -1,8 +1,8 @@
 //! Measures the experiment under way, beside requests: they leave a message, and wait for nothing.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,8 @@ use super::report::Report;
 use crate::host::PolicyHost;
 use crate::versions::Trial;
 
-/// Messages that may wait; more are lost, and counted.
+/// Messages that may wait; more are lost, and counted. They are counted here, as a channel with so many places
+/// would take all their memory from the start, in each slot.
 const WAITING: usize = 65_536;
 /// Experiments that have ended, and are shown.
 const SHOWN: usize = 8;
@@ -35,7 +36,8 @@ pub(crate) enum Told {
 
 /// Experiments: the one under way, and those that have ended.
 pub(crate) struct Trials {
-    sender: SyncSender<Told>,
+    sender: Sender<Told>,
+    waiting: AtomicUsize,
     tickets: AtomicU64,
     /// Messages that were lost.
     pub(crate) lost: AtomicU64,
@@ -107,9 +109,10 @@ pub(crate) fn unix_ms() -> u64 {
 impl Trials {
     /// Nothing under way, and where the measuring thread hears.
     pub(crate) fn new() -> (Self, Receiver<Told>) {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = channel();
         let trials = Self {
             sender,
+            waiting: AtomicUsize::new(0),
             tickets: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             running: Mutex::default(),
@@ -124,9 +127,13 @@ impl Trials {
 
     /// Tells the measuring thread. Never waits.
     pub(crate) fn tell(&self, told: Told) {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(told) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        // The thread ends with the host only.
+        let _ = self.sender.send(told);
     }
 
     /// Waits until all that was told before has been counted.
@@ -179,7 +186,10 @@ fn measure(host: &Weak<PolicyHost>, told: &Receiver<Told>) {
             for told in first.into_iter().chain(told.try_iter().take(1_024)) {
                 match told {
                     Told::Settled(done) => waiting.push(done),
-                    told => count(running.as_mut(), told, now),
+                    told => {
+                        host.trials.waiting.fetch_sub(1, Ordering::Relaxed);
+                        count(running.as_mut(), told, now);
+                    }
                 }
             }
             if let Some(running) = running.as_mut() {
@@ -210,5 +220,22 @@ fn count(running: Option<&mut Running>, told: Told, now_ms: u64) {
             running.experiment.rated(&assigned, &metric, value);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kairos_pipeline::policy::Arm;
+
+    use super::*;
+
+    #[test]
+    fn messages_beyond_the_bound_are_lost_and_counted() {
+        let (trials, told) = Trials::new();
+        let assigned = Assigned { experiment: 1, ticket: 0, arm: Arm::Baseline, share: 0.5, unit: None };
+        for _ in 0..WAITING + 3 {
+            trials.tell(Told::Assigned(assigned));
+        }
+        assert_eq!((told.try_iter().count(), trials.lost.load(Ordering::Relaxed)), (WAITING, 3));
     }
 }
