@@ -81,11 +81,6 @@ impl Meter {
             false => format!("over its deadline of {:?}", self.deadline),
         }
     }
-
-    /// The deadline.
-    pub fn deadline(&self) -> Duration {
-        self.deadline
-    }
 }
 
 #[cfg(test)]

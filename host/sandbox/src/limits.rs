@@ -130,6 +130,11 @@ impl Limits {
         }
     }
 
+    /// The shortest deadline that there is.
+    pub(crate) fn shortest_deadline(&self) -> Duration {
+        World::ALL.into_iter().map(|world| self.deadline_of(world)).fold(self.init_deadline, Duration::min)
+    }
+
     /// The longest deadline that there is.
     pub(crate) fn longest_deadline(&self) -> Duration {
         World::ALL.into_iter().map(|world| self.deadline_of(world)).fold(self.init_deadline, Duration::max)

@@ -26,14 +26,10 @@ const HEADER_BYTES: usize = 8;
 const COPY_IT_WHOLE: &str = "build it again, and copy it whole";
 
 /// Checks a file's bytes, for the slot of a world: what it imports must be granted. Gives the version of the
-/// contract that it is built for.
+/// contract that it is built for. Whether all within is valid is seen when it is compiled.
 pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<&'static Minor, Refusal> {
     if !Parser::is_component(bytes) {
         return Err(not_a_component(bytes));
-    }
-    let features = WasmFeatures::default();
-    if let Err(error) = Validator::new_with_features(features).validate_all(bytes) {
-        return Err(damaged(&error));
     }
     let (imports, exports) = names(bytes)?;
     let minor = minor_of(imports.iter().chain(&exports))?;
@@ -46,6 +42,15 @@ pub(super) fn check(bytes: &[u8], world: World, grants: &Grants) -> Result<&'sta
     }
     imports.iter().try_for_each(|import| check_import(import, world, grants))?;
     Ok(minor)
+}
+
+/// Why a component does not compile, which for one that is not valid is where it is damaged. Only asked then: what
+/// was compiled before is known to be valid, and to look again would take as long as all else of loading it.
+pub(super) fn why_not_compiled(bytes: &[u8], error: &wasmtime::Error) -> Refusal {
+    match Validator::new_with_features(WasmFeatures::default()).validate_all(bytes) {
+        Err(error) => damaged(&error),
+        Ok(_) => Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")),
+    }
 }
 
 fn exports_interface(exports: &[String], name: &str) -> bool {

@@ -10,8 +10,8 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 
 use crate::limits::Limits;
 
-/// How often running guests are looked at.
-pub(super) const TICK: Duration = Duration::from_millis(1);
+/// How often guests are looked at that were found running by a look before.
+const TICK: Duration = Duration::from_millis(1);
 
 /// How long nothing is called before nobody looks any more, beyond the longest deadline.
 const IDLE: Duration = Duration::from_secs(1);
@@ -32,12 +32,14 @@ pub struct WasmEngine {
     ticking: Arc<Ticking>,
 }
 
-/// Makes running guests look at their deadlines. Stands still when nothing was called for a while: a
-/// gateway without traffic wakes no thread a thousand times a second.
+/// Makes running guests look at their deadlines: seldom, as most calls are over long before, and often once one was
+/// found running, as it may come to its end. Stands still when nothing was called for a while.
 #[derive(Default)]
 pub(super) struct Ticker {
     /// Something was called since the last look.
     called: AtomicBool,
+    /// A guest was found running.
+    found: AtomicBool,
     /// The thread waits until something is called.
     resting: AtomicBool,
     /// The engine is gone.
@@ -56,14 +58,23 @@ impl Ticker {
         }
     }
 
+    /// A guest looks at its deadline: the next look comes soon.
+    pub(super) fn found(&self) {
+        self.called.store(true, Ordering::SeqCst);
+        if !self.found.swap(true, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
     }
 
-    /// Ticks until there is nothing to tick for. Rests after `idle` ticks without a call.
-    fn run(&self, idle: u32, tick: impl Fn() -> bool) {
+    /// Ticks until there is nothing to tick for: every `seldom`, unless a guest was found running. Rests after
+    /// `idle` ticks without a call.
+    fn run(&self, seldom: Duration, idle: u32, tick: impl Fn() -> bool) {
         let mut quiet = 0;
         while !self.ended.load(Ordering::Relaxed) {
             if self.called.swap(false, Ordering::SeqCst) {
@@ -79,7 +90,11 @@ impl Ticker {
                 self.resting.store(false, Ordering::SeqCst);
                 continue;
             }
-            thread::sleep(TICK);
+            if self.found.swap(false, Ordering::SeqCst) {
+                thread::sleep(TICK);
+            } else {
+                thread::park_timeout(seldom);
+            }
             if !tick() {
                 return;
             }
@@ -173,8 +188,10 @@ fn pooling(limits: &Limits) -> PoolingAllocationConfig {
 fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
     let engine = engine.weak();
     let ticker = Arc::<Ticker>::default();
-    // A guest is first looked at when half of its deadline is over: the longest is not slept through.
-    let idle = (limits.longest_deadline() + IDLE).as_nanos() / TICK.as_nanos();
+    // The first look at a guest comes before half of its deadline is over.
+    let seldom = (limits.shortest_deadline() / 2).max(TICK);
+    // One that waits for the host is not found: the longest deadline is not slept through.
+    let idle = (limits.longest_deadline() + IDLE).as_nanos() / seldom.as_nanos();
     let idle = u32::try_from(idle).unwrap_or(u32::MAX);
     let running = Arc::clone(&ticker);
     let tick = move || {
@@ -183,7 +200,8 @@ fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
             true
         })
     };
-    let thread = thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || running.run(idle, tick))?;
+    let thread =
+        thread::Builder::new().name("policy-ticker".to_owned()).spawn(move || running.run(seldom, idle, tick))?;
     let _ = ticker.thread.set(thread.thread().clone());
     Ok(Ticking(ticker))
 }
@@ -202,7 +220,7 @@ mod tests {
             counted.fetch_add(1, Ordering::SeqCst);
             true
         };
-        let thread = thread::spawn(move || running.run(2, tick));
+        let thread = thread::spawn(move || running.run(TICK, 2, tick));
         let _ = ticker.thread.set(thread.thread().clone());
         for _ in 0..3 {
             while !ticker.resting.load(Ordering::SeqCst) {
@@ -212,6 +230,27 @@ mod tests {
             ticker.stir();
             // One that goes on resting never gets there.
             while ticks.load(Ordering::SeqCst) == rested {
+                thread::yield_now();
+            }
+        }
+        drop(Ticking(ticker));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_guest_that_is_found_running_is_looked_at_again_soon() {
+        let (ticker, ticks) = (Arc::<Ticker>::default(), Arc::<AtomicU64>::default());
+        let (running, counted) = (Arc::clone(&ticker), Arc::clone(&ticks));
+        let tick = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            true
+        };
+        let thread = thread::spawn(move || running.run(Duration::from_secs(3_600), 1, tick));
+        let _ = ticker.thread.set(thread.thread().clone());
+        for looked in 0..3 {
+            // Else it comes after an hour.
+            ticker.found();
+            while ticks.load(Ordering::SeqCst) <= looked {
                 thread::yield_now();
             }
         }

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::adapter::{Description, Exports, Plugin};
-use super::engine::{TICK, WasmEngine};
+use super::engine::WasmEngine;
 use super::host::HostState;
 use super::minors::Minor;
 use crate::capability::Grants;
@@ -88,7 +88,7 @@ impl WasmPolicy {
     ) -> Result<(Self, Identity), Refusal> {
         let minor = super::component::check(source.bytes, source.world, grants)?;
         let component = Component::from_binary(engine.engine(), source.bytes)
-            .map_err(|error| Refusal::new(Reason::NotCompiled, format!("the component does not compile: {error:#}")))?;
+            .map_err(|error| super::component::why_not_compiled(source.bytes, &error))?;
         let mut linker = Linker::new(engine.engine());
         let linked = minor.adapter.link(&mut linker, source.world, grants);
         linked.map_err(|error| Refusal::new(Reason::Internal, format!("{error:#}")))?;
@@ -278,18 +278,17 @@ fn new_store(engine: &WasmEngine, state: HostState, limits: &Limits) -> Store<Ho
     store.set_hostcall_fuel(limits.handover_bytes);
     store.set_max_component_handles(limits.handles);
     store.epoch_deadline_callback(|mut context| {
-        context.data().ticker.stir();
+        context.data().ticker.found();
         if context.data_mut().meter.is_over() { Err(DeadlineOver.into()) } else { Ok(UpdateDeadline::Continue(1)) }
     });
     store
 }
 
-/// Starts the clock of a call. The guest is looked at when half of the deadline is over.
+/// Starts the clock of a call. The guest looks at it with the next tick.
 fn arm(store: &mut Store<HostState>, meter: Meter) {
-    let ticks = (meter.deadline() / 2).as_nanos().div_ceil(TICK.as_nanos());
     store.data_mut().meter = meter;
     store.data().ticker.stir();
-    store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
+    store.set_epoch_deadline(1);
 }
 
 /// What kind of fault an error is.
