@@ -266,8 +266,8 @@ async fn a_caller_that_leaves_begins_nothing_more() {
 struct WholeBody(String, AtomicUsize);
 
 impl Keys for WholeBody {
-    fn glance(&self, _: &Presented) -> Result<(), Failure> {
-        Ok(())
+    fn glance(&self, _: &Presented) -> Result<Option<Caller>, Failure> {
+        Ok(None)
     }
 
     fn identify(&self, _: &Presented, body: &Bytes) -> Result<Caller, Failure> {

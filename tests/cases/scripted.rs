@@ -92,8 +92,8 @@ impl Upstream for Script {
 pub(super) struct Anybody;
 
 impl Keys for Anybody {
-    fn glance(&self, _: &Presented) -> Result<(), Failure> {
-        Ok(())
+    fn glance(&self, _: &Presented) -> Result<Option<Caller>, Failure> {
+        Ok(None)
     }
 
     fn identify(&self, _: &Presented, _: &Bytes) -> Result<Caller, Failure> {

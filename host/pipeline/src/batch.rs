@@ -45,7 +45,8 @@ pub async fn handle(
 ) {
     let _held = incoming.held.take();
     let mut exchange = Exchange::begin(&gateway, &incoming);
-    let begun = incoming.presented.identify(&*gateway.keys, &incoming.body).and_then(|caller| {
+    let presented = std::mem::take(&mut incoming.presented);
+    let begun = presented.identify(&*gateway.keys, &incoming.body).and_then(|caller| {
         exchange.caller(caller.clone());
         incoming.presented = Presented::Identified(Identified(caller));
         Ok(generate::batch::split(&incoming.body, limits.entries)?)

@@ -90,14 +90,14 @@ pub async fn handle(gateway: Arc<Gateway>, mut incoming: Incoming, mut reply: Re
 async fn answer(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    incoming: Incoming,
+    mut incoming: Incoming,
     reply: &mut Reply,
 ) -> Result<Answered, Failure> {
     let most = gateway.settings.most_in_flight;
     let _under_way = gateway.load.enter(most).ok_or_else(|| overloaded(most))?;
 
     // 1. Identify: whose key is it?
-    exchange.caller(incoming.presented.identify(&*gateway.keys, &incoming.body)?);
+    exchange.caller(std::mem::take(&mut incoming.presented).identify(&*gateway.keys, &incoming.body)?);
     // 2. Decode: one form for every dialect. What a profile's ARN in the path stands for is found out first, where it
     // is new: the body is of that model's.
     profile::make_known(gateway, exchange, incoming.path_model.as_deref()).await?;

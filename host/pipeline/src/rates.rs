@@ -220,19 +220,33 @@ impl Rates {
         if let Some(rate) = state.first_before(covering, rank, now_ms) {
             return Look::Behind(rate);
         }
-        let mut later: Option<(usize, u64)> = None;
+        // Taken as it is looked at, and given back where a later one has no room.
+        let (mut second, mut taken) = (0, 0);
+        let mut found: Option<Look> = None;
         for (of, limit) in covering {
-            let Some(window) = state.window(of, now_ms, self.bounds.windows) else { return Look::Crowded };
+            let Some(window) = state.window(of, now_ms, self.bounds.windows) else {
+                found = Some(Look::Crowded);
+                break;
+            };
             match window.room(limit, need) {
-                Room::Never => return Look::Never(of.rate),
-                Room::At(at) if later.is_none_or(|(_, known)| at > known) => later = Some((of.rate, at)),
+                Room::Never => {
+                    found = Some(Look::Never(of.rate));
+                    break;
+                }
+                Room::At(at) if !matches!(found, Some(Look::Later(_, known)) if known >= at) => {
+                    found = Some(Look::Later(of.rate, at));
+                }
+                Room::Now if found.is_none() => (second, taken) = (window.take(need), taken + 1),
                 Room::Now | Room::At(_) => {}
             }
         }
-        if let Some((rate, at)) = later {
-            return Look::Later(rate, at);
+        let Some(found) = found else { return Look::Free(second) };
+        for (of, _) in &covering[..taken] {
+            if let Some(window) = state.windows.get_mut(of) {
+                window.give_back(second, need);
+            }
         }
-        Look::Free(state.take(covering, need))
+        found
     }
 
     /// Lets an attempt through, if there is room now.

@@ -191,7 +191,7 @@ pub enum Presented {
     Bearer(Secret),
     /// Whoever signed this. It is checked by whoever knows AWS's signatures.
     Signed(Arc<dyn std::any::Any + Send + Sync>),
-    /// Whoever the batch was identified as that the request came in.
+    /// Whoever was identified before: by the head of the request, or with the batch that it came in.
     Identified(Identified),
 }
 
@@ -200,11 +200,17 @@ pub enum Presented {
 pub struct Identified(pub(crate) Caller);
 
 impl Presented {
+    /// Says before the body is read what can be said of the caller: who is not known need not send it, and who
+    /// is known by the head alone is not looked for again.
+    pub fn glance(self, keys: &dyn Keys) -> Result<Self, Failure> {
+        Ok(keys.glance(&self)?.map_or(self, |caller| Self::Identified(Identified(caller))))
+    }
+
     /// Step 1: whose key it is.
-    pub(crate) fn identify(&self, keys: &dyn Keys, body: &Bytes) -> Result<Caller, Failure> {
+    pub fn identify(self, keys: &dyn Keys, body: &Bytes) -> Result<Caller, Failure> {
         match self {
-            Self::Identified(Identified(caller)) => Ok(caller.clone()),
-            Self::Nothing | Self::Bearer(_) | Self::Signed(_) => keys.identify(self, body),
+            Self::Identified(Identified(caller)) => Ok(caller),
+            Self::Nothing | Self::Bearer(_) | Self::Signed(_) => keys.identify(&self, body),
         }
     }
 }
@@ -264,8 +270,8 @@ pub struct Caller {
 
 /// Who may call.
 pub trait Keys: Send + Sync {
-    /// What can be said of this before its body is read: a caller who is not known need not send it.
-    fn glance(&self, presented: &Presented) -> Result<(), Failure>;
+    /// What can be said of this before its body is read: who it is, where the body has no part in that.
+    fn glance(&self, presented: &Presented) -> Result<Option<Caller>, Failure>;
 
     /// Who presented this, with this body.
     fn identify(&self, presented: &Presented, body: &Bytes) -> Result<Caller, Failure>;

@@ -60,12 +60,11 @@ pub(super) async fn feedback(
 async fn receive(app: &App, peer: SocketAddr, request: Request<Body>) -> Result<(Caller, Bytes), Failure> {
     let (parts, body) = request.into_parts();
     admit(app, &parts, peer)?;
-    let presented = presented(app, &parts);
-    app.gateway.keys.glance(&presented)?;
+    let presented = presented(app, &parts).glance(&*app.gateway.keys)?;
     let limits = Limits { body_bytes: MOST_BYTES, ..app.config.limits.clone() };
     let (body, _) = read(&app.buffered, &parts.headers, body, &limits).await?;
     // A signature is over the body.
-    Ok((app.gateway.keys.identify(&presented, &body)?, body))
+    Ok((presented.identify(&*app.gateway.keys, &body)?, body))
 }
 
 async fn take(app: &Arc<App>, key: &str, body: &[u8]) -> Result<Value, Failure> {

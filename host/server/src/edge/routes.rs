@@ -262,9 +262,9 @@ async fn receive(
     if let Err(failure) = admit(app, &parts, peer) {
         return Err(respond::refusal(dialect, &failure));
     }
-    let presented = presented(app, &parts);
-    let known = app.gateway.keys.glance(&presented);
-    let passed_headers = match known.and_then(|()| passed_headers(operation, &parts.headers)) {
+    let known = presented(app, &parts).glance(&*app.gateway.keys);
+    let headers = known.and_then(|known| Ok((known, passed_headers(operation, &parts.headers)?)));
+    let (presented, passed_headers) = match headers {
         Ok(headers) => headers,
         Err(failure) => return Err(closing(respond::refusal(dialect, &failure))),
     };

@@ -105,13 +105,13 @@ impl Keys for Keyring {
         }
     }
 
-    fn glance(&self, presented: &Presented) -> Result<(), Failure> {
+    fn glance(&self, presented: &Presented) -> Result<Option<Caller>, Failure> {
         if !self.are_needed() {
-            return Ok(());
+            return Ok(Some(caller("local")));
         }
         match presented {
-            Presented::Bearer(key) => self.bearer(key).map(|_| ()),
-            other => Self::by_signature(other, |request| self.pair(request).map(|_| ())),
+            Presented::Bearer(key) => self.bearer(key).map(Some),
+            other => Self::by_signature(other, |request| self.pair(request).map(|_| None)),
         }
     }
 }

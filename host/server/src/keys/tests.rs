@@ -53,6 +53,37 @@ fn only_the_configured_key_opens() {
 }
 
 #[test]
+fn who_is_known_by_the_head_is_not_looked_for_again_and_who_signs_the_body_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = Entry { slot: issued::SLOT.to_owned(), ..Entry::default() };
+    let keys = Keyring::new(&Auth::default(), issued(folder.path()));
+    let fresh = keys.issued.create(wanted("search"), &entry).unwrap();
+    let bearer = Presented::Bearer(fresh.bearer);
+    let known = bearer.clone().glance(&keys).unwrap();
+    keys.issued.revoke("search", &entry).unwrap();
+    // What began before it was revoked goes on, what comes after does not.
+    assert_eq!(&*known.identify(&keys, &Bytes::new()).unwrap().key, "search");
+    assert!(bearer.glance(&keys).is_err());
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={}/20261130/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature={}",
+        keys.issued.create(wanted("other"), &entry).unwrap().access_key_id,
+        "0".repeat(64),
+    );
+    let signed = SignedRequest {
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        query: String::new(),
+        headers: Vec::new(),
+        authorization: kairos_bedrock::sigv4::Authorization::parse(&authorization).unwrap(),
+    };
+    let signed = Presented::Signed(Arc::new(Ok::<_, SignatureError>(signed)));
+    // The pair is known, and the signature is still to be checked.
+    let glanced = signed.glance(&keys).unwrap();
+    assert!(matches!(glanced, Presented::Signed(_)));
+    assert!(glanced.identify(&keys, &Bytes::new()).is_err());
+}
+
+#[test]
 fn issued_keys_open_until_they_are_revoked_expire_or_are_rotated() {
     let folder = tempfile::tempdir().unwrap();
     let entry = Entry { slot: issued::SLOT.to_owned(), ..Entry::default() };
