@@ -15,6 +15,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const MOST_WAITING: usize = 8 * 1024 * 1024;
 /// How long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(10);
+/// Looks for lines, so far apart, before the thread waits to be woken: who writes a line now and then wakes nobody,
+/// on the core of the request that the line is of.
+const LOOKS: u32 = 50;
 /// How long the end of the process waits for a reader to take the last lines.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -110,6 +113,8 @@ struct Waiting {
     /// Lines that found no room since the last were written.
     dropped: u64,
     ended: bool,
+    /// The thread that writes waits to be woken.
+    rests: bool,
 }
 
 impl Lines {
@@ -125,10 +130,10 @@ impl Lines {
             DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let is_first = waiting.bytes.is_empty();
         waiting.bytes.extend_from_slice(line);
+        let rests = std::mem::take(&mut waiting.rests);
         drop(waiting);
-        if is_first {
+        if rests {
             self.0.wake.notify_one();
         }
     }
@@ -136,11 +141,18 @@ impl Lines {
     /// Writes lines as they come, until the end is wanted and nothing waits.
     fn write_out(&self, mut to: impl Write) {
         let mut writing = Vec::new();
+        let mut looks = LOOKS;
         loop {
             let mut waiting = self.lock();
             while waiting.bytes.is_empty() && waiting.dropped == 0 && !waiting.ended {
-                waiting = self.0.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                waiting.rests = looks >= LOOKS;
+                looks += 1;
+                waiting = match waiting.rests {
+                    true => self.0.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                    false => self.0.wake.wait_timeout(waiting, GATHER).unwrap_or_else(PoisonError::into_inner).0,
+                };
             }
+            (waiting.rests, looks) = (false, 0);
             if !waiting.ended {
                 waiting = self.0.wake.wait_timeout(waiting, GATHER).unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -221,6 +233,27 @@ mod tests {
         assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
         assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
         assert_eq!(dropped() - before, 5);
+    }
+
+    #[test]
+    fn lines_are_written_by_a_thread_that_rests_and_by_one_that_looks() {
+        let (lines, written) = (Lines::default(), Arc::new(Mutex::new(Vec::new())));
+        let (go, wait) = mpsc::channel();
+        drop(go);
+        let _guard = Guard::write_to(lines.clone(), Duration::MAX, Slow(wait, Arc::clone(&written)));
+        for round in 1..=3 {
+            while !lines.lock().rests && round == 1 {
+                std::thread::yield_now();
+            }
+            lines.push(b"line\n");
+            while written.lock().unwrap().len() < 5 * round {
+                std::thread::yield_now();
+            }
+        }
+        while !lines.lock().rests {
+            std::thread::yield_now();
+        }
+        assert_eq!(written.lock().unwrap().len(), 15);
     }
 
     #[test]

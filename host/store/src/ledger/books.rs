@@ -117,6 +117,8 @@ pub(crate) struct Books {
     pub(crate) work: bool,
     /// Whether somebody waits for it.
     pub(crate) urgent: bool,
+    /// Whether the writer waits to be woken.
+    pub(crate) resting: bool,
 }
 
 /// Bounds of what is kept in memory, and of waiting.
@@ -191,6 +193,7 @@ impl Books {
             failing: None,
             work: false,
             urgent: false,
+            resting: false,
         }
     }
 

@@ -35,10 +35,10 @@ impl Shared {
     /// The books. The writer is woken where something was left for it.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Books) -> T) -> T {
         let mut books = self.lock();
-        let (worked, was_urgent) = (books.work, books.urgent);
+        let was_urgent = books.urgent;
         let result = work(&mut books);
-        // Who is awake need not be woken by every row.
-        let wake = (books.work && !worked) || (books.urgent && !was_urgent);
+        // Who looks by itself shortly need not be woken, on the core of a request that is under way.
+        let wake = (books.work && std::mem::take(&mut books.resting)) || (books.urgent && !was_urgent);
         drop(books);
         if wake {
             self.wake.notify_one();
@@ -78,11 +78,13 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// Rows whose commit failed, to be tried again as they are.
     kept: Option<Batch>,
+    /// Nothing came for a while: it waits to be woken.
+    rests: bool,
 }
 
 impl Writer {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>) -> Self {
-        Self { journal, shared, kept: None }
+        Self { journal, shared, kept: None, rests: true }
     }
 
     /// Writes until `stop` says so, then once more.
@@ -113,12 +115,19 @@ impl Writer {
     /// Waits for work, and gathers some more, unless somebody waits: what came first is most likely
     /// still on its way, and need not share its core with a commit. Gives the time until which stopping
     /// may take, once it is wanted.
-    fn wait(&self, stop: &Stop) -> Option<Instant> {
+    fn wait(&mut self, stop: &Stop) -> Option<Instant> {
         let mut books = self.shared.lock();
-        if !books.work && self.kept.is_none() {
-            let patience = if stop.wanted().is_some() { SETTLING } else { TICK };
+        let began = Instant::now();
+        while !books.work && self.kept.is_none() && stop.wanted().is_none() && began.elapsed() < TICK {
+            // Between requests it looks by itself, and rests after a while without any.
+            books.resting = self.rests;
+            let patience = if self.rests { TICK } else { GATHER };
             books = self.shared.wake.wait_timeout(books, patience).unwrap_or_else(PoisonError::into_inner).0;
         }
+        if stop.wanted().is_some() && !books.work && self.kept.is_none() {
+            books = self.shared.wake.wait_timeout(books, SETTLING).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (self.rests, books.resting) = (!books.work, false);
         let due = Instant::now() + GATHER;
         while books.work && !books.urgent && stop.wanted().is_none() && self.kept.is_none() {
             let left = due.saturating_duration_since(Instant::now());

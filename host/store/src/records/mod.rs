@@ -95,6 +95,9 @@ pub struct Settings {
     pub key: [u8; 32],
 }
 
+/// Records that are enough for one transaction: no more are gathered.
+const ENOUGH: usize = 128;
+
 /// About what a record takes in memory, apart from what was said.
 const APART_FROM_WORDS: usize = 4_096;
 /// About what a judgement beside the route takes, likewise.
@@ -180,7 +183,7 @@ impl Shared {
     }
 
     /// Has a record wait, or drops it where too much waits. Whether to wake the writer: the first wakes
-    /// it, and it gathers more; half of what may wait ends its gathering.
+    /// it, and it gathers more; as many as are enough end its gathering.
     fn queue_up(&self, ended: Ended) -> bool {
         let said = ended.asked.as_ref().map_or(0, |asked| {
             let (prompt, system) = asked.request.content.texts();
@@ -196,10 +199,10 @@ impl Shared {
         }
         queue.waiting.push(Waiting::Ended(ended));
         queue.bytes += bytes;
-        let is_half = queue.waiting.len() > most / 2 || queue.bytes > most_bytes / 2;
-        let was_urgent = std::mem::replace(&mut queue.urgent, is_half);
+        let is_enough = queue.waiting.len() > ENOUGH.min(most / 2) || queue.bytes > most_bytes / 2;
+        let was_urgent = std::mem::replace(&mut queue.urgent, is_enough);
         queue.urgent |= was_urgent;
-        queue.waiting.len() == 1 || (is_half && !was_urgent)
+        queue.waiting.len() == 1 || (is_enough && !was_urgent)
     }
 }
 

@@ -359,6 +359,10 @@ fn who_is_slow_loses_records_and_counts_them() {
     let woken: Vec<_> = (0..12).filter(|n| shared.queue_up(ended(id(1, *n), 1, None))).collect();
     // The first begins the gathering, the one past the half ends it.
     assert_eq!((woken, shared.full.load(Ordering::Relaxed)), (vec![0, 5], 2));
+    // Or as many as are enough for a transaction.
+    let shared = Shared::new(settings(), Arc::new(|| 0));
+    let woken: Vec<_> = (0..300).filter(|n| shared.queue_up(ended(id(1, *n), 1, None))).collect();
+    assert_eq!(woken, [0, ENOUGH as u64]);
     let shared = Shared::new(Settings { queue_bytes: 3 * APART_FROM_WORDS, ..settings() }, Arc::new(|| 0));
     for n in 0..4 {
         shared.queue_up(ended(id(1, n), 1, Some(asked(1, "{}"))));

@@ -15,9 +15,9 @@ use super::snapshots::Snapshots;
 use super::{Feedback, MOST_METRICS, Rated, Settings, Shared, Waiting, asked, judgements};
 use crate::database::millis;
 
-/// How long records are gathered for one transaction while nobody waits for it. A quarter of a second costs
-/// as much CPU, and some megabytes more of memory.
-const GATHER: Duration = Duration::from_millis(20);
+/// How long records are gathered for one transaction, unless enough are there or somebody waits: where requests
+/// are few, one for each would cost more than its record, and come while the next is served.
+const GATHER: Duration = Duration::from_millis(200);
 /// Between two looks for what is too old, where nothing comes.
 const TICK: Duration = Duration::from_secs(60);
 /// Records that one round takes out of the file at most because they are too old.
