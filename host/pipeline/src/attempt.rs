@@ -21,7 +21,7 @@ use crate::money::Picodollars;
 use crate::policy::Task;
 use crate::price::{Day, Limits, Worst, worst_case};
 use crate::rates::{Ask, Held};
-use crate::record::AttemptRecord;
+use crate::record::{AttemptRecord, millis};
 use crate::reply::{Outgoing, Reply};
 use crate::request::Dialect;
 use crate::settle;
@@ -413,7 +413,7 @@ impl Attempt<'_> {
             upstream_status: upstream.map(|upstream| upstream.status),
             upstream_code: upstream.map(|upstream| upstream.code.clone()),
             upstream_request_id: upstream.map(|upstream| upstream.request_id.clone()).filter(|id| !id.is_empty()),
-            duration_ms: self.started.elapsed().as_secs_f64() * 1e3,
+            duration_ms: millis(self.started.elapsed()),
             ledger: ending.state(),
             cost_usd: ending.charged(),
             cost_low_usd: low,

@@ -17,7 +17,7 @@ use crate::money::Picodollars;
 use crate::observe::Observed;
 use crate::policy::{Assigned, Went};
 use crate::price::Day;
-use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record};
+use crate::record::{Asked, AttemptRecord, DecisionRecord, Draft, Ended, Record, millis};
 use crate::request::{Caller, Dialect, Incoming, RequestId};
 use crate::scope::Scope;
 
@@ -202,7 +202,7 @@ impl Exchange {
 
     /// Milliseconds since the request came in.
     pub(crate) fn elapsed_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1e3
+        millis(self.started.elapsed())
     }
 
     /// Keeps the record, and tells log and metrics. Only the first call counts.

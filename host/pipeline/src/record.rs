@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kairos_dialects::Usage;
 use serde::{Deserialize, Serialize};
@@ -256,6 +257,11 @@ pub struct AttemptRecord {
     /// Where none was known, and another stood in for it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpriced: bool,
+}
+
+/// A time as records have it: in milliseconds, to the microsecond.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1e3
 }
 
 /// A record that is being written. Once it is over it is shared, not copied.
