@@ -130,13 +130,9 @@ impl Limits {
         }
     }
 
-    /// The shortest deadline that there is.
-    pub(crate) fn shortest_deadline(&self) -> Duration {
-        World::ALL.into_iter().map(|world| self.deadline_of(world)).fold(self.init_deadline, Duration::min)
-    }
-
-    /// The longest deadline that there is.
-    pub(crate) fn longest_deadline(&self) -> Duration {
-        World::ALL.into_iter().map(|world| self.deadline_of(world)).fold(self.init_deadline, Duration::max)
+    /// The shortest deadline that there is, and the longest.
+    pub(crate) fn deadlines(&self) -> (Duration, Duration) {
+        let each = World::ALL.into_iter().map(|world| self.deadline_of(world));
+        each.fold((self.init_deadline, self.init_deadline), |(short, long), one| (short.min(one), long.max(one)))
     }
 }

@@ -188,10 +188,11 @@ fn pooling(limits: &Limits) -> PoolingAllocationConfig {
 fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
     let engine = engine.weak();
     let ticker = Arc::<Ticker>::default();
+    let (shortest, longest) = limits.deadlines();
     // The first look at a guest comes before half of its deadline is over.
-    let seldom = (limits.shortest_deadline() / 2).max(TICK);
+    let seldom = (shortest / 2).max(TICK);
     // One that waits for the host is not found: the longest deadline is not slept through.
-    let idle = (limits.longest_deadline() + IDLE).as_nanos() / seldom.as_nanos();
+    let idle = (longest + IDLE).as_nanos() / seldom.as_nanos();
     let idle = u32::try_from(idle).unwrap_or(u32::MAX);
     let running = Arc::clone(&ticker);
     let tick = move || {
@@ -209,19 +210,26 @@ fn start_ticking(engine: &Engine, limits: &Limits) -> std::io::Result<Ticking> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU64;
+    use std::thread::JoinHandle;
 
     use super::*;
 
-    #[test]
-    fn the_ticker_rests_and_is_woken_by_a_call() {
+    /// A ticker at work, and the ticks that it has made.
+    fn started(seldom: Duration, idle: u32) -> (Arc<Ticker>, Arc<AtomicU64>, JoinHandle<()>) {
         let (ticker, ticks) = (Arc::<Ticker>::default(), Arc::<AtomicU64>::default());
         let (running, counted) = (Arc::clone(&ticker), Arc::clone(&ticks));
         let tick = move || {
             counted.fetch_add(1, Ordering::SeqCst);
             true
         };
-        let thread = thread::spawn(move || running.run(TICK, 2, tick));
+        let thread = thread::spawn(move || running.run(seldom, idle, tick));
         let _ = ticker.thread.set(thread.thread().clone());
+        (ticker, ticks, thread)
+    }
+
+    #[test]
+    fn the_ticker_rests_and_is_woken_by_a_call() {
+        let (ticker, ticks, thread) = started(TICK, 2);
         for _ in 0..3 {
             while !ticker.resting.load(Ordering::SeqCst) {
                 thread::yield_now();
@@ -239,14 +247,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_is_found_running_is_looked_at_again_soon() {
-        let (ticker, ticks) = (Arc::<Ticker>::default(), Arc::<AtomicU64>::default());
-        let (running, counted) = (Arc::clone(&ticker), Arc::clone(&ticks));
-        let tick = move || {
-            counted.fetch_add(1, Ordering::SeqCst);
-            true
-        };
-        let thread = thread::spawn(move || running.run(Duration::from_secs(3_600), 1, tick));
-        let _ = ticker.thread.set(thread.thread().clone());
+        let (ticker, ticks, thread) = started(Duration::from_secs(3_600), 1);
         for looked in 0..3 {
             // Else it comes after an hour.
             ticker.found();

@@ -78,13 +78,13 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// Rows whose commit failed, to be tried again as they are.
     kept: Option<Batch>,
-    /// Nothing came for a while: it waits to be woken.
-    rests: bool,
+    /// When it last found something to do.
+    worked: Instant,
 }
 
 impl Writer {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>) -> Self {
-        Self { journal, shared, kept: None, rests: true }
+        Self { journal, shared, kept: None, worked: Instant::now() }
     }
 
     /// Writes until `stop` says so, then once more.
@@ -117,17 +117,20 @@ impl Writer {
     /// may take, once it is wanted.
     fn wait(&mut self, stop: &Stop) -> Option<Instant> {
         let mut books = self.shared.lock();
-        let began = Instant::now();
-        while !books.work && self.kept.is_none() && stop.wanted().is_none() && began.elapsed() < TICK {
+        if !books.work && self.kept.is_none() {
             // Between requests it looks by itself, and rests after a while without any.
-            books.resting = self.rests;
-            let patience = if self.rests { TICK } else { GATHER };
+            books.resting = self.worked.elapsed() >= TICK && stop.wanted().is_none();
+            let patience = match (stop.wanted(), books.resting) {
+                (Some(_), _) => SETTLING,
+                (None, true) => TICK,
+                (None, false) => GATHER,
+            };
             books = self.shared.wake.wait_timeout(books, patience).unwrap_or_else(PoisonError::into_inner).0;
+            books.resting = false;
         }
-        if stop.wanted().is_some() && !books.work && self.kept.is_none() {
-            books = self.shared.wake.wait_timeout(books, SETTLING).unwrap_or_else(PoisonError::into_inner).0;
+        if books.work {
+            self.worked = Instant::now();
         }
-        (self.rests, books.resting) = (!books.work, false);
         let due = Instant::now() + GATHER;
         while books.work && !books.urgent && stop.wanted().is_none() && self.kept.is_none() {
             let left = due.saturating_duration_since(Instant::now());
