@@ -51,6 +51,30 @@ pub(crate) struct Attempt<'a> {
     held: Option<Held<'a>>,
 }
 
+/// What the attempt asks of the limits a minute, where any may cover it.
+///
+/// Apart: taken into a future, this was compiled to thousands of instructions, which put the key's own
+/// limits together bit by bit.
+#[inline(never)]
+fn ask<'a>(gateway: &Gateway, exchange: &'a Exchange, request: &Decoded, target: usize) -> Option<Ask<'a>> {
+    let own = exchange.scope.as_ref().map(|scope| scope.rate()).unwrap_or_default();
+    if !gateway.rates.cover(own) {
+        return None;
+    }
+    let outline = &request.outline;
+    // As Bedrock reckons: the input, and the most that may be written.
+    let most = exchange.output_limit(target);
+    let asked = outline.max_output_tokens.filter(|_| !outline.unbounded_output).unwrap_or(most);
+    let written = u64::from(asked).saturating_mul(u64::from(outline.completions));
+    Some(Ask {
+        key: &exchange.key,
+        own,
+        model: exchange.catalogue.targets[target].model,
+        priority: request.hints.priority.unwrap_or_default(),
+        tokens: u64::from(outline.estimated_tokens()).saturating_add(written),
+    })
+}
+
 /// Takes the attempt's part of the limits a minute that cover it, waiting for it where it must.
 async fn rated<'a>(
     gateway: &'a Gateway,
@@ -59,23 +83,7 @@ async fn rated<'a>(
     target: usize,
     reply: &mut Reply,
 ) -> Result<Option<Held<'a>>, Failure> {
-    let own = exchange.scope.as_ref().map(|scope| scope.rate()).unwrap_or_default();
-    if !gateway.rates.cover(own) {
-        return Ok(None);
-    }
-    let model = exchange.catalogue.targets[target].model;
-    let outline = &request.outline;
-    // As Bedrock reckons: the input, and the most that may be written.
-    let most = exchange.output_limit(target);
-    let asked = outline.max_output_tokens.filter(|_| !outline.unbounded_output).unwrap_or(most);
-    let written = u64::from(asked).saturating_mul(u64::from(outline.completions));
-    let ask = Ask {
-        key: &exchange.key,
-        own,
-        model,
-        priority: request.hints.priority.unwrap_or_default(),
-        tokens: u64::from(outline.estimated_tokens()).saturating_add(written),
-    };
+    let Some(ask) = ask(gateway, exchange, request, target) else { return Ok(None) };
     if let Some(held) = gateway.rates.free(&ask) {
         return Ok(Some(held));
     }

@@ -226,8 +226,8 @@ impl Exchange {
         if let Some(observed) = self.observed.take() {
             observed.ended(self);
         }
-        gateway.observer.finished(&self.record);
         let record = self.record.share();
+        gateway.observer.finished(&record);
         // Who is not known cannot fill the disk.
         if let Some(recorder) = gateway.recorder.as_ref().filter(|_| record.key.is_some()) {
             let (asked, judgements) = (self.asked.take(), std::mem::take(&mut self.judgements));

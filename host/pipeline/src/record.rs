@@ -414,7 +414,7 @@ pub trait Recorder: Send + Sync {
 /// Whoever wants to know of each request that ends: log, metrics.
 pub trait Observer: Send + Sync {
     /// A request has ended.
-    fn finished(&self, record: &Record);
+    fn finished(&self, record: &Arc<Record>);
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::request::Ended;
+
+pub(crate) mod request;
+
 /// Bytes that may wait to be written; lines beyond are dropped and counted, rather than holding
 /// requests up.
 const MOST_WAITING: usize = 8 * 1024 * 1024;
@@ -60,11 +64,6 @@ pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Where lines of JSON go; none where lines are for people.
-pub(crate) fn json_lines() -> Option<&'static Lines> {
-    JSON_LINES.get()
-}
-
 /// Writes what waits when it is dropped, as long as somebody reads it.
 pub(crate) struct Guard {
     lines: Lines,
@@ -110,11 +109,19 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    /// Requests whose lines are still to be made, and after how many of the bytes each comes.
+    requests: Vec<(usize, Ended)>,
     /// Lines that found no room since the last were written.
     dropped: u64,
     ended: bool,
     /// The thread that writes waits to be woken.
     rests: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.requests.is_empty() && self.dropped == 0
+    }
 }
 
 impl Lines {
@@ -123,14 +130,23 @@ impl Lines {
     }
 
     /// Adds a line, its end included.
-    pub(crate) fn push(&self, line: &[u8]) {
+    fn push(&self, line: &[u8]) {
+        self.add(line.len(), |waiting| waiting.bytes.extend_from_slice(line));
+    }
+
+    /// Adds the line of a request.
+    fn push_request(&self, ended: Ended) {
+        self.add(Ended::BYTES, |waiting| waiting.requests.push((waiting.bytes.len(), ended)));
+    }
+
+    fn add(&self, bytes: usize, add: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.lock();
-        if waiting.bytes.len() + line.len() > MOST_WAITING {
+        if waiting.bytes.len() + waiting.requests.len() * Ended::BYTES + bytes > MOST_WAITING {
             waiting.dropped += 1;
             DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        waiting.bytes.extend_from_slice(line);
+        add(&mut waiting);
         let rests = std::mem::take(&mut waiting.rests);
         drop(waiting);
         if rests {
@@ -140,11 +156,11 @@ impl Lines {
 
     /// Writes lines as they come, until the end is wanted and nothing waits.
     fn write_out(&self, mut to: impl Write) {
-        let mut writing = Vec::new();
+        let (mut bytes, mut requests, mut writing) = (Vec::new(), Vec::new(), Vec::new());
         let mut looks = LOOKS;
         loop {
             let mut waiting = self.lock();
-            while waiting.bytes.is_empty() && waiting.dropped == 0 && !waiting.ended {
+            while waiting.is_empty() && !waiting.ended {
                 waiting.rests = looks >= LOOKS;
                 looks += 1;
                 waiting = match waiting.rests {
@@ -156,9 +172,17 @@ impl Lines {
             if !waiting.ended {
                 waiting = self.0.wake.wait_timeout(waiting, GATHER).unwrap_or_else(PoisonError::into_inner).0;
             }
-            std::mem::swap(&mut waiting.bytes, &mut writing);
+            std::mem::swap(&mut waiting.bytes, &mut bytes);
+            std::mem::swap(&mut waiting.requests, &mut requests);
             let (dropped, ended) = (std::mem::take(&mut waiting.dropped), waiting.ended);
             drop(waiting);
+            let mut from = 0;
+            for (after, request) in requests.drain(..) {
+                writing.extend_from_slice(&bytes[from..after]);
+                request.write(&mut writing);
+                from = after;
+            }
+            writing.extend_from_slice(&bytes[from..]);
             // Nobody to tell that nobody can be told.
             let _ = to.write_all(&writing);
             if dropped > 0 {
@@ -168,6 +192,7 @@ impl Lines {
                 );
             }
             let _ = to.flush();
+            bytes.clear();
             writing.clear();
             if ended {
                 return;
@@ -233,6 +258,43 @@ mod tests {
         assert_eq!(written.iter().filter(|byte| **byte == b'x').count(), MOST_WAITING / line.len() * line.len());
         assert!(String::from_utf8_lossy(&written[written.len() - 200..]).contains("5 lines of the log were dropped"));
         assert_eq!(dropped() - before, 5);
+
+        let requests = Lines::default();
+        for _ in 0..MOST_WAITING / Ended::BYTES + 3 {
+            requests.push_request(Ended::of([0; 16]));
+        }
+        requests.push(b"no room for this either\n");
+        assert_eq!((requests.lock().requests.len(), dropped() - before), (MOST_WAITING / Ended::BYTES, 5 + 4));
+    }
+
+    #[test]
+    fn lines_of_requests_stand_where_they_came() {
+        let lines = Lines::default();
+        lines.push(b"first\n");
+        lines.push_request(Ended::of([0; 16]));
+        lines.push(b"between\n");
+        lines.push_request(Ended::of([0x11; 16]));
+        lines.push_request(Ended::of([0x22; 16]));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (go, wait) = mpsc::channel();
+        drop(go);
+        drop(Guard::write_to(lines, Duration::MAX, Slow(wait, Arc::clone(&written))));
+        let line = |id: &str| {
+            format!(
+                "{{\"timestamp\":\"1970-01-01T00:00:00Z\",\"level\":\"INFO\",\"message\":\"request\",\
+                 \"request_id\":\"{id}\",\"operation\":\"converse\",\"asked_model\":\"auto\",\"attempts\":0,\
+                 \"status\":\"ok\",\"http_status\":200,\"cost_usd\":\"0.000000000012\",\"cost_estimated\":false,\
+                 \"duration_ms\":3.5,\"warnings\":\"one; two\",\"target\":\"kairos::request\"}}"
+            )
+        };
+        let expected = [
+            "first",
+            &line("00000000-0000-0000-0000-000000000000"),
+            "between",
+            &line("11111111-1111-1111-1111-111111111111"),
+            &line("22222222-2222-2222-2222-222222222222"),
+        ];
+        assert_eq!(String::from_utf8_lossy(&written.lock().unwrap()).lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

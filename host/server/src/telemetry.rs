@@ -1,6 +1,5 @@
 //! What is told of requests: metrics, and a line of the log each.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +7,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kairos_dialects::Usage;
 use kairos_pipeline::budget::Spender;
 use kairos_pipeline::gateway::Gateway;
-use kairos_pipeline::money::Picodollars;
 use kairos_pipeline::policy::FaultKind;
 use kairos_pipeline::record::{Observer, PromptRecord, Record};
 use kairos_sandbox::generation::Generation;
@@ -19,9 +17,8 @@ use kairos_sandbox::slots::Slots;
 use kairos_sandbox::status::{ROLLED_BACK, Role};
 use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use serde::Serialize;
 
-use crate::log::{self, Lines};
+use crate::log::request;
 
 /// Metrics, in Prometheus's text format.
 pub(crate) struct Metrics {
@@ -325,17 +322,11 @@ pub(crate) struct Telemetry {
 }
 
 impl Observer for Telemetry {
-    fn finished(&self, record: &Record) {
+    fn finished(&self, record: &Arc<Record>) {
         if let Some(metrics) = &self.metrics {
             metrics.measure(record);
         }
-        if !tracing::enabled!(target: REQUESTS, tracing::Level::INFO) {
-            return;
-        }
-        match log::json_lines() {
-            Some(lines) => write_line(record, lines),
-            None => tell(record),
-        }
+        request::tell(record);
     }
 }
 
@@ -409,114 +400,4 @@ const TOKENS: [&str; 4] = ["input", "output", "cache_read", "cache_write"];
 
 fn tokens(usage: &Usage) -> [u64; 4] {
     [usage.input, usage.output, usage.cache_read, usage.cache_write()]
-}
-
-/// The target of the lines about requests.
-const REQUESTS: &str = "kairos::request";
-
-/// A request's line of JSON, in the form of all other lines.
-#[derive(Serialize)]
-struct Line<'a> {
-    timestamp: jiff::Timestamp,
-    level: &'static str,
-    message: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_request_id: Option<&'a str>,
-    operation: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a str>,
-    asked_model: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<&'a str>,
-    attempts: usize,
-    status: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_status: Option<u16>,
-    cost_usd: Picodollars,
-    cost_estimated: bool,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    warnings: Option<String>,
-    target: &'static str,
-}
-
-impl<'a> Line<'a> {
-    fn of(record: &'a Record) -> Self {
-        let decision = record.decision.as_ref();
-        Self {
-            timestamp: jiff::Timestamp::now(),
-            level: "INFO",
-            message: "request",
-            request_id: &record.request_id,
-            client_request_id: record.client_request_id.as_deref(),
-            operation: record.operation,
-            key: record.key.as_deref(),
-            asked_model: &record.asked_model,
-            model: record.model.as_deref(),
-            policy: decision.map(|decision| &*decision.policy),
-            reason: decision.and_then(|decision| decision.reason_name.as_deref()),
-            task: record.task,
-            attempts: record.attempts.len(),
-            status: record.status,
-            http_status: record.http_status,
-            cost_usd: record.cost_usd,
-            cost_estimated: record.cost_estimated,
-            duration_ms: record.duration_ms,
-            first_byte_ms: record.first_byte_ms,
-            warnings: warnings(record),
-            target: REQUESTS,
-        }
-    }
-}
-
-fn warnings(record: &Record) -> Option<String> {
-    (!record.warnings.is_empty()).then(|| record.warnings.join("; "))
-}
-
-/// Writes a request's line of JSON: a tenth of what it costs by way of `tracing`, whose fields are
-/// formatted one by one.
-fn write_line(record: &Record, lines: &Lines) {
-    thread_local!(static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-    LINE.with_borrow_mut(|line| {
-        line.clear();
-        if serde_json::to_writer(&mut *line, &Line::of(record)).is_ok() {
-            line.push(b'\n');
-            lines.push(line);
-        }
-    });
-}
-
-/// Tells people of a request.
-fn tell(record: &Record) {
-    let decision = record.decision.as_ref();
-    tracing::info!(
-        target: REQUESTS,
-        request_id = &*record.request_id,
-        client_request_id = record.client_request_id,
-        operation = record.operation,
-        key = record.key.as_deref(),
-        asked_model = record.asked_model,
-        model = record.model.as_deref(),
-        policy = decision.map(|decision| &*decision.policy),
-        reason = decision.and_then(|decision| decision.reason_name.as_deref()),
-        task = record.task,
-        attempts = record.attempts.len(),
-        status = record.status,
-        http_status = record.http_status,
-        cost_usd = %record.cost_usd,
-        cost_estimated = record.cost_estimated,
-        duration_ms = record.duration_ms,
-        first_byte_ms = record.first_byte_ms,
-        warnings = warnings(record),
-        "request"
-    );
 }
