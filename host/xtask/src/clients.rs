@@ -42,9 +42,9 @@ pub(crate) fn node() -> Result<(), Failed> {
     let files = PACKAGES.map(|file| root().join("plugins/template/js").join(file));
     installed(&folder.join("installed.txt"), &files, || {
         eprintln!("xtask: installing the npm packages of plugins/template/js …");
-        fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error))?;
+        fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
         for (file, name) in files.iter().zip(PACKAGES) {
-            fs::copy(file, folder.join(name)).map_err(|error| cannot(file, &error))?;
+            fs::copy(file, folder.join(name)).map_err(Failed::at(file))?;
         }
         run(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&folder))
     })
@@ -53,15 +53,11 @@ pub(crate) fn node() -> Result<(), Failed> {
 
 /// Installs, unless `stamp` holds what the files do: what they said when it was last done.
 fn installed(stamp: &Path, files: &[PathBuf], install: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
-    let texts = files.iter().map(|file| fs::read_to_string(file).map_err(|error| cannot(file, &error)));
+    let texts = files.iter().map(|file| fs::read_to_string(file).map_err(Failed::at(file)));
     let wanted = texts.collect::<Result<String, _>>()?;
     if fs::read_to_string(stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
     }
     install()?;
-    fs::write(stamp, wanted).map_err(|error| cannot(stamp, &error))
-}
-
-fn cannot(path: &Path, error: &std::io::Error) -> Failed {
-    Failed(format!("{}: {error}", path.display()))
+    fs::write(stamp, wanted).map_err(Failed::at(stamp))
 }

@@ -17,10 +17,9 @@ pub(crate) fn write() -> Result<(), Failed> {
         return Err(Failed(format!("`kairos plugin contract` failed ({})", printed.status)));
     }
     let path = root().join("wit/README.md");
-    let failed = |error: std::io::Error| Failed(format!("{}: {error}", path.display()));
-    let page = fs::read_to_string(&path).map_err(failed)?;
+    let page = fs::read_to_string(&path).map_err(Failed::at(&path))?;
     let page = with(&page, &String::from_utf8_lossy(&printed.stdout))?;
-    fs::write(&path, page).map_err(failed)
+    fs::write(&path, page).map_err(Failed::at(&path))
 }
 
 /// The page with this part. Whatever is there now goes, marks of a merge included.

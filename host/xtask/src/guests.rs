@@ -18,7 +18,7 @@ const WORKSPACES: [&str; 2] = ["plugins", "tests/guests"];
 pub(crate) fn build() -> Result<(), Failed> {
     add_target()?;
     let into = root().join("target/guests");
-    fs::create_dir_all(&into).map_err(|error| Failed(format!("{}: {error}", into.display())))?;
+    fs::create_dir_all(&into).map_err(Failed::at(&into))?;
     for workspace in WORKSPACES {
         run(guest_cargo(workspace).args(["build", "--release", "--quiet"]))?;
         componentise(&target_folder(workspace).join(TARGET).join("release"), &into)?;
@@ -61,7 +61,7 @@ fn target_folder(workspace: &str) -> PathBuf {
 
 /// Makes a component of each module in a folder.
 fn componentise(modules: &Path, into: &Path) -> Result<(), Failed> {
-    let entries = fs::read_dir(modules).map_err(|error| Failed(format!("{}: {error}", modules.display())))?;
+    let entries = fs::read_dir(modules).map_err(Failed::at(modules))?;
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_none_or(|ending| ending != "wasm") {
             continue;

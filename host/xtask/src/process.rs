@@ -1,11 +1,19 @@
 //! Running other programs, and saying which failed.
 
-use std::fmt;
+use std::path::Path;
 use std::process::Command;
+use std::{fmt, io};
 
 /// A program failed, or could not be started.
 #[derive(Debug)]
 pub(crate) struct Failed(pub(crate) String);
+
+impl Failed {
+    /// What becomes of an error of a file's.
+    pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |error| Self(format!("{}: {error}", path.display()))
+    }
+}
 
 impl fmt::Display for Failed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +36,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failed> {
 }
 
 fn shown(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
     let arguments = command.get_args().map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")

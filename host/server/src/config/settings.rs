@@ -368,7 +368,7 @@ impl Default for Limits {
             embedding_calls: 64,
             embedding_numbers: 2_000_000,
             batch_concurrency: 10,
-            records: 4_000,
+            records: 1_000,
             rates: Vec::new(),
             burndown: BTreeMap::new(),
             rate_waiting: rates.waiting,
