@@ -107,9 +107,7 @@ fn test(rest: &[String]) -> Result<(), Failed> {
 fn bench(rest: &[String]) -> Result<(), Failed> {
     guests::build()?;
     println!("building as it is shipped, which takes a while: some fifty minutes the first time, on two cores");
-    dist::build_again()?;
-    // What is beside it is built as well as can be without a profile.
-    run(cargo().args(["build", "--profile", "dist", "--quiet", "--workspace", "--bin", "kairos-bench"]))?;
+    dist::build_benchmarks()?;
     let mut bench = Command::new(root().join("target/dist/kairos-bench"));
     let all = rest.first().is_none_or(|first| first.starts_with("--") && first != "--help");
     run(bench.args(all.then_some("all")).args(rest))
