@@ -7,11 +7,11 @@ that are left out.
 
 import concurrent.futures
 import http.client
+import itertools
 import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -112,12 +112,12 @@ class Server:
         self.process.wait()
 
 
-def serve(name, router, config, keyed):
-    """A gateway with a router and a configuration, and its requests."""
+def serve(name, routers, config, keyed):
+    """A gateway with routers that are swapped, one for the other, and a configuration; and its requests."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "policies").mkdir()
-        shutil.copy(router, folder / "policies" / f"router{router.suffix}")
+        swap(folder, routers[0])
         (folder / "kairos.toml").write_text(config)
         with Server(folder, folder, "simulate") as simulator:
             env = {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"http://{simulator.address}"}
@@ -126,8 +126,20 @@ def serve(name, router, config, keyed):
                 if keyed:
                     headers["authorization"] = f"Bearer {make_key(folder)}"
                 with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
-                    answered = sum(pool.map(lambda i: ask(gateway.address, headers, i), range(CONNECTIONS)))
+                    asking = [pool.submit(ask, gateway.address, headers, i) for i in range(CONNECTIONS)]
+                    for router in itertools.cycle(routers):
+                        swap(folder, router)
+                        if not concurrent.futures.wait(asking, timeout=0.1).not_done:
+                            break
+                answered = sum(one.result() for one in asking)
         print(f"{name}: {answered} answers", file=sys.stderr)
+
+
+def swap(folder, router):
+    """Lets a router serve, all at once."""
+    served = folder / "policies" / f"router{router.suffix}"
+    served.with_suffix(".new").write_bytes(router.read_bytes())
+    served.with_suffix(".new").rename(served)
 
 
 def make_key(folder):
@@ -151,6 +163,7 @@ def ask(address, headers, first):
     return len(numbers)
 
 
-serve("a component, records, no keys", GUESTS / "score-router.wasm", "", False)
-serve("a component, keys, budgets and rates", GUESTS / "score-router.wasm", KEYS, True)
-serve("a script, keys and the guard", POLICIES / "task.rhai", KEYS + GUARD, True)
+COMPONENTS = [GUESTS / "score-router.wasm", GUESTS / "latency-router.wasm"]
+serve("components", COMPONENTS, "", False)
+serve("components, keys, budgets and rates", COMPONENTS, KEYS, True)
+serve("a script, keys and the guard", [POLICIES / "task.rhai"], KEYS + GUARD, True)

@@ -113,7 +113,7 @@ impl Profiles for NoProfiles {
 struct Silent;
 
 impl Observer for Silent {
-    fn finished(&self, _: &Record) {}
+    fn finished(&self, _: &Arc<Record>) {}
 }
 
 /// Always the same plan.
