@@ -123,8 +123,9 @@ impl Decoded {
 /// Bytes of a model's name: as many as Bedrock takes.
 const MOST_NAME_BYTES: usize = 2_048;
 
-pub(crate) fn decode(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> Result<Decoded, Failure> {
-    let decoded = by_dialect(incoming, gateway, catalogue)?;
+/// Boxed: it goes from step to step, and would be moved with each.
+pub(crate) fn decode(incoming: Incoming, gateway: &Gateway, catalogue: &Catalogue) -> Result<Box<Decoded>, Failure> {
+    let decoded = Box::new(by_dialect(incoming, gateway, catalogue)?);
     if decoded.asked_model.as_ref().is_some_and(|name| name.len() > MOST_NAME_BYTES) {
         let message = format!("a model's name has at most {MOST_NAME_BYTES} bytes");
         return Err(Failure::new(Kind::InvalidValue, message).with_param("model"));
@@ -372,29 +373,27 @@ fn read_invoke_headers(headers: &[(&'static str, String)], outline: &mut Outline
 }
 
 /// The request as a target's model is asked: with the parameters that it takes, and its output limit
-/// lowered where the plan says so.
-pub(crate) fn limited<'a>(
-    request: &'a Decoded,
+/// lowered where the plan says so. None: as it is.
+pub(crate) fn limited(
+    request: &Decoded,
     decision: &Decision,
     target: usize,
     exchange: &mut Exchange,
-) -> Result<Cow<'a, Decoded>, Failure> {
+) -> Result<Option<Box<Decoded>>, Failure> {
     if let Some(parameters) = &request.parameters {
-        return with_parameters(request, parameters, decision, target, exchange).map(Cow::Owned);
+        return with_parameters(request, parameters, decision, target, exchange).map(Some);
     }
     let model_limit = exchange.output_limit(target);
     let asked = request.outline.max_output_tokens.unwrap_or(model_limit);
-    let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else {
-        return Ok(Cow::Borrowed(request));
-    };
+    let Some(limit) = decision.max_output_tokens.filter(|limit| *limit < asked) else { return Ok(None) };
     if request.upstream.has_own_body() {
         exchange.warn("the policy's output limit is not applied to InvokeModel bodies");
-        return Ok(Cow::Borrowed(request));
+        return Ok(None);
     }
-    let mut request = request.clone();
+    let mut request = Box::new(request.clone());
     request.body = bedrock::lower_output_limit(&request.body, limit)?;
     request.outline.max_output_tokens = Some(limit);
-    Ok(Cow::Owned(request))
+    Ok(Some(request))
 }
 
 fn with_parameters(
@@ -403,7 +402,7 @@ fn with_parameters(
     decision: &Decision,
     target: usize,
     exchange: &mut Exchange,
-) -> Result<Decoded, Failure> {
+) -> Result<Box<Decoded>, Failure> {
     let catalogue = Arc::clone(&exchange.catalogue);
     let model = &catalogue.models[catalogue.targets[target].model];
     let accepts = model.accepts();
@@ -412,7 +411,7 @@ fn with_parameters(
         exchange.warn(&format!("max_tokens: lowered to {}, the most that {} gives", chosen.max_tokens, model.id));
     }
     chosen.max_tokens = decision.max_output_tokens.map_or(chosen.max_tokens, |limit| limit.min(chosen.max_tokens));
-    let mut request = request.clone();
+    let mut request = Box::new(request.clone());
     request.body = parameters.write(&chosen, &accepts, &request.body);
     request.outline.max_output_tokens = Some(chosen.max_tokens);
     request.chosen = Some(chosen);

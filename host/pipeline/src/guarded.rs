@@ -213,7 +213,11 @@ impl Guarded {
 }
 
 /// Step 5: the texts of a request, before a model sees them. What is replaced is said.
-pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: Guarded) -> Result<Decoded, Failure> {
+pub(crate) async fn request(
+    exchange: &mut Exchange,
+    mut request: Box<Decoded>,
+    guarded: Guarded,
+) -> Result<Box<Decoded>, Failure> {
     let guarded = Arc::new(guarded);
     exchange.guarded = Some(Arc::clone(&guarded));
     // Of a job what the model is given: where its result goes is for nobody to judge.
@@ -242,7 +246,7 @@ pub(crate) async fn request(exchange: &mut Exchange, request: Decoded, guarded: 
         let found: Vec<_> = said.findings.iter().map(|(name, count)| format!("{count} {name}")).collect();
         exchange.warn(&format!("the guard {} replaced in the request: {}", said.policy, found.join(", ")));
     }
-    let mut request = Decoded { body, ..request };
+    request.body = body;
     if matches!(request.upstream, UpstreamOperation::Converse | UpstreamOperation::ConverseStream) {
         let read = bedrock::outline(&request.body, request.streams)?;
         (request.outline.text_bytes, request.outline.prompt) = (read.text_bytes, read.prompt);

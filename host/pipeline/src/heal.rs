@@ -49,7 +49,7 @@ pub(crate) struct Course {
     healer: Arc<dyn Healer>,
     failed: Vec<(FailedAttempt, Failure)>,
     /// The request, where it was shortened for this target.
-    shortened: Option<Decoded>,
+    shortened: Option<Box<Decoded>>,
     pub(crate) waited_ms: u32,
     refreshed: bool,
 }
@@ -78,7 +78,7 @@ impl Course {
 
     /// The request, as it is to be sent.
     pub(crate) fn request<'a>(&'a self, request: &'a Decoded) -> &'a Decoded {
-        self.shortened.as_ref().unwrap_or(request)
+        self.shortened.as_deref().unwrap_or(request)
     }
 
     /// Goes on with another target, which gets the whole request.
@@ -169,7 +169,7 @@ pub(crate) async fn heal(
         Action::ShortenPrompt(tokens) => {
             let Some(shortened) = shorten(course.request(request), tokens) else { return Err(failed.failure) };
             exchange.warn("the oldest turns of the conversation were left out, as the model did not take all of it");
-            course.shortened = Some(shortened);
+            course.shortened = Some(Box::new(shortened));
         }
         Action::GiveUp(None) | Action::AnswerLocally => return Err(failed.failure),
         Action::GiveUp(Some(earlier)) => return Err(course.failed.swap_remove(earlier as usize).1),

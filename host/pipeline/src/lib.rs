@@ -149,11 +149,13 @@ pub(crate) async fn serve(
         }
         let (began, spent) = (Instant::now(), exchange.record.cost_usd);
         let answered = {
-            let limited = decode::limited(course.request(request), decision, course.target, exchange)?;
+            let sent = course.request(request);
+            let limited = decode::limited(sent, decision, course.target, exchange)?;
+            let sent = limited.as_deref().unwrap_or(sent);
             if let Some(observed) = &mut exchange.observed {
-                observed.tries(course.target, course.waited_ms, limited.outline.estimated_tokens());
+                observed.tries(course.target, course.waited_ms, sent.outline.estimated_tokens());
             }
-            attempt::attempt(gateway, exchange, &limited, course.target, reply).await
+            attempt::attempt(gateway, exchange, sent, course.target, reply).await
         };
         let failure = match answered {
             Ok(answered) => return Ok(answered),

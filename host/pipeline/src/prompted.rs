@@ -37,9 +37,9 @@ impl Default for PromptingBounds {
 pub(crate) fn prompt(
     gateway: &Gateway,
     exchange: &mut Exchange,
-    request: Decoded,
+    request: Box<Decoded>,
     decision: &mut Decision,
-) -> Result<Decoded, Failure> {
+) -> Result<Box<Decoded>, Failure> {
     let Some(prompter) = gateway.policies.prompter() else { return Ok(request) };
     let bounds = gateway.settings.prompting;
     if request.pieces.is_some() {
@@ -69,7 +69,7 @@ pub(crate) fn prompt(
                 decision.max_output_tokens = Some(lowest);
             }
             exchange.record.prompted = Some(record);
-            return kept.map(|()| changed);
+            return kept.map(|()| Box::new(changed));
         }
         Err(error) => error,
     };

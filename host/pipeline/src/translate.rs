@@ -47,7 +47,11 @@ pub(crate) fn has_same_body(one: Family, other: Family) -> bool {
 
 /// The request as the successor of the model asked for takes it, where that takes another body; any
 /// other request as it is.
-pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Decoded) -> Result<Decoded, Failure> {
+pub(crate) fn translate(
+    gateway: &Gateway,
+    exchange: &mut Exchange,
+    request: Box<Decoded>,
+) -> Result<Box<Decoded>, Failure> {
     let streams = match request.upstream {
         UpstreamOperation::Invoke => false,
         UpstreamOperation::InvokeStream => true,
@@ -70,5 +74,5 @@ pub(crate) fn translate(gateway: &Gateway, exchange: &mut Exchange, request: Dec
     exchange.record.warnings.extend(warnings);
     let upstream = if streams { UpstreamOperation::ConverseStream } else { UpstreamOperation::Converse };
     let shape = Some(Arc::new(shape));
-    Ok(Decoded { upstream, body: body.into(), headers: Arc::default(), outline, shape, ..request })
+    Ok(Box::new(Decoded { upstream, body: body.into(), headers: Arc::default(), outline, shape, ..*request }))
 }
