@@ -74,7 +74,12 @@ period = "week"
     let mut pair = setup.start();
     let one = made(&pair, &["one", "--tag", "team=a"]);
     let two = made(&pair, &["two", "--tag", "team=b"]);
-    let own = made(&pair, &["own", "--budget-usd", "0.000075", "--budget-period", "hour"]);
+    let own = made(&pair, &["own", "--budget-usd", "0.000075", "--budget-period", "month"]);
+    made(&pair, &["far", "--budget-usd", "7", "--budget-period", "week", "--budget-zone", "Asia/Tokyo"]);
+    let (_, keys) = said(&pair, &["key", "list"]);
+    for budget in [", budget 0.000075 USD a month", ", budget 7 USD a week (Asia/Tokyo)"] {
+        assert!(keys.contains(budget), "{keys}");
+    }
     for (wrong, why) in [
         (["--budget-usd", "a lot", "--budget-period", "day"], "an amount of US dollars is expected"),
         (["--budget-usd", "5", "--budget-period", "fortnight"], "unknown variant `fortnight`"),
@@ -111,9 +116,15 @@ period = "week"
     pair.gateway.terminate();
     pair.gateway.wait_for_log("\"stopped\"");
     pair.gateway = setup.gateway(&pair.simulator.url, pair.folder());
-    assert_eq!(listed(&pair), before);
+    // But for the time in which one that rolls began.
+    let lasting = |budgets: &[Value]| {
+        let mut budgets = budgets.to_vec();
+        budgets.iter_mut().for_each(|budget| budget["since"] = Value::Null);
+        budgets
+    };
+    assert_eq!(lasting(&listed(&pair)), lasting(&before));
     let names: Vec<_> = before.iter().map(|budget| budget["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["a-day", "prod", "claude", "whole", "key:own"]);
+    assert_eq!(names, ["a-day", "prod", "claude", "whole", "key:own", "key:far"]);
     for (key, budget) in [(&own, "key:own"), (&one, "a-day")] {
         let answer = ask(&pair, key, "nova-lite", &[]).await;
         assert!(answer.text().contains(&format!("the budget \\\"{budget}\\\"")), "{}", answer.text());

@@ -376,6 +376,12 @@ fn beyond_tolerance(data: &Path, file: &str, csv: &str) {
         (&difference["of"], &difference["causes"]),
         (&json!("unknown usage type USE1-NovaReel-T2V-frames"), &json!(["unknown_usage_type"]))
     );
+    let (code, said) = ledger(data, &["reconcile", file]);
+    assert!(code == Some(1) && said.contains(" USD more on the bill, "), "{said}");
+    // A line that it lacks.
+    std::fs::write(file, csv.strip_suffix(&format!("{last}\n")).unwrap()).unwrap();
+    let (code, said) = ledger(data, &["reconcile", file]);
+    assert!(code == Some(1) && said.contains(" USD less on the bill, ") && !said.contains(" -"), "{said}");
     // One without an invoice may still grow.
     std::fs::write(file, csv.replace("SIMULATED,", ",")).unwrap();
     let (code, said) = ledger(data, &["reconcile", file, "--settle"]);

@@ -1,6 +1,9 @@
 //! `kairos key`: a running gateway makes keys for callers, lists them, and takes them back.
 
 use http::Method;
+use jiff::tz::TimeZone;
+use kairos_pipeline::budget::{OfKey, Window};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::gateway::{Gateway, print_json, segment, user};
@@ -151,7 +154,13 @@ fn line(key: &Value) -> String {
     let amount =
         |name: &str, what: &str| scope[name].as_u64().map_or(String::new(), |most| format!(", {most} {what} a minute"));
     let rate = [amount("requests_per_minute", "requests"), amount("tokens_per_minute", "tokens")].concat();
-    let budget = scope["budget"]["limit_usd"].as_str().map_or(String::new(), |limit| format!(", budget {limit} USD"));
+    let budget = OfKey::deserialize(&scope["budget"]).map_or(String::new(), |budget| match &budget.window {
+        window @ Window::Calendar { zone, .. } if *zone != TimeZone::UTC => {
+            let zone = zone.iana_name().unwrap_or("another time zone");
+            format!(", budget {} USD {window} ({zone})", budget.limit_usd)
+        }
+        window => format!(", budget {} USD {window}", budget.limit_usd),
+    });
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
     format!(
         "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{budget}{until}",

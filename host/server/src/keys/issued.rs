@@ -131,12 +131,16 @@ impl Issued {
         keys
     }
 
-    /// Budgets that keys have of their own.
-    pub(crate) fn budgets(&self) -> std::vec::IntoIter<Rule> {
-        let of = |known: &Arc<Known>| known.scope.budget.as_ref().map(|budget| budget.rule(&known.name));
+    /// Budgets that keys have of their own, in the order in which the keys were made, as the ledger has those that
+    /// came since.
+    pub(crate) fn budgets(&self) -> impl Iterator<Item = Rule> {
+        let of = |known: &Arc<Known>| {
+            let rule = known.scope.budget.as_ref()?.rule(&known.name);
+            Some((known.key.made_ms, rule))
+        };
         let mut rules: Vec<_> = self.known.load().values().filter_map(of).collect();
-        rules.sort_by(|one, other| one.name.cmp(&other.name));
-        rules.into_iter()
+        rules.sort_by(|(made, one), (then, other)| (made, &one.name).cmp(&(then, &other.name)));
+        rules.into_iter().map(|(_, rule)| rule)
     }
 
     /// Whose bearer key this is.

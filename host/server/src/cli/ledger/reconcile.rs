@@ -214,6 +214,11 @@ fn correction_json(correction: &Correction) -> Value {
     })
 }
 
+/// Which way a difference goes, of which only the amount is said.
+fn more_or_less(difference: i128) -> &'static str {
+    if difference < 0 { "less" } else { "more" }
+}
+
 impl Outcome {
     /// What differs, the largest difference first.
     fn differing(&self) -> Vec<&Cell> {
@@ -226,13 +231,14 @@ impl Outcome {
         let comparison = &self.comparison;
         let (billed, booked) = (comparison.billed(), comparison.booked());
         let mut text = format!(
-            "from {} until {} (UTC): {} USD on the bill, {} USD in the ledger, {} USD more on the bill, {} USD \
+            "from {} until {} (UTC): {} USD on the bill, {} USD in the ledger, {} USD {} on the bill, {} USD \
              unexplained: {} tolerance\n",
             date(comparison.days.0),
             date(comparison.days.1),
             signed_dollars(billed),
             signed_dollars(booked),
-            signed_dollars(billed - booked),
+            signed_dollars((billed - booked).abs()),
+            more_or_less(billed - booked),
             signed_dollars(comparison.unexplained()),
             if self.within { "within" } else { "beyond" },
         );
@@ -241,11 +247,12 @@ impl Outcome {
             let causes: Vec<_> = cell.causes().iter().map(|cause| said(cause, cell)).collect();
             let whose: String = cell.whose.to_string().chars().filter(|sign| !sign.is_control()).collect();
             text.push_str(&format!(
-                "{}  {whose}: {} USD on the bill, {} in the ledger, {} more on the bill. {}\n",
+                "{}  {whose}: {} USD on the bill, {} in the ledger, {} {} on the bill. {}\n",
                 date(cell.day),
                 signed_dollars(cell.bill.cost),
                 signed_dollars(cell.ledger.charged),
-                signed_dollars(cell.difference()),
+                signed_dollars(cell.difference().abs()),
+                more_or_less(cell.difference()),
                 causes.join(". ")
             ));
         }
