@@ -1,9 +1,12 @@
 //! Budgets as operators set them and as callers meet them.
 
+use std::path::Path;
+use std::process::Command;
+
 use kairos_tests::audit::picodollars;
 use kairos_tests::http::{Answer, Client, chat, converse};
 use kairos_tests::policy;
-use kairos_tests::process::{Pair, Setup, on_data, said};
+use kairos_tests::process::{Pair, Server, Setup, kairos, on_data, said};
 use serde_json::{Value, json};
 
 fn made(pair: &Pair, arguments: &[&str]) -> String {
@@ -105,7 +108,7 @@ period = "week"
     let after: f64 = last.header("retry-after").parse().unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     let ends = listed(&pair)[0]["until"].as_str().unwrap().to_owned();
-    let ends = std::process::Command::new("date").args(["-d", &ends, "+%s"]).output().unwrap().stdout;
+    let ends = Command::new("date").args(["-d", &ends, "+%s"]).output().unwrap().stdout;
     let ends: f64 = String::from_utf8(ends).unwrap().trim().parse().unwrap();
     assert!(now + after >= ends && after <= 90_000.0, "{now} + {after}: {ends}");
     assert_eq!(ask(&pair, &two, "nova-lite", &[]).await.status, 200);
@@ -146,22 +149,39 @@ period = "week"
     );
 }
 
-/// A model that there is not makes no budget that covers nothing.
-#[tokio::test]
-async fn a_budget_of_an_unknown_model_is_refused_at_the_start() {
+/// A gateway of its own folder with these budgets.
+fn serving(folder: &Path, budgets: &str) -> Command {
+    let path = folder.join("kairos.toml");
+    std::fs::write(&path, format!("listen = \"127.0.0.1:0\"\ndata = \"{}\"\n{budgets}", folder.display())).unwrap();
+    let mut command = kairos();
+    command.args(["serve", "--config"]).arg(&path).env("AWS_REGION", "us-east-1");
+    command.env("AWS_ACCESS_KEY_ID", "x").env("AWS_SECRET_ACCESS_KEY", "x");
+    command
+}
+
+/// A key or a team may come later. One whose name is misspelt never does, and the budget holds for nobody.
+#[test]
+fn a_budget_of_a_key_or_team_that_there_is_not_is_told() {
+    let of = |name: &str, whose: &str| {
+        format!("[[budgets]]\nname = \"{name}\"\n{whose}\nlimit_usd = \"1\"\nperiod = \"day\"\n")
+    };
+    let budgets = [of("own", "key = \"bearer\""), of("a", "key = \"serach\""), of("b", "team = \"research\"")];
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kairos.toml");
+    let server = Server::start(&mut serving(folder.path(), &budgets.concat()));
+    for nobody in
+        [r#"\"a\" in kairos.toml holds for nobody yet: there is no key \"serach\""#, r#"there is no team \"research\""#]
+    {
+        let told = server.wait_for_log("holds for nobody yet");
+        assert!(told.contains(nobody), "{told}");
+    }
+}
+
+/// A model that there is not makes no budget that covers nothing.
+#[test]
+fn a_budget_of_an_unknown_model_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
     let entry = "[[budgets]]\nname = \"m\"\nmodel = \"nova-lita\"\nlimit_usd = \"1\"\nperiod = \"day\"\n";
-    std::fs::write(&path, format!("listen = \"127.0.0.1:0\"\ndata = \"{}\"\n{entry}", folder.path().display()))
-        .unwrap();
-    let output = kairos_tests::process::kairos()
-        .args(["serve", "--config"])
-        .arg(&path)
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "x")
-        .env("AWS_SECRET_ACCESS_KEY", "x")
-        .output()
-        .unwrap();
+    let output = serving(folder.path(), entry).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(
@@ -230,7 +250,7 @@ impl Receiver {
     fn next(&self) -> (String, String, String) {
         let (signature, body) = self.taken.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
         let (second, hex) = signature.trim_start_matches("t=").split_once(",v1=").unwrap();
-        let mut child = std::process::Command::new("openssl")
+        let mut child = Command::new("openssl")
             .args(["dgst", "-sha256", "-hmac", "a-secret-of-the-hook"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())

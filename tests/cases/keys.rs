@@ -153,7 +153,10 @@ async fn a_key_is_made_used_rotated_and_revoked() {
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let new = bearer(&rotated);
-    for key in [&old, &new] {
+    let (_, listed) = said(&pair, &["key", "list"]);
+    assert!(listed.contains(", its secret 1 until 20"), "{listed}");
+    // The scheme's name has no case.
+    for key in [&old, &new, &new.replace("Bearer", "bearer")] {
         assert_eq!(ask(&pair, key, "nova-lite", &[]).await.0, 200);
     }
     assert_ne!(pair_of(&made), pair_of(&rotated));

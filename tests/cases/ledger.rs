@@ -136,7 +136,7 @@ async fn no_dialect_passes_the_days_limit() {
         }
         let id = refused[0].1.header("x-kairos-request-id");
         let (code, said) = ledger(&data(&pair), &["show", "--request", id]);
-        assert_eq!((code, &*said), (Some(1), &*format!("kairos: no attempt of the request {id} has a row\n")));
+        assert!(code == Some(1) && said.starts_with(&format!("kairos: no attempt of the request {id} has a row\n")));
     }
 }
 
@@ -297,6 +297,7 @@ async fn the_command_says_what_is_wrong() {
 
     one without rows: exit 1
     kairos: no attempt of the request 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e has a row
+      hint: rows follow within some 20 ms of what they are about; a request that was answered by no model has none
 
     a text: exit 1
     kairos: the ledger is damaged: file is not a database

@@ -185,7 +185,8 @@ async fn refuses_until_mended(pair: &mut Pair, why: &str, mend: impl FnOnce()) {
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.text().contains(why), "{}", refused.text());
     for (url, body) in &all {
-        assert_eq!(client.post(url, &[], body).await.status, 503, "{url}");
+        let refused = client.post(url, &[], body).await;
+        assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"), "{url}");
     }
     assert_eq!(client.get(&format!("{}/readyz", pair.gateway.url)).await.status, 503);
     mend();
@@ -202,6 +203,15 @@ async fn a_full_disk_refuses_until_there_is_room() {
     let full = on_a_disk(&setup, &mut pair, "full-while");
     std::fs::write(&full, "").unwrap();
     refuses_until_mended(&mut pair, "database or disk is full", || std::fs::remove_file(&full).unwrap()).await;
+}
+
+/// By a clean-up that was too thorough. What is written from then on would be gone with the process.
+#[tokio::test]
+async fn a_ledger_that_is_taken_away_refuses_until_it_is_back() {
+    let mut pair = Setup { policy: Some(policy("task.rhai")), ..Setup::default() }.start();
+    let (ledger, away) = (pair.folder().join("data/ledger.sqlite"), pair.folder().join("away"));
+    std::fs::rename(&ledger, &away).unwrap();
+    refuses_until_mended(&mut pair, "was removed or replaced", || std::fs::rename(&away, &ledger).unwrap()).await;
 }
 
 /// As where Linux mounts a file system anew, to be read only, since it found something wrong.

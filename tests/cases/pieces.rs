@@ -133,7 +133,7 @@ async fn what_a_model_is_not_for_is_refused_by_name() {
     amazon.titan-embed-text-v2:0 is of kind "embedding", which invoke-with-response-stream does not take: ask it by /v1/embeddings or InvokeModel
     cohere.rerank-v3-5:0 is of kind "rerank", which chat.completions does not take: ask it by InvokeModel
     amazon.nova-2-multimodal-embeddings-v1:0 is of kind "embedding", which generate does not take: ask it by /v1/embeddings or InvokeModel
-    amazon.nova-reel-v1:1 has no route with a known price from us-east-1
+    amazon.nova-reel-v1:1 has no route with a known price from us-east-1; the operator can give one, by `prices` under [models]
     the unit "image" has no known price on this model; a call without a known price is not made, unless `models.unpriced` is "allow"
     amazon.nova-canvas-v1:0 ended on 2026-09-30 and has no successor
     "#);

@@ -354,7 +354,7 @@ async fn a_bill_is_reconciled() {
     let reconcile = |more: &[&str]| ledger(&data(&pair), &[&["reconcile", &*file], more].concat());
     while reconcile(&[]).1.contains("under way") || reconcile(&["--tolerance", "0"]).0 != Some(0) {}
     let (code, said) = reconcile(&["--settle"]);
-    assert!(code == Some(1) && said.contains("another gateway keeps its ledger here"), "{said}");
+    assert!(code == Some(1) && said.contains("a gateway that runs keeps its ledger here"), "{said}");
     let (code, said) = reconcile(&[&*file]);
     assert!(code == Some(2) && said.contains("the same file is given twice"), "{said}");
     pair.gateway.stop();

@@ -209,7 +209,11 @@ fn not_reserved(error: &ReserveError) -> Failure {
             retry_after: limit.resets_ms.map(Duration::from_millis),
             ..Failure::new(Kind::BudgetExceeded, error.to_string())
         },
-        ReserveError::Unavailable(_) => Failure::new(Kind::LedgerUnavailable, error.to_string()),
+        ReserveError::Unavailable(_) => Failure {
+            // It is tried several times a second.
+            retry_after: Some(Duration::from_secs(1)),
+            ..Failure::new(Kind::LedgerUnavailable, error.to_string())
+        },
         ReserveError::Jobs(_) => Failure::new(Kind::Quota, error.to_string()),
     }
 }

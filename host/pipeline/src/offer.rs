@@ -211,7 +211,13 @@ fn named_target(gateway: &Gateway, exchange: &mut Exchange, request: &Decoded) -
         }
         Answering::NotHere(model) => {
             let (model, region) = (&catalogue.models[model].id, &catalogue.region);
-            return failed(Kind::UnknownModel, format!("{model} has no route with a known price from {region}"));
+            return failed(
+                Kind::UnknownModel,
+                format!(
+                    "{model} has no route with a known price from {region}; the operator can give one, by `prices` under \
+                 [models]"
+                ),
+            );
         }
         Answering::Unknown(nearest) => return Err(unknown(asked, nearest)),
     };

@@ -340,12 +340,9 @@ impl Rates {
         });
         // Behind others, it is a second at least.
         let wait = Duration::from_millis(rooms.max().unwrap_or(0).max(1_000));
-        let message = format!(
-            "the limit {:?} has no room for this request, which can count {} tokens: {}; {told}",
-            self.name(rate),
-            need.tokens,
-            limit_of(covering, rate),
-        );
+        let limit = limit_of(covering, rate);
+        let tokens = limit.tokens.map_or(String::new(), |_| format!(", which can count {} tokens", need.tokens));
+        let message = format!("the limit {:?} has no room for this request{tokens}: {limit}; {told}", self.name(rate));
         Failure { retry_after: Some(wait), ..Failure::new(Kind::RateLimited, message) }
     }
 }

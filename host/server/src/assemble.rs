@@ -43,7 +43,7 @@ use crate::alerts::Alerts;
 use crate::config::{Config, EndedModels, RateSettings, Unpriced};
 use crate::edge::App;
 use crate::keys::issued::Issued;
-use crate::keys::{Keyring, hash};
+use crate::keys::{Keyring, OPERATORS, hash};
 use crate::prices::{self, Book};
 use crate::profiles::{self, Resolver};
 use crate::secret_file;
@@ -305,6 +305,24 @@ fn budgets(config: &Config, catalogue: &Catalogue, issued: &Issued) -> Result<Ve
     Ok(rules)
 }
 
+/// Says which budgets, and limits a minute, are of a key or a team that there is not: one whose name is misspelt would
+/// hold for nobody, and nobody would know.
+fn warn_of_nobody(config: &Config, budgets: &[Arc<Rule>], issued: &Issued) {
+    let is_key = |name: &str| OPERATORS.contains(&name) || issued.has_key(name);
+    let covers = budgets.iter().map(|rule| (&*rule.name, &rule.counting.covers));
+    let budgets = covers.map(|(name, covers)| (name, covers.key.as_deref(), covers.team.as_deref()));
+    let rates = config.limits.rates.iter().map(|rate| (&*rate.name, rate.key.as_deref(), None));
+    for (name, key, team) in budgets.chain(rates) {
+        let key = key.filter(|key| !is_key(key)).map(|key| format!("key {key:?}"));
+        let team = team.filter(|team| !issued.has_team(team)).map(|team| format!("team {team:?}"));
+        for nobody in key.into_iter().chain(team) {
+            tracing::warn!(
+                "{name:?} in kairos.toml holds for nobody yet: there is no {nobody}; `kairos key list` says which there are"
+            );
+        }
+    }
+}
+
 /// Puts the gateway together.
 pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>, AssemblyError> {
     let client = Client::new(&side.region, side.endpoint, side.credentials, config.timeouts(), config.pool());
@@ -336,6 +354,7 @@ pub(crate) async fn assemble(config: Config, side: ModelSide) -> Result<Arc<App>
         );
     }
     let budgets = budgets(&config, &catalogue.load(), &issued)?;
+    warn_of_nobody(&config, &budgets, &issued);
     let ledger = SqliteLedger::open_bounded(folder, &budgets, config.ledger_bounds(), Arc::new(unix_ms));
     let ledger = Arc::new(ledger.map_err(|error| cannot_open(&error))?);
     let jobs = SqliteJobs::open(&config.data, config.keeping(), Arc::new(unix_ms));

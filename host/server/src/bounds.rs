@@ -51,6 +51,10 @@ pub(crate) fn render(app: &App) -> String {
     let name = "kairos_alert_crossings_missed_total";
     let what = "Thresholds passed while more were than are kept: all budgets are looked at then.";
     let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} counter\n{name} {}", app.alerts.missed());
+    let name = "kairos_ledger_damaged";
+    let what = "1 once a row, or a sum, of the ledger was found not to be as it was written.";
+    let damaged = u8::from(app.ledger.damage().is_some());
+    let _ = writeln!(text, "# HELP {name} {what}\n# TYPE {name} gauge\n{name} {damaged}");
     let name = "kairos_log_dropped_lines_total";
     let _ = writeln!(text, "# HELP {name} Lines of the log that its reader was too slow for.\n# TYPE {name} counter");
     let _ = writeln!(text, "{name} {}", log::dropped());

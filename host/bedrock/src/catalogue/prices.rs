@@ -75,7 +75,7 @@ impl PriceSource {
     pub(super) fn place(&self) -> String {
         let region = self.region.as_ref().map_or(String::new(), |region| format!(", {region}"));
         let band = if self.over == 0 { String::new() } else { format!(", over {} tokens", self.over) };
-        format!("{}{region}, {}{band}", self.at, self.tier.as_bedrock())
+        format!("{}{region}, {}{band}", self.at, self.tier.name())
     }
 
     /// What it says of a unit.

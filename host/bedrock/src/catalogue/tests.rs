@@ -349,7 +349,7 @@ fn own_prices_that_are_wrong_are_told_with_their_line() {
     line 5: invalid type: floating point `1.5`, expected a string
     line 2: a price of 0 would make it free: what has no price is left out
     line 2: `cache_write_1h` is missing: anthropic.claude-sonnet-4-6 has such a price, so it can be billed
-    line 9: anthropic.claude-sonnet-4-6 has two prices for us, default on 2026-12-01: an earlier row is one
+    line 9: anthropic.claude-sonnet-4-6 has two prices for us, standard on 2026-12-01: an earlier row is one
     line 2: "free" is not a decimal number of dollars per guardrail unit with at most 12 places
     line 1: unknown field `prices`, expected `price` or `guardrail_units`
     "#);

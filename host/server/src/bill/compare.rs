@@ -57,6 +57,8 @@ pub(crate) struct Booked {
     pub(crate) estimates: BTreeMap<TupleKey, Estimates>,
     /// Tokens by kind.
     pub(crate) tokens: BTreeMap<Kind, i128>,
+    /// Those of attempts that are settled: the bill has no fewer.
+    pub(crate) settled_tokens: BTreeMap<Kind, i128>,
     /// Attempts whose tokens are not known.
     pub(crate) without_tokens: u64,
     /// Attempts on models without a price.
@@ -145,7 +147,10 @@ impl Cell {
         let (low, high) = ledger.bounds();
         let rounding = self.rounding();
         let mut causes = Vec::new();
-        if !ledger.estimates.is_empty() && (low - rounding..=high + rounding).contains(&self.bill.cost) {
+        let lacking = self.lacking();
+        if !lacking.is_empty() {
+            causes.push(Cause::Tokens(lacking));
+        } else if !ledger.estimates.is_empty() && (low - rounding..=high + rounding).contains(&self.bill.cost) {
             causes.push(Cause::Estimated);
         }
         let late = if difference < 0 { ledger.late.1.max(0) } else { 0 };
@@ -165,6 +170,25 @@ impl Cell {
             causes.push(self.remaining_cause());
         }
         causes
+    }
+
+    /// Tokens that the ledger knows to have been used, and of which the bill has fewer: so many on the bill and in
+    /// the ledger. A line of it is missing, and what estimates come to does not follow from the rest.
+    pub(crate) fn lacking(&self) -> Vec<(Kind, i128, i128)> {
+        let ledger = &self.ledger;
+        let Some(billed) = &self.bill.tokens else { return Vec::new() };
+        // Some of them may be on another bill, or on another day of it.
+        if ledger.late.0 > 0 || ledger.near_midnight.1 > 0 {
+            return Vec::new();
+        }
+        // Each line is rounded to whole tokens; and what a model gives away may have no line.
+        let rounding = i128::from(self.bill.lines);
+        let may_be_free = |kind: &Kind| !matches!(kind, Kind::Input | Kind::Output);
+        let known = ledger.settled_tokens.iter();
+        let known = known.map(|(kind, settled)| (*kind, billed.get(kind).copied().unwrap_or(0), *settled));
+        known
+            .filter(|(kind, billed, settled)| billed + rounding < *settled && (*billed > 0 || !may_be_free(kind)))
+            .collect()
     }
 
     /// Whether it is known why they differ, or nothing is to be explained.
@@ -355,7 +379,13 @@ impl Work<'_> {
             booked.late = (booked.late.0 + 1, booked.late.1 + charged);
         }
         match usage {
-            Some(usage) => booked.count(&usage),
+            Some(usage) => {
+                count(&mut booked.tokens, &usage);
+                if is_settled {
+                    count(&mut booked.settled_tokens, &usage);
+                }
+                booked.without_tokens += u64::from(usage.cache_write_unknown > 0);
+            }
             None => booked.without_tokens += u64::from(line.charged() != 0),
         }
         booked.estimate(line, tuple);
@@ -363,23 +393,23 @@ impl Work<'_> {
     }
 }
 
-impl Booked {
-    fn count(&mut self, usage: &Usage) {
-        for (kind, tokens) in [
-            (Kind::Input, usage.input),
-            (Kind::Output, usage.output),
-            (Kind::CacheRead, usage.cache_read),
-            (Kind::CacheWrite5m, usage.cache_write_5m),
-            (Kind::CacheWrite1h, usage.cache_write_1h),
-        ] {
-            *self.tokens.entry(kind).or_default() += i128::from(tokens);
-        }
-        for (unit, count) in usage.units.each() {
-            *self.tokens.entry(Kind::Unit(unit)).or_default() += i128::from(count);
-        }
-        self.without_tokens += u64::from(usage.cache_write_unknown > 0);
+/// Adds the tokens and units of a usage.
+fn count(tokens: &mut BTreeMap<Kind, i128>, usage: &Usage) {
+    for (kind, more) in [
+        (Kind::Input, usage.input),
+        (Kind::Output, usage.output),
+        (Kind::CacheRead, usage.cache_read),
+        (Kind::CacheWrite5m, usage.cache_write_5m),
+        (Kind::CacheWrite1h, usage.cache_write_1h),
+    ] {
+        *tokens.entry(kind).or_default() += i128::from(more);
     }
+    for (unit, more) in usage.units.each() {
+        *tokens.entry(Kind::Unit(unit)).or_default() += i128::from(more);
+    }
+}
 
+impl Booked {
     fn estimate(&mut self, line: &Line, tuple: &TupleKey) {
         let estimated = i128::from(line.estimated());
         let is_correction = line.state() == EntryKind::Corrected;

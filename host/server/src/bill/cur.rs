@@ -21,8 +21,8 @@ const LONGEST_ROW: u64 = 4 * 1024 * 1024;
 /// A file of a bill, and the digest of its bytes.
 pub(crate) type Digest = [u8; 32];
 
-/// Reads a file into a bill. Gives its digest: the same file twice is no longer bill.
-pub(crate) fn read(path: &Path, bill: &mut Bill) -> Result<Digest, BillError> {
+/// The digest of a file: the same one twice is no longer bill.
+pub(crate) fn digest(path: &Path) -> std::io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 64 * 1024];
@@ -32,17 +32,21 @@ pub(crate) fn read(path: &Path, bill: &mut Bill) -> Result<Digest, BillError> {
             read => hasher.update(&piece[..read]),
         }
     }
-    file.seek(SeekFrom::Start(0))?;
+    Ok(hasher.finalize().into())
+}
+
+/// Reads a file into a bill.
+pub(crate) fn read(path: &Path, bill: &mut Bill) -> Result<(), BillError> {
+    let mut file = File::open(path)?;
     let mut first = Vec::new();
     (&file).take(4).read_to_end(&mut first)?;
     file.seek(SeekFrom::Start(0))?;
     match first.as_slice() {
-        [0x1f, 0x8b, ..] => read_csv(MultiGzDecoder::new(BufReader::new(file)), bill)?,
-        b"PAR1" => read_parquet(file, bill)?,
-        [b'{', ..] => explorer::read(file, bill)?,
-        _ => read_csv(file, bill)?,
+        [0x1f, 0x8b, ..] => read_csv(MultiGzDecoder::new(BufReader::new(file)), bill),
+        b"PAR1" => read_parquet(file, bill),
+        [b'{', ..] => explorer::read(file, bill),
+        _ => read_csv(file, bill),
     }
-    Ok(hasher.finalize().into())
 }
 
 /// Ends where one row takes more than it may: a reader of CSV keeps it whole. Sees whether a quoted cell is open:

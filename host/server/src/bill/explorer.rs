@@ -119,5 +119,6 @@ fn row(number: u64, start_ms: i64, group: &Group) -> Result<Row, BillError> {
         end_ms: Some(start_ms + DAY_MS),
         invoiced: false,
         account: String::new(),
+        id: None,
     })
 }

@@ -17,10 +17,14 @@ mod tests;
 pub(crate) mod usage_type;
 pub(crate) mod whose;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use sha2::{Digest as _, Sha256};
 
 /// Sums of a bill that are kept at most: by day, usage type and product.
 const MOST: usize = 200_000;
+/// Lines that are remembered, so that none is counted twice: 16 bytes each.
+const MOST_LINES: usize = 4_000_000;
 /// Accounts that are remembered.
 const MOST_ACCOUNTS: usize = 8;
 /// AWS writes costs with ten places: so much may be missing of a line, in picodollars.
@@ -55,6 +59,17 @@ pub(crate) enum BillError {
         /// In what.
         currency: String,
     },
+    /// Files of two deliveries.
+    #[error("row {row}: this very line ({id}) was read before: files of several deliveries overlap, give those of one")]
+    Twice {
+        /// Which row.
+        row: u64,
+        /// Its `identity_line_item_id`.
+        id: String,
+    },
+    /// More lines than are remembered.
+    #[error("more than {MOST_LINES} lines of Bedrock: give the bill of less time")]
+    ManyLines,
     /// More than is kept.
     #[error("more than {MOST} sums by day, usage type and product: give the bill of less time")]
     Many,
@@ -101,6 +116,8 @@ pub(crate) struct Bill {
     pub(crate) account: Option<String>,
     /// Accounts whose lines were taken, as far as the bill says; some of them.
     pub(crate) accounts: BTreeSet<String>,
+    /// Digests of its lines, where they have ids.
+    lines: HashSet<[u8; 16]>,
 }
 
 /// One row of a bill.
@@ -116,9 +133,25 @@ pub(crate) struct Row {
     pub(crate) invoiced: bool,
     /// The account that it was used by; empty where the bill does not say.
     pub(crate) account: String,
+    /// The row's number, and its id, where it has one. An id is of one month only: of what else the line says, its
+    /// times and its cost make it one of its own.
+    pub(crate) id: Option<(u64, String)>,
+}
+
+impl Row {
+    fn digest(&self, key: &LineKey, id: &str) -> [u8; 16] {
+        let said = format!("{id}\n{key:?}\n{:?}\n{}", self.end_ms, self.cost);
+        let digest: [u8; 32] = Sha256::digest(said).into();
+        std::array::from_fn(|at| digest[at])
+    }
 }
 
 impl Bill {
+    /// One of which only the lines of an account are taken, where one is named.
+    pub(crate) fn of(account: Option<String>) -> Self {
+        Self { account, ..Self::default() }
+    }
+
     /// Takes a row in.
     fn add(&mut self, row: Row) -> Result<(), BillError> {
         if let Some(kind) = row.other {
@@ -128,10 +161,18 @@ impl Bill {
             *self.other.entry(kind).or_default() += row.cost;
             return Ok(());
         }
-        let Some(key) = row.key else {
+        let Some(key) = row.key.clone() else {
             self.skipped += 1;
             return Ok(());
         };
+        if let Some((number, id)) = &row.id {
+            if self.lines.len() == MOST_LINES {
+                return Err(BillError::ManyLines);
+            }
+            if !self.lines.insert(row.digest(&key, id)) {
+                return Err(BillError::Twice { row: *number, id: id.clone() });
+            }
+        }
         if let Some(account) = &self.account {
             if row.account.is_empty() {
                 return Err(BillError::Form(

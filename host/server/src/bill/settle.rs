@@ -73,6 +73,9 @@ fn amounts(cell: &Cell) -> Result<Vec<u64>, &'static str> {
     if cell.bill.lines == 0 {
         return Err("the bill has no line of this model on that day");
     }
+    if !cell.lacking().is_empty() {
+        return Err("the bill has fewer tokens than the attempts that are settled: a part of it is missing");
+    }
     let estimates: Vec<_> = ledger.estimates.values().collect();
     let low: i128 = estimates.iter().map(|of| of.low).sum();
     let high: i128 = estimates.iter().map(|of| of.high).sum();

@@ -6,7 +6,7 @@ use super::{BillError, LineKey, Row};
 use crate::spend::day_of;
 
 /// The columns that are read. Of the last ones a bill may have none.
-pub(super) const COLUMNS: [&str; 14] = [
+pub(super) const COLUMNS: [&str; 15] = [
     "line_item_usage_start_date",
     "line_item_usage_type",
     "line_item_unblended_cost",
@@ -21,6 +21,7 @@ pub(super) const COLUMNS: [&str; 14] = [
     "product_product_name",
     "bill_invoice_id",
     "line_item_usage_account_id",
+    "identity_line_item_id",
 ];
 /// How many of them a bill must have.
 const NEEDED: usize = 5;
@@ -38,6 +39,7 @@ const PRODUCT: usize = 10;
 const PRODUCT_NAME: usize = 11;
 const INVOICE: usize = 12;
 const ACCOUNT: usize = 13;
+const ID: usize = 14;
 
 /// Types of lines that are usage.
 pub(super) const USAGE: [&str; 3] = ["Usage", "DiscountedUsage", "SavingsPlanCoveredUsage"];
@@ -146,5 +148,6 @@ pub(super) fn read<'a>(row: u64, cell: impl Fn(usize) -> &'a str) -> Result<Row,
     let product = product_name(cell(PRODUCT)).or(named).unwrap_or_default();
     let key = LineKey { day: day_of(start), usage_type: cut(usage_type), product, resource: cut(cell(RESOURCE)) };
     let (invoiced, account) = (!cell(INVOICE).is_empty(), cut(cell(ACCOUNT)));
-    Ok(Row { key: Some(key), cost, quantity, other: None, end_ms, invoiced, account })
+    let id = Some(cut(cell(ID))).filter(|id| !id.is_empty()).map(|id| (row, id));
+    Ok(Row { key: Some(key), cost, quantity, other: None, end_ms, invoiced, account, id })
 }

@@ -202,7 +202,7 @@ async fn every_difference_has_its_cause() {
 async fn estimates_are_settled_where_the_bill_determines_them() {
     let known = ("a", LITE, 600, settled(60, 1_000));
     let guess = |key, low, high| (key, LITE, 601, estimated(low, high));
-    let lite = |cost: &str| line(10, LITE_IN, "", 9, cost);
+    let lite = |cost: &str| line(10, LITE_IN, "", 2_000, cost);
     for (attempts, lines, expected) in [
         // One key: what is left is what its estimates were.
         (
@@ -225,6 +225,12 @@ async fn estimates_are_settled_where_the_bill_determines_them() {
             vec![guess("a", 0, 100), guess("b", 5, 50)],
             vec![lite("30")],
             "amazon.nova-lite-v1:0 -120 [Estimated]\namazon.nova-lite-v1:0 stays: several keys, or models, share what is left, and the bill does not say who had which part; an application inference profile for each would",
+        ),
+        // Of what is known to have been used a part is missing: the rest may be any of it.
+        (
+            vec![known.clone(), guess("a", 0, 100)],
+            vec![line(10, LITE_IN, "", 400, "72")],
+            "amazon.nova-lite-v1:0 -88 [Tokens([(Input, 400, 1000)])]\namazon.nova-lite-v1:0 stays: the bill has fewer tokens than the attempts that are settled: a part of it is missing",
         ),
         // Something else is wrong, too.
         (
@@ -257,6 +263,23 @@ async fn estimates_are_settled_where_the_bill_determines_them() {
     ] {
         assert_eq!(told(&attempts, &lines).await, expected);
     }
+}
+
+/// Files of two deliveries overlap. An id is of one month only: another cost, or hour, is another line.
+#[test]
+fn no_line_is_counted_twice() {
+    let identified = |id: &str, hour, cost: &str| format!("{},{id}", line(hour, LITE_IN, "", 1, cost));
+    let read = |lines: &[String]| {
+        let mut bill = Bill::default();
+        let text = format!("{HEAD},identity_line_item_id\n{}\n", lines.join("\n"));
+        cur::read_csv(text.as_bytes(), &mut bill).map_err(|error| error.to_string())?;
+        Ok::<_, String>(bill.usage.values().map(|sum| sum.cost).sum::<i128>() / i128::from(MICRO))
+    };
+    let mut lines = vec![identified("a", 10, "60"), identified("b", 10, "60"), identified("a", 10, "6")];
+    lines.extend([identified("a", 11, "60"), identified("", 10, "1"), identified("", 10, "1")]);
+    assert_eq!(read(&lines), Ok(60 + 60 + 6 + 60 + 1 + 1));
+    lines.push(identified("b", 10, "60"));
+    insta::assert_snapshot!(read(&lines).unwrap_err(), @"row 7: this very line (b) was read before: files of several deliveries overlap, give those of one");
 }
 
 #[tokio::test]

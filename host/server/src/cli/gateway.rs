@@ -150,7 +150,10 @@ fn refusal(status: u16, error: &Value, said: bool) -> Failed {
         (Some(file), ..) => format!("{file}: "),
         _ => String::new(),
     };
-    let hint = error["hint"].as_str().map_or(String::new(), |hint| format!("\n  hint: {hint}"));
+    // The gateway knows callers by their keys; who commands it has another one.
+    let token = "the gateway's admin token is needed: KAIROS_ADMIN_TOKEN, or --data with the folder that holds it";
+    let hint = error["hint"].as_str().or((status == 401 && !text("message").contains("admin token")).then_some(token));
+    let hint = hint.map_or(String::new(), |hint| format!("\n  hint: {hint}"));
     let message = if said { String::new() } else { format!("{place}{}{hint}", text("message")) };
     match (status, text("code")) {
         (401 | 403 | 422, _) | (_, "quarantined") => Failed::refused(message),

@@ -30,6 +30,7 @@ Examples:
   kairos key create crawler --rpm 60 --tpm 200000
   kairos key create intern --budget-usd 5 --budget-period week
 
+Beside the data folder of the gateway its admin token is found; elsewhere KAIROS_ADMIN_TOKEN holds it.
 What a key may do holds for as long as it lives: to change it, make another and revoke this one.
 The name stands in records and in the ledger, and is never given twice.")]
 pub(super) struct Create {
@@ -79,7 +80,8 @@ pub(super) struct List {
 pub(super) struct Rotate {
     /// The key's name
     name: String,
-    /// How long the old secret goes on: 30m, 24h, 7d; 90 days at most
+    /// How long the secret until now goes on: 30m, 24h, 7d; 90 days at most. Those of earlier rotations end when they
+    /// were to; `kairos key list` says which are good until when. 0s: none but the new one is good
     #[arg(long, value_name = "AGE", value_parser = age, default_value = "24h")]
     overlap: u64,
     #[command(flatten)]
@@ -145,6 +147,12 @@ fn line(key: &Value) -> String {
         .into_iter()
         .flatten()
         .filter_map(|tag| Some(format!(", tag {}={}", tag[0].as_str()?, tag[1].as_str()?)));
+    let secrets = key["secrets"].as_array().into_iter().flatten();
+    let older = secrets.filter_map(|secret| {
+        let (number, until) = (secret["number"].as_u64()?, secret["until"].as_str()?);
+        (key["expires"].as_str() != Some(until)).then(|| format!(", its secret {number} until {until}"))
+    });
+    let older = older.collect::<String>();
     let until = key["expires"].as_str().map_or(String::new(), |at| format!(", until {at}"));
     let fallback = match scope["fallback"].as_str() {
         Some("any") => ", any model may answer",
@@ -163,7 +171,7 @@ fn line(key: &Value) -> String {
     });
     let (models, dialects, tags) = (list("models"), list("dialects"), tags.collect::<String>());
     format!(
-        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{budget}{until}",
+        "{}  {}  {}…  {models}, {dialects}{fallback}{rate}{tags}{budget}{until}{older}",
         text("name"),
         text("state"),
         text("begins")

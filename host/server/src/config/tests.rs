@@ -71,8 +71,8 @@ fn what_is_wrong_is_said_with_what_was_meant() {
     insta::assert_snapshot!(refusal("[upstream]\nrequest_seconds = 0"), @"kairos.toml:2:19: a time in seconds, above 0 and at most 86400, is expected");
     insta::assert_snapshot!(refusal("[policies.config.ruoter]\nx = 1"), @r#"policies.config: there is no slot "ruoter"; there are router, healer, guard, prompter, observer, evaluator, mutator"#);
     insta::assert_snapshot!(refusal("[limits]\nconnections = 4611686018427387904"), @"kairos.toml:2: limits.connections: 4611686018427387904 is out of range: it may be from 1 to 1000000");
-    insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = 10"), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
-    insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"1e3\""), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00""#);
+    insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = 10"), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00": up to 9223372, with 12 decimals at most"#);
+    insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"1e3\""), @r#"kairos.toml:2:19: an amount of US dollars in quotes is expected, for example "100.00": up to 9223372, with 12 decimals at most"#);
     insta::assert_snapshot!(refusal("[budget]\ndaily_limit_usd = \"10\"\nalert_threshold_usd = \"20\""), @"kairos.toml:3: budget.alert_threshold_usd: 20 is above the daily limit of 10: it would never be passed");
     for secret in ["sk-live-0123456789abcdef", "1234567890123456789"] {
         assert!(!refusal(&format!("[auth]\nbearer_key = {secret}")).contains(secret));

@@ -32,7 +32,8 @@ impl Serialize for SecretText {
 pub(crate) struct Dollars(pub(crate) Picodollars);
 
 impl Dollars {
-    const EXPECTED: &str = "an amount of US dollars in quotes is expected, for example \"100.00\"";
+    const EXPECTED: &str = "an amount of US dollars in quotes is expected, for example \"100.00\": up to 9223372, \
+                            with 12 decimals at most";
 
     /// Reads an amount, for example `100.00`.
     pub(super) fn parse(text: &str) -> Option<Self> {

@@ -311,8 +311,8 @@ pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
     }
     let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let authorization = text(AUTHORIZATION.as_str());
-    if let Some(key) = authorization.and_then(|value| value.strip_prefix("Bearer ")) {
-        return Presented::Bearer(Secret::new(key.trim()));
+    if let Some(key) = authorization.and_then(bearer) {
+        return Presented::Bearer(Secret::new(key));
     }
     if let Some(value) = authorization.filter(|value| value.starts_with("AWS4-")) {
         let signed = Authorization::parse(value).map(|authorization| SignedRequest {
@@ -328,6 +328,12 @@ pub(super) fn presented(app: &App, parts: &Parts) -> Presented {
         Some(key) => Presented::Bearer(Secret::new(key)),
         None => Presented::Nothing,
     }
+}
+
+/// What the header `authorization` bears, if it is of that scheme, whose name has no case (RFC 9110, 11.1).
+pub(super) fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// All headers as text. HTTP/2 says the host in its own way.

@@ -120,6 +120,16 @@ impl Issued {
         self.known.load().len()
     }
 
+    /// Whether there was ever a key of this name.
+    pub(crate) fn has_key(&self, name: &str) -> bool {
+        self.known.load().values().any(|known| &*known.name == name)
+    }
+
+    /// Whether a key was ever one of this team.
+    pub(crate) fn has_team(&self, team: &str) -> bool {
+        self.known.load().values().any(|known| known.team.as_deref() == Some(team))
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         (self.clock)()
     }

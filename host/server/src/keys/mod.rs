@@ -74,7 +74,7 @@ impl Keyring {
         let Presented::Signed(signed) = presented else {
             return Err(Failure::new(
                 Kind::Unauthenticated,
-                "a key is needed: Authorization: Bearer KEY, or a signature of AWS's SDKs",
+                "a key is needed: Authorization: Bearer KEY, x-api-key: KEY, or a signature of AWS's SDKs",
             ));
         };
         match signed.downcast_ref::<Result<SignedRequest, SignatureError>>() {
@@ -89,6 +89,9 @@ impl Keyring {
 pub(crate) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
+
+/// The names of those who have no key of their own: of the operator's keys, and of this machine where none is needed.
+pub(crate) const OPERATORS: [&str; 3] = ["bearer", "sigv4", "local"];
 
 fn caller(name: &str) -> Caller {
     Caller { key: Arc::from(name), team: None, scope: None }

@@ -59,7 +59,7 @@ impl Default for Filter {
 }
 
 /// A time in milliseconds since 1970: a date (its beginning, in UTC), a time, or how long ago.
-fn time(name: &'static str, value: &str, now_ms: i64) -> Result<i64, NameError> {
+pub(crate) fn time(name: &'static str, value: &str, now_ms: i64) -> Result<i64, NameError> {
     let wrong = || NameError::Time { name, value: value.chars().take(80).collect() };
     if let Ok(date) = value.parse::<jiff::civil::Date>()
         && value.len() == 10

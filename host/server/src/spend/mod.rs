@@ -9,7 +9,7 @@ pub(crate) mod filter;
 pub(crate) mod forecast;
 pub(crate) mod sums;
 
-pub(crate) use self::filter::{Filter, LeftOut};
+pub(crate) use self::filter::{Filter, LeftOut, time};
 pub(crate) use self::sums::{By, Sum, Sums, SumsError};
 
 /// The UTC date and time of milliseconds since 1970, as `format` has it.

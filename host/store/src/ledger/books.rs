@@ -56,9 +56,11 @@ struct Tuple {
     waiting: u64,
     /// What was drawn in the current second and in the one before.
     recent: [u64; 2],
-    /// The largest of these draws.
-    largest: u64,
     second: u64,
+    /// When something was drawn last.
+    drew: u64,
+    /// The largest draw since there was none for two seconds; nothing once the lease was given back.
+    largest: u64,
     /// Where its last reservation counts.
     counts: Counts,
 }
@@ -71,9 +73,14 @@ impl Tuple {
             _ => self.recent = [0, 0],
         }
         self.second = second;
-        if self.recent == [0, 0] {
-            self.largest = 0;
-        }
+    }
+
+    /// A request draws.
+    fn draw(&mut self, worst: u64, second: u64) {
+        self.pass_time(second);
+        let before = if self.recent == [0, 0] { 0 } else { self.largest };
+        self.recent[0] = self.recent[0].saturating_add(worst);
+        self.largest = before.max(worst);
     }
 
     fn headroom(&self) -> u64 {
@@ -157,7 +164,10 @@ pub struct Used {
     pub jobs: usize,
 }
 
-/// Time after which what is not drawn of a lease is given back.
+/// Time after which what is not drawn of a lease is given back: but for room for two requests as the largest of late,
+/// so that whoever comes next need not wait for a commit. A crash charges what is left of a lease.
+const QUIET_SECONDS: u64 = 2;
+/// Time after which that is given back, too.
 const IDLE_SECONDS: u64 = 10;
 /// Tuples that are looked at in one tick.
 const TICK_TUPLES: usize = 256;
@@ -294,13 +304,12 @@ impl Books {
     fn grant(&mut self, reservation: &Reservation, tuple: TupleKey, counts: Counts, second: u64) {
         let worst = reservation.worst.0;
         let Some(known) = self.tuples.get_mut(&tuple) else { return };
-        known.pass_time(second);
         known.drawn += worst;
         known.open += worst;
+        known.drew = second;
         // A job waits for its row to be on disk: no lease ahead of need is for its like, which a crash would charge.
         if reservation.job.is_none() {
-            known.recent[0] = known.recent[0].saturating_add(worst);
-            known.largest = known.largest.max(worst);
+            known.draw(worst, second);
         }
         known.counts = Arc::clone(&counts);
         self.scopes.reserve(&counts, worst, second);
@@ -415,7 +424,7 @@ impl Books {
             let Some(tuple) = self.tuples.get_mut(&key) else { continue };
             tuple.pass_time(second);
             if self.closed.is_some() {
-                lower(tuple, &mut self.scopes);
+                lower(tuple, 0, &mut self.scopes);
             }
             let recent = tuple.recent[0].saturating_add(tuple.recent[1]);
             // No more than the limits can pay for, whatever waits; but always what is first in line.
@@ -439,28 +448,34 @@ impl Books {
         if self.failing.is_some() {
             return;
         }
-        let idle: Vec<_> = self
-            .tuples
-            .iter()
-            .filter(|(_, tuple)| second.saturating_sub(tuple.second) >= IDLE_SECONDS && tuple.waiting == 0)
-            .map(|(key, tuple)| {
-                (key.clone(), tuple.headroom() > 0, tuple.open > 0 || tuple.committed != Some(tuple.upto))
-            })
-            .take(TICK_TUPLES)
-            .collect();
-        for (key, has_headroom, is_needed) in idle {
-            if has_headroom {
-                self.give_back(&key);
-            } else if !is_needed && !self.touched.contains(&key) {
-                self.tuples.remove(&key);
+        let quiet = self.tuples.iter().filter(|(_, tuple)| tuple.waiting == 0).filter_map(|(key, tuple)| {
+            let seconds = second.saturating_sub(tuple.drew);
+            let keeps = match seconds {
+                IDLE_SECONDS.. => 0,
+                QUIET_SECONDS.. => tuple.largest.saturating_mul(2),
+                _ => return None,
+            };
+            let is_needed = seconds < IDLE_SECONDS || tuple.open > 0 || tuple.committed != Some(tuple.upto);
+            let gives = (tuple.headroom() > keeps).then_some(keeps);
+            (gives.is_some() || !is_needed).then(|| (key.clone(), gives))
+        });
+        for (key, keeps) in quiet.take(TICK_TUPLES).collect::<Vec<_>>() {
+            match keeps {
+                Some(keeps) => self.give_back(&key, keeps),
+                None if self.touched.contains(&key) => {}
+                None => drop(self.tuples.remove(&key)),
             }
         }
         self.scopes.forget(second);
     }
 
-    fn give_back(&mut self, key: &TupleKey) {
+    /// Gives back all of a lease but so much.
+    fn give_back(&mut self, key: &TupleKey, keeps: u64) {
         let Some(tuple) = self.tuples.get_mut(key) else { return };
-        lower(tuple, &mut self.scopes);
+        lower(tuple, keeps, &mut self.scopes);
+        if keeps == 0 {
+            tuple.largest = 0;
+        }
         self.touched.insert(key.clone());
         self.work = true;
     }
@@ -541,6 +556,14 @@ impl Books {
         }
     }
 
+    /// Grants nothing that leases were committed for: what was committed may be lost. Each is committed anew.
+    pub(crate) fn forfeit(&mut self) {
+        for (key, tuple) in self.tuples.iter_mut().filter(|(_, tuple)| tuple.headroom() > 0) {
+            lower(tuple, 0, &mut self.scopes);
+            self.touched.insert(key.clone());
+        }
+    }
+
     /// Grants nothing from now on, and gives back what no lease needs.
     pub(crate) fn close(&mut self, why: &str) {
         self.closed.get_or_insert_with(|| why.to_owned());
@@ -572,8 +595,9 @@ fn written(tags: &[(String, String)]) -> Option<String> {
     String::from_utf8(json).ok()
 }
 
-/// A tuple's lease reaches no further than it was drawn.
-fn lower(tuple: &mut Tuple, scopes: &mut Scopes) {
-    scopes.headroom(&tuple.counts, 0, tuple.headroom());
-    tuple.upto = tuple.drawn;
+/// A tuple's lease reaches no further than it was drawn, but for so much.
+fn lower(tuple: &mut Tuple, keeps: u64, scopes: &mut Scopes) {
+    let gives = tuple.headroom().saturating_sub(keeps);
+    scopes.headroom(&tuple.counts, 0, gives);
+    tuple.upto -= gives;
 }

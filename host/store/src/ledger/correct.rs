@@ -38,7 +38,13 @@ impl Corrector {
     pub fn open(folder: &Path, now_ms: u64) -> Result<Self, LedgerError> {
         // Nothing is made where there is no ledger.
         let reader = Reader::open(&folder.join(FILE))?;
-        let lock = Locked::folder(folder)?;
+        let lock = Locked::folder(folder).map_err(|error| match error {
+            LedgerError::InUse(_) => LedgerError::InUse(format!(
+                "{}: a gateway that runs keeps its ledger here: stop it while a bill settles estimates",
+                folder.display()
+            )),
+            other => other,
+        })?;
         let journal = if reader.is_closed()? { None } else { Some(begin(folder, now_ms)?) };
         Ok(Self { folder: folder.to_owned(), journal, _lock: lock })
     }

@@ -21,6 +21,12 @@ pub enum LedgerError {
     /// What is in the file contradicts itself.
     #[error("the ledger is damaged: {0}")]
     Damaged(String),
+    /// Its file is no longer where it was opened.
+    #[error(
+        "{0} was removed or replaced while the gateway runs; put it back as it was: a start without it begins an empty \
+         ledger, and budgets that are full again"
+    )]
+    Gone(String),
     /// Another process has the folder.
     #[error("{0}")]
     InUse(String),

@@ -15,6 +15,7 @@ use super::budgets::{Counted, counts_of};
 use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
 use super::jobs::reservation_of;
+use super::place::Place;
 use super::rows::{head_of, read_entry, write_rows};
 use super::schema::{prepare_schema, renew_log};
 use super::scopes::{Count, Scopes};
@@ -44,6 +45,7 @@ impl Batch {
 /// The database, opened to be written. One at a time has it.
 pub(crate) struct Journal {
     connection: Connection,
+    place: Place,
     pub(crate) epoch: i64,
     head: Head,
     /// Rows that are open: where they are, and their worst case.
@@ -70,6 +72,7 @@ impl Journal {
         let (epoch, head) = head_of(&connection)?;
         let mut journal = Self {
             connection,
+            place: Place::of(path),
             epoch,
             head,
             open: Map::default(),
@@ -85,6 +88,11 @@ impl Journal {
         // A clock that is ahead at this start must not leave out what was spent: from the last row's time on.
         budgets::make(&mut journal.connection, &counted, last_ms.map_or(now_ms, |last| last.min(now_ms)))?;
         Ok(journal)
+    }
+
+    /// Whether what is written is kept: in the files that the next start opens.
+    pub(crate) fn is_in_place(&self) -> Result<(), LedgerError> {
+        self.place.check()
     }
 
     /// Finds the jobs that earlier runs left open.

@@ -11,12 +11,14 @@
 
 mod books;
 mod budgets;
+mod check;
 mod correct;
 mod entry;
 mod error;
 mod jobs;
 mod journal;
 mod lines;
+mod place;
 mod read;
 mod rows;
 mod schema;
@@ -70,6 +72,7 @@ pub struct SqliteLedger {
     writer: Mutex<Option<JoinHandle<Ended>>>,
     /// How long a reservation waits for a commit.
     wait: Duration,
+    damage: check::Damage,
     /// Held until the process ends.
     _lock: File,
 }
@@ -93,7 +96,8 @@ impl SqliteLedger {
         clock: Arc<dyn Fn() -> u64 + Send + Sync>,
     ) -> Result<Self, LedgerError> {
         let now_ms = entry::amount(clock());
-        let journal = Journal::open(&folder.path.join(FILE), budgets, now_ms)?;
+        let file = folder.path.join(FILE);
+        let journal = Journal::open(&file, budgets, now_ms)?;
         let mut books = Books::new(journal.epoch, journal.scopes(budgets, now_ms)?, journal.totals()?).bounded(bounds);
         journal.hand_over(&mut books)?;
         let shared = Arc::new(Shared::new(books, clock));
@@ -109,7 +113,9 @@ impl SqliteLedger {
             })
         });
         let thread = thread.map_err(|cause| LedgerError::File { path: "the ledger's thread".to_owned(), cause })?;
-        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), wait: bounds.wait, _lock: folder.lock })
+        let damage = check::Damage::default();
+        check::start(file, &damage);
+        Ok(Self { shared, stop, writer: Mutex::new(Some(thread)), wait: bounds.wait, damage, _lock: folder.lock })
     }
 
     /// Grants nothing from now on. What is open can still end.
@@ -163,6 +169,11 @@ impl SqliteLedger {
         self.shared.lock().used()
     }
 
+    /// What of the ledger is not as it was written, as far as it was looked through.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
     /// Why nothing can be spent at the moment, if so.
     pub fn failing(&self) -> Option<String> {
         self.shared.lock().failing.clone()
@@ -199,7 +210,7 @@ fn lock(folder: &Path) -> Result<File, LedgerError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(LedgerError::InUse(format!(
-            "{}: another gateway keeps its ledger here; stop it, or give this one a folder of its own with --data",
+            "{}: a gateway that runs keeps its ledger here; stop it, or name another folder with --data",
             folder.display()
         ))),
         Err(TryLockError::Error(cause)) => Err(failed(path)(cause)),

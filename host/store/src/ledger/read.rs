@@ -11,8 +11,8 @@ use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::totals;
 use super::rows::read_entry;
-use super::schema::check_schema;
-use crate::database;
+use super::schema::{SCHEMA, check_schema};
+use crate::database::{self, schema_of};
 
 /// A ledger that is only read.
 pub struct Reader {
@@ -71,9 +71,27 @@ impl Reader {
         Ok(last.is_none_or(|kind| kind == EntryKind::Closed.name()))
     }
 
-    /// All that was ever spent.
+    /// All that was ever spent, and what is under way.
     pub fn totals(&self) -> Result<Totals, LedgerError> {
-        totals(&self.connection)
+        let mut totals = totals(&self.connection)?;
+        // A job may be open for longer than what the ledger has as its oldest row; the first schemas had none.
+        let jobs = match schema_of(&self.connection)? {
+            ..SCHEMA => "",
+            _ => "UNION SELECT seq FROM journal WHERE job IS NOT NULL",
+        };
+        let mut open = self.connection.prepare(&format!(
+            "SELECT high FROM journal AS reserved WHERE kind = 'reserved' AND seq IN (
+                SELECT seq FROM journal WHERE seq >= (SELECT oldest_open FROM meta) {jobs}
+             ) AND NOT EXISTS (
+                SELECT 1 FROM journal AS ending WHERE ending.request = reserved.request
+                AND ending.attempt = reserved.attempt AND (ending.kind = 'reserved') = 0)"
+        ))?;
+        let mut rows = open.query([])?;
+        while let Some(row) = rows.next()? {
+            totals.open += u128::from(row.get::<_, i64>(0)?.unsigned_abs());
+            totals.open_rows += 1;
+        }
+        Ok(totals)
     }
 
     /// The rows of a request, with their places.

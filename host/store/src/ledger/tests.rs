@@ -442,3 +442,96 @@ fn nothing_is_forgotten_while_commits_fail() {
     // Now the database knows.
     assert_eq!((gateway.day(20_000).0, reader(folder.path()).days().unwrap()[1].charged), (0, 1_000));
 }
+
+/// What is left of a lease when a burst is over is what a crash charges: room for two requests, and no second's worth.
+#[test]
+fn a_crash_after_a_burst_charges_no_more_than_two_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(folder.path(), None);
+    for _ in 0..100 {
+        gateway.ask("key", 1_000, 20_000);
+        gateway.round();
+    }
+    gateway.round();
+    let mut under_way: Vec<_> = std::mem::take(&mut gateway.under_way).into_keys().collect();
+    assert_eq!(under_way.len(), 100);
+    let last = under_way.pop().unwrap();
+    for key in under_way {
+        gateway.shared.lock().end(key, &settled(1), NOON, gateway.second);
+    }
+    gateway.round();
+    // The last one ends long after the others, and takes no part in what is drawn.
+    gateway.second = 3;
+    gateway.shared.lock().tick(gateway.second);
+    gateway.round();
+    gateway.shared.lock().end(last, &settled(1), NOON, gateway.second);
+    gateway.round();
+    // Whoever comes next still need not wait.
+    assert!(matches!(gateway.shared.lock().ask(&reservation("key", 1_000, NOON), 3), Asked::Granted));
+    drop(gateway);
+    let gateway = Gateway::start(folder.path(), None);
+    assert_eq!(gateway.shared.lock().totals().charged, 100 + 2_000);
+    drop(gateway);
+    reader(folder.path()).verify().unwrap();
+}
+
+/// A file that was taken away, or put in place of the ledger, would lose all that is written: nothing is spent until
+/// it is back.
+#[test]
+fn a_file_that_is_gone_stops_spending_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(folder.path(), None);
+    gateway.ask("key", 1_000, 20_000);
+    gateway.round();
+    gateway.round();
+    let key = *gateway.under_way.keys().next().unwrap();
+    let away = folder.path().join("away");
+    for (file, is_replaced) in [(FILE, false), (FILE, true), ("ledger.sqlite-wal", false)] {
+        let file = folder.path().join(file);
+        std::fs::rename(&file, &away).unwrap();
+        if is_replaced {
+            std::fs::copy(&away, &file).unwrap();
+        }
+        assert!(!gateway.round());
+        // Room that a lease had is none.
+        let asked = gateway.shared.lock().ask(&reservation("key", 1, NOON), 0);
+        assert!(matches!(asked, Asked::No(ReserveError::Unavailable(why)) if why.contains("was removed or replaced")));
+        std::fs::rename(&away, &file).unwrap();
+        assert!(gateway.round());
+    }
+    gateway.ask("key", 500, 20_000);
+    gateway.round();
+    assert_eq!(gateway.under_way.len(), 2);
+    gateway.shared.lock().end(key, &settled(70), NOON, 0);
+    gateway.round();
+    drop(gateway);
+    let gateway = Gateway::start(folder.path(), None);
+    assert!(gateway.shared.lock().totals().charged >= 570);
+    drop(gateway);
+    reader(folder.path()).verify().unwrap();
+}
+
+/// A ledger that is damaged serves, and says so.
+#[tokio::test]
+async fn a_start_says_what_is_not_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let looked = |ledger: &SqliteLedger| {
+        while Arc::strong_count(&ledger.damage) > 1 {
+            std::thread::yield_now();
+        }
+        ledger.damage().map(str::to_owned)
+    };
+    let first = ledger(folder.path(), None);
+    let spent = reservation("key", 100, NOON);
+    first.open(&spent).await.unwrap();
+    first.end(spent.key, settled(40));
+    first.close();
+    assert_eq!((first.finish(Duration::from_secs(60)), looked(&first)), (Ended::Closed, None));
+    drop(first);
+    let database = rusqlite::Connection::open(folder.path().join(FILE)).unwrap();
+    database.execute_batch("UPDATE journal SET high = 1 WHERE seq = 3").unwrap();
+    drop(database);
+    let second = ledger(folder.path(), None);
+    assert!(looked(&second).is_some_and(|damage| damage.starts_with("row 3")));
+    second.open(&reservation("key", 100, NOON)).await.unwrap();
+}

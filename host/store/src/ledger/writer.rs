@@ -145,6 +145,12 @@ impl Writer {
 
     /// One commit. Whether it happened, or nothing was to be done.
     pub(crate) fn round(&mut self, second: u64) -> bool {
+        if let Err(error) = self.journal.is_in_place() {
+            self.fail(&error.into(), Vec::new());
+            // What leases have left is on files that nobody will read.
+            self.shared.lock().forfeit();
+            return false;
+        }
         let (tuples, counts) = self.shared.lock().unknown();
         if let Err(error) = self.learn(tuples, counts) {
             self.fail(&error, Vec::new());

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::super::Failed;
 use super::super::gateway::print_json;
-use super::{Where, Whose};
+use super::{Where, Whose, now_ms};
 use crate::spend::forecast::{Past, SHARE};
-use crate::spend::signed_dollars;
+use crate::spend::{signed_dollars, time};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Forecast {
@@ -20,9 +20,9 @@ pub(in crate::cli) struct Forecast {
     /// Of which period, in UTC; weeks begin on Monday
     #[arg(long, value_enum, default_value = "month")]
     period: Period,
-    /// As if it were then [default: now]
-    #[arg(long, value_name = "TIME")]
-    at: Option<Timestamp>,
+    /// As if it were then: a UTC date, a time, or how long ago [default: now]
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -56,7 +56,10 @@ fn begins(day: Date) -> Result<i64, jiff::Error> {
 impl Forecast {
     pub(super) fn run(self) -> Result<(), Failed> {
         let reader = self.place.open()?;
-        let at = self.at.unwrap_or_else(Timestamp::now);
+        let now = now_ms();
+        let at = self.at.as_deref().map_or(Ok(now), |at| time("at", at, now));
+        let at = at.map_err(|error| Failed::usage(format!("--{error}")))?;
+        let at = Timestamp::from_millisecond(at).map_err(|error| Failed::usage(format!("--at: {error}")))?;
         let beyond = |error: jiff::Error| Failed::usage(format!("--at: {error}"));
         let (first, end) = self.period.around(at).map_err(beyond)?;
         let period = (begins(first).map_err(beyond)?, begins(end).map_err(beyond)?);

@@ -21,7 +21,7 @@ use crate::spend::Filter;
 /// Look into the ledger: what was spent, what a period will have cost, whether it agrees with AWS's bill
 #[derive(Debug, Subcommand)]
 pub(super) enum Ledger {
-    /// What was spent, by day, key and model, or by what you say; or the rows of one request
+    /// What was spent, and is under way: by day, key and model, or as you ask; or the rows of one request
     #[command(after_help = "\
 Examples:
   kairos ledger show
@@ -30,8 +30,10 @@ Examples:
   kairos ledger show --tag project=atlas --by tag:stage
   kairos ledger show --request 0193f3a1-7c5e-7b62-8f5d-2a4f6f0c1d2e
 
-The gateway may be running. A request counts when its money was reserved; hours, days, weeks (from
-Monday) and months are UTC's.")]
+The gateway may be running. Without --by what you ask for is one sum; without anything, all that was ever
+spent is listed by day, key and model. A request counts when its money was reserved; hours, days, weeks
+(from Monday) and months are UTC's. `unidentified` is what a crash left without a row: only its key and
+model are known.")]
     Show(show::Show),
     /// What the current day, week or month will have cost at its end
     #[command(after_help = "\

@@ -117,15 +117,16 @@ impl Reconcile {
     /// Reads the bill, and gives the digest of its files.
     fn bill(&self) -> Result<(Bill, String), Failed> {
         use sha2::{Digest as _, Sha256};
-        let mut bill = Bill { account: self.account.clone(), ..Bill::default() };
+        let mut bill = Bill::of(self.account.clone());
         let mut digests: Vec<cur::Digest> = Vec::new();
         for path in &self.bills {
-            let digest =
-                cur::read(path, &mut bill).map_err(|error| Failed::new(format!("{}: {error}", path.display())))?;
+            let cannot = |error: &dyn std::fmt::Display| Failed::new(format!("{}: {error}", path.display()));
+            let digest = cur::digest(path).map_err(|error| cannot(&error))?;
             if digests.contains(&digest) {
                 return Err(Failed::usage(format!("{}: the same file is given twice", path.display())));
             }
             digests.push(digest);
+            cur::read(path, &mut bill).map_err(|error| cannot(&error))?;
         }
         let digest = match &digests[..] {
             [one] => *one,

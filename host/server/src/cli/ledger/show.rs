@@ -39,7 +39,8 @@ impl Show {
         if self.place.json {
             return print_json(&sums.json());
         }
-        if sums.total.attempts == 0 && sums.total.open == 0 {
+        let is_nothing = sums.total.attempts == 0 && sums.total.open == 0 && sums.total.charged == 0;
+        if is_nothing && !self.which.is_empty() {
             eprintln!(
                 "no attempt matches: they are named as `kairos ledger show --by key,team,model,policy` lists them"
             );
@@ -54,7 +55,10 @@ impl Show {
             .ok_or_else(|| Failed::usage(format!("{id:?} is not the id of a request: x-kairos-request-id has it")))?;
         let rows = reader.request(wanted)?;
         if rows.is_empty() {
-            return Err(Failed::new(format!("no attempt of the request {id} has a row")));
+            return Err(Failed::new(format!(
+                "no attempt of the request {id} has a row\n  hint: rows follow within some 20 ms of what they are \
+                 about; a request that was answered by no model has none"
+            )));
         }
         if self.place.json {
             return print_json(&Value::Array(rows.iter().map(|(seq, entry)| row_json(*seq, entry)).collect()));
@@ -73,6 +77,8 @@ impl Show {
                 "charged_usd": dollars(totals.charged),
                 "estimated_usd": dollars(totals.estimated),
                 "attempts": totals.ended_rows,
+                "open": totals.open_rows,
+                "open_usd": dollars(totals.open),
                 "days": days.iter().map(sum_json).collect::<Vec<_>>(),
             }));
         }
@@ -91,12 +97,9 @@ impl Show {
                 Picodollars(sum.estimated).to_string()
             );
         }
-        println!(
-            "{} USD charged for {} attempts, {} USD of it estimated",
-            dollars(totals.charged),
-            totals.ended_rows,
-            dollars(totals.estimated)
-        );
+        let (attempts, charged, estimated) = (totals.ended_rows, dollars(totals.charged), dollars(totals.estimated));
+        let open = under_way(totals.open_rows, &dollars(totals.open));
+        println!("{charged} USD charged for {attempts} attempts, {estimated} USD of it estimated{open}");
         Ok(())
     }
 }
@@ -128,9 +131,7 @@ fn table(sums: &Sums) -> String {
     let Sum { attempts, charged, estimated, open, reserved, unpriced, .. } = &sums.total;
     let (charged, estimated) = (signed_dollars(*charged), signed_dollars(*estimated));
     text.push_str(&format!("{charged} USD charged for {attempts} attempts, {estimated} USD of it estimated"));
-    if *open > 0 {
-        text.push_str(&format!("; {open} under way, at most {} USD", signed_dollars(*reserved)));
-    }
+    text.push_str(&under_way(*open, &signed_dollars(*reserved)));
     if *unpriced > 0 {
         text.push_str(&format!("; {unpriced} on models without a price"));
     }
@@ -139,6 +140,11 @@ fn table(sums: &Sums) -> String {
         text.push_str(&format!("{left_out}\n"));
     }
     text
+}
+
+/// What is reserved for attempts that have not ended.
+fn under_way(attempts: u64, most: &str) -> String {
+    if attempts == 0 { String::new() } else { format!("; {attempts} under way, at most {most} USD") }
 }
 
 /// Amounts of rows are never negative.

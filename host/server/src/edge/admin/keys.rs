@@ -245,7 +245,10 @@ pub(super) async fn rotate(
     let rotated = async {
         let (Rotation { overlap_seconds, why, by }, _) = change(&app, peer, request, SMALL).await?;
         if overlap_seconds > MOST_OVERLAP_SECONDS {
-            return Err(wrong(&format!("`overlap_seconds` is {MOST_OVERLAP_SECONDS} at most")));
+            let days = MOST_OVERLAP_SECONDS / 86_400;
+            return Err(wrong(&format!(
+                "both keys are good for {days} days at most (`overlap_seconds`: {MOST_OVERLAP_SECONDS})"
+            )));
         }
         aside(&app, move |app| {
             let keys = &app.keys.issued;

@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 use super::body::{Counted, read};
 use super::pages::{Peer, json as answer};
 use super::respond;
-use super::routes::{App, admit, closing};
+use super::routes::{App, admit, bearer, closing};
 
 /// Bytes of a change that brings no policy along.
 const SMALL: usize = 64 * 1024;
@@ -127,7 +127,7 @@ fn not_done(file: &str, error: &ActError) -> Trouble {
 
 pub(super) fn has_token(app: &App, parts: &Parts) -> bool {
     let given = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| app.admin.token.is(given.trim()))
+    given.and_then(bearer).is_some_and(|given| app.admin.token.is(given))
 }
 
 fn slot_of(name: &str) -> Result<World, Trouble> {

@@ -99,6 +99,31 @@ async fn a_job_taken_over_on_another_day_leaves_the_sums_of_its_own_whole() {
     assert_eq!(reader(folder.path()).verify().unwrap().totals.charged, 300 + 150 + 10);
 }
 
+/// What is under way is told beside who writes, a job of an earlier run as well.
+#[test]
+fn what_is_under_way_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let totals = reader(folder.path()).totals().unwrap();
+        (totals.open_rows, totals.open, totals.charged)
+    };
+    let mut gateway = Gateway::start(folder.path(), None);
+    gateway.ask_for(job("key", 100, NOON));
+    gateway.ask("other", 50, 20_000);
+    gateway.round();
+    gateway.round();
+    assert_eq!(open(), (2, 150, 0));
+    drop(gateway);
+    // The request is charged at its worst case, with what was set aside for the next; the job goes on.
+    let mut gateway = Gateway::start(folder.path(), None);
+    let (rows, reserved, charged) = open();
+    assert_eq!((rows, reserved), (1, 100));
+    let key = gateway.shared.lock().jobs.all()[0].key;
+    gateway.shared.lock().end(key, &settled(30), NOON, 0);
+    gateway.round();
+    assert_eq!(open(), (0, 0, charged + 30));
+}
+
 /// A run that takes a job over has no lease for it: what it ends at touches none.
 #[test]
 fn a_job_that_costs_more_than_was_reserved_damages_no_lease_of_a_later_run() {

@@ -137,7 +137,7 @@ async fn a_correction_is_appended_and_whole() {
     // A gateway goes on, with the corrected sum.
     let ledger = ledger(folder.path(), None);
     let refused = Corrector::open(folder.path(), NOON).err().unwrap().to_string();
-    assert!(refused.contains("another gateway keeps its ledger here"), "{refused}");
+    assert!(refused.contains("a gateway that runs keeps its ledger here"), "{refused}");
     assert_eq!(ledger.totals().charged, before.charged);
     drop(ledger);
     let none = tempfile::tempdir().unwrap();
