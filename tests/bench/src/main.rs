@@ -21,6 +21,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+/// The gateway's own: what is measured here by itself is measured as it runs there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(name = "kairos-bench", about = "Benchmarks of Kairos, as ratios within one run")]
 struct Cli {

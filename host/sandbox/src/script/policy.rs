@@ -81,8 +81,8 @@ pub(super) fn reaching<T>(work: impl FnOnce(&mut Reach) -> Result<T, Unscripted>
 
 /// Reasons that a policy may name.
 const REASONS: usize = 64;
-/// Operations between two looks at the clock.
-const OPERATIONS_PER_LOOK: u64 = 64;
+/// Operations between two looks at the clock, each of which takes as long as one of them: some 10 µs in most scripts.
+const OPERATIONS_PER_LOOK: u64 = 256;
 
 fn is_over(operations: u64) -> bool {
     operations.is_multiple_of(OPERATIONS_PER_LOOK)
