@@ -205,6 +205,22 @@ async fn a_full_disk_refuses_until_there_is_room() {
     refuses_until_mended(&mut pair, "database or disk is full", || std::fs::remove_file(&full).unwrap()).await;
 }
 
+/// What was answered is written once there is room, if that is before the time to stop is over.
+#[tokio::test]
+async fn told_to_stop_on_a_full_disk_it_waits_for_room() {
+    let setup = Setup { policy: Some(policy("task.rhai")), ..Setup::default() };
+    let mut pair = setup.start();
+    let full = on_a_disk(&setup, &mut pair, "full-while");
+    std::fs::write(&full, "").unwrap();
+    let all = requests(&pair.gateway.url);
+    asked_until(&Client::default(), &all[0], |status| status != 200).await;
+    pair.gateway.terminate();
+    pair.gateway.wait_for_log("told to stop");
+    std::fs::remove_file(&full).unwrap();
+    assert!(pair.gateway.ended().0.success());
+    charged_is_billed(&pair).await;
+}
+
 /// By a clean-up that was too thorough. What is written from then on would be gone with the process.
 #[tokio::test]
 async fn a_ledger_that_is_taken_away_refuses_until_it_is_back() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kairos_pipeline::ledger::Ledger as _;
 use kairos_pipeline::money::dollars;
@@ -72,13 +72,16 @@ pub(super) struct Stopped {
     pub(super) records: Option<Arc<RecordStore>>,
     pub(super) learned: Arc<LearnedStore>,
     pub(super) workers: Workers,
+    /// When the time to stop is over.
+    pub(super) drained: Instant,
     /// A temporary folder that it was in.
     pub(super) folder: Option<tempfile::TempDir>,
 }
 
 /// Time for tasks to end that were told to: what they hold of the ledger ends with them.
 const LAST_TASKS: Duration = Duration::from_secs(2);
-/// Time for the last rows of the ledger to be written.
+/// Time for the last rows of the ledger to be written, at least: a disk that is full may have room before the time to
+/// stop is over.
 const LAST_ROWS: Duration = Duration::from_secs(5);
 
 /// Time for the last records of requests to be written.
@@ -92,7 +95,8 @@ impl Stopped {
     pub(super) fn finish(self) -> Result<(), Failed> {
         self.workers.stop(LAST_TASKS);
         let totals = self.ledger.totals();
-        let ended = self.ledger.finish(LAST_ROWS);
+        let left = self.drained.saturating_duration_since(Instant::now());
+        let ended = self.ledger.finish(left.max(LAST_ROWS));
         if self.records.is_some_and(|records| !records.finish(LAST_RECORDS)) {
             tracing::warn!("the last records of requests could not be written");
         }
@@ -205,6 +209,7 @@ pub(super) async fn serve(
     refreshing.abort();
     app.tasks.close();
     let patience = app.config.limits.drain_seconds.duration();
+    let drained = Instant::now() + patience;
     if timeout(patience, app.tasks.wait()).await.is_err() {
         let open = app.ledger.totals().open_rows;
         tracing::warn!(open, "requests were still under way when the time to stop was over");
@@ -221,7 +226,7 @@ pub(super) async fn serve(
         tracing::error!("what was measured of a canary last is not written down: {error}");
     }
     let (ledger, records, learned) = (Arc::clone(&app.ledger), app.records.clone(), Arc::clone(&app.learned));
-    Ok(Stopped { ledger, records, learned, workers, folder: None })
+    Ok(Stopped { ledger, records, learned, workers, drained, folder: None })
 }
 
 /// Says early whether calls can be authorised at all.

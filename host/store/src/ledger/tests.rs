@@ -180,6 +180,9 @@ async fn whatever_is_changed_is_found() {
         ("UPDATE journal SET hash = (SELECT hash FROM journal WHERE seq = 2) WHERE seq = 4", "row 4"),
         ("UPDATE spent SET charged = 1", "sums of 2024-10-04 for key on model"),
         ("DELETE FROM spent", "sums of 2024-10-04"),
+        ("DELETE FROM lease", "set aside for key on model on 2024-10-04"),
+        ("UPDATE lease SET upto = 0", "set aside for key on model on 2024-10-04"),
+        ("UPDATE lease SET rowed = 0", "set aside for key on model on 2024-10-04"),
         ("INSERT INTO spent VALUES (1, 'x', 'y', 0, 0, 0)", "sums without rows"),
     ];
     for (change, says) in changes {

@@ -74,6 +74,7 @@ impl Reader {
         }
         walk.budgets_agree(&written)?;
         walk.days_agree(&written)?;
+        walk.leases_agree(&written)?;
         walk.finish(epoch, oldest_open, &written.spent)
     }
 }
@@ -90,11 +91,20 @@ struct Written {
     of_budgets: BudgetSums,
     /// Where each day's rows begin; schema 1 did not say.
     days: Option<BTreeMap<u32, i64>>,
+    /// Leases of the run that goes on, or that was the last: how far they reach, and what of that has rows.
+    leases: BTreeMap<TupleKey, (i64, i64)>,
 }
 
 impl Written {
     fn read(snapshot: &Connection) -> Result<Self, LedgerError> {
         let mut written = Self::default();
+        let leases = "SELECT day, caller, model, upto, rowed FROM lease WHERE epoch = (SELECT epoch FROM meta)";
+        let mut found = snapshot.prepare(leases)?;
+        let leases = found.query_map([], |row| {
+            let tuple = TupleKey { day: row.get(0)?, caller: row.get(1)?, model: row.get(2)? };
+            Ok((tuple, (row.get(3)?, row.get(4)?)))
+        })?;
+        written.leases = leases.collect::<Result<_, _>>()?;
         let mut spent = snapshot.prepare("SELECT day, caller, model, charged, estimated, attempts FROM spent")?;
         let mut rows = spent.query([])?;
         while let Some(row) = rows.next()? {
@@ -138,6 +148,8 @@ struct Walk {
     counts: Map<AttemptKey, Counts>,
     of_budgets: BudgetSums,
     days: BTreeMap<u32, i64>,
+    /// What rows of the current epoch have drawn on leases.
+    drawn: BTreeMap<TupleKey, i128>,
     /// The latest time of any row.
     latest_ms: i64,
 }
@@ -180,6 +192,29 @@ impl Walk {
         Ok(())
     }
 
+    fn draw(&mut self, entry: &Entry, amount: i64) {
+        if let Some(tuple) = entry.tuple.as_ref().filter(|_| amount > 0) {
+            *self.drawn.entry(tuple.clone()).or_default() += i128::from(amount);
+        }
+    }
+
+    /// What leases say that rows have drawn is what they have: from the rest the next start knows what to charge.
+    fn leases_agree(&self, written: &Written) -> Result<(), LedgerError> {
+        for tuple in self.drawn.keys().chain(written.leases.keys()) {
+            let drawn = self.drawn.get(tuple).copied().unwrap_or(0);
+            let (upto, rowed) = written.leases.get(tuple).copied().unwrap_or_default();
+            if i128::from(rowed) != drawn || upto < rowed {
+                let TupleKey { day, caller, model } = tuple;
+                let what = format!(
+                    "what is set aside for {caller} on {model} on {} is not what the rows have drawn on",
+                    date(*day)
+                );
+                return Err(LedgerError::Damaged(what));
+            }
+        }
+        Ok(())
+    }
+
     fn days_agree(&self, written: &Written) -> Result<(), LedgerError> {
         let Some(days) = &written.days else { return Ok(()) };
         match self.days.keys().chain(days.keys()).find(|day| self.days.get(day) != days.get(day)) {
@@ -206,7 +241,10 @@ impl Walk {
             EntryKind::Opened if self.epoch > 0 && !self.closed => {
                 return wrong("an epoch begins before the last has ended");
             }
-            EntryKind::Opened => (self.epoch, self.closed) = (entry.epoch, false),
+            EntryKind::Opened => {
+                (self.epoch, self.closed) = (entry.epoch, false);
+                self.drawn.clear();
+            }
             _ if entry.epoch != self.epoch || self.closed => return wrong("it stands outside of its epoch"),
             EntryKind::Closed if self.open.values().any(|(_, row)| row.job.is_none()) => {
                 return wrong("an epoch ended with rows that are open");
@@ -217,6 +255,7 @@ impl Walk {
                 if self.open.insert(key, (seq, entry.clone())).is_some() {
                     return wrong("the attempt was reserved before");
                 }
+                self.draw(entry, entry.high);
             }
             EntryKind::Settled | EntryKind::Estimated | EntryKind::Voided => {
                 let Some((_, reserved)) = entry.key.and_then(|key| self.open.remove(&key)) else {
@@ -224,6 +263,10 @@ impl Walk {
                 };
                 if reserved.tuple != entry.tuple {
                     return wrong("it counts against another than its reservation");
+                }
+                // What was reserved in an earlier run was drawn there.
+                if reserved.epoch == entry.epoch {
+                    self.draw(entry, entry.charged().saturating_sub(reserved.high).max(0));
                 }
             }
             EntryKind::Unidentified => {}

@@ -81,7 +81,8 @@ Examples:
   kairos ledger verify --json
 
 The gateway may be running. Exit code 1 when something is missing or was changed; it says what.
-Rows that were cut off at the end together with the ledger's own note of them cannot be missed.")]
+Rows that were cut off at the end together with the ledger's own note of them cannot be missed, and
+nothing vouches for what is set aside and has no row yet.")]
     Verify(Verify),
 }
 
