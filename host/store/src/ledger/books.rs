@@ -120,6 +120,8 @@ pub(crate) struct Books {
     closed: Option<String>,
     /// Why the last commit failed.
     pub(crate) failing: Option<String>,
+    /// The second in which the commit under way was planned.
+    committing: Option<u64>,
     /// Whether the writer has something to do.
     pub(crate) work: bool,
     /// Whether somebody waits for it.
@@ -201,6 +203,7 @@ impl Books {
             totals,
             closed: None,
             failing: None,
+            committing: None,
             work: false,
             urgent: false,
             resting: false,
@@ -413,6 +416,7 @@ impl Books {
     pub(crate) fn plan(&mut self, second: u64, with_rows: bool) -> Plan {
         self.work = false;
         self.urgent = false;
+        self.committing = Some(second);
         let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
         let touched = std::mem::take(&mut self.touched);
         let mut leases = Vec::with_capacity(touched.len());
@@ -483,6 +487,7 @@ impl Books {
     /// The plan is on disk: leases reach where they were committed to, and who waits has its turn.
     pub(crate) fn committed(&mut self, rows: usize, leases: &[(TupleKey, u64)], second: u64) {
         self.failing = None;
+        self.committing = None;
         self.places += rows;
         self.jobs.commit(rows);
         for (key, upto) in leases {
@@ -539,6 +544,7 @@ impl Books {
     /// The commit failed: who waits is told, rather than left to wait.
     pub(crate) fn failed(&mut self, why: &str, leases: Vec<(TupleKey, u64)>) {
         self.failing = Some(why.to_owned());
+        self.committing = None;
         for (key, _) in leases {
             // It may be on disk or not: what it reaches to is committed anew.
             if let Some(tuple) = self.tuples.get_mut(&key) {
@@ -554,6 +560,15 @@ impl Books {
             self.leaves(&waiter);
             let _ = waiter.answer.send(Err(ReserveError::Unavailable(why.to_owned())));
         }
+    }
+
+    /// Why nothing can be spent at the moment, if so: the last commit failed, or the disk has not taken the one under
+    /// way for longer than a reservation waits.
+    pub(crate) fn trouble(&self, second: u64) -> Option<String> {
+        let waits = self.committing.map_or(0, |since| second.saturating_sub(since));
+        let is_stuck = waits > self.bounds.wait.as_secs();
+        let stuck = || is_stuck.then(|| format!("the disk has not taken a commit of the ledger for {waits} s"));
+        self.failing.clone().or_else(stuck)
     }
 
     /// Grants nothing that leases were committed for: what was committed may be lost. Each is committed anew.

@@ -176,7 +176,8 @@ impl SqliteLedger {
 
     /// Why nothing can be spent at the moment, if so.
     pub fn failing(&self) -> Option<String> {
-        self.shared.lock().failing.clone()
+        let second = self.shared.second();
+        self.shared.lock().trouble(second)
     }
 }
 

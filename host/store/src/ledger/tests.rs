@@ -538,3 +538,16 @@ async fn a_start_says_what_is_not_as_it_was_written() {
     assert!(looked(&second).is_some_and(|damage| damage.starts_with("row 3")));
     second.open(&reservation("key", 100, NOON)).await.unwrap();
 }
+
+/// A disk that hangs gives no error: that requests wait for it in vain is seen all the same.
+#[test]
+fn a_commit_that_does_not_end_is_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), None);
+    let mut books = gateway.shared.lock();
+    drop(books.plan(5, true));
+    assert_eq!([5, 7].map(|second| books.trouble(second)), [None, None]);
+    assert_eq!(books.trouble(8).as_deref(), Some("the disk has not taken a commit of the ledger for 3 s"));
+    books.committed(0, &[], 8);
+    assert_eq!(books.trouble(20), None);
+}
