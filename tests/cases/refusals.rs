@@ -85,7 +85,11 @@ async fn what_is_not_a_whole_component() {
         refused("text", b"fn route() {}".to_vec(), "not_a_policy", &["not WebAssembly", "ends in .rhai"]),
     ];
     for part in 1..16 {
-        let bytes = whole[..whole.len() * part / 16].to_vec();
+        let mut bytes = whole[..whole.len() * part / 16].to_vec();
+        // What ends where a section does is a whole component, of fewer sections.
+        if wasmparser::validate(&bytes).is_ok() {
+            bytes.pop();
+        }
         files.push(refused("a part", bytes, "damaged", &["damaged at byte", "copy it whole"]));
     }
     are_refused(files).await;

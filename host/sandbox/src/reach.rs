@@ -71,13 +71,15 @@ impl Reach {
         Self { outside, bounds, until, http_calls: 0, sent_bytes: 0, room: bounds.http_bytes, model_calls: 0 }
     }
 
-    /// What a question brings along. Each call ends with the policy's own, at the latest.
-    pub(crate) fn of(question: &Question<'_>, bounds: ReachBounds, until: Instant) -> Self {
-        match question {
-            Question::Score(input) => Self::new(Arc::clone(input.outside), bounds, until),
-            Question::Propose(input) => Self::new(Arc::clone(input.outside), bounds, until),
-            _ => Self::default(),
-        }
+    /// What a question brings along; none: nothing, and it costs nothing. Each call ends with the policy's own, at
+    /// the latest.
+    pub(crate) fn of(question: &Question<'_>, bounds: ReachBounds, until: Instant) -> Option<Self> {
+        let outside = match question {
+            Question::Score(input) => input.outside,
+            Question::Propose(input) => input.outside,
+            _ => return None,
+        };
+        Some(Self::new(Arc::clone(outside), bounds, until))
     }
 
     /// Sends a request to another service.

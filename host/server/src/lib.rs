@@ -14,6 +14,7 @@ mod edge;
 mod jobs;
 mod keys;
 mod log;
+mod memory;
 mod outside;
 mod prices;
 mod profiles;

@@ -84,6 +84,10 @@ pub use self::host::{Context, Host};
 pub use self::testing::{Case, CaseOutcome, Context, Draft, Event, Evidence, Genome, Host};
 pub use self::world::{Evaluator, Guard, Healer, Mutator, Observer, Prompter, Router};
 
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 impl Task {
     /// Its name, as in the contract.
     pub fn name(self) -> &'static str {

@@ -60,8 +60,8 @@ thread_local! {
     static USED: RefCell<Used> = RefCell::default();
     /// What that call sees and changes of what was learned.
     static KV: RefCell<Kv> = RefCell::default();
-    /// Whom that call may call.
-    static REACH: RefCell<Reach> = RefCell::default();
+    /// Whom that call may call; none: nobody.
+    static REACH: RefCell<Option<Reach>> = const { RefCell::new(None) };
 }
 
 /// Works on what the call has used of its share.
@@ -76,7 +76,7 @@ pub(super) fn learned<T>(work: impl FnOnce(&mut Kv) -> T) -> T {
 
 /// Calls others, as far as the call may.
 pub(super) fn reaching<T>(work: impl FnOnce(&mut Reach) -> Result<T, Unscripted>) -> Result<T, Unscripted> {
-    REACH.with_borrow_mut(work)
+    REACH.with_borrow_mut(|reach| work(reach.get_or_insert_default()))
 }
 
 /// Reasons that a policy may name.

@@ -6,6 +6,7 @@ use kairos_pipeline::policy::{Draft, RequestInfo, bounded};
 use wasmtime::component::Resource;
 use wasmtime::{ResourceLimiter, Result};
 
+use super::bindings::ModelRow;
 use super::bindings::kairos::plugin::{content, kv, kv_write, log, metrics, types};
 use super::engine::Ticker;
 use super::worlds::{AtHand, Evolving};
@@ -65,9 +66,11 @@ pub(super) struct HostState {
     pub(super) event: Option<AtHand>,
     /// What an evaluator or a mutator is asked about.
     pub(super) evolving: Option<Evolving>,
-    /// Whom it may call.
-    pub(super) reach: Reach,
+    /// Whom it may call; none: nobody.
+    pub(super) reach: Option<Reach>,
     pub(super) reach_bounds: ReachBounds,
+    /// Room for the models that it is asked about.
+    pub(super) rows: Vec<ModelRow>,
     /// What was learned, as this call sees and changes it.
     pub(super) kv: Kv,
     pub(super) reports: Arc<Reports>,

@@ -214,7 +214,8 @@ impl WasmPolicy {
             draft: None,
             event: None,
             evolving: None,
-            reach: Reach::default(),
+            reach: None,
+            rows: Vec::new(),
             kv: Kv::default(),
             reports: Arc::clone(&self.reports),
             used: Used::default(),
@@ -267,7 +268,7 @@ impl Instance {
         let decided = self.plugin.ask(&mut self.store, question);
         let state = self.store.data_mut();
         (state.request, state.kv) = (None, Kv::default());
-        state.reach = Reach::default();
+        state.reach = None;
         decided.unwrap_or_else(|error| Err(fault(&self.store, &error)))
     }
 }
@@ -405,4 +406,37 @@ fn identity(description: Description, source: &Source<'_>) -> Result<Identity, R
     Ok(Identity::new(description.name, source.digest, reasons, description.names)
         .holding(hold_back.unwrap_or_default())
         .learning(space))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::golden;
+
+    /// Bytes of a page of memory, of which a component says how many it needs.
+    const PAGE: u64 = 65_536;
+
+    /// A heap that is asked for is given by the system, and taken back with the instance: a third of what a call on a
+    /// new instance takes.
+    #[test]
+    fn a_small_plugin_of_the_sdk_gets_along_with_the_memory_that_it_starts_with() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/guests/score-router.wasm");
+        let bytes = std::fs::read(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask guests`", path.display()));
+        let limits = Arc::new(Limits { deadline: Duration::from_secs(5), ..Limits::default() });
+        let engine = WasmEngine::new(limits, None).unwrap();
+        let source = Source { file: "score.wasm", world: World::Router, bytes: &bytes, digest: "", config: "{}" };
+        let (policy, _) = WasmPolicy::load(&engine, &source, &Grants::default(), &Arc::default()).unwrap();
+        let needs = policy.pre.component().resources_required().unwrap().max_initial_memory_size.unwrap() * PAGE;
+        let mut instance = policy.instantiate(Duration::from_secs(5)).ok().unwrap();
+        let questions = golden::questions(World::Router);
+        for question in &questions {
+            let used = policy.used(&question.asked(), Manner::Test);
+            instance.ask(question.asked(), Meter::start(Duration::from_secs(5)), used).unwrap();
+        }
+        assert!(!questions.is_empty());
+        assert_eq!(instance.store.data().memory_used as u64, needs);
+    }
 }

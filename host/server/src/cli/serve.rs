@@ -22,6 +22,7 @@ use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
 use crate::jobs;
+use crate::memory;
 use crate::profiles;
 
 /// Run the gateway
@@ -54,6 +55,7 @@ Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way
 
 impl Serve {
     pub(super) async fn run(self) -> Result<Stopped, Failed> {
+        memory::give_back_at_once();
         let config = super::read_config(&self.flags)?;
         let side = assemble::model_side(&config).await?;
         let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
@@ -201,6 +203,7 @@ pub(super) async fn serve(
     let note = Note::leave(&app.config.data, listening.address())
         .map_err(|error| Failed::new(format!("the data folder cannot be written to: {error}")))?;
     ready();
+    memory::give_back_after_a_while();
     listening.serve(routes, &workers, &app, stop).await;
     drop(note);
     check.abort();

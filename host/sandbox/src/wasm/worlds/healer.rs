@@ -23,10 +23,11 @@ pub(super) fn ask(
     input: HealInput<'_>,
     request: Request,
 ) -> Result<Result<Answer, PluginError>> {
-    let (features, models) = shown(input.features, input.models);
+    let (features, models) = shown(store, input.features, input.models);
     let failure = failure(input.failure);
     let history: Vec<_> = input.history.iter().map(attempt).collect();
     let decided = exported.call(store, (request, features, &failure, &history, &models))?;
+    store.data_mut().rows = models;
     Ok(decided.map(|decided| Answer::Remedy(remedy(decided))))
 }
 

@@ -31,9 +31,13 @@ pub(super) enum Evolving {
 /// What every judgement is asked with: the request at hand.
 type Request = Resource<RequestHandle>;
 
-/// What the host knows of the request, and the models, as components see them.
-fn shown(features: &Features, models: &[Offer]) -> (FeaturesRow, Vec<ModelRow>) {
-    (bindings::features_row(features), models.iter().map(bindings::model_row).collect())
+/// What the host knows of the request, and the models, as components see them: in the instance's own room, to be put
+/// back after the call.
+fn shown(store: &mut Store<HostState>, features: &Features, models: &[Offer]) -> (FeaturesRow, Vec<ModelRow>) {
+    let mut rows = std::mem::take(&mut store.data_mut().rows);
+    rows.clear();
+    rows.extend(models.iter().map(bindings::model_row));
+    (bindings::features_row(features), rows)
 }
 
 /// What went wrong, as components see it.

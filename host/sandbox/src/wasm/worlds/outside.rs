@@ -20,6 +20,7 @@ impl http::Host for HostState {
         let method = HttpMethod::ALL[method as usize];
         Ok(self
             .reach
+            .get_or_insert_default()
             .send(&HttpRequest { method, url, headers, body })?
             .map_err(http_error)
             .map(|response| http::Response { status: response.status, headers: response.headers, body: response.body }))
@@ -43,7 +44,8 @@ impl model::Host for HostState {
         }
         let messages = messages.into_iter().map(|(role, text)| (role == model::Role::User, text)).collect();
         let request = ModelRequest { model, system, messages, max_output_tokens, temperature };
-        Ok(self.reach.call(&request)?.map_err(model_error).map(|response| model::Response {
+        let called = self.reach.get_or_insert_default().call(&request)?;
+        Ok(called.map_err(model_error).map(|response| model::Response {
             text: response.text,
             model: response.model,
             cut: response.cut,

@@ -30,11 +30,12 @@ pub(super) fn ask(
     input: PromptInput<'_>,
     request: Request,
 ) -> Result<Result<Answer, PluginError>> {
-    let (features, models) = shown(input.features, input.models);
+    let (features, models) = shown(store, input.features, input.models);
     store.data_mut().draft = Some(Arc::clone(input.draft));
     // There is one request in a call, as there is one handle of it.
     let decided = exported.call(store, (request, features, &models, input.first, Resource::new_borrow(0)));
-    store.data_mut().draft = None;
+    let state = store.data_mut();
+    (state.draft, state.rows) = (None, models);
     Ok(decided?.map(|decided| Answer::Edits(Box::new(edits(decided)))))
 }
 

@@ -23,8 +23,9 @@ pub(super) fn ask(
     input: RouteInput<'_>,
     request: Request,
 ) -> Result<Result<Answer, PluginError>> {
-    let (features, models) = shown(input.features, input.models);
+    let (features, models) = shown(store, input.features, input.models);
     let decided = exported.call(store, (request, features, &models))?;
+    store.data_mut().rows = models;
     Ok(decided.map(|decided| Answer::Plan(plan(decided))))
 }
 
