@@ -1,8 +1,8 @@
 """Runs a gateway through what gateways do, so that its build notes down which of its code that is.
 
-Usage: train.py KAIROS GUESTS POLICIES PROFILES, where KAIROS is built to take notes, GUESTS and POLICIES are the
-folders of what decides, and PROFILES is where the notes go. Bedrock is simulated by the same program, whose notes of
-that are left out.
+Usage: train.py KAIROS BESIDE GUESTS POLICIES PROFILES, where KAIROS is built to take notes, GUESTS and POLICIES are
+the folders of what decides, and PROFILES is where the notes go. Bedrock is simulated, and keys are made, by BESIDE,
+whose notes, if it takes any, are left out.
 """
 
 import concurrent.futures
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-KAIROS, GUESTS, POLICIES, PROFILES = map(pathlib.Path, sys.argv[1:])
+KAIROS, BESIDE, GUESTS, POLICIES, PROFILES = map(pathlib.Path, sys.argv[1:])
 CONNECTIONS = 32
 REQUESTS = 30_000
 
@@ -91,10 +91,10 @@ ENV = {
 class Server:
     """A server of this program, until the end of the block: it is told to stop, as notes are written at its end."""
 
-    def __init__(self, folder, notes, *arguments, **env):
+    def __init__(self, program, folder, notes, *arguments, **env):
         env = {**ENV, "LLVM_PROFILE_FILE": str(notes / "%p.profraw"), **env}
         self.log = open(folder / f"{arguments[0]}.log", "w+")
-        command = [KAIROS, *arguments, "--listen", "127.0.0.1:0"]
+        command = [program, *arguments, "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
@@ -119,9 +119,9 @@ def serve(name, routers, config, keyed):
         (folder / "policies").mkdir()
         swap(folder, routers[0])
         (folder / "kairos.toml").write_text(config)
-        with Server(folder, folder, "simulate") as simulator:
+        with Server(BESIDE, folder, folder, "simulate") as simulator:
             env = {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": f"http://{simulator.address}"}
-            with Server(folder, PROFILES, "serve", "--policies", "policies", "--data", "data", **env) as gateway:
+            with Server(KAIROS, folder, PROFILES, "serve", "--policies", "policies", "--data", "data", **env) as gateway:
                 headers = {"content-type": "application/json"}
                 if keyed:
                     headers["authorization"] = f"Bearer {make_key(folder)}"
@@ -143,7 +143,7 @@ def swap(folder, router):
 
 
 def make_key(folder):
-    command = [KAIROS, "key", "create", "search", "--tag", "team=search", "--tag", "env=prod", "--json"]
+    command = [BESIDE, "key", "create", "search", "--tag", "team=search", "--tag", "env=prod", "--json"]
     command += ["--budget-usd", "1000000", "--budget-period", "day", "--rpm", "1000000000", "--data", "data"]
     env = {**ENV, "LLVM_PROFILE_FILE": str(folder / "key.profraw")}
     return json.loads(subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True).stdout)["key"]

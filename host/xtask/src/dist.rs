@@ -1,6 +1,6 @@
-//! Kairos as it is shipped: optimised for what gateways do, by the notes of a run.
+//! Kairos as it is shipped: optimised for what gateways do, by the notes of a run, and laid out by those of another.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,7 +18,8 @@ fn profile() -> PathBuf {
 /// profile what runs lies together, what does not lies elsewhere, and is small. Measured in host/PERFORMANCE.md.
 pub(crate) fn build() -> Result<(), Failed> {
     take_notes()?;
-    optimise(&["kairos"])
+    optimise(&["kairos"])?;
+    lay_out()
 }
 
 /// Builds the benchmarks, and what they measure, in the same way; by the profile that there is, if there is one: when
@@ -27,7 +28,8 @@ pub(crate) fn build_benchmarks() -> Result<(), Failed> {
     if !profile().exists() {
         take_notes()?;
     }
-    optimise(&["kairos", "kairos-bench"])
+    optimise(&["kairos", "kairos-bench"])?;
+    lay_out()
 }
 
 /// Makes the profile.
@@ -40,33 +42,103 @@ fn take_notes() -> Result<(), Failed> {
         fs::remove_dir_all(&notes).map_err(Failed::at(&notes))?;
     }
     eprintln!("xtask: building what takes notes of what it does: some twenty-five minutes on two cores …");
-    let taking = build_with(&format!("-Cprofile-generate={}", notes.display()), &["kairos"])?.join("kairos");
+    let taking = build_with(&[format!("-Cprofile-generate={}", notes.display())], &["kairos"])?.join("kairos");
+    train(&taking, &taking, &notes)?;
+    run(Command::new(profdata).arg("merge").arg("-o").arg(profile()).arg(&notes))
+}
+
+/// Has a gateway that takes notes do what gateways do, beside a program that takes none, or whose are left out.
+fn train(taking: &Path, beside: &Path, notes: &Path) -> Result<(), Failed> {
     eprintln!("xtask: having it do what gateways do …");
     let mut training = Command::new("python3");
-    training.arg(root().join("host/xtask/train.py")).arg(taking);
-    run(training.arg(root().join("target/guests")).arg(root().join("policies")).arg(&notes))?;
-    run(Command::new(profdata).arg("merge").arg("-o").arg(profile()).arg(&notes))
+    training.arg(root().join("host/xtask/train.py")).args([taking, beside]);
+    run(training.arg(root().join("target/guests")).arg(root().join("policies")).arg(notes))
 }
 
 /// Builds programs by the profile, into `target/dist`.
 fn optimise(programs: &[&str]) -> Result<(), Failed> {
     eprintln!("xtask: building by its notes: as long again, the first time …");
-    let built = build_with(&format!("-Cprofile-use={}", profile().display()), programs)?;
+    // What refers to what is needed to lay them out anew.
+    let flags = [format!("-Cprofile-use={}", profile().display()), "-Clink-arg=-Wl,--emit-relocs".to_owned()];
+    let built = build_with(&flags, programs)?;
     let folder = root().join("target/dist");
     fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
     for program in programs {
-        let (from, to, new) = (built.join(program), folder.join(program), folder.join(format!("{program}.new")));
-        // Written beside it and renamed: the one before may be running.
-        fs::copy(&from, &new).map_err(Failed::at(&from))?;
-        fs::rename(&new, &to).map_err(Failed::at(&to))?;
-        println!("{}", to.display());
+        let new = folder.join(format!("{program}.new"));
+        fs::copy(built.join(program), &new).map_err(Failed::at(&new))?;
+        put_in_place(&new, program)?;
     }
     Ok(())
 }
 
-/// Builds programs, with a flag for all their code, but not for what runs while building: that is for the machine
+/// Written beside it and renamed: the program that was there may be running.
+fn put_in_place(new: &Path, program: &str) -> Result<(), Failed> {
+    let to = new.with_file_name(program);
+    fs::rename(new, &to).map_err(Failed::at(&to))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
+/// Lays Kairos out anew, so that the functions that run lie together, and what never does apart from them: the system
+/// maps a program in pieces of 64 KB, so that what a start touches here and there brings all of it into memory.
+///
+/// Without the tool for it the program is the same, and larger in memory. Measured in host/PERFORMANCE.md.
+fn lay_out() -> Result<(), Failed> {
+    let Some(bolt) = bolt() else {
+        eprintln!(
+            "xtask: without llvm-bolt, the program takes some 7 MB more memory\n  hint: it is in Debian's package bolt-19"
+        );
+        return Ok(());
+    };
+    let folder = root().join("target/dist");
+    let [program, taking, new] = ["kairos", "kairos.notes", "kairos.new"].map(|name| folder.join(name));
+    let notes = root().join("target/dist-layout");
+    let (merged, log) = (notes.with_extension("fdata"), notes.with_extension("log"));
+    if notes.exists() {
+        fs::remove_dir_all(&notes).map_err(Failed::at(&notes))?;
+    }
+    fs::create_dir_all(&notes).map_err(Failed::at(&notes))?;
+    eprintln!("xtask: laying it out: two minutes …");
+    let lay = |to: &Path| {
+        let mut command = Command::new(&bolt);
+        command.arg(&program).arg("-o").arg(to);
+        command
+    };
+    let into = format!("-instrumentation-file={}", notes.join("notes").display());
+    quietly(lay(&taking).args(["-instrument", "-instrumentation-file-append-pid", &into]), &log)?;
+    train(&taking, &program, &notes)?;
+    fs::remove_file(&taking).map_err(Failed::at(&taking))?;
+    let taken = fs::read_dir(&notes).map_err(Failed::at(&notes))?.flatten().map(|entry| entry.path());
+    quietly(Command::new(bolt.with_file_name("merge-fdata")).arg("-o").arg(&merged).args(taken), &log)?;
+    let by = format!("-data={}", merged.display());
+    let how =
+        ["-reorder-functions=cdsort", "-reorder-blocks=ext-tsp", "-split-functions", "-split-all-cold", "-split-eh"];
+    quietly(lay(&new).arg(by).args(how), &log)?;
+    put_in_place(&new, "kairos")
+}
+
+/// Runs a command that says much, of which nothing is to be done about unless it fails.
+fn quietly(command: &mut Command, log: &Path) -> Result<(), Failed> {
+    let file = File::create(log).map_err(Failed::at(log))?;
+    let again = file.try_clone().map_err(Failed::at(log))?;
+    let done = run(command.stdout(file).stderr(again));
+    done.map_err(|Failed(why)| Failed(format!("{why}\n  hint: what it said is in {}", log.display())))
+}
+
+/// LLVM's tool that lays programs out, of whatever version is installed.
+fn bolt() -> Option<PathBuf> {
+    let versions = (16..40).rev().map(|version| format!("llvm-bolt-{version}"));
+    let names: Vec<String> = std::iter::once("llvm-bolt".to_owned()).chain(versions).collect();
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    // What it needs lies beside the program, not beside a link to it.
+    found.filter_map(|tool| tool.canonicalize().ok()).next()
+}
+
+/// Builds programs, with flags for all their code, but not for what runs while building: that is for the machine
 /// itself, and they for one that is named. Gives their folder.
-fn build_with(flag: &str, programs: &[&str]) -> Result<PathBuf, Failed> {
+fn build_with(flags: &[String], programs: &[&str]) -> Result<PathBuf, Failed> {
     let machine = asked_of_rustc("host-tuple")?;
     let target = root().join("target");
     let mut build = cargo();
@@ -74,7 +146,7 @@ fn build_with(flag: &str, programs: &[&str]) -> Result<PathBuf, Failed> {
     programs.iter().for_each(|program| {
         build.args(["--bin", program]);
     });
-    run(build.env("CARGO_TARGET_DIR", &target).env("CARGO_ENCODED_RUSTFLAGS", flag))?;
+    run(build.env("CARGO_TARGET_DIR", &target).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")))?;
     Ok(target.join(machine).join("dist"))
 }
 
