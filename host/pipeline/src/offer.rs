@@ -57,8 +57,9 @@ pub(crate) fn offer(gateway: &Gateway, exchange: &mut Exchange, request: &Decode
         thrift::admit(degraded, request)?;
     }
     let named = if asked == AUTO { None } else { Some(named_target(gateway, exchange, request)?) };
-    let mut offers = Vec::with_capacity(MAX_OFFERS);
-    let mut targets = Vec::with_capacity(MAX_OFFERS);
+    // What is offered is kept until its record is written.
+    let most = MAX_OFFERS.min(catalogue.auto.len() + 1);
+    let (mut offers, mut targets) = (Vec::with_capacity(most), Vec::with_capacity(most));
     let mut add = |target: usize, worst: Picodollars| {
         targets.push(target);
         offers.push(facts(gateway, (&catalogue, day), target, worst, found.task, &request.outline));

@@ -61,20 +61,16 @@ fn optimise(programs: &[&str]) -> Result<(), Failed> {
     // What refers to what is needed to lay them out anew.
     let flags = [format!("-Cprofile-use={}", profile().display()), "-Clink-arg=-Wl,--emit-relocs".to_owned()];
     let built = build_with(&flags, programs)?;
-    let folder = root().join("target/dist");
-    fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
-    for program in programs {
-        let new = folder.join(format!("{program}.new"));
-        fs::copy(built.join(program), &new).map_err(Failed::at(&new))?;
-        put_in_place(&new, program)?;
-    }
-    Ok(())
+    programs.iter().try_for_each(|program| put_in_place(&built.join(program), program))
 }
 
-/// Written beside it and renamed: the program that was there may be running.
-fn put_in_place(new: &Path, program: &str) -> Result<(), Failed> {
-    let to = new.with_file_name(program);
-    fs::rename(new, &to).map_err(Failed::at(&to))?;
+/// Copies a program to where what is shipped is: beside it and renamed, as the one that was there may be running.
+fn put_in_place(from: &Path, program: &str) -> Result<(), Failed> {
+    let folder = root().join("target/dist");
+    fs::create_dir_all(&folder).map_err(Failed::at(&folder))?;
+    let (to, new) = (folder.join(program), folder.join(format!("{program}.new")));
+    fs::copy(from, &new).map_err(Failed::at(from))?;
+    fs::rename(&new, &to).map_err(Failed::at(&to))?;
     println!("{}", to.display());
     Ok(())
 }
@@ -90,10 +86,9 @@ fn lay_out() -> Result<(), Failed> {
         );
         return Ok(());
     };
-    let folder = root().join("target/dist");
-    let [program, taking, new] = ["kairos", "kairos.notes", "kairos.new"].map(|name| folder.join(name));
-    let notes = root().join("target/dist-layout");
-    let (merged, log) = (notes.with_extension("fdata"), notes.with_extension("log"));
+    let (program, notes) = (root().join("target/dist/kairos"), root().join("target/dist-layout"));
+    let beside = |name: &str| notes.with_extension(name);
+    let [taking, laid, merged, log] = ["taking", "laid", "fdata", "log"].map(beside);
     if notes.exists() {
         fs::remove_dir_all(&notes).map_err(Failed::at(&notes))?;
     }
@@ -107,14 +102,15 @@ fn lay_out() -> Result<(), Failed> {
     let into = format!("-instrumentation-file={}", notes.join("notes").display());
     quietly(lay(&taking).args(["-instrument", "-instrumentation-file-append-pid", &into]), &log)?;
     train(&taking, &program, &notes)?;
-    fs::remove_file(&taking).map_err(Failed::at(&taking))?;
     let taken = fs::read_dir(&notes).map_err(Failed::at(&notes))?.flatten().map(|entry| entry.path());
     quietly(Command::new(bolt.with_file_name("merge-fdata")).arg("-o").arg(&merged).args(taken), &log)?;
     let by = format!("-data={}", merged.display());
     let how =
         ["-reorder-functions=cdsort", "-reorder-blocks=ext-tsp", "-split-functions", "-split-all-cold", "-split-eh"];
-    quietly(lay(&new).arg(by).args(how), &log)?;
-    put_in_place(&new, "kairos")
+    quietly(lay(&laid).arg(by).args(how), &log)?;
+    // A copy, as of a release that is unpacked: of what a program just wrote in large pieces the system may map two
+    // megabytes at a time.
+    put_in_place(&laid, "kairos")
 }
 
 /// Runs a command that says much, of which nothing is to be done about unless it fails.

@@ -24,7 +24,8 @@ Tasks:
   demo    Build Kairos and run `kairos demo`: simulator and gateway, no AWS account needed
   test    Format, lints, documentation and all tests, with everything they need set up first
   dist    Build Kairos as it is shipped, into target/dist: built twice, as the first runs through what
-          gateways do, and the second is optimised for that. Some fifty minutes on two cores
+          gateways do, and the second is optimised for that, and laid out by llvm-bolt (Debian's bolt-19)
+          where it is installed. Some fifty minutes on two cores
   guests  Build the plugins and the tests' guests as WASM components, into target/guests
   contract
           Write the versions that are served, and the hashes of their files, into wit/README.md

@@ -67,6 +67,12 @@ const LOADS: [Load; 6] = [
 const SLOW: Load = Load { name: "buffered, 1 at once, upstream 20 ms", connections: 1, streams: false, requests: 150 };
 const SLOW_MS: u64 = 20;
 
+/// Records on disk are on unless this is said.
+const NO_RECORDS: &str = "[records]\nenabled = false\n";
+
+/// What is measured, by its name in the tables.
+const KAIROS: &str = "Kairos";
+
 /// Where OpenAI's clients ask.
 const CHAT: &str = "/v1/chat/completions";
 
@@ -85,51 +91,55 @@ struct Turn {
 pub(crate) fn run(options: &Options) {
     say_machine();
     let upstream = Server::bench(&["upstream"], OTHERS);
-    let mut proxy = Server::bench(&["proxy", "--upstream", &upstream.address.to_string()], MEASURED);
-    let mut kairos = Kairos::start(options, upstream.address);
+    let proxy = Server::bench(&["proxy", "--upstream", &upstream.address.to_string()], MEASURED);
+    let kairos = Kairos::start(options, upstream.address);
+    let plain = Kairos::start_with(options, upstream.address, NO_RECORDS);
     println!("\n## The gateway beside a bare proxy\n");
     println!(
-        "CPU is user and system time of the whole process for each request. “×” is the ratio to the bare proxy.\n"
+        "CPU is user and system time of the whole process for each request. “×” is the ratio to the bare proxy. Kairos \
+         has everything on; “no records”: but for the records that it keeps on disk.\n"
     );
     head(&["load", "", "CPU µs", "×", "p50 µs", "added p50", "p99 µs", "requests/s"]);
-    let (proxy_idle, kairos_idle) = (proxy.resident(), kairos.server.resident());
+    let measured = [("bare proxy", &proxy), (KAIROS, &kairos.server), ("no records", &plain.server)];
+    let resident = || measured.map(|(_, server)| server.resident());
+    let idle = resident();
     for load in LOADS.iter().filter(|load| load.name.contains(&options.only)) {
-        compare(load, options, upstream.address, &mut proxy, &mut kairos.server);
+        compare(load, options, upstream.address, &measured);
     }
-    let (proxy_after, kairos_after) = (proxy.resident(), kairos.server.resident());
+    let after = resident();
     if SLOW.name.contains(&options.only) {
         compare_slow(options);
     }
     println!("\nMemory, resident, MB:\n");
     head(&["", "idle", "after load"]);
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
-    row(&["bare proxy".to_owned(), megabytes(proxy_idle), megabytes(proxy_after)]);
-    row(&["Kairos".to_owned(), megabytes(kairos_idle), megabytes(kairos_after)]);
+    for ((name, _), (idle, after)) in measured.iter().zip(idle.into_iter().zip(after)) {
+        row(&[(*name).to_owned(), megabytes(idle), megabytes(after)]);
+    }
 }
 
 /// The same pair before an upstream that takes its time.
 fn compare_slow(options: &Options) {
     let slow = Server::bench(&["upstream", "--delay-ms", &SLOW_MS.to_string()], OTHERS);
-    let mut slow_proxy = Server::bench(&["proxy", "--upstream", &slow.address.to_string()], MEASURED);
-    let mut slow_kairos = Kairos::start(options, slow.address);
-    compare(&SLOW, options, slow.address, &mut slow_proxy, &mut slow_kairos.server);
+    let slow_proxy = Server::bench(&["proxy", "--upstream", &slow.address.to_string()], MEASURED);
+    let slow_kairos = Kairos::start(options, slow.address);
+    compare(&SLOW, options, slow.address, &[("bare proxy", &slow_proxy), (KAIROS, &slow_kairos.server)]);
 }
 
-fn compare(load: &Load, options: &Options, upstream: SocketAddr, proxy: &mut Server, kairos: &mut Server) {
+/// Gives all of them, and the upstream itself, the same load by turns. The first is what the others are held against.
+fn compare(load: &Load, options: &Options, upstream: SocketAddr, servers: &[(&'static str, &Server)]) {
     let requests = if options.quick { load.requests / 10 } else { load.requests };
     let turns = if options.quick { 3 } else { options.turns };
     let bare_path = if load.streams { "/stream" } else { "/whole" };
     let body = body(load.streams);
     let mut measured: BTreeMap<&str, Vec<Turn>> = BTreeMap::new();
-    let shots = [
-        ("direct", Shot { target: upstream, path: bare_path, body: body.clone(), key: None }, None),
-        (
-            "bare proxy",
-            Shot { target: proxy.address, path: bare_path, body: body.clone(), key: None },
-            Some(proxy.id()),
-        ),
-        ("Kairos", Shot { target: kairos.address, path: CHAT, body, key: None }, Some(kairos.id())),
-    ];
+    let shot = |target, path| Shot { target, path, body: body.clone(), key: None };
+    let bare = servers[0].0;
+    let mut shots = vec![("direct", shot(upstream, bare_path), None)];
+    shots.extend(servers.iter().map(|(name, server)| {
+        let path = if *name == bare { bare_path } else { CHAT };
+        (*name, shot(server.address, path), Some(server.id()))
+    }));
     for (_, shot, _) in &shots {
         fire(shot, load.connections, WARM_UP.min(requests));
     }
@@ -145,19 +155,19 @@ fn compare(load: &Load, options: &Options, upstream: SocketAddr, proxy: &mut Ser
             (Some(_), false) => format!("{:.1}", of(name, |turn| turn.cpu)),
             // Turn by turn: what drifts, drifts for both.
             (Some(_), true) => {
-                let pairs = measured[name].iter().zip(&measured["bare proxy"]);
+                let pairs = measured[name].iter().zip(&measured[bare]);
                 format!("{:.2}", median(pairs.map(|(ours, bare)| ours.cpu / bare.cpu).collect()))
             }
         };
-        let pairs = measured[name].iter().zip(&measured["bare proxy"]);
+        let pairs = measured[name].iter().zip(&measured[bare]);
         let added = median(pairs.map(|(ours, bare)| ours.p50 - bare.p50).collect());
         row(&[
-            if *name == "direct" { load.name.to_owned() } else { String::new() },
+            if process.is_none() { load.name.to_owned() } else { String::new() },
             (*name).to_owned(),
             cpu(false),
             cpu(true),
             format!("{:.0}", of(name, |turn| turn.p50)),
-            if *name == "Kairos" { format!("{added:+.0}") } else { String::new() },
+            if process.is_some() && *name != bare { format!("{added:+.0}") } else { String::new() },
             format!("{:.0}", of(name, |turn| turn.p99)),
             format!("{:.0}", of(name, |turn| turn.per_second)),
         ]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kairos_pipeline::policy::{Features, Needs, RequestInfo, World};
+use kairos_pipeline::policy::{Complexity, Features, Needs, Priority, RequestInfo, Task, World};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map};
 use tracing::Level;
 
@@ -17,7 +17,7 @@ use crate::reports::Reports;
 #[derive(Clone)]
 pub(super) struct Ctx {
     pub(super) request: Arc<RequestInfo>,
-    pub(super) config: Dynamic,
+    pub(super) config: Arc<Dynamic>,
 }
 
 /// What the host knows of the request.
@@ -157,7 +157,7 @@ fn register_ctx(api: &mut Api<'_>) {
         .property(
             "config: map",
             "The slot's table of `kairos.toml`: `[policies.config.router]`, `[policies.config.guard]`, …",
-            |ctx: &mut Ctx| ctx.config.clone(),
+            |ctx: &mut Ctx| Dynamic::clone(&ctx.config),
         )
         .function(
             "find(name: string) -> int?",
@@ -178,16 +178,20 @@ fn register_ctx(api: &mut Api<'_>) {
 fn register_features(api: &mut Api<'_>) {
     type F = FeaturesView;
     type Word = ImmutableString;
+    // Made once: scripts compare them again and again.
+    let tasks: Vec<Word> = Task::ALL.map(|task| task.name().into()).into();
+    let complexities: Vec<Word> = Complexity::ALL.map(|complexity| complexity.name().into()).into();
+    let priorities: Vec<Word> = Priority::ALL.map(|priority| priority.name().into()).into();
     api.section("`features`: what the host knows of the request", "[ROUTING](ROUTING.md) says how each is found.")
         .of::<F>("Features", "features")
         .property(
             "task: string",
             "What it is about: `general`, `code`, `reasoning`, … as in types.wit.",
-            |f: &mut F| -> Word { f.0.task.name().into() },
+            move |f: &mut F| tasks[f.0.task as usize].clone(),
         )
         .property("task_hinted: bool", "Whether the caller said so.", |f: &mut F| f.0.task_hinted)
-        .property("complexity: string", "`low`, `medium` or `high`.", |f: &mut F| -> Word {
-            f.0.complexity.name().into()
+        .property("complexity: string", "`low`, `medium` or `high`.", move |f: &mut F| {
+            complexities[f.0.complexity as usize].clone()
         })
         .property("complexity_hinted: bool", "Whether the caller said so.", |f: &mut F| f.0.complexity_hinted)
         .property(
@@ -207,8 +211,8 @@ fn register_features(api: &mut Api<'_>) {
         .property("cost_sensitivity: float", "How much price matters, 0 to 1; 0.5 when not said.", |f: &mut F| {
             f.0.cost_sensitivity
         })
-        .property("priority: string", "`low`, `normal`, `high` or `critical`.", |f: &mut F| -> Word {
-            f.0.priority.name().into()
+        .property("priority: string", "`low`, `normal`, `high` or `critical`.", move |f: &mut F| {
+            priorities[f.0.priority as usize].clone()
         })
         .property("streaming: bool", "Whether the answer is streamed.", |f: &mut F| f.0.streaming)
         .property("turns: int", "Messages, the system prompt apart.", |f: &mut F| i64::from(f.0.turns))

@@ -24,7 +24,7 @@ use crate::reports::{Dropped, Reports, Used};
 /// A script that is ready to run.
 pub struct ScriptPolicy {
     script: Script,
-    config: Dynamic,
+    config: Arc<Dynamic>,
     deadline: Duration,
     repeat_deadline: Duration,
     /// Time on the clock of a call, where that is a setting of its own.
@@ -120,7 +120,7 @@ impl ScriptPolicy {
         })?;
         let mut policy = Self {
             script: Script { engine, ast },
-            config: config.into(),
+            config: Arc::new(config.into()),
             deadline: limits.deadline_of(source.world),
             repeat_deadline: limits.init_deadline,
             wall: limits.wall_of(source.world),
@@ -146,7 +146,7 @@ impl ScriptPolicy {
             Manner::Afresh => Meter::start(self.repeat_deadline),
         };
         let meter = self.wall.map_or(meter, |wall| Meter::start_within(self.deadline, wall));
-        let ctx = Ctx { request: Arc::clone(question.request()), config: self.config.clone() };
+        let ctx = Ctx { request: Arc::clone(question.request()), config: Arc::clone(&self.config) };
         let (space, bounds) = &self.space;
         let kv = Kv::new(&question, space.as_ref(), manner);
         KV.set(if question.world() == World::Observer { kv.writing(*bounds) } else { kv });

@@ -11,7 +11,7 @@ use super::scopes::Count;
 
 /// How long rows are gathered for one commit while nobody waits for it. What was sent is covered by a
 /// lease that is on disk: a sync for fewer rows would cost much and protect nothing.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(25);
 /// Between two looks at leases that nobody draws on.
 const TICK: Duration = Duration::from_millis(500);
 /// Between two looks for the last rows, once stopping is wanted.

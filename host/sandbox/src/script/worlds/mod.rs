@@ -8,6 +8,7 @@ mod observer;
 mod prompter;
 mod router;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use kairos_pipeline::policy::{Answer, Features, Offer, Question, RequestInfo, World};
@@ -25,9 +26,21 @@ pub(super) struct Judgement {
     pub(super) hint: &'static str,
 }
 
+thread_local! {
+    /// The models of the last call: room for the next one's, once nobody has them any more.
+    static OFFERS: RefCell<Arc<[Offer]>> = RefCell::default();
+}
+
 /// What the host knows of a request, and the models, as scripts see them.
 fn shown(request: &Arc<RequestInfo>, features: &Features, models: &[Offer]) -> (FeaturesView, Models) {
-    (FeaturesView(*features), Models { offers: models.into(), request: Arc::clone(request) })
+    let offers = OFFERS.with_borrow_mut(|offers| {
+        match Arc::get_mut(offers) {
+            Some(room) if room.len() == models.len() => room.copy_from_slice(models),
+            _ => *offers = models.into(),
+        }
+        Arc::clone(offers)
+    });
+    (FeaturesView(*features), Models { offers, request: Arc::clone(request) })
 }
 
 /// The function of a world.
