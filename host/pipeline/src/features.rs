@@ -209,7 +209,12 @@ impl Words {
     }
 
     fn find(&self, word: &[u8]) -> Option<&Entry> {
-        let packed = pack(word).filter(|_| self.lengths[beginning(word)] & (1 << word.len()) != 0)?;
+        // First what costs least: few words are of a length that the lists have of their letter.
+        let length = u32::try_from(word.len()).ok().and_then(|length| 1u16.checked_shl(length))?;
+        if self.lengths[beginning(word)] & length == 0 {
+            return None;
+        }
+        let packed = pack(word)?;
         Some(&self.slots[self.slot(packed)]).filter(|entry| entry.word == packed)
     }
 
