@@ -6,20 +6,53 @@ use std::ffi::{c_int, c_long};
 /// `mi_option_purge_delay` of `mimalloc.h`, version 3: the milliseconds for which free memory is kept.
 const PURGE_DELAY: c_int = 15;
 
-/// Gives memory back as it becomes free.
+/// While it lives, memory goes back as it becomes free.
 ///
 /// What a start needs once (files that are parsed, code that is compiled) would stay otherwise: the allocator looks
-/// at what was free for long enough only when more becomes free, and a gateway that has started does nothing.
-pub(crate) fn give_back_at_once() {
-    set_delay(0);
+/// at what was free for long enough only when more becomes free, and a gateway that waits for its first request frees
+/// nothing. Afterwards it would cost: what one request frees, the next one needs.
+#[must_use]
+pub(crate) struct GivenBackAtOnce {
+    /// The delay before.
+    before: c_long,
 }
 
-/// Gives back what was free for a second: what one request frees, the next one needs.
-pub(crate) fn give_back_after_a_while() {
-    set_delay(1_000);
+impl GivenBackAtOnce {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        let before = delay();
+        set_delay(0);
+        Self { before }
+    }
+}
+
+impl Drop for GivenBackAtOnce {
+    fn drop(&mut self) {
+        set_delay(self.before);
+    }
+}
+
+fn delay() -> c_long {
+    // SAFETY: it reads a number, and any thread may.
+    unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) }
 }
 
 fn set_delay(millis: c_long) {
     // SAFETY: it stores a number, and any thread may.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, millis) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The binding does not name the option: its number is told by its default, which no other option has.
+    #[test]
+    fn the_delay_is_none_for_a_while() {
+        assert_eq!(delay(), 1_000);
+        let starting = GivenBackAtOnce::begin();
+        assert_eq!(delay(), 0);
+        drop(starting);
+        assert_eq!(delay(), 1_000);
+    }
 }

@@ -352,7 +352,7 @@ impl Kairos {
         Self::start_with(options, upstream, "")
     }
 
-    /// With a configuration of its own, and then a key.
+    /// With a configuration of its own, and a key where that asks for one.
     fn start_with(options: &Options, upstream: SocketAddr, config: &str) -> Self {
         // Beside the checkout's build, not in /tmp: that may be memory, and a ledger's disk is none.
         let folder = tempfile::tempdir_in(root().join("target")).unwrap();
@@ -375,7 +375,7 @@ impl Kairos {
             .env("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", format!("http://{upstream}"))
             .stderr(log);
         let server = Server::start(&mut command);
-        let key = (!config.is_empty()).then(|| make_key(options, folder.path()));
+        let key = config.contains("require_key").then(|| make_key(options, folder.path()));
         Self { server, key, _folder: folder }
     }
 }

@@ -22,7 +22,7 @@ use crate::assemble;
 use crate::config::{Flags, environment};
 use crate::edge::{self, App, Workers};
 use crate::jobs;
-use crate::memory;
+use crate::memory::GivenBackAtOnce;
 use crate::profiles;
 
 /// Run the gateway
@@ -55,7 +55,7 @@ Ready when it prints `listening on http://ADDR`. SIGTERM lets requests under way
 
 impl Serve {
     pub(super) async fn run(self) -> Result<Stopped, Failed> {
-        memory::give_back_at_once();
+        let starting = GivenBackAtOnce::begin();
         let config = super::read_config(&self.flags)?;
         let side = assemble::model_side(&config).await?;
         let (region, endpoint) = (side.region.clone(), side.endpoint.url.clone());
@@ -64,7 +64,11 @@ impl Serve {
         log_start(&app, &region, &endpoint);
         let listening = bind(&app).await?;
         let address = listening.address();
-        serve(app, listening, || say_listening(address), told_to_stop()).await
+        let ready = || {
+            say_listening(address);
+            drop(starting);
+        };
+        serve(app, listening, ready, told_to_stop()).await
     }
 }
 
@@ -203,7 +207,6 @@ pub(super) async fn serve(
     let note = Note::leave(&app.config.data, listening.address())
         .map_err(|error| Failed::new(format!("the data folder cannot be written to: {error}")))?;
     ready();
-    memory::give_back_after_a_while();
     listening.serve(routes, &workers, &app, stop).await;
     drop(note);
     check.abort();
