@@ -109,7 +109,9 @@ class Server:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait()
+        if self.process.wait() != 0:
+            self.log.seek(0)
+            sys.exit(f"it ended with {self.process.returncode}: {self.log.read()}")
 
 
 def serve(name, routers, config, keyed):

@@ -18,8 +18,9 @@ fn profile() -> PathBuf {
 /// profile what runs lies together, what does not lies elsewhere, and is small. Measured in host/PERFORMANCE.md.
 pub(crate) fn build() -> Result<(), Failed> {
     take_notes()?;
-    optimise(&["kairos"])?;
-    lay_out()
+    let bolt = bolt();
+    optimise(&["kairos"], bolt.is_some())?;
+    bolt.map_or(Ok(()), |bolt| lay_out(&bolt))
 }
 
 /// Builds the benchmarks, and what they measure, in the same way; by the profile that there is, if there is one: when
@@ -28,8 +29,9 @@ pub(crate) fn build_benchmarks() -> Result<(), Failed> {
     if !profile().exists() {
         take_notes()?;
     }
-    optimise(&["kairos", "kairos-bench"])?;
-    lay_out()
+    let bolt = bolt();
+    optimise(&["kairos", "kairos-bench"], bolt.is_some())?;
+    bolt.map_or(Ok(()), |bolt| lay_out(&bolt))
 }
 
 /// Makes the profile.
@@ -56,10 +58,13 @@ fn train(taking: &Path, beside: &Path, notes: &Path) -> Result<(), Failed> {
 }
 
 /// Builds programs by the profile, into `target/dist`.
-fn optimise(programs: &[&str]) -> Result<(), Failed> {
+fn optimise(programs: &[&str], to_be_laid_out: bool) -> Result<(), Failed> {
     eprintln!("xtask: building by its notes: as long again, the first time …");
-    // What refers to what is needed to lay them out anew.
-    let flags = [format!("-Cprofile-use={}", profile().display()), "-Clink-arg=-Wl,--emit-relocs".to_owned()];
+    let mut flags = vec![format!("-Cprofile-use={}", profile().display())];
+    if to_be_laid_out {
+        // Says in the program what refers to what.
+        flags.push("-Clink-arg=-Wl,--emit-relocs".to_owned());
+    }
     let built = build_with(&flags, programs)?;
     programs.iter().try_for_each(|program| put_in_place(&built.join(program), program))
 }
@@ -78,14 +83,8 @@ fn put_in_place(from: &Path, program: &str) -> Result<(), Failed> {
 /// Lays Kairos out anew, so that the functions that run lie together, and what never does apart from them: the system
 /// maps a program in pieces of 64 KB, so that what a start touches here and there brings all of it into memory.
 ///
-/// Without the tool for it the program is the same, and larger in memory. Measured in host/PERFORMANCE.md.
-fn lay_out() -> Result<(), Failed> {
-    let Some(bolt) = bolt() else {
-        eprintln!(
-            "xtask: without llvm-bolt, the program takes some 7 MB more memory\n  hint: it is in Debian's package bolt-19"
-        );
-        return Ok(());
-    };
+/// Measured in host/PERFORMANCE.md.
+fn lay_out(bolt: &Path) -> Result<(), Failed> {
     let (program, notes) = (root().join("target/dist/kairos"), root().join("target/dist-layout"));
     let beside = |name: &str| notes.with_extension(name);
     let [taking, laid, merged, log] = ["taking", "laid", "fdata", "log"].map(beside);
@@ -95,7 +94,7 @@ fn lay_out() -> Result<(), Failed> {
     fs::create_dir_all(&notes).map_err(Failed::at(&notes))?;
     eprintln!("xtask: laying it out: two minutes …");
     let lay = |to: &Path| {
-        let mut command = Command::new(&bolt);
+        let mut command = Command::new(bolt);
         command.arg(&program).arg("-o").arg(to);
         command
     };
@@ -108,6 +107,8 @@ fn lay_out() -> Result<(), Failed> {
     let how =
         ["-reorder-functions=cdsort", "-reorder-blocks=ext-tsp", "-split-functions", "-split-all-cold", "-split-eh"];
     quietly(lay(&laid).arg(by).args(how), &log)?;
+    // What nobody ran is not put in place.
+    train(&laid, &laid, &notes)?;
     // A copy, as of a release that is unpacked: of what a program just wrote in large pieces the system may map two
     // megabytes at a time.
     put_in_place(&laid, "kairos")
@@ -121,15 +122,22 @@ fn quietly(command: &mut Command, log: &Path) -> Result<(), Failed> {
     done.map_err(|Failed(why)| Failed(format!("{why}\n  hint: what it said is in {}", log.display())))
 }
 
-/// LLVM's tool that lays programs out, of whatever version is installed.
+/// LLVM's tool that lays programs out, of whatever version is installed that knows what is asked of it. Without it the
+/// program is as fast, and larger in memory.
 fn bolt() -> Option<PathBuf> {
-    let versions = (16..40).rev().map(|version| format!("llvm-bolt-{version}"));
+    let versions = (19..40).rev().map(|version| format!("llvm-bolt-{version}"));
     let names: Vec<String> = std::iter::once("llvm-bolt".to_owned()).chain(versions).collect();
-    let path = std::env::var_os("PATH")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let found = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     // What it needs lies beside the program, not beside a link to it.
-    found.filter_map(|tool| tool.canonicalize().ok()).next()
+    let tool = found.filter_map(|tool| tool.canonicalize().ok()).next();
+    if tool.is_none() {
+        eprintln!(
+            "xtask: without llvm-bolt, the program takes some 8 MB more memory\n  hint: it is in Debian's package bolt-19"
+        );
+    }
+    tool
 }
 
 /// Builds programs, with flags for all their code, but not for what runs while building: that is for the machine

@@ -32,6 +32,8 @@
 //!
 //! Natively, in `cargo test`, a context is made by hand and needs no host: [`testing`].
 
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+mod allocator;
 #[doc(hidden)]
 pub mod bindings;
 mod evolving;
@@ -83,10 +85,6 @@ pub use self::host::{Context, Host};
 #[cfg(not(target_family = "wasm"))]
 pub use self::testing::{Case, CaseOutcome, Context, Draft, Event, Evidence, Genome, Host};
 pub use self::world::{Evaluator, Guard, Healer, Mutator, Observer, Prompter, Router};
-
-#[cfg(all(target_family = "wasm", feature = "allocator"))]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 impl Task {
     /// Its name, as in the contract.

@@ -36,6 +36,7 @@ const RUST: &[File] = &[
     file!("src/lib.rs", "plugins/template/rust/src/lib.rs"),
     file!("vendor/kairos-plugin/Cargo.toml", "plugins/sdk/Cargo.toml"),
     file!("vendor/kairos-plugin/src/lib.rs", "plugins/sdk/src/lib.rs"),
+    file!("vendor/kairos-plugin/src/allocator.rs", "plugins/sdk/src/allocator.rs"),
     file!("vendor/kairos-plugin/src/bindings/evaluator.rs", "plugins/sdk/src/bindings/evaluator.rs"),
     file!("vendor/kairos-plugin/src/bindings/guard.rs", "plugins/sdk/src/bindings/guard.rs"),
     file!("vendor/kairos-plugin/src/bindings/healer.rs", "plugins/sdk/src/bindings/healer.rs"),
