@@ -210,8 +210,7 @@ impl Words {
 
     fn find(&self, word: &[u8]) -> Option<&Entry> {
         // First what costs least: few words are of a length that the lists have of their letter.
-        let length = u32::try_from(word.len()).ok().and_then(|length| 1u16.checked_shl(length))?;
-        if self.lengths[beginning(word)] & length == 0 {
+        if word.len() > LONGEST_WORD || self.lengths[beginning(word)] & (1 << word.len()) == 0 {
             return None;
         }
         let packed = pack(word)?;

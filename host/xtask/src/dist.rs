@@ -18,9 +18,7 @@ fn profile() -> PathBuf {
 /// profile what runs lies together, what does not lies elsewhere, and is small. Measured in host/PERFORMANCE.md.
 pub(crate) fn build() -> Result<(), Failed> {
     take_notes()?;
-    let bolt = bolt();
-    optimise(&["kairos"], bolt.is_some())?;
-    bolt.map_or(Ok(()), |bolt| lay_out(&bolt))
+    optimise(&["kairos"])
 }
 
 /// Builds the benchmarks, and what they measure, in the same way; by the profile that there is, if there is one: when
@@ -29,9 +27,7 @@ pub(crate) fn build_benchmarks() -> Result<(), Failed> {
     if !profile().exists() {
         take_notes()?;
     }
-    let bolt = bolt();
-    optimise(&["kairos", "kairos-bench"], bolt.is_some())?;
-    bolt.map_or(Ok(()), |bolt| lay_out(&bolt))
+    optimise(&["kairos", "kairos-bench"])
 }
 
 /// Makes the profile.
@@ -57,16 +53,18 @@ fn train(taking: &Path, beside: &Path, notes: &Path) -> Result<(), Failed> {
     run(training.arg(root().join("target/guests")).arg(root().join("policies")).arg(notes))
 }
 
-/// Builds programs by the profile, into `target/dist`.
-fn optimise(programs: &[&str], to_be_laid_out: bool) -> Result<(), Failed> {
+/// Builds programs by the profile, into `target/dist`, and lays Kairos out, which is one of them.
+fn optimise(programs: &[&str]) -> Result<(), Failed> {
     eprintln!("xtask: building by its notes: as long again, the first time …");
     let mut flags = vec![format!("-Cprofile-use={}", profile().display())];
-    if to_be_laid_out {
+    let bolt = bolt();
+    if bolt.is_some() {
         // Says in the program what refers to what.
         flags.push("-Clink-arg=-Wl,--emit-relocs".to_owned());
     }
     let built = build_with(&flags, programs)?;
-    programs.iter().try_for_each(|program| put_in_place(&built.join(program), program))
+    programs.iter().try_for_each(|program| put_in_place(&built.join(program), program))?;
+    bolt.map_or(Ok(()), |bolt| lay_out(&bolt))
 }
 
 /// Copies a program to where what is shipped is: beside it and renamed, as the one that was there may be running.

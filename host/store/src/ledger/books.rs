@@ -7,86 +7,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kairos_pipeline::ledger::{AttemptKey, Ending, OpenJob, Reservation, ReserveError, Totals};
-use kairos_pipeline::price::day_of;
-use serde::Serializer as _;
 use tokio::sync::oneshot;
 
-use super::{Map, Set};
-
+use super::bounds::{Bounds, Used};
 use super::entry::{Entry, EntryKind, amount};
 use super::jobs::Jobs;
 use super::scopes::{Count, Counts, Scopes};
-
-/// Whom a reservation counts against: what leases and sums are kept for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TupleKey {
-    /// The UTC day of the reservation, in days since 1970.
-    pub day: u32,
-    /// The caller's key.
-    pub caller: Arc<str>,
-    /// The model.
-    pub model: Arc<str>,
-}
-
-impl TupleKey {
-    fn of(reservation: &Reservation) -> Self {
-        Self {
-            day: day_of(reservation.at_ms),
-            caller: Arc::clone(&reservation.caller),
-            model: Arc::clone(&reservation.model),
-        }
-    }
-}
-
-/// What a tuple has drawn of what was committed for it, in this epoch.
-#[derive(Debug, Default)]
-struct Tuple {
-    /// Never falls.
-    drawn: u64,
-    /// Drawing stops here until the writer has committed more.
-    upto: u64,
-    /// What the lease reaches to on disk; none while that is not known.
-    committed: Option<u64>,
-    /// Worst cases of rows that are open.
-    open: u64,
-    /// Worst cases of those that wait.
-    waiting: u64,
-    /// What was drawn in the current second and in the one before.
-    recent: [u64; 2],
-    second: u64,
-    /// When something was drawn last.
-    drew: u64,
-    /// The largest draw since there was none for two seconds; nothing once the lease was given back.
-    largest: u64,
-    /// Where its last reservation counts.
-    counts: Counts,
-}
-
-impl Tuple {
-    fn pass_time(&mut self, second: u64) {
-        match second.saturating_sub(self.second) {
-            0 => return,
-            1 => self.recent = [0, self.recent[0]],
-            _ => self.recent = [0, 0],
-        }
-        self.second = second;
-    }
-
-    /// A request draws.
-    fn draw(&mut self, worst: u64, second: u64) {
-        self.pass_time(second);
-        let before = if self.recent == [0, 0] { 0 } else { self.largest };
-        self.recent[0] = self.recent[0].saturating_add(worst);
-        self.largest = before.max(worst);
-    }
-
-    fn headroom(&self) -> u64 {
-        self.upto.saturating_sub(self.drawn)
-    }
-}
+use super::tuple::{Tuple, TupleKey, lower};
+use super::{Map, Set};
 
 struct OpenRow {
     tuple: TupleKey,
@@ -128,42 +58,6 @@ pub(crate) struct Books {
     pub(crate) urgent: bool,
     /// Whether the writer waits to be woken.
     pub(crate) resting: bool,
-}
-
-/// Bounds of what is kept in memory, and of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// How long a reservation waits for a commit.
-    pub wait: Duration,
-    /// Rows that may wait for a commit. A reservation claims two places, one for its row and one for
-    /// its end.
-    pub queued_rows: usize,
-    /// Pairs of key and model, on a day, that are kept. More are served, as leases of others run out
-    /// of use.
-    pub pairs: usize,
-    /// Jobs that may be open.
-    pub jobs: usize,
-    /// Jobs that each key may have open.
-    pub jobs_each_key: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { wait: Duration::from_secs(2), queued_rows: 65_536, pairs: 65_536, jobs: 1_000, jobs_each_key: 100 }
-    }
-}
-
-/// How much of its bounds the ledger uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Used {
-    /// Places in the queue of rows that are claimed.
-    pub queued_rows: usize,
-    /// Pairs of key and model that are kept.
-    pub pairs: usize,
-    /// Reservations that wait for a commit.
-    pub waiting: usize,
-    /// Jobs that are open.
-    pub jobs: usize,
 }
 
 /// Time after which what is not drawn of a lease is given back: but for room for two requests as the largest of late,
@@ -321,21 +215,7 @@ impl Books {
         self.urgent |= self.places < self.bounds.queued_rows / 2;
         self.totals.open += u128::from(worst);
         self.totals.open_rows += 1;
-        self.queue.push(Entry {
-            key: Some(reservation.key),
-            tuple: Some(tuple.clone()),
-            high: amount(worst),
-            prices: Some(Arc::clone(&reservation.price_version)),
-            tags: written(&reservation.tags),
-            team: reservation.team.clone(),
-            target: Some(Arc::clone(&reservation.target)),
-            region: Some(Arc::clone(&reservation.region)),
-            tier: Some(reservation.tier.name().into()),
-            policy: reservation.policy.clone(),
-            unpriced: Some(reservation.unpriced),
-            job: reservation.job.clone(),
-            ..Entry::of_epoch(EntryKind::Reserved, self.epoch, amount(reservation.at_ms))
-        });
+        self.queue.push(Entry::reserved(reservation, tuple.clone(), self.epoch));
         self.jobs.queue(Some(reservation));
         self.rows.insert(reservation.key, OpenRow { tuple: tuple.clone(), worst, counts });
         self.touched.insert(tuple);
@@ -597,22 +477,4 @@ impl Books {
     pub(crate) fn is_settled(&self) -> bool {
         self.jobs.are_all(self.rows.len()) && self.queue.is_empty()
     }
-}
-
-/// Tags as an object of JSON; none where there are none.
-fn written(tags: &[(String, String)]) -> Option<String> {
-    if tags.is_empty() {
-        return None;
-    }
-    let mut json = Vec::with_capacity(64);
-    let mut serializer = serde_json::Serializer::new(&mut json);
-    serializer.collect_map(tags.iter().map(|(name, value)| (name, value))).ok()?;
-    String::from_utf8(json).ok()
-}
-
-/// A tuple's lease reaches no further than it was drawn, but for so much.
-fn lower(tuple: &mut Tuple, keeps: u64, scopes: &mut Scopes) {
-    let gives = tuple.headroom().saturating_sub(keeps);
-    scopes.headroom(&tuple.counts, 0, gives);
-    tuple.upto -= gives;
 }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use kairos_pipeline::ledger::{AttemptKey, Ending};
+use kairos_pipeline::ledger::{AttemptKey, Ending, Reservation};
+use serde::Serializer as _;
 use sha2::{Digest as _, Sha256};
 
-use super::books::TupleKey;
 use super::scopes::Counts;
+use super::tuple::TupleKey;
 
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +149,25 @@ impl Entry {
         }
     }
 
+    /// What an attempt may cost.
+    pub(crate) fn reserved(reservation: &Reservation, tuple: TupleKey, epoch: i64) -> Self {
+        Self {
+            key: Some(reservation.key),
+            tuple: Some(tuple),
+            high: amount(reservation.worst.0),
+            prices: Some(Arc::clone(&reservation.price_version)),
+            tags: written(&reservation.tags),
+            team: reservation.team.clone(),
+            target: Some(Arc::clone(&reservation.target)),
+            region: Some(Arc::clone(&reservation.region)),
+            tier: Some(reservation.tier.name().into()),
+            policy: reservation.policy.clone(),
+            unpriced: Some(reservation.unpriced),
+            job: reservation.job.clone(),
+            ..Self::of_epoch(EntryKind::Reserved, epoch, amount(reservation.at_ms))
+        }
+    }
+
     /// The end of an attempt's row.
     pub(crate) fn ending(key: AttemptKey, tuple: TupleKey, ending: &Ending, epoch: i64, at_ms: i64) -> Self {
         let (kind, low, high, usage, why) = match ending {
@@ -256,4 +276,15 @@ impl Entry {
         }
         hasher.finalize().into()
     }
+}
+
+/// Tags as an object of JSON; none where there are none.
+fn written(tags: &[(String, String)]) -> Option<String> {
+    if tags.is_empty() {
+        return None;
+    }
+    let mut json = Vec::with_capacity(64);
+    let mut serializer = serde_json::Serializer::new(&mut json);
+    serializer.collect_map(tags.iter().map(|(name, value)| (name, value))).ok()?;
+    String::from_utf8(json).ok()
 }

@@ -10,7 +10,7 @@ use kairos_pipeline::budget::Rule;
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::books::{Books, TupleKey};
+use super::books::Books;
 use super::budgets::{Counted, counts_of};
 use super::entry::{Entry, EntryKind, amount};
 use super::error::LedgerError;
@@ -19,6 +19,7 @@ use super::place::Place;
 use super::rows::{head_of, read_entry, write_rows};
 use super::schema::{prepare_schema, renew_log};
 use super::scopes::{Count, Scopes};
+use super::tuple::TupleKey;
 use super::{Map, Set, budgets};
 use crate::database;
 

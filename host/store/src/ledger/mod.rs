@@ -10,6 +10,7 @@
 //! `writer` the thread between.
 
 mod books;
+mod bounds;
 mod budgets;
 mod check;
 mod correct;
@@ -25,6 +26,7 @@ mod schema;
 mod scopes;
 #[cfg(test)]
 mod tests;
+mod tuple;
 mod verify;
 mod writer;
 
@@ -43,13 +45,14 @@ use self::books::{Asked, Books};
 use self::journal::Journal;
 use self::writer::{Shared, Stop, Writer};
 
-pub use self::books::{Bounds, TupleKey, Used};
+pub use self::bounds::{Bounds, Used};
 pub use self::correct::{Correction, Corrector};
 pub use self::entry::{Entry, EntryKind};
 pub use self::error::LedgerError;
 pub use self::lines::{End, Line, Range};
 pub use self::read::{DaySum, Reader};
 pub use self::scopes::Crossed;
+pub use self::tuple::TupleKey;
 pub use self::verify::Verified;
 pub use self::writer::Ended;
 

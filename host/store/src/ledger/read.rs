@@ -6,12 +6,12 @@ use kairos_pipeline::ledger::Totals;
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::totals;
 use super::rows::read_entry;
 use super::schema::{SCHEMA, check_schema};
+use super::tuple::TupleKey;
 use crate::database::{self, schema_of};
 
 /// A ledger that is only read.

@@ -6,11 +6,11 @@ use kairos_pipeline::ledger::AttemptKey;
 use kairos_pipeline::request::RequestId;
 use rusqlite::{Connection, Row, params};
 
-use super::books::TupleKey;
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
 use super::journal::{Batch, Head};
 use super::scopes::Counts;
+use super::tuple::TupleKey;
 use super::{Map, budgets};
 
 pub(super) fn head_of(connection: &Connection) -> Result<(i64, Head), LedgerError> {

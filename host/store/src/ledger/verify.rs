@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use kairos_pipeline::ledger::{AttemptKey, Totals};
 use rusqlite::{Connection, params};
 
-use super::books::TupleKey;
 use super::budgets::{Counted, MOST_PARTS};
 use super::entry::{Entry, EntryKind};
 use super::error::LedgerError;
@@ -16,6 +15,7 @@ use super::read::Reader;
 use super::rows::{head_of, read_entry};
 use super::schema::genesis;
 use super::scopes::Counts;
+use super::tuple::TupleKey;
 use super::{Map, budgets};
 use crate::database::schema_of;
 

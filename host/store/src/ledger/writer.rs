@@ -4,10 +4,11 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::books::{Books, TupleKey};
+use super::books::Books;
 use super::entry::amount;
 use super::journal::{Batch, CommitError, Journal};
 use super::scopes::Count;
+use super::tuple::TupleKey;
 
 /// How long rows are gathered for one commit while nobody waits for it. What was sent is covered by a
 /// lease that is on disk: a sync for fewer rows would cost much and protect nothing.
