@@ -291,13 +291,14 @@ impl Books {
         });
     }
 
-    /// What is to be committed: all rows that are queued, unless earlier ones are still to be, and
-    /// the leases of the tuples that were touched. A lease that is to reach less does so from now on.
-    pub(crate) fn plan(&mut self, second: u64, with_rows: bool) -> Plan {
+    /// What is to be committed: all rows that are queued, for which there is `room` for others then, unless earlier
+    /// ones are still to be; and the leases of the tuples that were touched. A lease that is to reach less does so
+    /// from now on.
+    pub(crate) fn plan(&mut self, second: u64, room: Option<Vec<Entry>>) -> Plan {
         self.work = false;
         self.urgent = false;
         self.committing = Some(second);
-        let rows = if with_rows { std::mem::take(&mut self.queue) } else { Vec::new() };
+        let rows = room.map(|room| std::mem::replace(&mut self.queue, room)).unwrap_or_default();
         let touched = std::mem::take(&mut self.touched);
         let mut leases = Vec::with_capacity(touched.len());
         let mut first_in_line = Map::default();

@@ -32,16 +32,33 @@ pub(crate) struct Head {
 
 /// Rows with their places, as they are to be on disk.
 pub(crate) struct Batch {
-    pub(super) rows: Vec<(i64, Entry, [u8; 32])>,
+    rows: Vec<Entry>,
+    /// Of each row, where the chain of hashes is behind it.
+    hashes: Vec<[u8; 32]>,
     before: Head,
     after: Head,
 }
 
 impl Batch {
-    pub(crate) fn rows(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
+
+    /// Each row, with its number and its hash.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (i64, &Entry, &[u8; 32])> {
+        (self.before.seq + 1..).zip(&self.rows).zip(&self.hashes).map(|((seq, entry), hash)| (seq, entry, hash))
+    }
+
+    /// The memory of its rows, for others.
+    pub(crate) fn into_room(mut self) -> Vec<Entry> {
+        self.rows.clear();
+        self.rows.shrink_to(ROOM);
+        self.rows
+    }
 }
+
+/// Rows for which memory is kept between commits: some thousand requests.
+const ROOM: usize = 2_048;
 
 /// The database, opened to be written. One at a time has it.
 pub(crate) struct Journal {
@@ -225,14 +242,13 @@ impl Journal {
 
     /// Gives rows their places.
     pub(crate) fn batch(&self, rows: Vec<Entry>) -> Batch {
-        let (before, mut head) = (self.head, self.head);
-        let rows = rows.into_iter().map(|entry| {
-            head.seq += 1;
-            head.hash = entry.hash(head.seq, &head.hash);
-            (head.seq, entry, head.hash)
+        let (before, mut after) = (self.head, self.head);
+        let hashes = rows.iter().map(|entry| {
+            after.seq += 1;
+            after.hash = entry.hash(after.seq, &after.hash);
+            after.hash
         });
-        let rows = rows.collect();
-        Batch { rows, before, after: head }
+        Batch { hashes: hashes.collect(), rows, before, after }
     }
 
     /// Commits rows and leases, synced. After a failure the very same batch is to be given again.
@@ -243,24 +259,34 @@ impl Journal {
             return Err(CommitError::Fenced);
         }
         let rows_are_there = found == batch.after && batch.before != batch.after;
-        let mut open = Vec::new();
-        let mut jobs = Vec::new();
+        // What the batch opens and leaves open.
+        let mut open: Map<AttemptKey, (i64, i64)> = Map::default();
+        let mut jobs: Set<AttemptKey> = Set::default();
+        let mut first = None;
         let mut ended = Vec::new();
         let mut rowed: Map<&TupleKey, i64> = Map::default();
-        for (seq, entry, _) in &batch.rows {
+        for (seq, entry, _) in batch.rows() {
             let (Some(key), Some(tuple)) = (entry.key, &entry.tuple) else { continue };
             if entry.kind == EntryKind::Reserved {
-                open.push((key, (*seq, entry.high)));
-                jobs.extend(entry.job.is_some().then_some(key));
+                if entry.job.is_some() {
+                    jobs.insert(key);
+                } else {
+                    first.get_or_insert(seq);
+                }
+                open.insert(key, (seq, entry.high));
                 *rowed.entry(tuple).or_default() += entry.high;
             } else if self.taken_over.contains_key(&key) {
                 // No lease of this run has it.
                 ended.push(key);
             } else {
-                let own = open.iter().rev().find(|(known, _)| *known == key).map(|(_, row)| *row);
+                let own = open.remove(&key);
                 let worst = own.or_else(|| self.open.get(&key).copied()).map_or(0, |(_, worst)| worst);
                 *rowed.entry(tuple).or_default() += (entry.charged() - worst).max(0);
-                ended.push(key);
+                if own.is_some() {
+                    jobs.remove(&key);
+                } else {
+                    ended.push(key);
+                }
             }
         }
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -284,8 +310,7 @@ impl Journal {
                 }
             }
         }
-        let first = open.iter().find(|(key, _)| !jobs.contains(key));
-        let oldest = self.places.first().copied().or_else(|| first.map(|(_, (seq, _))| *seq));
+        let oldest = self.places.first().copied().or(first);
         let changed = transaction
             .prepare_cached("UPDATE meta SET head = ?1, hash = ?2, oldest_open = ?3 WHERE head = ?4 AND epoch = ?5")?
             .execute(params![

@@ -26,7 +26,7 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
     let mut spent: Map<&TupleKey, [i64; 3]> = Map::default();
     let mut of_budgets: Map<(&str, i64), i64> = Map::default();
     let mut days: Map<u32, i64> = Map::default();
-    for (seq, entry, hash) in &batch.rows {
+    for (seq, entry, hash) in batch.rows() {
         let tuple = entry.tuple.as_ref();
         insert.execute(params![
             seq,
@@ -54,7 +54,7 @@ pub(super) fn write_rows(connection: &Connection, batch: &Batch) -> Result<(), r
             entry.job.as_deref(),
         ])?;
         if let Some(tuple) = tuple {
-            days.entry(tuple.day).or_insert(*seq);
+            days.entry(tuple.day).or_insert(seq);
         }
         if let Some(tuple) = tuple
             && entry.kind != EntryKind::Reserved

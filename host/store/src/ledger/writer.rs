@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::books::Books;
-use super::entry::amount;
+use super::entry::{Entry, amount};
 use super::journal::{Batch, CommitError, Journal};
 use super::scopes::Count;
 use super::tuple::TupleKey;
@@ -79,13 +79,15 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// Rows whose commit failed, to be tried again as they are.
     kept: Option<Batch>,
+    /// Memory for rows, which those of the last commit had: of new memory, each page costs a fault.
+    room: Vec<Entry>,
     /// When it last found something to do.
     worked: Instant,
 }
 
 impl Writer {
     pub(crate) fn new(journal: Journal, shared: Arc<Shared>) -> Self {
-        Self { journal, shared, kept: None, worked: Instant::now() }
+        Self { journal, shared, kept: None, room: Vec::new(), worked: Instant::now() }
     }
 
     /// Writes until `stop` says so, then once more.
@@ -157,15 +159,18 @@ impl Writer {
             self.fail(&error, Vec::new());
             return false;
         }
-        let plan = self.shared.lock().plan(second, self.kept.is_none());
+        let room = self.kept.is_none().then(|| std::mem::take(&mut self.room));
+        let plan = self.shared.lock().plan(second, room);
         let batch = self.kept.take().unwrap_or_else(|| self.journal.batch(plan.rows));
-        if batch.rows() == 0 && plan.leases.is_empty() {
+        if batch.len() == 0 && plan.leases.is_empty() {
             self.shared.with(|books| books.committed(0, &[], second));
+            self.room = batch.into_room();
             return true;
         }
         match self.journal.commit(&batch, &plan.leases) {
             Ok(()) => {
-                self.shared.with(|books| books.committed(batch.rows(), &plan.leases, second));
+                self.shared.with(|books| books.committed(batch.len(), &plan.leases, second));
+                self.room = batch.into_room();
                 true
             }
             Err(error) => {
