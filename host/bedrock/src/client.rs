@@ -123,6 +123,14 @@ pub struct Client {
     host: HeaderValue,
 }
 
+const JSON: &str = "application/json";
+
+/// Headers of every request: their names are read once.
+static SDK_REQUEST: HeaderName = HeaderName::from_static("amz-sdk-request");
+static INVOCATION_ID: HeaderName = HeaderName::from_static("amz-sdk-invocation-id");
+static AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
 /// Response headers that a native caller is told. A closed list: the rest is between Bedrock and us.
 const PASSED_HEADERS: [&str; 10] = [
     "x-amzn-bedrock-content-type",
@@ -190,8 +198,10 @@ impl Client {
         }
         path.push_str(call.operation.path());
         let content_type = call.headers.iter().find(|(name, _)| *name == "content-type");
-        let content_type = content_type.map_or("application/json", |(_, value)| value);
+        let content_type = content_type.map_or(JSON, |(_, value)| value);
         let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.insert(&SDK_REQUEST, HeaderValue::from_static("attempt=1; max=1"));
         let mut set = |name: HeaderName, value: &str| {
             HeaderValue::from_str(value).map(|value| headers.insert(name.clone(), value)).map_err(|_| {
                 Failure::new(Kind::InvalidValue, format!("the header {name} has characters that no header may have"))
@@ -200,9 +210,7 @@ impl Client {
         for (name, value) in call.headers.iter() {
             set(HeaderName::from_static(name), value)?;
         }
-        set(CONTENT_TYPE, content_type)?;
-        set(HeaderName::from_static("amz-sdk-invocation-id"), &call.attempt)?;
-        set(HeaderName::from_static("amz-sdk-request"), "attempt=1; max=1")?;
+        set(INVOCATION_ID.clone(), &call.attempt)?;
         self.authorise(authority, ("POST", &path, ""), content_type, &call.body, set)?;
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, self.user_agent.clone());
@@ -211,9 +219,7 @@ impl Client {
                 UpstreamOperation::ConverseStream | UpstreamOperation::InvokeStream => {
                     "application/vnd.amazon.eventstream"
                 }
-                UpstreamOperation::Converse | UpstreamOperation::Invoke | UpstreamOperation::StartAsync => {
-                    "application/json"
-                }
+                UpstreamOperation::Converse | UpstreamOperation::Invoke | UpstreamOperation::StartAsync => JSON,
             })
         });
         self.addressed(Method::POST, path, headers, &call.body, sent)
@@ -235,9 +241,9 @@ impl Client {
             Authority::Keys(keys) => {
                 let moment = Moment::now();
                 set(AUTHORIZATION, &self.signer.sign(keys, &moment, &self.endpoint.host, what, content_type, body))?;
-                set(HeaderName::from_static("x-amz-date"), moment.stamp())?;
+                set(AMZ_DATE.clone(), moment.stamp())?;
                 if let Some(token) = &keys.session_token {
-                    set(HeaderName::from_static("x-amz-security-token"), token)?;
+                    set(SECURITY_TOKEN.clone(), token)?;
                 }
             }
         }
@@ -273,7 +279,6 @@ impl Client {
                 Failure::new(Kind::Internal, "a header of a question to Bedrock has characters that none may have")
             })
         };
-        const JSON: &str = "application/json";
         set(CONTENT_TYPE, JSON)?;
         set(ACCEPT, JSON)?;
         self.authorise(authority, ("GET", &path, &query), JSON, b"", set)?;

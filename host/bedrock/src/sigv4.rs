@@ -157,12 +157,16 @@ impl Canonical<'_> {
         for (name, value) in self.headers {
             text.push_str(name);
             text.push(':');
-            // Runs of spaces count as one.
-            for (place, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
-                if place > 0 {
-                    text.push(' ');
+            if value.as_bytes().contains(&b' ') {
+                // Runs of them count as one.
+                for (place, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+                    if place > 0 {
+                        text.push(' ');
+                    }
+                    text.push_str(word);
                 }
-                text.push_str(word);
+            } else {
+                text.push_str(value);
             }
             text.push('\n');
         }

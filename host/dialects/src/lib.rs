@@ -21,3 +21,10 @@ pub use failure::{Failure, Kind};
 pub use invalid::Invalid;
 pub use outline::{Needs, Outline};
 pub use usage::Usage;
+
+/// Writes a value as JSON that takes about so many bytes, of which memory is asked for once.
+pub fn json(value: &impl serde::Serialize, about: usize) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::with_capacity(about);
+    serde_json::to_writer(&mut json, value)?;
+    Ok(json)
+}

@@ -12,7 +12,7 @@ use kairos_dialects::generate::parameters::{Chosen, Parameters};
 use kairos_dialects::openai::embeddings::Wanted;
 use kairos_dialects::outline::{Needs, Outline, ServiceTier};
 use kairos_dialects::prompt::{self, Named};
-use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, openai};
+use kairos_dialects::{Failure, Invalid, Kind, bedrock, generate, json, openai};
 
 use crate::exchange::Exchange;
 use crate::gateway::{Gateway, Settings};
@@ -303,7 +303,7 @@ fn chat(body: &Bytes, hints: Hints, gateway: &Gateway) -> Result<Decoded, Failur
     let is_named = hints.prompt.is_some() || hints.prompt_variables.is_some();
     let request = openai::request::parse(body, is_named)?;
     let template = template(&hints, request.prompt, gateway)?;
-    let mut body = written(&request.canonical)?;
+    let mut body = written(&request.canonical, body)?;
     let outline = match &template {
         None => request.canonical.outline(request.stream),
         Some(template) => {
@@ -328,7 +328,7 @@ fn generate(body: &Bytes, mut hints: Hints, gateway: &Gateway) -> Result<Decoded
     let mut request = generate::request::parse(body)?;
     hints.read_context(&request.hints)?;
     let template = template(&hints, None, gateway)?;
-    let mut body = written(&request.canonical)?;
+    let mut body = written(&request.canonical, body)?;
     let mut outline = request.canonical.outline(false);
     if let Some(template) = &template {
         body = template.put_into(&body, false)?;
@@ -347,8 +347,9 @@ fn generate(body: &Bytes, mut hints: Hints, gateway: &Gateway) -> Result<Decoded
     })
 }
 
-fn written(request: &Request<'_>) -> Result<Bytes, Failure> {
-    let body = serde_json::to_vec(request);
+/// The request as Converse takes it, which is about as long as the caller's body.
+fn written(request: &Request<'_>, callers: &Bytes) -> Result<Bytes, Failure> {
+    let body = json(request, callers.len());
     let body =
         body.map_err(|error| Failure::new(Kind::Internal, format!("the request could not be written: {error}")))?;
     Ok(body.into())

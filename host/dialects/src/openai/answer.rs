@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::finish_reason;
 use crate::answer::{Answer, AnswerBlock};
+use crate::json;
 use crate::usage::Usage;
 
 /// Who answers, and when: what every chunk of an answer repeats.
@@ -17,6 +18,9 @@ pub struct Head<'a> {
     /// The model that answers.
     pub model: &'a str,
 }
+
+/// About what an answer takes but for what the model says, in bytes.
+const APART_FROM_TEXT: usize = 512;
 
 /// The prefix that makes a request id a completion's id.
 pub(super) const ID_PREFIX: &str = "chatcmpl-";
@@ -119,7 +123,8 @@ pub fn completion(head: Head<'_>, answer: &Answer<'_>) -> Bytes {
         usage: answer.served.usage.map(Into::into),
         service_tier: answer.served.tier.map(|tier| tier.as_bedrock()),
     };
-    serde_json::to_vec(&completion).unwrap_or_default().into()
+    let about = completion.choices[0].message.content.as_ref().map_or(0, String::len) + APART_FROM_TEXT;
+    json(&completion, about).unwrap_or_default().into()
 }
 
 #[cfg(test)]

@@ -51,19 +51,19 @@ struct Said {
 
 /// The column `asked`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Columns {
+struct Columns<'a> {
     policy: Arc<str>,
     catalogue: i64,
     offered: i64,
     setting: i64,
     /// Who was asked before and did not decide, and what that was loaded with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    before: Option<(InsteadOf, i64)>,
+    before: Option<(Cow<'a, InsteadOf>, i64)>,
     features: Features,
     moving: Vec<Moving>,
-    asked_model: String,
+    asked_model: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    task_label: Option<String>,
+    task_label: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "has_no_tags")]
     tags: Tags,
     prompt: Said,
@@ -74,7 +74,7 @@ struct Columns {
     /// More was read than is recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     more_reads: bool,
-    given: Given,
+    given: Cow<'a, Given>,
     /// More judgements were given beside it than are kept.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     more_judgements: bool,
@@ -85,21 +85,19 @@ struct Columns {
 
 const DRAWS: f64 = (1u64 << 53) as f64;
 
-/// What is written of what was asked: the column, and what was said, where that is kept.
-pub(super) struct Written<'a> {
-    pub(super) column: String,
-    pub(super) content: Option<(Cow<'a, str>, Cow<'a, str>)>,
-}
+/// What was said, where it is kept: the prompt, and the system prompt.
+pub(super) type Kept<'a> = Option<(Cow<'a, str>, Cow<'a, str>)>;
 
-/// Puts what was asked into writing. Texts are kept; of what is not kept as it was, a digest under the key.
+/// Puts what was asked into writing, and gives what is kept of what was said; of what is not kept as it was, a digest
+/// is written.
 pub(super) fn write<'a>(
     asked: &'a Asked,
     ids: Ids,
     (reads, more_reads): (Vec<ReadColumn>, bool),
     more_judgements: bool,
-    content: Keeps,
-    key: &[u8; 32],
-) -> serde_json::Result<Written<'a>> {
+    (content, digests): (Keeps, &Digests),
+    column: &mut Vec<u8>,
+) -> serde_json::Result<Kept<'a>> {
     let Asked { policy, before, request, features, models, given, draw, .. } = asked;
     let (prompt, system) = request.content.texts();
     let kept = match content {
@@ -107,35 +105,47 @@ pub(super) fn write<'a>(
         Keeps::Redacted => request.content.redacted(),
         Keeps::Full => (prompt.into(), system.into()),
     };
-    let said = |text: &str, kept: &str| Said { bytes: text.len(), digest: (kept != text).then(|| digest(key, text)) };
+    let said = |text: &str, kept: &str| Said { bytes: text.len(), digest: (kept != text).then(|| digests.of(text)) };
     let columns = Columns {
         policy: Arc::clone(policy),
         catalogue: ids.catalogue,
         offered: ids.offered,
         setting: ids.setting,
-        before: before.as_ref().map(|(before, _)| before.clone()).zip(ids.before),
+        before: before.as_ref().map(|(before, _)| Cow::Borrowed(before)).zip(ids.before),
         features: *features,
         moving: models.iter().map(Moving::of).collect(),
-        asked_model: request.asked_model.clone(),
-        task_label: request.task_label.clone(),
+        asked_model: request.asked_model.as_str().into(),
+        task_label: request.task_label.as_deref().map(Cow::Borrowed),
         tags: Arc::clone(&request.tags),
         prompt: said(prompt, &kept.0),
         system: said(system, &kept.1),
         reads,
         more_reads,
-        given: given.clone(),
+        given: Cow::Borrowed(given),
         more_judgements,
         draw: draw.map(|draw| (draw * DRAWS) as u64),
     };
     let is_kept = content != Keeps::None && !(prompt.is_empty() && system.is_empty());
-    Ok(Written { column: serde_json::to_string(&columns)?, content: is_kept.then_some(kept) })
+    serde_json::to_writer(column, &columns)?;
+    Ok(is_kept.then_some(kept))
 }
 
-fn digest(key: &[u8; 32], text: &str) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
-    mac.update(b"withheld");
-    mac.update(text.as_bytes());
-    hex::encode(mac.finalize().into_bytes())
+/// Makes digests, under a key, of what is not kept.
+pub(super) struct Digests(Hmac<Sha256>);
+
+impl Digests {
+    /// Under this key.
+    pub(super) fn under(key: &[u8; 32]) -> Self {
+        let mut mac = Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
+        mac.update(b"withheld");
+        Self(mac)
+    }
+
+    fn of(&self, text: &str) -> String {
+        let mut mac = self.0.clone();
+        mac.update(text.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
 }
 
 /// What a policy was asked once, to be asked again.
@@ -221,11 +231,11 @@ pub(super) fn read(
     snapshot: &mut dyn FnMut(i64) -> Result<Arc<str>, String>,
 ) -> Result<Question, String> {
     let wrong = |error: serde_json::Error| format!("what was asked cannot be read: {error}");
-    let columns: Columns = serde_json::from_str(column).map_err(wrong)?;
+    let columns: Columns<'_> = serde_json::from_str(column).map_err(wrong)?;
     let known: Known = serde_json::from_str(&snapshot(columns.catalogue)?).map_err(wrong)?;
     let offered: Offered = serde_json::from_str(&snapshot(columns.offered)?).map_err(wrong)?;
     let mut setting = |id| serde_json::from_str::<String>(&snapshot(id)?).map_err(wrong);
-    let before = columns.before.map(|(before, id)| Ok::<_, String>((before, setting(id)?))).transpose()?;
+    let before = columns.before.map(|(before, id)| Ok::<_, String>((before.into_owned(), setting(id)?))).transpose()?;
     let setting = setting(columns.setting)?;
     if offered.models.len() != columns.moving.len() || offered.ids.len() != columns.moving.len() {
         return Err("the record and its snapshot have different numbers of models".to_owned());
@@ -238,8 +248,8 @@ pub(super) fn read(
     let request = RequestInfo {
         content: Content::new(prompt, system),
         tags: columns.tags,
-        task_label: columns.task_label,
-        asked_model: columns.asked_model,
+        task_label: columns.task_label.map(Cow::into_owned),
+        asked_model: columns.asked_model.into_owned(),
         model_ids: offered.ids.into(),
         regions: offered.regions,
         names: Arc::new(KnownNames(known.names)),
@@ -252,7 +262,7 @@ pub(super) fn read(
         request: Arc::new(request),
         features: columns.features,
         models,
-        given: columns.given,
+        given: columns.given.into_owned(),
         draw: columns.draw.map(|draw| draw as f64 / DRAWS),
         withheld,
         redacted,

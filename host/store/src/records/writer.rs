@@ -8,8 +8,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use kairos_pipeline::record::Ended;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
+use super::asked::Digests;
 use super::erase::{Job, TABLES};
 use super::snapshots::Snapshots;
 use super::{Feedback, MOST_METRICS, Rated, Settings, Shared, Waiting, asked, judgements};
@@ -36,11 +38,37 @@ pub(super) struct Writer {
     connection: Connection,
     shared: Arc<Shared>,
     snapshots: Snapshots,
+    digests: Digests,
+    texts: Texts,
     folder: PathBuf,
     /// Why the last round failed, so that it is told once.
     failing: Option<String>,
     /// Erasures under way, the first come first.
     erasures: VecDeque<Job>,
+}
+
+/// What a record is written as, in memory that the next one has, too.
+#[derive(Default)]
+struct Texts {
+    body: Vec<u8>,
+    asked: Vec<u8>,
+}
+
+/// Bytes of a text that stay for the next: most take some one or two thousand.
+const TEXT_BYTES: usize = 64 << 10;
+
+impl Texts {
+    fn clear(&mut self) {
+        for text in [&mut self.body, &mut self.asked] {
+            text.clear();
+            text.shrink_to(TEXT_BYTES);
+        }
+    }
+}
+
+/// JSON, as SQLite takes it.
+fn text(json: &[u8]) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(json))
 }
 
 /// What one round wrote.
@@ -55,6 +83,8 @@ impl Writer {
     pub(super) fn new(connection: Connection, shared: Arc<Shared>, folder: &Path) -> Self {
         Self {
             connection,
+            digests: Digests::under(&shared.settings.key),
+            texts: Texts::default(),
             shared,
             snapshots: Snapshots::default(),
             folder: folder.to_owned(),
@@ -195,7 +225,11 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for one in waiting {
             match one {
-                Waiting::Ended(ended) => record(&transaction, ended, &mut self.snapshots, &settings, now_ms)?,
+                Waiting::Ended(ended) => {
+                    self.texts.clear();
+                    let (texts, digests) = (&mut self.texts, &self.digests);
+                    record(&transaction, ended, &mut self.snapshots, (&settings, digests), texts, now_ms)?;
+                }
                 Waiting::Feedback(feedback, _) => rated.push(rate(&transaction, feedback, now_ms)?),
                 Waiting::Erasure(_) => {}
             }
@@ -219,29 +253,35 @@ fn record(
     transaction: &Transaction<'_>,
     ended: &Ended,
     snapshots: &mut Snapshots,
-    settings: &Settings,
+    (settings, digests): (&Settings, &Digests),
+    texts: &mut Texts,
     now_ms: u64,
 ) -> rusqlite::Result<()> {
     let unwritable = |error: serde_json::Error| rusqlite::Error::ToSqlConversionFailure(error.into());
-    let body = serde_json::to_string(&*ended.record).map_err(unwritable)?;
-    let written = match &ended.asked {
+    serde_json::to_writer(&mut texts.body, &*ended.record).map_err(unwritable)?;
+    let content = match &ended.asked {
         None => None,
         Some(asked) => {
             let ids = snapshots.of(asked, now_ms, transaction)?;
             let reads = snapshots.reads(asked, now_ms, transaction)?;
             let more = ended.judgements.more();
-            Some(asked::write(asked, ids, reads, more, settings.content, &settings.key).map_err(unwritable)?)
+            let keeps = (settings.content, digests);
+            asked::write(asked, ids, reads, more, keeps, &mut texts.asked).map_err(unwritable)?
         }
     };
-    let column = written.as_ref().map(|written| &written.column);
     let id = ended.id.as_bytes();
-    transaction
-        .prepare_cached("INSERT INTO record (id, at_ms, body, asked) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![id, millis(ended.record.received_ms), body, column])?;
+    transaction.prepare_cached("INSERT INTO record (id, at_ms, body, asked) VALUES (?1, ?2, ?3, ?4)")?.execute(
+        params![
+            id,
+            millis(ended.record.received_ms),
+            text(&texts.body),
+            ended.asked.is_some().then(|| text(&texts.asked))
+        ],
+    )?;
     if let Some(asked) = &ended.asked {
         judgements::write(transaction, (ended.id, &ended.judgements), asked, snapshots, settings, now_ms)?;
     }
-    if let Some((prompt, system)) = written.and_then(|written| written.content) {
+    if let Some((prompt, system)) = content {
         transaction
             .prepare_cached("INSERT INTO content (id, prompt, system) VALUES (?1, ?2, ?3)")?
             .execute(params![id, prompt, system])?;
