@@ -6,27 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client as HttpClient, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kairos_dialects::bedrock::error;
 use kairos_dialects::bedrock::invoke::Counts;
 use kairos_dialects::failure::{Failure, Kind, Upstream as UpstreamAnswer, from_bedrock};
 use kairos_pipeline::upstream::{Call, Look, Response, Upstream, UpstreamOperation, Whole};
-use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, timeout_at};
 
-use crate::connect::{Connector, ConnectorError, connector, innermost};
+use crate::connect::{ConnectorError, connector, innermost};
 use crate::credentials::{Authority, CredentialSource};
 use crate::endpoint::Endpoint;
 use crate::frames::WireFrames;
+use crate::pool::{Connections, NotAnswered, Pool};
 use crate::sigv4::{Moment, Signer, encode_segment};
 
 /// The largest answer that is read: Bedrock's own limit for a body.
@@ -65,57 +62,10 @@ impl Default for Timeouts {
     }
 }
 
-/// Connections that are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// Idle connections that are kept to the endpoint, by each thread that serves.
-    pub idle_connections: usize,
-    /// How long an idle connection is kept.
-    pub keep_alive: Duration,
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        // AWS's load balancers close after 60 s: we close first, rather than send into that.
-        Self { idle_connections: 64, keep_alive: Duration::from_secs(55) }
-    }
-}
-
-/// Connections to the endpoint, those of each runtime apart: a connection is driven by a task where it
-/// was made, and who uses it from elsewhere pays for waking another thread with every read.
-struct Connections {
-    connector: Connector,
-    pool: Pool,
-    by_runtime: ArcSwap<Vec<(runtime::Id, HttpClient<Connector, MarkedBody>)>>,
-}
-
-impl Connections {
-    fn request(&self, request: Request<MarkedBody>) -> ResponseFuture {
-        let here = Handle::current().id();
-        let known = self.by_runtime.load();
-        if let Some((_, client)) = known.iter().find(|(runtime, _)| *runtime == here) {
-            return client.request(request);
-        }
-        let client = HttpClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(self.pool.keep_alive)
-            .pool_max_idle_per_host(self.pool.idle_connections)
-            // Only of what was never written, because a kept connection turned out to be closed. All
-            // other repeating is the pipeline's business, and the ledger's.
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .build(self.connector.clone());
-        self.by_runtime.rcu(|known| known.iter().cloned().chain([(here, client.clone())]).collect::<Vec<_>>());
-        client.request(request)
-    }
-}
-
 /// Calls one endpoint of Bedrock Runtime.
 pub struct Client {
-    connections: Connections,
+    connections: Connections<MarkedBody>,
     endpoint: Endpoint,
-    /// The endpoint's address, without a path.
-    base: Uri,
     credentials: Arc<CredentialSource>,
     signer: Signer,
     timeouts: Timeouts,
@@ -156,13 +106,12 @@ impl Client {
     ) -> Result<Self, ConnectorError> {
         let bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
         let connector = connector(timeouts.connect, bundle.as_deref().map(std::path::Path::new))?;
-        let connections = Connections { connector, pool, by_runtime: ArcSwap::default() };
         let user_agent = HeaderValue::from_static(concat!("kairos/", env!("CARGO_PKG_VERSION")));
         let host = HeaderValue::from_str(&endpoint.host).unwrap_or_else(|_| HeaderValue::from_static("invalid"));
         // An endpoint is a URL: where it was configured, it was read as one before.
-        let base = endpoint.url.parse().unwrap_or_default();
+        let connections = Connections::new(connector, endpoint.url.parse().unwrap_or_default(), pool);
         let (credentials, signer) = (credentials.into(), Signer::new(region));
-        Ok(Self { connections, credentials, signer, timeouts, user_agent, host, endpoint, base })
+        Ok(Self { connections, credentials, signer, timeouts, user_agent, host, endpoint })
     }
 
     /// What authorises calls, to find out early that nothing does.
@@ -222,7 +171,7 @@ impl Client {
                 UpstreamOperation::Converse | UpstreamOperation::Invoke | UpstreamOperation::StartAsync => JSON,
             })
         });
-        self.addressed(Method::POST, path, headers, &call.body, sent)
+        addressed(Method::POST, path, headers, &call.body, sent)
     }
 
     /// Sets the headers that say who asks.
@@ -250,26 +199,6 @@ impl Client {
         Ok(())
     }
 
-    fn addressed(
-        &self,
-        method: Method,
-        path: String,
-        headers: HeaderMap,
-        body: &Bytes,
-        sent: &Sent,
-    ) -> Result<Request<MarkedBody>, Failure> {
-        let impossible = |error: http::Error| {
-            Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}"))
-        };
-        let mut address = self.base.clone().into_parts();
-        address.path_and_query = Some(PathAndQuery::from_maybe_shared(path).map_err(|error| impossible(error.into()))?);
-        let mut request = Request::new(MarkedBody { body: Full::new(body.clone()), sent: sent.clone() });
-        *request.method_mut() = method;
-        *request.uri_mut() = Uri::from_parts(address).map_err(|error| impossible(error.into()))?;
-        *request.headers_mut() = headers;
-        Ok(request)
-    }
-
     /// A question about jobs, signed.
     fn question(&self, look: Look<'_>, authority: &Authority) -> Result<Request<MarkedBody>, Failure> {
         let (path, query) = asked(look);
@@ -285,7 +214,7 @@ impl Client {
         headers.insert(HOST, self.host.clone());
         headers.insert(USER_AGENT, self.user_agent.clone());
         let path = if query.is_empty() { path } else { format!("{path}?{query}") };
-        self.addressed(Method::GET, path, headers, &Bytes::new(), &Sent::default())
+        addressed(Method::GET, path, headers, &Bytes::new(), &Sent::default())
     }
 
     async fn ask(&self, look: Look<'_>) -> Result<Bytes, Failure> {
@@ -296,7 +225,7 @@ impl Client {
         let request = self.question(look, &authority)?;
         let limit = self.timeouts.first_event;
         let asked = async {
-            let response = self.connections.request(request).await.map_err(|error| not_answered(&error))?;
+            let (response, _lease) = self.connections.request(request).await.map_err(not_answered)?;
             if !response.status().is_success() {
                 return Err(self.refused(response).await);
             }
@@ -330,9 +259,9 @@ impl Client {
         let streams = call.operation.streams();
         let limit = if streams { self.timeouts.first_event } else { self.timeouts.answer };
         let answer = timeout_at(started + limit, self.connections.request(request)).await;
-        let response = match answer {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(sent.judge(not_answered(&error))),
+        let (response, lease) = match answer {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(error)) => return Err(sent.judge(not_answered(error))),
             Err(_) => {
                 return Err(sent.judge(Failure::new(Kind::Timeout, format!("Bedrock did not answer within {limit:?}"))));
             }
@@ -343,7 +272,7 @@ impl Client {
         let headers = passed_headers(response.headers());
         if streams {
             let request_id = header(response.headers(), "x-amzn-requestid");
-            let frames = WireFrames::new(response.into_body(), headers, request_id, self.timeouts, started);
+            let frames = WireFrames::new(response.into_body(), lease, headers, request_id, self.timeouts, started);
             return Ok(Response::Stream(Box::new(frames)));
         }
         let mut counts = Counts::default();
@@ -375,6 +304,23 @@ fn asked(look: Look<'_>) -> (String, String) {
             ("/async-invoke".to_owned(), format!("maxResults=1000&{page}{rest}"))
         }
     }
+}
+
+/// A request for a path of the endpoint's.
+fn addressed(
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: &Bytes,
+    sent: &Sent,
+) -> Result<Request<MarkedBody>, Failure> {
+    let path = PathAndQuery::from_maybe_shared(path)
+        .map_err(|error| Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}")))?;
+    let mut request = Request::new(MarkedBody { body: Full::new(body.clone()), sent: sent.clone() });
+    *request.method_mut() = method;
+    *request.uri_mut() = path.into();
+    *request.headers_mut() = headers;
+    Ok(request)
 }
 
 async fn error_answer(response: HttpResponse<Incoming>, request_id: String) -> Failure {
@@ -413,7 +359,7 @@ impl Sent {
 }
 
 /// A body that says when it is asked for.
-struct MarkedBody {
+pub(crate) struct MarkedBody {
     body: Full<Bytes>,
     sent: Sent,
 }
@@ -463,12 +409,14 @@ fn passed_headers(headers: &HeaderMap) -> Vec<(&'static str, String)> {
 }
 
 /// A call without an answer.
-fn not_answered(error: &hyper_util::client::legacy::Error) -> Failure {
-    let text = innermost(error);
-    if error.is_connect() {
-        return Failure::new(Kind::Network, format!("no connection to Bedrock: {text}"));
-    }
-    Failure::new(Kind::Network, format!("the connection to Bedrock broke before an answer: {text}"))
+fn not_answered(error: NotAnswered) -> Failure {
+    let message = match error {
+        NotAnswered::Unconnected(error) => format!("no connection to Bedrock: {}", innermost(&*error)),
+        NotAnswered::Broken(error) => {
+            format!("the connection to Bedrock broke before an answer: {}", innermost(&error))
+        }
+    };
+    Failure::new(Kind::Network, message)
 }
 
 impl Upstream for Client {

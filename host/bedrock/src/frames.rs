@@ -11,11 +11,13 @@ use kairos_dialects::failure::{Failure, Kind, Upstream, from_bedrock};
 use kairos_pipeline::upstream::Frames;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::client::Timeouts;
+use crate::client::{MarkedBody, Timeouts};
+use crate::pool::Lease;
 
 /// The frames of one answer.
 pub(crate) struct WireFrames {
     body: Incoming,
+    _lease: Lease<MarkedBody>,
     decoder: Decoder,
     headers: Vec<(&'static str, String)>,
     request_id: String,
@@ -33,6 +35,7 @@ pub(crate) struct WireFrames {
 impl WireFrames {
     pub(crate) fn new(
         body: Incoming,
+        lease: Lease<MarkedBody>,
         headers: Vec<(&'static str, String)>,
         request_id: String,
         timeouts: Timeouts,
@@ -41,6 +44,7 @@ impl WireFrames {
         let first_by = started + timeouts.first_event;
         Self {
             body,
+            _lease: lease,
             decoder: Decoder::default(),
             headers,
             request_id,

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod credentials;
 pub mod endpoint;
 mod frames;
+pub mod pool;
 pub mod probe;
 pub mod profile;
 pub mod sigv4;

@@ -5,9 +5,10 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kairos_bedrock::client::{Client, Pool, Timeouts};
+use kairos_bedrock::client::{Client, Timeouts};
 use kairos_bedrock::credentials::{Authority, CredentialSource};
 use kairos_bedrock::endpoint::Endpoint;
+use kairos_bedrock::pool::Pool;
 use kairos_bedrock::sigv4::SigningCredentials;
 use kairos_dialects::Failure;
 use kairos_dialects::eventstream::Frame;

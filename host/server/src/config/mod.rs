@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_bedrock::client::Timeouts;
+use kairos_bedrock::pool::Pool;
 use kairos_pipeline::budget::Rule;
 use kairos_pipeline::jobs::WatchBounds;
 use kairos_pipeline::places::Concurrency;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kairos_bedrock::client::{Pool, Timeouts};
+use kairos_bedrock::client::Timeouts;
+use kairos_bedrock::pool::Pool;
 use kairos_store::ledger::Bounds as LedgerBounds;
 use serde::{Deserialize, Serialize};
 
