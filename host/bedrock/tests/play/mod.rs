@@ -80,11 +80,14 @@ pub(crate) fn client(address: SocketAddr, timeouts: Timeouts) -> Client {
 }
 
 pub(crate) fn client_to(url: &str, timeouts: Timeouts) -> Client {
+    client_with(url, timeouts, Pool::default())
+}
+
+pub(crate) fn client_with(url: &str, timeouts: Timeouts, pool: Pool) -> Client {
     let host = url.split("://").last().unwrap();
     let endpoint = Endpoint { url: url.to_owned(), host: host.to_owned() };
     let keys = SigningCredentials { access_key_id: "AKIDEXAMPLE".into(), secret: SECRET.into(), session_token: None };
-    Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, Pool::default())
-        .unwrap()
+    Client::new("us-east-1", endpoint, CredentialSource::fixed(Authority::Keys(keys)), timeouts, pool).unwrap()
 }
 
 pub(crate) fn call(operation: UpstreamOperation, model: &str, body: Vec<u8>) -> Call {
