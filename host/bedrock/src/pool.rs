@@ -72,7 +72,8 @@ where
             let was_kept = kept.is_some();
             let mut sender = match kept {
                 Some(sender) => sender,
-                None => self.connect().await.map_err(NotAnswered::Unconnected)?,
+                // Boxed: most requests need no room for what connects.
+                None => Box::pin(self.connect()).await.map_err(NotAnswered::Unconnected)?,
             };
             match sender.try_send_request(request).await {
                 Ok(answer) => return Ok((answer, Lease { sender: Some(sender), idle })),
