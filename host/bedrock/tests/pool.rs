@@ -1,4 +1,5 @@
 //! Which connections are kept, and for how long.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod play;
 
