@@ -1,9 +1,6 @@
 //! Calls Bedrock Runtime: builds the request, signs it, sends it once, reads the answer.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +8,7 @@ use futures_util::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use kairos_dialects::bedrock::error;
 use kairos_dialects::bedrock::invoke::Counts;
@@ -24,6 +21,7 @@ use crate::credentials::{Authority, CredentialSource};
 use crate::endpoint::Endpoint;
 use crate::frames::WireFrames;
 use crate::pool::{Connections, NotAnswered, Pool};
+use crate::sent::{MarkedBody, Sent};
 use crate::sigv4::{Moment, Signer, encode_segment};
 
 /// The largest answer that is read: Bedrock's own limit for a body.
@@ -64,7 +62,7 @@ impl Default for Timeouts {
 
 /// Calls one endpoint of Bedrock Runtime.
 pub struct Client {
-    connections: Connections<MarkedBody>,
+    connections: Connections,
     endpoint: Endpoint,
     credentials: Arc<CredentialSource>,
     signer: Signer,
@@ -316,7 +314,7 @@ fn addressed(
 ) -> Result<Request<MarkedBody>, Failure> {
     let path = PathAndQuery::from_maybe_shared(path)
         .map_err(|error| Failure::new(Kind::Internal, format!("the request to Bedrock cannot be made: {error}")))?;
-    let mut request = Request::new(MarkedBody { body: Full::new(body.clone()), sent: sent.clone() });
+    let mut request = Request::new(MarkedBody::new(body, sent));
     *request.method_mut() = method;
     *request.uri_mut() = path.into();
     *request.headers_mut() = headers;
@@ -343,46 +341,6 @@ async fn error_answer(response: HttpResponse<Incoming>, request_id: String) -> F
         retry_after: retry_after(&parts.headers),
         upstream: Some(Box::new(UpstreamAnswer { status, code: said.code, request_id, body })),
         ..Failure::new(kind, message)
-    }
-}
-
-/// Whether anything of a request was written. Hyper asks for the body after it has put the head into
-/// its buffer, and before it writes the buffer out: a body that was not asked for has not left.
-#[derive(Clone, Debug, Default)]
-struct Sent(Arc<AtomicBool>);
-
-impl Sent {
-    /// What never left is known to cost nothing.
-    fn judge(&self, failure: Failure) -> Failure {
-        if self.0.load(Ordering::Relaxed) { failure.maybe_billed() } else { failure }
-    }
-}
-
-/// A body that says when it is asked for.
-pub(crate) struct MarkedBody {
-    body: Full<Bytes>,
-    sent: Sent,
-}
-
-impl http_body::Body for MarkedBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        self.sent.0.store(true, Ordering::Relaxed);
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    /// Never before it was asked for: an empty body would otherwise leave unnoticed.
-    fn is_end_stream(&self) -> bool {
-        self.sent.0.load(Ordering::Relaxed) && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -11,13 +11,13 @@ use kairos_dialects::failure::{Failure, Kind, Upstream, from_bedrock};
 use kairos_pipeline::upstream::Frames;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::client::{MarkedBody, Timeouts};
+use crate::client::Timeouts;
 use crate::pool::Lease;
 
 /// The frames of one answer.
 pub(crate) struct WireFrames {
     body: Incoming,
-    _lease: Lease<MarkedBody>,
+    _lease: Lease,
     decoder: Decoder,
     headers: Vec<(&'static str, String)>,
     request_id: String,
@@ -35,7 +35,7 @@ pub(crate) struct WireFrames {
 impl WireFrames {
     pub(crate) fn new(
         body: Incoming,
-        lease: Lease<MarkedBody>,
+        lease: Lease,
         headers: Vec<(&'static str, String)>,
         request_id: String,
         timeouts: Timeouts,

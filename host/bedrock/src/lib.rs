@@ -14,4 +14,5 @@ mod frames;
 pub mod pool;
 pub mod probe;
 pub mod profile;
+mod sent;
 pub mod sigv4;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, Uri};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::runtime::{self, Handle};
@@ -15,6 +14,7 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use crate::connect::Connector;
+use crate::sent::MarkedBody;
 
 /// Connections that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,26 +46,25 @@ pub(crate) enum NotAnswered {
 ///
 /// Hyper's own client with a pool is for any number of endpoints, and makes for each request a future of three
 /// kilobytes on the heap; this is for one, and what is kept of a connection is the handle that sends.
-pub(crate) struct Connections<B> {
+pub(crate) struct Connections {
     connector: Connector,
     /// The endpoint's address, without a path.
     endpoint: Uri,
     pool: Pool,
-    by_runtime: ArcSwap<Vec<(runtime::Id, Arc<Idle<B>>)>>,
+    by_runtime: ArcSwap<Vec<(runtime::Id, Arc<Idle>)>>,
 }
 
-impl<B> Connections<B>
-where
-    B: Body<Error = std::convert::Infallible> + Send + Unpin + 'static,
-    B::Data: Send,
-{
+impl Connections {
     pub(crate) fn new(connector: Connector, endpoint: Uri, pool: Pool) -> Self {
         Self { connector, endpoint, pool, by_runtime: ArcSwap::default() }
     }
 
     /// Sends a request, whose address is a path, and waits for the head of its answer. The connection is free for
     /// others when the lease is dropped.
-    pub(crate) async fn request(&self, mut request: Request<B>) -> Result<(Response<Incoming>, Lease<B>), NotAnswered> {
+    pub(crate) async fn request(
+        &self,
+        mut request: Request<MarkedBody>,
+    ) -> Result<(Response<Incoming>, Lease), NotAnswered> {
         let idle = self.idle();
         loop {
             let kept = idle.take();
@@ -87,7 +86,7 @@ where
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<B>, Box<dyn Error + Send + Sync>> {
+    async fn connect(&self) -> Result<SendRequest<MarkedBody>, Box<dyn Error + Send + Sync>> {
         let mut connector = self.connector.clone();
         poll_fn(|context| connector.poll_ready(context)).await?;
         let stream = connector.call(self.endpoint.clone()).await?;
@@ -101,7 +100,7 @@ where
     }
 
     /// What this runtime keeps.
-    fn idle(&self) -> Arc<Idle<B>> {
+    fn idle(&self) -> Arc<Idle> {
         let here = Handle::current().id();
         let known = self.by_runtime.load();
         if let Some((_, idle)) = known.iter().find(|(runtime, _)| *runtime == here) {
@@ -115,12 +114,12 @@ where
 }
 
 /// A connection that a request has, until its answer is over.
-pub(crate) struct Lease<B> {
-    sender: Option<SendRequest<B>>,
-    idle: Arc<Idle<B>>,
+pub(crate) struct Lease {
+    sender: Option<SendRequest<MarkedBody>>,
+    idle: Arc<Idle>,
 }
 
-impl<B> Drop for Lease<B> {
+impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take() {
             self.idle.put(sender);
@@ -129,24 +128,24 @@ impl<B> Drop for Lease<B> {
 }
 
 /// What one runtime keeps.
-struct Idle<B> {
+struct Idle {
     pool: Pool,
     /// The last used is the last: what was used long ago is more likely to have been closed.
-    kept: Mutex<Vec<Kept<B>>>,
+    kept: Mutex<Vec<Kept>>,
 }
 
-struct Kept<B> {
-    sender: SendRequest<B>,
+struct Kept {
+    sender: SendRequest<MarkedBody>,
     since: Instant,
 }
 
-impl<B> Idle<B> {
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept<B>>> {
+impl Idle {
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that can be used at once.
-    fn take(&self) -> Option<SendRequest<B>> {
+    fn take(&self) -> Option<SendRequest<MarkedBody>> {
         let mut kept = self.lock();
         // One whose answer was not read to its end is closed by the task that drives it, and is not ready until then.
         let place = kept.iter().rposition(|one| one.sender.is_ready())?;
@@ -154,7 +153,7 @@ impl<B> Idle<B> {
         (one.since.elapsed() < self.pool.keep_alive).then_some(one.sender)
     }
 
-    fn put(&self, sender: SendRequest<B>) {
+    fn put(&self, sender: SendRequest<MarkedBody>) {
         if sender.is_closed() {
             return;
         }
@@ -166,20 +165,14 @@ impl<B> Idle<B> {
             kept.push(Kept { sender, since: Instant::now() });
         }
     }
-
-    /// Closes what was kept for long enough.
-    fn forget_old(&self) {
-        let Self { pool, .. } = self;
-        self.lock().retain(|one| !one.sender.is_closed() && one.since.elapsed() < pool.keep_alive);
-    }
 }
 
 /// Closes what nobody used for so long, until nobody keeps anything any more.
-async fn forget_old<B>(idle: Weak<Idle<B>>, keep_alive: Duration) {
+async fn forget_old(idle: Weak<Idle>, keep_alive: Duration) {
     let interval = (keep_alive / 4).max(Duration::from_secs(1));
     loop {
         tokio::time::sleep(interval).await;
         let Some(idle) = idle.upgrade() else { return };
-        idle.forget_old();
+        idle.lock().retain(|one| !one.sender.is_closed() && one.since.elapsed() < keep_alive);
     }
 }

@@ -28,6 +28,13 @@ async fn accept(upstream: &TcpListener) -> TcpStream {
     upstream.accept().await.unwrap().0
 }
 
+/// Answers the first request of the next connection.
+async fn answer_next(upstream: &TcpListener) -> TcpStream {
+    let mut connection = accept(upstream).await;
+    answer(&mut connection).await;
+    connection
+}
+
 /// Answers the next request of a connection.
 async fn answer(connection: &mut TcpStream) {
     read_request(connection).await;
@@ -65,9 +72,8 @@ async fn one_that_was_closed_meanwhile_is_replaced() {
     let (upstream, client) = pair(Pool::default()).await;
     for _ in 0..3 {
         let serve = async {
-            let mut connection = accept(&upstream).await;
-            answer(&mut connection).await;
-            // It is closed here, whether or not the client has seen that when it asks again.
+            // It is closed here, before the client has its answer.
+            drop(answer_next(&upstream).await);
         };
         let (answered, ()) = tokio::join!(ask(&client), serve);
         assert_eq!(whole(answered.unwrap()).body, ANSWER);
@@ -95,12 +101,7 @@ async fn no_more_are_kept_than_are_to_be() {
 #[tokio::test]
 async fn what_nobody_uses_is_closed() {
     let (upstream, client) = pair(Pool::default()).await;
-    let serve = async {
-        let mut connection = accept(&upstream).await;
-        answer(&mut connection).await;
-        connection
-    };
-    let (answered, mut connection) = tokio::join!(ask(&client), serve);
+    let (answered, mut connection) = tokio::join!(ask(&client), answer_next(&upstream));
     assert!(answered.is_ok());
     let began = tokio::time::Instant::now();
     // Nothing else is to be done: time goes on by itself from now.
@@ -125,11 +126,7 @@ async fn a_stream_that_nobody_reads_to_its_end_is_not_used_again() {
     let asking = client.call(call(UpstreamOperation::ConverseStream, "m", b"{}".to_vec()));
     let (stream, mut abandoned) = tokio::join!(asking, begin);
     drop(stream.unwrap());
-    let serve = async {
-        let mut connection = accept(&upstream).await;
-        answer(&mut connection).await;
-    };
-    let (answered, ()) = tokio::join!(ask(&client), serve);
+    let (answered, _connection) = tokio::join!(ask(&client), answer_next(&upstream));
     assert!(answered.is_ok());
     is_closed(&mut abandoned).await;
 }
