@@ -130,21 +130,18 @@ pub(super) fn write<'a>(
     Ok(is_kept.then_some(kept))
 }
 
-/// Makes digests, under a key, of what is not kept.
-pub(super) struct Digests(Hmac<Sha256>);
+/// Makes digests, under a key, of what is not kept; without one none, as anybody could guess at what was said.
+pub(super) struct Digests(Option<Hmac<Sha256>>);
 
 impl Digests {
     /// Under this key.
     pub(super) fn under(key: &[u8; 32]) -> Self {
-        let mut mac = Hmac::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()));
-        mac.update(b"withheld");
-        Self(mac)
+        Self(Hmac::new_from_slice(key).ok().map(|mac| mac.chain_update(b"withheld")))
     }
 
     fn of(&self, text: &str) -> String {
-        let mut mac = self.0.clone();
-        mac.update(text.as_bytes());
-        hex::encode(mac.finalize().into_bytes())
+        let Some(mac) = self.0.clone() else { return String::new() };
+        hex::encode(mac.chain_update(text).finalize().into_bytes())
     }
 }
 
